@@ -1,0 +1,107 @@
+"""Checkpoints: a folder with `config.json`, `weights.safetensors` and `card.json`. No pickle.
+
+`config.json` says what `configuration.build` builds; `card.json` holds the facts of the model card (data, split,
+command, seed, free energies). The zoo is the folder of checkpoints that ship with the library.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from avf_core import configuration
+from avf_core.errors import CheckpointError, ConfigurationError
+from avf_core.filtering import Filter
+
+FORMAT = "avf-checkpoint"
+VERSION = 1
+ZOO = Path(__file__).parent / "zoo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A trained filter with its name, its settings, its model card's facts, and the digest of its weights."""
+
+    name: str
+    filter: Filter
+    settings: Mapping[str, Any]
+    card: Mapping[str, Any]
+    digest: str
+
+
+def available() -> list[str]:
+    """The names of the checkpoints in the zoo."""
+    return sorted(path.parent.name for path in ZOO.glob("*/config.json"))
+
+
+def load(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Checkpoint:
+    """The checkpoint of this name in the zoo, or in this folder, ready to filter.
+
+    Raises CheckpointError where there is none, or where its files are damaged or of another version.
+    """
+    folder = find(name_or_path)
+    settings, card = _read_json(folder / "config.json"), _read_json(folder / "card.json")
+    if settings.pop("format", None) != FORMAT or settings.pop("version", None) != VERSION:
+        raise CheckpointError(f"{folder / 'config.json'} is no {FORMAT} of version {VERSION}")
+    try:
+        data = (folder / "weights.safetensors").read_bytes()
+        weights = safetensors.torch.load(data)
+        built = configuration.build(settings)
+        built.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    except OSError as error:
+        raise CheckpointError(f"cannot read {folder / 'weights.safetensors'}: {error.strerror}") from error
+    except (safetensors.SafetensorError, ConfigurationError, RuntimeError, KeyError) as error:
+        raise CheckpointError(f"the checkpoint in {folder} is damaged: {error}") from error
+    return Checkpoint(
+        name=folder.name,
+        filter=built.to(device=device, dtype=dtype).eval().requires_grad_(False),
+        settings=settings,
+        card=card,
+        digest=hashlib.sha256(data + json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16],
+    )
+
+
+def save(
+    folder: Path,
+    *,
+    filter: Filter,
+    settings: Mapping[str, Any],
+    card: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a checkpoint; `dtype` is that of the stored weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().to(dtype).contiguous() for name, tensor in filter.state_dict().items()}
+    header = {"format": FORMAT, "version": VERSION, **settings}
+    (folder / "weights.safetensors").write_bytes(safetensors.torch.save(weights))
+    (folder / "config.json").write_text(json.dumps(header, indent=2) + "\n")
+    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The folder of a checkpoint, given its path or its name in the zoo."""
+    for folder in (Path(name_or_path), ZOO / str(name_or_path)):
+        if (folder / "config.json").is_file():
+            return folder.resolve()
+    raise CheckpointError(
+        f"no checkpoint {str(name_or_path)!r}: expected a folder with config.json and weights.safetensors, "
+        f"or one of {', '.join(available()) or 'the zoo (which is empty)'}"
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} holds a {type(value).__name__}, expected an object")
+    return value

@@ -1,0 +1,115 @@
+"""Distributions over latents and observations, as values: frozen dataclasses of tensors.
+
+Every distribution is over the last axis. `log_prob` and `kl` of the factorised ones are per dimension, in nats, so
+that masks and sums stay with the caller.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+
+class Likelihood(Protocol):
+    """p(x_t | x_<t, z_<=t): what an observation model returns."""
+
+    @property
+    def mean(self) -> Float[Tensor, "... observation"]:
+        """The expected observation."""
+        ...
+
+    def log_prob(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... observation"]:
+        """log p(x_d) for every dimension d, in nats."""
+        ...
+
+    def sample(self, uniform: Float[Tensor, "... observation"]) -> Float[Tensor, "... observation"]:
+        """The observation whose cumulative probability is `uniform`, for every dimension."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A Gaussian with diagonal covariance, by mean and log-variance.
+
+    It serves as prior and posterior of the latent, and as a likelihood by density.
+    """
+
+    mean: Float[Tensor, "... dimension"]
+    log_variance: Float[Tensor, "... dimension"]
+
+    @property
+    def deviation(self) -> Float[Tensor, "... dimension"]:
+        """The standard deviation."""
+        return torch.exp(0.5 * self.log_variance)
+
+    def transform(self, noise: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
+        """Turn standard normal noise into a sample, differentiably (Kingma & Welling 2014)."""
+        return self.mean + self.deviation * noise
+
+    def sample(self, uniform: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
+        """The quantiles at `uniform`, in (0, 1)."""
+        return self.transform(torch.special.ndtri(uniform))
+
+    def log_prob(self, x: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
+        """log N(x; mean, variance) for every dimension, in nats."""
+        return -0.5 * (LOG_2PI + self.log_variance + (x - self.mean) ** 2 * torch.exp(-self.log_variance))
+
+    def kl(self, other: "Gaussian") -> Float[Tensor, "... dimension"]:
+        """KL(self || other) for every dimension, in nats."""
+        difference = self.log_variance - other.log_variance
+        distance = (self.mean - other.mean) ** 2 * torch.exp(-other.log_variance)
+        return 0.5 * (torch.exp(difference) - difference - 1.0 + distance)
+
+    def total_kl(self, other: "Gaussian") -> Float[Tensor, "..."]:
+        """KL(self || other) summed over the dimensions, in nats."""
+        return self.kl(other).sum(-1)
+
+
+@dataclass(frozen=True)
+class FullGaussian:
+    """A Gaussian with full covariance, by mean and the lower Cholesky factor of its covariance."""
+
+    mean: Float[Tensor, "... dimension"]
+    scale: Float[Tensor, "... dimension dimension"]
+
+    @property
+    def log_variance(self) -> Float[Tensor, "... dimension"]:
+        """The logarithm of the marginal variances."""
+        return self.scale.pow(2).sum(-1).log()
+
+    def transform(self, noise: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
+        """Turn standard normal noise into a sample."""
+        return self.mean + (self.scale @ noise[..., None])[..., 0]
+
+    def total_kl(self, other: Gaussian) -> Float[Tensor, "..."]:
+        """KL(self || other) in nats, where `other` has a diagonal covariance."""
+        log_determinant = 2.0 * self.scale.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        squares = torch.exp(self.log_variance) + (self.mean - other.mean) ** 2
+        terms = squares * torch.exp(-other.log_variance) + other.log_variance - 1.0
+        return 0.5 * (terms.sum(-1) - log_determinant)
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """Independent binary observations, by logits: the likelihood of piano rolls."""
+
+    logits: Float[Tensor, "... observation"]
+
+    @property
+    def mean(self) -> Float[Tensor, "... observation"]:
+        """The probability of a one."""
+        return torch.sigmoid(self.logits)
+
+    def log_prob(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... observation"]:
+        """log p(x_d) for every dimension, in nats."""
+        return x * self.logits - F.softplus(self.logits)
+
+    def sample(self, uniform: Float[Tensor, "... observation"]) -> Float[Tensor, "... observation"]:
+        """One where `uniform` lies above the probability of a zero."""
+        return (uniform > torch.sigmoid(-self.logits)).to(self.logits.dtype)

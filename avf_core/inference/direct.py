@@ -1,0 +1,46 @@
+"""Direct amortised inference: the baselines. One network maps the step's features to the posterior.
+
+For SRNN this is the filtering form of Fraccaro et al. (2016): q(z_t | x_t, h_t).
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from avf_core.beliefs import State
+from avf_core.inference import base
+from avf_core.nets import MLP, GaussianNet, clipped_leaky_relu
+from avf_core.objectives import StepObjective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Widths of the recognition network and the names of the context's tensors that it sees beside x_t."""
+
+    widths: tuple[int, ...] = (500,)
+    context: tuple[str, ...] = ("hidden",)
+    context_size: int = 300
+    dropout: float = 0.0
+
+
+class Inference(base.Inference):
+    """q(z_t | x_t, context) by one network."""
+
+    def __init__(self, config: Config, *, latent_size: int, observation_size: int) -> None:
+        super().__init__()
+        self.config = config
+        trunk = MLP(
+            observation_size + config.context_size, config.widths, clipped_leaky_relu, dropout=config.dropout
+        )
+        self.net = GaussianNet(trunk, latent_size, log_variance_range=(-15.0, 5.0))
+
+    def infer(self, objective: StepObjective, state: State, *, iterations: int | None = None) -> base.Inferred:
+        """One pass of the network; there is nothing to iterate."""
+        features = torch.cat([objective.x, *(objective.context[name] for name in self.config.context)], dim=-1)
+        batch = features.shape[0]
+        return base.Inferred(
+            posterior=self.net(features),
+            state=state,
+            free_energies=features.new_zeros(batch, 0),
+            iterations=torch.zeros_like(objective.step),
+        )

@@ -1,0 +1,161 @@
+"""Iterative amortised inference: the update model of AVF (Marino, Yue & Mandt 2018; Marino et al. 2018, Appendix B).
+
+    start at the prior, then repeat      lambda <- f_phi(lambda, grad_lambda F_t),      lambda = (mean, log-variance)
+
+The law: everything that enters f_phi is detached; iterations are not back-propagated through. The gradient is that
+of each row's own F_t.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from avf_core import noise
+from avf_core.beliefs import State
+from avf_core.distributions import Gaussian
+from avf_core.errors import ConfigurationError
+from avf_core.inference import base
+from avf_core.nets import Highway
+from avf_core.objectives import Gradient, StepObjective
+
+LOG_VARIANCE = (-15.0, 5.0)
+LOG_MAGNITUDE_FLOOR = 7.0  # gradients under e^-7 are encoded linearly
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The update model and how often it is applied.
+
+    rule: `gated` (the paper's output gating) or `learned_sgd` (the authors' code for VRNN, JSB and Piano-midi).
+    inputs: `layer_norm` (the paper's: four terms, each layer-normalised), or `whitened` (mean, log-variance and
+    gradients in units of the prior's deviation, the gradients' magnitude kept as logarithm and sign; the update
+    is then made in these units too).
+    samples: gradient samples an iteration, in antithetic pairs where `antithetic`.
+    """
+
+    iterations: int = 1
+    rule: Literal["gated", "learned_sgd"] = "gated"
+    normalize_mean: bool = False
+    append_observation: bool = False
+    inputs: Literal["layer_norm", "whitened"] = "layer_norm"
+    samples: int = 1
+    antithetic: bool = False
+    units: int = 1024
+    layers: int = 2
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.iterations < 1 or self.samples < 1 or self.layers < 1:
+            raise ConfigurationError(
+                f"iterations={self.iterations}, samples={self.samples}, layers={self.layers}: each must be at least 1"
+            )
+        if self.antithetic and self.samples % 2:
+            raise ConfigurationError(f"antithetic pairs need an even number of samples, not {self.samples}")
+
+
+class Inference(base.Inference):
+    """AVF's inference: `iterations` applications of the update model f_phi."""
+
+    def __init__(self, config: Config, *, latent_size: int, observation_size: int) -> None:
+        super().__init__()
+        self.config = config
+        terms = 6 if config.inputs == "whitened" else 4
+        input_size = terms * latent_size + (observation_size if config.append_observation else 0)
+        sizes = [input_size, *[config.units] * config.layers]
+        self.trunk = nn.Sequential(*(Highway(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)))
+        self.heads = nn.Linear(config.units, 4 * latent_size)
+
+    def infer(self, objective: StepObjective, state: State, *, iterations: int | None = None) -> base.Inferred:
+        """Start at the prior and apply the update model `iterations` times."""
+        count = self.config.iterations if iterations is None else iterations
+        posterior = Gaussian(objective.prior.mean.detach(), objective.prior.log_variance.detach())
+        visited = []
+        for iteration in range(count):
+            gradient = objective.gradient(posterior, self.draw(objective, iteration))
+            visited.append(gradient.free_energy)
+            posterior = self.update(posterior, gradient, objective)
+        batch = posterior.mean.shape[0]
+        return base.Inferred(
+            posterior=posterior,
+            state=state,
+            free_energies=torch.stack(visited, dim=-1) if visited else posterior.mean.new_zeros(batch, 0),
+            iterations=torch.full_like(objective.step, count),
+        )
+
+    def draw(self, objective: StepObjective, iteration: int) -> Float[Tensor, "samples batch latent"]:
+        """The noise of the gradient samples of one iteration."""
+        count = self.config.samples // 2 if self.config.antithetic else self.config.samples
+        first = noise.ITERATION + iteration * self.config.samples
+        drawn = objective.noise(streams=range(first, first + count))
+        return torch.cat([drawn, -drawn]) if self.config.antithetic else drawn
+
+    def update(self, posterior: Gaussian, gradient: Gradient, objective: StepObjective) -> Gaussian:
+        """One application of f_phi."""
+        features = self.encode(posterior, gradient, objective)
+        return self.apply_rule(features, posterior, gradient, objective.prior)
+
+    def encode(
+        self, posterior: Gaussian, gradient: Gradient, objective: StepObjective
+    ) -> Float[Tensor, "batch features"]:
+        """What enters the update model, detached."""
+        if self.config.inputs == "whitened":
+            position, slope = whiten(posterior, gradient, objective.prior)
+            terms = [position.mean, position.log_variance]
+            terms += [*log_magnitude(slope.mean), *log_magnitude(slope.log_variance)]
+        else:
+            raw = (posterior.mean, posterior.log_variance, gradient.mean, gradient.log_variance)
+            terms = [F.layer_norm(term, term.shape[-1:]) for term in raw]
+        if self.config.append_observation:
+            terms.append(objective.x)
+        return torch.cat(terms, dim=-1).detach()
+
+    def apply_rule(
+        self, features: Float[Tensor, "batch features"], posterior: Gaussian, gradient: Gradient, prior: Gaussian
+    ) -> Gaussian:
+        """The update model's outputs combined with the current posterior by the configured rule."""
+        hidden = F.dropout(self.trunk(features), self.config.dropout, self.training)
+        outputs = self.heads(hidden)
+        mean_proposal, mean_gate, variance_proposal, variance_gate = outputs.chunk(4, dim=-1)
+        whitened = self.config.inputs == "whitened"
+        position, slope = whiten(posterior, gradient, prior) if whitened else (posterior, gradient)
+        mean = self._combine(position.mean, slope.mean, mean_proposal, mean_gate)
+        log_variance = self._combine(
+            position.log_variance, slope.log_variance, variance_proposal, variance_gate
+        )
+        if self.config.normalize_mean:
+            mean = F.layer_norm(mean, mean.shape[-1:])
+        if whitened:
+            mean = prior.mean.detach() + prior.deviation.detach() * mean
+            log_variance = prior.log_variance.detach() + log_variance
+        return Gaussian(mean, log_variance.clamp(*LOG_VARIANCE))
+
+    def _combine(self, value: Tensor, slope: Tensor, proposal: Tensor, gate_logit: Tensor) -> Tensor:
+        gate = torch.sigmoid(gate_logit)
+        if self.config.rule == "gated":
+            return gate * value.detach() + (1.0 - gate) * proposal
+        return value.detach() - gate * slope.detach() + proposal
+
+
+def whiten(posterior: Gaussian, gradient: Gradient, prior: Gaussian) -> tuple[Gaussian, Gradient]:
+    """The posterior and the gradient in coordinates where the prior is standard normal."""
+    deviation = prior.deviation
+    position = Gaussian(
+        (posterior.mean - prior.mean) / deviation, posterior.log_variance - prior.log_variance
+    )
+    return position, Gradient(gradient.mean * deviation, gradient.log_variance, gradient.free_energy)
+
+
+def log_magnitude(
+    gradient: Float[Tensor, "batch latent"],
+) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
+    """Magnitude as a logarithm, and sign (Andrychowicz et al. 2016, Appendix A): both of order one."""
+    floor = LOG_MAGNITUDE_FLOOR
+    size = gradient.abs()
+    large = size >= torch.exp(torch.tensor(-floor, dtype=size.dtype, device=size.device))
+    magnitude = torch.where(large, size.clamp_min(1e-30).log() / floor, -1.0)
+    sign = torch.where(large, gradient.sign(), gradient * torch.exp(torch.tensor(floor)))
+    return magnitude, sign

@@ -1,0 +1,71 @@
+"""What a model is: parameters and three maps, never a belief.
+
+    context, prior = model.predict(state)           before the observation
+    likelihood     = model.decode(context, z)       given a latent
+    state          = model.transition(context, x, z)  after it
+
+A model is one file in this folder with a `Config` (a frozen dataclass) and a `Model`; the file's name is its name.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from avf_core.beliefs import State
+from avf_core.distributions import Gaussian, Likelihood
+from avf_core.errors import ObservationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservationSpec:
+    """What a model may observe: vectors of `size` numbers within [low, high]."""
+
+    size: int
+    low: float = float("-inf")
+    high: float = float("inf")
+
+    def check(self, x: Float[Tensor, "batch observation"]) -> None:
+        """Raise ObservationError unless x has shape (batch, size) and finite values within the range."""
+        if x.ndim != 2 or x.shape[1] != self.size:
+            raise ObservationError(
+                f"observations have shape {tuple(x.shape)}, expected (batch, {self.size}): one row a sequence"
+            )
+        if x.numel() == 0:
+            return
+        low, high = (bound.item() for bound in x.aminmax())
+        if not (low == low and high == high and abs(low) != float("inf") and abs(high) != float("inf")):
+            raise ObservationError(
+                "an observation holds NaN or an infinity; expected finite numbers: "
+                "mark missing dimensions in `observed` instead"
+            )
+        if low < self.low or high > self.high:
+            raise ObservationError(
+                f"observations lie in [{low:g}, {high:g}], expected [{self.low:g}, {self.high:g}]"
+            )
+
+
+class Model(nn.Module, ABC):
+    """A dynamical latent-variable model: prior p(z_t | x_<t, z_<t) and likelihood p(x_t | x_<t, z_<=t)."""
+
+    observation: ObservationSpec
+    latent_size: int
+
+    @abstractmethod
+    def initial(self, batch_size: int) -> State:
+        """The state before the first observation."""
+
+    @abstractmethod
+    def predict(self, state: State) -> tuple[State, Gaussian]:
+        """The deterministic context of this step and the prior over its latent, of shape (batch, latent_size)."""
+
+    @abstractmethod
+    def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
+        """The distribution of the observation given the latent."""
+
+    @abstractmethod
+    def transition(
+        self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
+    ) -> State:
+        """The state that the next step starts from."""

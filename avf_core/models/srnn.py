@@ -1,0 +1,82 @@
+"""SRNN: stochastic recurrent neural network (Fraccaro, Sønderby, Paquet & Winther 2016), filtering form.
+
+    h_t = LSTM(x_{t-1}, h_{t-1})      z_t ~ N(prior([h_t, z_{t-1}]))      x_t ~ p(decoder([h_t, z_t]))
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from avf_core.beliefs import State
+from avf_core.distributions import Bernoulli, Gaussian, Likelihood
+from avf_core.models import base
+from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, clipped_leaky_relu
+
+LATENT_LOG_VARIANCE = (-15.0, 5.0)
+OUTPUT_LOG_VARIANCE = (-10.0, 20.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Sizes of an SRNN; the defaults are the paper's for music."""
+
+    observation_size: int = 88
+    latent_size: int = 100
+    hidden_size: int = 300
+    prior_widths: tuple[int, ...] = (500,)
+    decoder_widths: tuple[int, ...] = (500, 500)
+    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
+    dropout: float = 0.0
+
+
+class Model(base.Model):
+    """SRNN with Bernoulli (music) or Gaussian (speech) observations."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        size, latent, hidden = config.observation_size, config.latent_size, config.hidden_size
+        binary = config.likelihood == "bernoulli"
+        self.observation = (
+            base.ObservationSpec(size=size, low=0.0, high=1.0) if binary else base.ObservationSpec(size=size)
+        )
+        self.latent_size = latent
+        self.dropout = config.dropout
+        self.lstm = LearnedStartLSTM(size, hidden)
+
+        def mlp(widths: tuple[int, ...]) -> MLP:
+            return MLP(hidden + latent, widths, clipped_leaky_relu, dropout=config.dropout)
+
+        self.prior = GaussianNet(mlp(config.prior_widths), latent, log_variance_range=LATENT_LOG_VARIANCE)
+        trunk = mlp(config.decoder_widths)
+        self.decoder: nn.Module = (
+            nn.Sequential(trunk, nn.Linear(trunk.output_size, size))
+            if binary
+            else GaussianNet(trunk, size, log_variance_range=OUTPUT_LOG_VARIANCE)
+        )
+        self.binary = binary
+
+    def initial(self, batch_size: int) -> State:
+        """h_1 and its cell are learned, z_0 is zero."""
+        hidden, cell = self.lstm.initial(batch_size)
+        return {"hidden": hidden, "cell": cell, "z": hidden.new_zeros(batch_size, self.latent_size)}
+
+    def predict(self, state: State) -> tuple[State, Gaussian]:
+        """The context is the recurrent state; the prior is conditioned on it and on the last latent."""
+        context = {"hidden": state["hidden"], "cell": state["cell"]}
+        return context, self.prior(torch.cat([state["hidden"], state["z"]], dim=-1))
+
+    def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
+        """The distribution of x_t given h_t and z_t."""
+        output = self.decoder(torch.cat([context["hidden"], z], dim=-1))
+        likelihood: Likelihood = Bernoulli(output) if self.binary else output
+        return likelihood
+
+    def transition(
+        self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
+    ) -> State:
+        """Feed x_t to the LSTM and keep z_t."""
+        hidden, cell = self.lstm(x, context["hidden"], context["cell"])
+        return {"hidden": hidden, "cell": cell, "z": z}

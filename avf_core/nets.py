@@ -1,0 +1,122 @@
+"""Networks that the models and inference procedures share.
+
+Sizes follow Marino, Cvitkovic & Yue (2018), Appendix B.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from avf_core.distributions import Gaussian
+
+Activation = Callable[[Tensor], Tensor]
+
+
+def clipped_leaky_relu(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Leaky ReLU with slope 1/3, clipped to [-3, 3]: SRNN's non-linearity (Fraccaro et al. 2016)."""
+    return F.leaky_relu(x, 1.0 / 3.0).clamp(-3.0, 3.0)
+
+
+class MLP(nn.Module):
+    """Fully connected layers of the given widths, each followed by the activation and, in training, dropout."""
+
+    def __init__(
+        self, input_size: int, widths: Sequence[int], activation: Activation, *, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        sizes = [input_size, *widths]
+        self.layers = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.activation = activation
+        self.dropout = dropout
+        self.output_size = sizes[-1]
+
+    def forward(self, x: Float[Tensor, "... input"]) -> Float[Tensor, "... output"]:
+        """Shapes: (..., input_size) to (..., widths[-1])."""
+        for layer in self.layers:
+            x = self.activation(layer(x))
+            if self.dropout and self.training:
+                x = F.dropout(x, self.dropout)
+        return x
+
+
+class GaussianNet(nn.Module):
+    """A trunk and two linear heads: the mean and the clamped log-variance of a diagonal Gaussian."""
+
+    def __init__(self, trunk: MLP, size: int, *, log_variance_range: tuple[float, float]) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.mean = nn.Linear(trunk.output_size, size)
+        self.log_variance = nn.Linear(trunk.output_size, size)
+        self.range = log_variance_range
+
+    def forward(self, x: Float[Tensor, "... input"]) -> Gaussian:
+        """Shapes: (..., input) to a Gaussian over (..., size)."""
+        features = self.trunk(x)
+        return Gaussian(self.mean(features), self.log_variance(features).clamp(*self.range))
+
+
+class Highway(nn.Module):
+    """A highway layer (Srivastava, Greff & Schmidhuber 2015) with ELU: g * elu(W x) + (1 - g) * carry(x).
+
+    The carry is the identity, or a linear map where the sizes differ.
+    """
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__()
+        self.transform = nn.Linear(input_size, output_size)
+        self.gate = nn.Linear(input_size, output_size)
+        self.carry = nn.Identity() if input_size == output_size else nn.Linear(input_size, output_size)
+
+    def forward(self, x: Float[Tensor, "... input"]) -> Float[Tensor, "... output"]:
+        """Shapes: (..., input_size) to (..., output_size)."""
+        carried = self.carry(x)
+        return carried + torch.sigmoid(self.gate(x)) * (F.elu(self.transform(x)) - carried)
+
+
+class LearnedStartLSTM(nn.Module):
+    """An LSTM cell (Hochreiter & Schmidhuber 1997) whose initial hidden and cell state are parameters."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell = nn.LSTMCell(input_size, hidden_size)
+        self.initial_hidden = nn.Parameter(torch.zeros(hidden_size))
+        self.initial_cell = nn.Parameter(torch.zeros(hidden_size))
+
+    def initial(self, batch_size: int) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]:
+        """The learned start for `batch_size` sequences: hidden and cell state."""
+        return (
+            self.initial_hidden.expand(batch_size, -1),
+            self.initial_cell.expand(batch_size, -1),
+        )
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch input"],
+        hidden: Float[Tensor, "batch hidden"],
+        cell: Float[Tensor, "batch hidden"],
+    ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]:
+        """One step: the next hidden and cell state."""
+        following: tuple[Tensor, Tensor] = self.cell(x, (hidden, cell))
+        return following
+
+    def scan(
+        self,
+        xs: Float[Tensor, "time batch input"],
+        hidden: Float[Tensor, "batch hidden"],
+        cell: Float[Tensor, "batch hidden"],
+    ) -> Float[Tensor, "time batch hidden"]:
+        """The hidden states after each of `xs`: the same as `time` calls, with one product for all inputs."""
+        projected = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih + self.cell.bias_hh)
+        weight = self.cell.weight_hh.t()
+        outputs = []
+        for step in projected:
+            i, f, g, o = torch.addmm(step, hidden, weight).chunk(4, dim=-1)
+            cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+            hidden = torch.sigmoid(o) * torch.tanh(cell)
+            outputs.append(hidden)
+        return torch.stack(outputs)

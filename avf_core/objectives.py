@@ -1,0 +1,101 @@
+"""The step free energy as a function of the posterior.
+
+    F_t(q) = E_q[-log p(x_t | x_<t, z_<=t)] + KL(q(z_t) || p(z_t | x_<t, z_<t))          [nats]
+
+Marino, Cvitkovic & Yue (2018), eq. 8. Given the past, it depends on the posterior of step t only, so that inference
+is the minimisation of a `StepObjective`.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from avf_core import noise
+from avf_core.beliefs import State
+from avf_core.distributions import FullGaussian, Gaussian, Likelihood
+from avf_core.models.base import Model
+from avf_core.trees import tree_map
+
+Posterior = Gaussian | FullGaussian
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """The gradient of each row's own F_t, never divided by the batch size, and F_t itself in nats."""
+
+    mean: Float[Tensor, "batch latent"]
+    log_variance: Float[Tensor, "batch latent"]
+    free_energy: Float[Tensor, " batch"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepObjective:
+    """F_t of `batch` sequences, given their past and their observations.
+
+    `x` has no NaN: dimensions that are not `observed` hold the prediction and do not enter F_t. `kl_weight` is 1
+    but while training with KL annealing.
+    """
+
+    model: Model
+    context: State
+    prior: Gaussian
+    x: Float[Tensor, "batch observation"]
+    observed: Bool[Tensor, "batch observation"] | None
+    seed: Int64[Tensor, " batch"]
+    step: Int64[Tensor, " batch"]
+    kl_weight: float = 1.0
+    prediction: Likelihood | None = field(default=None)
+
+    def noise(self, *, streams: range) -> Float[Tensor, "streams batch latent"]:
+        """Standard normal noise of these rows and this step."""
+        drawn = noise.standard_normal(
+            self.seed, self.step, streams=streams, size=self.prior.mean.shape[-1]
+        )
+        return drawn.to(self.prior.mean.dtype)
+
+    def reconstruction(self, likelihood: Likelihood) -> Float[Tensor, " batch"]:
+        """-log p(x) of the observed dimensions, in nats."""
+        log_prob = likelihood.log_prob(self.x)
+        if self.observed is not None:
+            log_prob = torch.where(self.observed, log_prob, 0.0)
+        return -log_prob.sum(-1)
+
+    def kl(self, posterior: Posterior) -> Float[Tensor, " batch"]:
+        """KL(posterior || prior) in nats, not weighted."""
+        return posterior.total_kl(self.prior)
+
+    def gradient(self, posterior: Gaussian, eps: Float[Tensor, "samples batch latent"]) -> Gradient:
+        """dF_t / d(mean, log-variance), averaged over the reparametrised samples `eps`.
+
+        Only the likelihood is differentiated by autograd, with respect to z; the rest is in closed form:
+        dz/dmean = 1, dz/dlog_variance = eps * deviation / 2, and KL's own derivatives.
+        """
+        samples, batch, size = eps.shape
+        deviation = posterior.deviation
+        z = (posterior.mean + deviation * eps).detach().requires_grad_()
+        with torch.enable_grad():
+            reconstruction = self._sampled_reconstruction(z.reshape(samples * batch, size), samples)
+            (by_z,) = torch.autograd.grad(reconstruction.sum(), z)
+        by_z = by_z / samples
+        prior_precision = torch.exp(-self.prior.log_variance)
+        kl_by_mean = (posterior.mean - self.prior.mean) * prior_precision
+        kl_by_log_variance = 0.5 * (deviation**2 * prior_precision - 1.0)
+        free_energy = reconstruction.detach().reshape(samples, batch).mean(0)
+        return Gradient(
+            mean=by_z.sum(0) + self.kl_weight * kl_by_mean,
+            log_variance=0.5 * deviation * (by_z * eps).sum(0) + self.kl_weight * kl_by_log_variance,
+            free_energy=free_energy + self.kl_weight * self.kl(posterior),
+        )
+
+    def _sampled_reconstruction(self, z: Tensor, samples: int) -> Float[Tensor, " samples_batch"]:
+        context, x, observed = self.context, self.x, self.observed
+        if samples > 1:
+            context, x, observed = tree_map(
+                lambda t: t.repeat(samples, *[1] * (t.ndim - 1)), (context, x, observed)
+            )
+        log_prob = self.model.decode(context, z).log_prob(x)
+        if observed is not None:
+            log_prob = torch.where(observed, log_prob, 0.0)
+        return -log_prob.sum(-1)
