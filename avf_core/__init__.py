@@ -1,0 +1,1 @@
+"""Amortized variational filtering: models, inference procedures, filters, training. Knows nothing of servers."""

@@ -4,6 +4,7 @@ Sizes follow Marino, Cvitkovic & Yue (2018), Appendix B.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -23,14 +24,10 @@ def clipped_leaky_relu(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 class MLP(nn.Module):
     """Fully connected layers of the given widths, each followed by the activation and, in training, dropout."""
 
-    def __init__(
-        self, input_size: int, widths: Sequence[int], activation: Activation, *, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, input_size: int, widths: Sequence[int], activation: Activation, *, dropout: float = 0.0) -> None:
         super().__init__()
         sizes = [input_size, *widths]
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.activation = activation
         self.dropout = dropout
         self.output_size = sizes[-1]
@@ -74,7 +71,7 @@ class Highway(nn.Module):
 
     def forward(self, x: Float[Tensor, "... input"]) -> Float[Tensor, "... output"]:
         """Shapes: (..., input_size) to (..., output_size)."""
-        carried = self.carry(x)
+        carried: Tensor = self.carry(x)
         return carried + torch.sigmoid(self.gate(x)) * (F.elu(self.transform(x)) - carried)
 
 

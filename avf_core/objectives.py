@@ -50,9 +50,7 @@ class StepObjective:
 
     def noise(self, *, streams: range) -> Float[Tensor, "streams batch latent"]:
         """Standard normal noise of these rows and this step."""
-        drawn = noise.standard_normal(
-            self.seed, self.step, streams=streams, size=self.prior.mean.shape[-1]
-        )
+        drawn = noise.standard_normal(self.seed, self.step, streams=streams, size=self.prior.mean.shape[-1])
         return drawn.to(self.prior.mean.dtype)
 
     def reconstruction(self, likelihood: Likelihood) -> Float[Tensor, " batch"]:
@@ -92,9 +90,7 @@ class StepObjective:
     def _sampled_reconstruction(self, z: Tensor, samples: int) -> Float[Tensor, " samples_batch"]:
         context, x, observed = self.context, self.x, self.observed
         if samples > 1:
-            context, x, observed = tree_map(
-                lambda t: t.repeat(samples, *[1] * (t.ndim - 1)), (context, x, observed)
-            )
+            context, x, observed = tree_map(lambda t: t.repeat(samples, *[1] * (t.ndim - 1)), (context, x, observed))
         log_prob = self.model.decode(context, z).log_prob(x)
         if observed is not None:
             log_prob = torch.where(observed, log_prob, 0.0)

@@ -18,23 +18,21 @@ def tree_map(function: Callable[..., Tensor], first: Tree, *others: Tree) -> Tre
 
     What is not a tensor is taken from `first` unchanged.
     """
-    value: Any = first
-    if isinstance(value, Tensor):
-        return function(value, *others)  # type: ignore[return-value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {
-            f.name: tree_map(function, getattr(value, f.name), *(getattr(o, f.name) for o in others))
-            for f in dataclasses.fields(value)
-        }
-        return type(value)(**fields)  # type: ignore[return-value]
-    if isinstance(value, dict):
-        mapped = {k: tree_map(function, v, *(o[k] for o in others)) for k, v in value.items()}  # type: ignore[index]
-        return mapped  # type: ignore[return-value]
-    if isinstance(value, tuple):
-        return tuple(  # type: ignore[return-value]
-            tree_map(function, v, *(o[i] for o in others))  # type: ignore[index]
-            for i, v in enumerate(value)
-        )
+    mapped: Tree = _map(function, first, *others)
+    return mapped
+
+
+def _map(function: Callable[..., Tensor], first: Any, *others: Any) -> Any:
+    if isinstance(first, Tensor):
+        return function(first, *others)
+    if isinstance(first, dict):
+        return {key: _map(function, value, *(o[key] for o in others)) for key, value in first.items()}
+    if isinstance(first, tuple):
+        return tuple(_map(function, value, *(o[i] for o in others)) for i, value in enumerate(first))
+    if dataclasses.is_dataclass(first) and not isinstance(first, type):
+        names = [field.name for field in dataclasses.fields(first)]
+        mapped = {name: _map(function, getattr(first, name), *(getattr(o, name) for o in others)) for name in names}
+        return type(first)(**mapped)
     return first
 
 

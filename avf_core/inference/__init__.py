@@ -1,0 +1,1 @@
+"""Inference procedures, one a file; the file's name is the procedure's name."""

@@ -29,9 +29,7 @@ class Inference(base.Inference):
     def __init__(self, config: Config, *, latent_size: int, observation_size: int) -> None:
         super().__init__()
         self.config = config
-        trunk = MLP(
-            observation_size + config.context_size, config.widths, clipped_leaky_relu, dropout=config.dropout
-        )
+        trunk = MLP(observation_size + config.context_size, config.widths, clipped_leaky_relu, dropout=config.dropout)
         self.net = GaussianNet(trunk, latent_size, log_variance_range=(-15.0, 5.0))
 
     def infer(self, objective: StepObjective, state: State, *, iterations: int | None = None) -> base.Inferred:

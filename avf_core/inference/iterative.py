@@ -6,7 +6,9 @@ The law: everything that enters f_phi is detached; iterations are not back-propa
 of each row's own F_t.
 """
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -66,7 +68,7 @@ class Inference(base.Inference):
         terms = 6 if config.inputs == "whitened" else 4
         input_size = terms * latent_size + (observation_size if config.append_observation else 0)
         sizes = [input_size, *[config.units] * config.layers]
-        self.trunk = nn.Sequential(*(Highway(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)))
+        self.trunk = nn.Sequential(*(Highway(a, b) for a, b in pairwise(sizes)))
         self.heads = nn.Linear(config.units, 4 * latent_size)
 
     def infer(self, objective: StepObjective, state: State, *, iterations: int | None = None) -> base.Inferred:
@@ -77,7 +79,7 @@ class Inference(base.Inference):
         for iteration in range(count):
             gradient = objective.gradient(posterior, self.draw(objective, iteration))
             visited.append(gradient.free_energy)
-            posterior = self.update(posterior, gradient, objective)
+            posterior = self.update(posterior, gradient, objective.prior, objective.x)
         batch = posterior.mean.shape[0]
         return base.Inferred(
             posterior=posterior,
@@ -93,45 +95,36 @@ class Inference(base.Inference):
         drawn = objective.noise(streams=range(first, first + count))
         return torch.cat([drawn, -drawn]) if self.config.antithetic else drawn
 
-    def update(self, posterior: Gaussian, gradient: Gradient, objective: StepObjective) -> Gaussian:
-        """One application of f_phi."""
-        features = self.encode(posterior, gradient, objective)
-        return self.apply_rule(features, posterior, gradient, objective.prior)
-
-    def encode(
-        self, posterior: Gaussian, gradient: Gradient, objective: StepObjective
-    ) -> Float[Tensor, "batch features"]:
-        """What enters the update model, detached."""
-        if self.config.inputs == "whitened":
-            position, slope = whiten(posterior, gradient, objective.prior)
-            terms = [position.mean, position.log_variance]
-            terms += [*log_magnitude(slope.mean), *log_magnitude(slope.log_variance)]
-        else:
-            raw = (posterior.mean, posterior.log_variance, gradient.mean, gradient.log_variance)
-            terms = [F.layer_norm(term, term.shape[-1:]) for term in raw]
-        if self.config.append_observation:
-            terms.append(objective.x)
-        return torch.cat(terms, dim=-1).detach()
-
-    def apply_rule(
-        self, features: Float[Tensor, "batch features"], posterior: Gaussian, gradient: Gradient, prior: Gaussian
+    def update(
+        self, posterior: Gaussian, gradient: Gradient, prior: Gaussian, x: Float[Tensor, "batch observation"]
     ) -> Gaussian:
-        """The update model's outputs combined with the current posterior by the configured rule."""
-        hidden = F.dropout(self.trunk(features), self.config.dropout, self.training)
-        outputs = self.heads(hidden)
-        mean_proposal, mean_gate, variance_proposal, variance_gate = outputs.chunk(4, dim=-1)
+        """One application of f_phi; differentiable with respect to phi only."""
         whitened = self.config.inputs == "whitened"
         position, slope = whiten(posterior, gradient, prior) if whitened else (posterior, gradient)
+        hidden = self.trunk(self._features(position, slope, x))
+        hidden = F.dropout(hidden, self.config.dropout, self.training)
+        mean_proposal, mean_gate, variance_proposal, variance_gate = self.heads(hidden).chunk(4, dim=-1)
         mean = self._combine(position.mean, slope.mean, mean_proposal, mean_gate)
-        log_variance = self._combine(
-            position.log_variance, slope.log_variance, variance_proposal, variance_gate
-        )
+        log_variance = self._combine(position.log_variance, slope.log_variance, variance_proposal, variance_gate)
         if self.config.normalize_mean:
             mean = F.layer_norm(mean, mean.shape[-1:])
         if whitened:
             mean = prior.mean.detach() + prior.deviation.detach() * mean
             log_variance = prior.log_variance.detach() + log_variance
         return Gaussian(mean, log_variance.clamp(*LOG_VARIANCE))
+
+    def _features(
+        self, position: Gaussian, slope: Gradient, x: Float[Tensor, "batch observation"]
+    ) -> Float[Tensor, "batch features"]:
+        if self.config.inputs == "whitened":
+            terms = [position.mean, position.log_variance]
+            terms += [*log_magnitude(slope.mean), *log_magnitude(slope.log_variance)]
+        else:
+            raw = (position.mean, position.log_variance, slope.mean, slope.log_variance)
+            terms = [F.layer_norm(term, term.shape[-1:]) for term in raw]
+        if self.config.append_observation:
+            terms.append(x)
+        return torch.cat(terms, dim=-1).detach()
 
     def _combine(self, value: Tensor, slope: Tensor, proposal: Tensor, gate_logit: Tensor) -> Tensor:
         gate = torch.sigmoid(gate_logit)
@@ -143,9 +136,7 @@ class Inference(base.Inference):
 def whiten(posterior: Gaussian, gradient: Gradient, prior: Gaussian) -> tuple[Gaussian, Gradient]:
     """The posterior and the gradient in coordinates where the prior is standard normal."""
     deviation = prior.deviation
-    position = Gaussian(
-        (posterior.mean - prior.mean) / deviation, posterior.log_variance - prior.log_variance
-    )
+    position = Gaussian((posterior.mean - prior.mean) / deviation, posterior.log_variance - prior.log_variance)
     return position, Gradient(gradient.mean * deviation, gradient.log_variance, gradient.free_energy)
 
 
@@ -153,9 +144,8 @@ def log_magnitude(
     gradient: Float[Tensor, "batch latent"],
 ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
     """Magnitude as a logarithm, and sign (Andrychowicz et al. 2016, Appendix A): both of order one."""
-    floor = LOG_MAGNITUDE_FLOOR
     size = gradient.abs()
-    large = size >= torch.exp(torch.tensor(-floor, dtype=size.dtype, device=size.device))
-    magnitude = torch.where(large, size.clamp_min(1e-30).log() / floor, -1.0)
-    sign = torch.where(large, gradient.sign(), gradient * torch.exp(torch.tensor(floor)))
+    large = size >= math.exp(-LOG_MAGNITUDE_FLOOR)
+    magnitude = torch.where(large, size.clamp_min(1e-30).log() / LOG_MAGNITUDE_FLOOR, -1.0)
+    sign = torch.where(large, gradient.sign(), gradient * math.exp(LOG_MAGNITUDE_FLOOR))
     return magnitude, sign

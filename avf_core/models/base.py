@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from avf_core.beliefs import State
 from avf_core.distributions import Gaussian, Likelihood
 from avf_core.errors import ObservationError
+from avf_core.trees import stack_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +42,7 @@ class ObservationSpec:
                 "mark missing dimensions in `observed` instead"
             )
         if low < self.low or high > self.high:
-            raise ObservationError(
-                f"observations lie in [{low:g}, {high:g}], expected [{self.low:g}, {self.high:g}]"
-            )
+            raise ObservationError(f"observations lie in [{low:g}, {high:g}], expected [{self.low:g}, {self.high:g}]")
 
 
 class Model(nn.Module, ABC):
@@ -69,3 +68,21 @@ class Model(nn.Module, ABC):
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
     ) -> State:
         """The state that the next step starts from."""
+
+    def replay(
+        self,
+        state: State,
+        xs: Float[Tensor, "time batch observation"],
+        zs: Float[Tensor, "time batch latent"],
+    ) -> tuple[State, Gaussian]:
+        """The contexts and priors of a stretch whose observations and latents are given, with a time axis.
+
+        The same as `time` calls of predict and transition; models whose recurrence allows it do better.
+        """
+        contexts, priors = [], []
+        for x, z in zip(xs, zs, strict=True):
+            context, prior = self.predict(state)
+            contexts.append(context)
+            priors.append(prior)
+            state = self.transition(context, x, z)
+        return stack_time(contexts), stack_time(priors)

@@ -1,6 +1,6 @@
 """SRNN: stochastic recurrent neural network (Fraccaro, Sønderby, Paquet & Winther 2016), filtering form.
 
-    h_t = LSTM(x_{t-1}, h_{t-1})      z_t ~ N(prior([h_t, z_{t-1}]))      x_t ~ p(decoder([h_t, z_t]))
+h_t = LSTM(x_{t-1}, h_{t-1})      z_t ~ N(prior([h_t, z_{t-1}]))      x_t ~ p(decoder([h_t, z_t]))
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,6 @@ class Model(base.Model):
             base.ObservationSpec(size=size, low=0.0, high=1.0) if binary else base.ObservationSpec(size=size)
         )
         self.latent_size = latent
-        self.dropout = config.dropout
         self.lstm = LearnedStartLSTM(size, hidden)
 
         def mlp(widths: tuple[int, ...]) -> MLP:
@@ -80,3 +79,15 @@ class Model(base.Model):
         """Feed x_t to the LSTM and keep z_t."""
         hidden, cell = self.lstm(x, context["hidden"], context["cell"])
         return {"hidden": hidden, "cell": cell, "z": z}
+
+    def replay(
+        self,
+        state: State,
+        xs: Float[Tensor, "time batch observation"],
+        zs: Float[Tensor, "time batch latent"],
+    ) -> tuple[State, Gaussian]:
+        """As the LSTM hears x only, the priors of all steps are one pass."""
+        hidden = self.lstm.scan(xs[:-1], state["hidden"], state["cell"]) if len(xs) > 1 else xs.new_zeros(0)
+        hidden = torch.cat([state["hidden"][None], hidden.reshape(-1, *state["hidden"].shape)])
+        before = torch.cat([state["z"][None], zs[:-1]])
+        return {"hidden": hidden}, self.prior(torch.cat([hidden, before], dim=-1))

@@ -1,0 +1,1 @@
+"""Variational filtering EM: presets, schedule, the loop, and its state on disk."""

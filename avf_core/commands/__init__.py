@@ -1,0 +1,1 @@
+"""Sub-commands of `avf` that need the library: train, evaluate, models."""

@@ -1,0 +1,180 @@
+"""`avf train`: train a preset on a data set, with progress; interrupt it and go on later."""
+
+import json
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from avf_core import checkpoints, configuration
+from avf_core.data import pianoroll
+from avf_core.evaluation import evaluate
+from avf_core.training import plots, presets, state
+from avf_core.training.trainer import Run, Trainer
+
+
+class ProgressBar:
+    """A listener that shows a bar on standard error and appends validations to `metrics.jsonl`."""
+
+    def __init__(self, folder: Path, bar: Progress, epochs: int, per_epoch: int) -> None:
+        self.folder, self.bar, self.per_epoch = folder, bar, per_epoch
+        self.task = bar.add_task("training", total=epochs * per_epoch, figures="")
+
+    def updated(self, progress: state.Progress, metrics: dict[str, float]) -> None:
+        """Move the bar."""
+        best = f"best valid {progress.best:.3f}" if progress.best is not None else "not validated yet"
+        figures = (
+            f"epoch {progress.epoch + 1}  F {metrics['free_energy']:.2f}  KL {metrics['kl']:.2f}  "
+            f"|grad| {metrics['theta_norm']:.2f} {metrics['phi_norm']:.2f}  {best}"
+        )
+        done = progress.epoch * self.per_epoch + progress.position
+        self.bar.update(self.task, completed=done, figures=figures)
+
+    def validated(self, progress: state.Progress, record: dict[str, Any]) -> None:
+        """Append the record, and print it."""
+        with (self.folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        valid = record["valid"]
+        self.bar.console.print(
+            f"epoch {record['epoch']:4d}  {record['updates']:6d} updates  {record['seconds'] / 60:6.1f} min  "
+            f"valid F {valid['free_energy_pooled']:.3f} (KL {valid['kl']:.3f})  best {progress.best:.3f}"
+        )
+
+
+@click.command(name="train")
+@click.argument("preset")
+@click.option("--data", envvar="AVF_DATA", required=True, help="The data set: a piano-roll .npz. [env AVF_DATA]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The run's folder.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Say training.epochs=60.")
+@click.option("--max-minutes", type=float, help="Stop after so many minutes; the same command goes on.")
+@click.option("--threads", type=int, help="CPU threads. [default: torch's]")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="bfloat16",
+    show_default=True,
+    help="Of matrix products while training; weights and results are float32.",
+)
+def command(
+    preset: str,
+    data: str,
+    out: Path,
+    assignments: tuple[str, ...],
+    max_minutes: float | None,
+    threads: int | None,
+    precision: str,
+) -> None:
+    """Train PRESET (say, srnn-jsb) by variational filtering EM and leave the best checkpoint in OUT.
+
+    The folder holds the checkpoint (config.json, weights.safetensors, card.json), metrics.jsonl, result.json and
+    curve.png. Ctrl-C saves; the same command goes on from there.
+    """
+    chosen = presets.override(presets.get(preset), dict(_assignment(text) for text in assignments))
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(chosen.training.seed)
+    run = Run(
+        settings=chosen.settings,
+        config=chosen.training,
+        train=pianoroll.load(data, "train"),
+        valid=pianoroll.load(data, "valid"),
+        facts=_facts(preset, data, assignments, precision, chosen),
+        folder=out,
+    )
+    progress = _run(run, max_minutes=max_minutes, precision=precision)
+    _finish(run, progress)
+
+
+def _run(run: Run, *, max_minutes: float | None, precision: str) -> state.Progress:
+    out, config = run.folder, run.config
+    out.mkdir(parents=True, exist_ok=True)
+    console = Console(stderr=True)
+    columns = (
+        BarColumn(),
+        TextColumn("{task.percentage:.0f}%"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    torch.set_float32_matmul_precision("medium" if precision == "bfloat16" else "highest")
+    try:
+        with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+            per_epoch = -(-len(run.train) // config.batch_size)
+            listener = ProgressBar(out, bar, config.epochs, per_epoch)
+            trainer = Trainer(run, configuration.build(run.settings), listener)
+            if trainer.resume():
+                bar.console.print(f"resuming {out} at epoch {trainer.progress.epoch + 1}")
+            return trainer.train(stop=_stopper(max_minutes))
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def _stopper(max_minutes: float | None) -> Callable[[], bool]:
+    """True once the time is up, or SIGINT or SIGTERM has come; a second Ctrl-C is the ordinary one."""
+    deadline = time.monotonic() + 60.0 * max_minutes if max_minutes else float("inf")
+    stopped = []
+
+    def on_signal(number: int, frame: object) -> None:
+        stopped.append(number)
+        signal.signal(number, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    return lambda: bool(stopped) or time.monotonic() > deadline
+
+
+def _finish(run: Run, progress: state.Progress) -> None:
+    """Write result.json and curve.png, and print the result as the last line."""
+    result: dict[str, Any] = {
+        "run": str(run.folder),
+        "finished": progress.finished,
+        "epochs": progress.epoch,
+        "updates": progress.updates,
+        "skipped": progress.skipped,
+        "seconds": round(progress.seconds, 1),
+        "best_valid_free_energy": progress.best,
+        "best_epoch": progress.best_epoch,
+    }
+    if progress.best is not None:
+        best = checkpoints.load(run.folder)
+        result["valid"] = evaluate(best.filter, run.valid).as_dict()
+        plots.learning_curve(progress.history, run.folder / "curve.png", title=str(run.facts["preset"]))
+    (run.folder / "result.json").write_text(json.dumps({**result, "history": progress.history}, indent=1) + "\n")
+    if not progress.finished:
+        click.echo("stopped before the end: the same command goes on from here", err=True)
+    click.echo(json.dumps(result))
+
+
+def _facts(
+    preset: str, data: str, assignments: tuple[str, ...], precision: str, chosen: presets.Preset
+) -> dict[str, Any]:
+    changes = [f"--set {shlex.quote(text)}" for text in assignments]
+    words = ["avf train", preset, f"--data {Path(data).name}", "--out OUT", *changes]
+    if precision != "bfloat16":
+        words.append(f"--precision {precision}")
+    return {
+        "preset": preset,
+        "data": Path(data).name,
+        "split": "train; selected on valid",
+        "command": " ".join(words),
+        "seed": chosen.training.seed,
+        "training": vars(chosen.training),
+        "torch": torch.__version__,
+    }
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"{text!r} is no KEY=VALUE", param_hint="--set")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value

@@ -1,0 +1,30 @@
+"""The clips of an epoch, as a pure function of (seed, epoch): a resumed run sees what an uninterrupted one would."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from avf_core.evaluation import pad
+from avf_core.training.config import TrainingConfig
+from avf_core.training.em import Clip
+
+
+def batches_per_epoch(sequences: Sequence[np.ndarray], config: TrainingConfig) -> int:
+    """How many clip batches an epoch has."""
+    return -(-len(sequences) // config.batch_size)
+
+
+def clip_batch(sequences: Sequence[np.ndarray], config: TrainingConfig, epoch: int, position: int) -> Clip:
+    """Batch `position` of an epoch: one random clip of each of its sequences, in the epoch's own order."""
+    order = np.random.default_rng([config.seed, epoch]).permutation(len(sequences))
+    chosen = order[position * config.batch_size : (position + 1) * config.batch_size]
+    generator = np.random.default_rng([config.seed, epoch, position])
+    clips = []
+    for index in chosen:
+        sequence = sequences[index]
+        start = generator.integers(0, max(1, len(sequence) - config.clip_length + 1))
+        clips.append(sequence[start : start + config.clip_length])
+    xs, real = pad(clips)
+    seeds = torch.from_numpy(generator.integers(0, 2**62, len(clips), dtype=np.int64))
+    return Clip(xs=xs, real=real, seeds=seeds)

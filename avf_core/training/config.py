@@ -1,0 +1,49 @@
+"""How a filter is trained: one frozen dataclass beside the trainer that reads it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from avf_core.errors import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """The schedule of a training run.
+
+    An epoch visits every training sequence once, as one random clip of `clip_length` steps. `phi_steps`: the
+    inference model's optimiser steps `online` at every time step (the authors'), or once per `clip`.
+    `kl_anneal_epochs`: the KL weight rises linearly from 0 to 1 over so many epochs; it is 1 in every reported
+    number. `learning_rate_decay` is per epoch. `average_decay`: validation and the checkpoint use an exponential
+    average of the weights where it is above 0. `patience`: stop after so many validations without a better one.
+    """
+
+    epochs: int = 800
+    clip_length: int = 25
+    batch_size: int = 16
+    theta_rate: float = 1e-4
+    phi_rate: float = 1e-4
+    learning_rate_decay: float = 0.999
+    kl_anneal_epochs: int = 0
+    phi_steps: Literal["online", "clip"] = "online"
+    clip_norm: float = 0.0
+    weight_decay: float = 0.0
+    average_decay: float = 0.0
+    validate_every: int = 5
+    patience: int = 20
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        positive = (
+            "epochs",
+            "clip_length",
+            "batch_size",
+            "theta_rate",
+            "phi_rate",
+            "validate_every",
+            "patience",
+        )
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise ConfigurationError(f"training.{name} is {getattr(self, name)}, expected more than 0")
+        if not 0.0 <= self.average_decay < 1.0:
+            raise ConfigurationError(f"training.average_decay is {self.average_decay}, expected within [0, 1)")

@@ -1,0 +1,162 @@
+"""Variational filtering EM (Marino, Cvitkovic & Yue 2018, Algorithm 1), amortised.
+
+E-step: filter a clip, updating q_t from the gradient of F_t; every iterate trains the update model on its own
+result. M-step: the free energy of the whole clip, with the latents and posteriors found, trains the model by one
+back-propagation through time.
+
+The law: F's gradient with respect to an iterate is both what the next iteration reads and what trains the iteration
+before. So phi's gradient needs no second evaluation of F: the chain rule joins dF/dlambda_i, already had, with
+dlambda_i/dphi, one batched pass of the update model over all iterates of a clip.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from avf_core import noise
+from avf_core.beliefs import Belief
+from avf_core.distributions import Gaussian
+from avf_core.filtering import Filter
+from avf_core.inference import iterative
+from avf_core.objectives import Gradient, StepObjective
+from avf_core.trees import concatenate, stack_time, tree_map
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A batch of clips: observations, which frames are real (not padding), and a seed a row."""
+
+    xs: Float[Tensor, "time batch observation"]
+    real: Bool[Tensor, "time batch"]
+    seeds: Int64[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Application:
+    """One application of the update model: what it read, and the gradient of F at what it wrote."""
+
+    posterior: Gaussian
+    gradient: Gradient
+    prior: Gaussian
+    x: Float[Tensor, "batch observation"]
+    target: Gradient
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """Sums over the real frames of a clip, in nats: free energy (KL weighted by 1) and KL; and the frames."""
+
+    free_energy: Float[Tensor, ""]
+    kl: Float[Tensor, ""]
+    frames: Float[Tensor, ""]
+
+
+def clip_free_energy(
+    filter: Filter,
+    clip: Clip,
+    zs: Float[Tensor, "time batch latent"],
+    posteriors: Gaussian,
+    *,
+    kl_weight: float,
+) -> tuple[Float[Tensor, ""], Totals]:
+    """The M-step's objective: mean F per real frame, given latents and posteriors; and what to report."""
+    steps, batch = clip.real.shape
+    model = filter.model
+    contexts, priors = model.replay(model.initial(batch), clip.xs, zs)
+    flat_contexts, flat_z = tree_map(lambda t: t.flatten(0, 1), (contexts, zs))
+    log_prob = model.decode(flat_contexts, flat_z).log_prob(clip.xs.flatten(0, 1)).sum(-1)
+    reconstruction = -log_prob.reshape(steps, batch)
+    kl = posteriors.total_kl(priors)
+    frames = clip.real.sum()
+    objective = ((reconstruction + kl_weight * kl) * clip.real).sum() / frames
+    totals = Totals(
+        free_energy=((reconstruction + kl) * clip.real).sum().detach(),
+        kl=(kl * clip.real).sum().detach(),
+        frames=frames.to(kl.dtype),
+    )
+    return objective, totals
+
+
+@torch.no_grad()
+def expectation(
+    filter: Filter, clip: Clip, *, kl_weight: float, learn: Callable[[list[Application]], None] | None
+) -> tuple[Float[Tensor, "time batch latent"], Gaussian, list[Application]]:
+    """The E-step: latents, posteriors, and the update model's applications (empty where `learn` took them).
+
+    `learn` is called after every time step with the step's applications: online learning.
+    """
+    inference = filter.inference
+    assert isinstance(inference, iterative.Inference)
+    belief = filter.initial(clip.seeds)
+    zs, posteriors, applications = [], [], []
+    for x, real in zip(clip.xs, clip.real, strict=True):
+        context, prior = filter.model.predict(belief.model)
+        objective = StepObjective(
+            model=filter.model,
+            context=context,
+            prior=prior,
+            x=x,
+            observed=None,
+            seed=belief.seed,
+            step=belief.step,
+            kl_weight=kl_weight,
+        )
+        posterior, met = infer_and_record(inference, objective, real)
+        if learn:
+            learn(met)
+        else:
+            applications += met
+        z = posterior.transform(objective.noise(streams=range(noise.POSTERIOR, noise.POSTERIOR + 1))[0])
+        zs.append(z)
+        posteriors.append(posterior)
+        belief = Belief(
+            model=filter.model.transition(context, x, z),
+            inference=belief.inference,
+            seed=belief.seed,
+            step=belief.step + 1,
+        )
+    return torch.stack(zs), stack_time(posteriors), applications
+
+
+def infer_and_record(
+    inference: iterative.Inference, objective: StepObjective, real: Bool[Tensor, " batch"]
+) -> tuple[Gaussian, list[Application]]:
+    """Inference at one step, keeping what trains the update model; rows that are padding get zero targets."""
+    posterior = Gaussian(objective.prior.mean, objective.prior.log_variance)
+    gradient = objective.gradient(posterior, inference.draw(objective, 0))
+    applications = []
+    for iteration in range(inference.config.iterations):
+        updated = inference.update(posterior, gradient, objective.prior, objective.x)
+        target = objective.gradient(updated, inference.draw(objective, iteration + 1))
+        kept = tree_map(lambda t: t * real.reshape(-1, *[1] * (t.ndim - 1)), target)
+        applications.append(Application(posterior, gradient, objective.prior, objective.x, kept))
+        posterior, gradient = updated, target
+    return posterior, applications
+
+
+def backward_through_updates(
+    inference: iterative.Inference, applications: list[Application], frames: Float[Tensor, ""]
+) -> None:
+    """Add to phi's gradients that of the sum of F over all iterates, per real frame."""
+    joined = concatenate(applications)
+    updated = inference.update(joined.posterior, joined.gradient, joined.prior, joined.x)
+    torch.autograd.backward(
+        [updated.mean, updated.log_variance],
+        [joined.target.mean / frames, joined.target.log_variance / frames],
+    )
+
+
+def direct_free_energy(filter: Filter, clip: Clip, *, kl_weight: float) -> tuple[Float[Tensor, ""], Totals]:
+    """The baselines' objective: mean F per real frame, differentiable in theta and phi through the whole clip."""
+    _, estimates = filter.scan(filter.initial(clip.seeds), clip.xs)
+    frames = clip.real.sum()
+    weighted = estimates.reconstruction + kl_weight * estimates.kl
+    totals = Totals(
+        free_energy=(estimates.free_energy * clip.real).sum().detach(),
+        kl=(estimates.kl * clip.real).sum().detach(),
+        frames=frames.to(weighted.dtype),
+    )
+    return (weighted * clip.real).sum() / frames, totals

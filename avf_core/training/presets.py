@@ -1,0 +1,80 @@
+"""Presets: a filter's settings and its schedule, by name. Those of the paper keep its figures (Appendix B).
+
+`{name}-direct` is the same model with its published baseline, direct inference.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from avf_core.configuration import configure
+from avf_core.errors import ConfigurationError
+from avf_core.training.config import TrainingConfig
+
+Settings = dict[str, dict[str, Any]]
+
+DIRECT = "-direct"
+MUSIC_BASELINE = {"kind": "direct", "widths": [500], "context": ["hidden"], "context_size": 300}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What `avf train NAME` builds and how it trains it; `data` names the kind of data set."""
+
+    model: dict[str, Any]
+    inference: dict[str, Any]
+    baseline: dict[str, Any]
+    training: TrainingConfig
+    data: str
+
+    @property
+    def settings(self) -> Settings:
+        """What `configuration.build` takes."""
+        return {"model": dict(self.model), "inference": dict(self.inference)}
+
+
+def music(inference: dict[str, Any]) -> Preset:
+    """SRNN on piano rolls, as in the paper: clips of 25 steps, batches of 16, KL annealed over 50 epochs."""
+    return Preset(
+        model={"kind": "srnn"},
+        inference={"kind": "iterative", **inference},
+        baseline=MUSIC_BASELINE,
+        training=TrainingConfig(kl_anneal_epochs=50),
+        data="pianoroll",
+    )
+
+
+PRESETS = {
+    "srnn-jsb": music({"iterations": 5, "rule": "learned_sgd", "normalize_mean": True}),
+    "srnn-piano": music({"iterations": 1, "rule": "learned_sgd"}),
+    "srnn-muse": music({"iterations": 1, "rule": "gated"}),
+    "srnn-nottingham": music({"iterations": 1, "rule": "gated"}),
+}
+
+
+def get(name: str) -> Preset:
+    """The preset of this name; ConfigurationError lists those there are."""
+    base = name.removesuffix(DIRECT)
+    if base not in PRESETS:
+        raise ConfigurationError(
+            f"no preset {name!r}; there are {', '.join(PRESETS)}, and each with {DIRECT!r} appended"
+        )
+    preset = PRESETS[base]
+    return dataclasses.replace(preset, inference=preset.baseline) if name != base else preset
+
+
+def override(preset: Preset, assignments: dict[str, Any]) -> Preset:
+    """The preset with changes such as {"training.epochs": 60, "inference.units": 256}."""
+    sections: dict[str, dict[str, Any]] = {"model": {}, "inference": {}, "training": {}}
+    for key, value in assignments.items():
+        section, _, option = key.partition(".")
+        if section not in sections or not option:
+            raise ConfigurationError(f"cannot set {key!r}: expected model.X, inference.X or training.X")
+        sections[section][option] = value
+    training = {**dataclasses.asdict(preset.training), **sections["training"]}
+    return dataclasses.replace(
+        preset,
+        model={**preset.model, **sections["model"]},
+        inference={**preset.inference, **sections["inference"]},
+        training=configure(TrainingConfig, training),
+    )

@@ -1,0 +1,110 @@
+"""The state of a training run on disk: what a resumed run needs to go on as if it had not stopped. No pickle.
+
+Tensors (weights, averaged weights, Adam's moments) go to `state.safetensors`, counters to `run.json`; each file is
+replaced in one move, the tensors first, so that an interrupted save leaves the state before it.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from avf_core.errors import CheckpointError
+
+FORMAT = "avf-run"
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Where a run stands. `position` counts the batches of `epoch` that are done; energies are in nats per step."""
+
+    epoch: int = 0
+    position: int = 0
+    updates: int = 0
+    skipped: int = 0  # updates left out because a gradient was not finite
+    seconds: float = 0.0
+    best: float | None = None
+    best_epoch: int = 0
+    validations_since_best: int = 0
+    finished: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save(
+    folder: Path,
+    *,
+    modules: dict[str, nn.Module],
+    optimizers: dict[str, torch.optim.Optimizer],
+    progress: Progress,
+    run: dict[str, Any],
+) -> None:
+    """Write the state of a run; `run` says what is being trained, and is compared on resuming."""
+    tensors: dict[str, Tensor] = {}
+    for name, module in modules.items():
+        tensors |= {f"{name}/{key}": value.detach().contiguous() for key, value in module.state_dict().items()}
+    for name, optimizer in optimizers.items():
+        for index, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"{name}/{index}/{key}": torch.as_tensor(value) for key, value in moments.items()}
+    marker = {"updates": str(progress.updates)}
+    _replace(folder / "state.safetensors", safetensors.torch.save(tensors, metadata=marker))
+    document = {"format": FORMAT, "run": run, "progress": dataclasses.asdict(progress)}
+    _replace(folder / "run.json", (json.dumps(document, indent=1) + "\n").encode())
+
+
+def load(
+    folder: Path,
+    *,
+    modules: dict[str, nn.Module],
+    optimizers: dict[str, torch.optim.Optimizer],
+    run: dict[str, Any],
+) -> Progress | None:
+    """Restore a run into `modules` and `optimizers`; None where the folder holds none.
+
+    Raises CheckpointError where the run is of other settings or data, or where its files are damaged.
+    """
+    path = folder / "run.json"
+    if not path.exists():
+        return None
+    try:
+        document = json.loads(path.read_text())
+        found, progress = document["run"], Progress(**document["progress"])
+        tensors = safetensors.torch.load((folder / "state.safetensors").read_bytes())
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise CheckpointError(
+            f"the run in {folder} is damaged ({error}): delete the folder or choose another"
+        ) from error
+    if found != json.loads(json.dumps(run)):
+        changed = sorted(key for key in run if found.get(key) != json.loads(json.dumps(run[key])))
+        raise CheckpointError(
+            f"{folder} holds a run of another {', '.join(changed)}: give the options it was started with, "
+            "or another --out"
+        )
+    for name, module in modules.items():
+        module.load_state_dict(_section(tensors, f"{name}/"))
+    for name, optimizer in optimizers.items():
+        _restore_optimizer(optimizer, _section(tensors, f"{name}/"))
+    return progress
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, moment = key.partition("/")
+        state.setdefault(int(index), {})[moment] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_bytes(data)
+    temporary.replace(path)
