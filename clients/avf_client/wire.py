@@ -26,7 +26,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """The base of what servers send: clients ignore fields that they don't know."""
 
 
-class CreateSession(Request):
+class CreateSession(Request, frozen=True):
     """POST /v1/sessions. `seed` fixes all randomness of the session; the server draws one where it is absent."""
 
     model: str
@@ -35,7 +35,7 @@ class CreateSession(Request):
     durability: Durability = "group"
 
 
-class Session(Message):
+class Session(Message, frozen=True):
     """A session: its model, where it stands and how it was opened."""
 
     id: str
@@ -52,7 +52,7 @@ class Session(Message):
     expires_in: float  # seconds without a step or a reset, after which it ends
 
 
-class Steps(Request):
+class Steps(Request, frozen=True):
     """POST /v1/sessions/{id}/steps: observations `seq`, `seq` + 1, ... of `epoch` (the current one where absent)."""
 
     seq: int
@@ -60,14 +60,14 @@ class Steps(Request):
     epoch: int | None = None
 
 
-class Moments(Message):
+class Moments(Message, frozen=True):
     """A distribution by mean and standard deviation per dimension; no deviation where it is Bernoulli."""
 
     mean: list[float]
     deviation: list[float] | None = None
 
 
-class Estimate(Message, tag_field="type", tag="estimate"):
+class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
     """What one observation taught. Energies in nats; free_energy = reconstruction + kl.
 
     `prediction` is what the model expected before the observation, `likelihood` what it holds after it.
@@ -89,7 +89,7 @@ class Estimate(Message, tag_field="type", tag="estimate"):
     durability: Durability
 
 
-class StepsReply(Message):
+class StepsReply(Message, frozen=True):
     """The estimates of a `Steps` request, in order, one for each observation."""
 
     session: str
@@ -98,7 +98,7 @@ class StepsReply(Message):
     estimates: list[Estimate]
 
 
-class ModelInfo(Message):
+class ModelInfo(Message, frozen=True):
     """A model that the server holds. `low` and `high` bound each observed number, null where there is no bound."""
 
     name: str
@@ -114,13 +114,13 @@ class ModelInfo(Message):
     card: dict[str, Any]
 
 
-class Models(Message):
+class Models(Message, frozen=True):
     """GET /v1/models."""
 
     models: list[ModelInfo]
 
 
-class Problem(Message):
+class Problem(Message, frozen=True):
     """An error as RFC 9457 says it: `type` is stable and documented, `detail` says what to do.
 
     `expected_seq` and `expected_epoch` say where the session stands, in problems of order.
@@ -136,37 +136,37 @@ class Problem(Message):
     expected_epoch: int | None = None
 
 
-class Observe(Request, tag_field="type", tag="observe"):
+class Observe(Request, frozen=True, tag_field="type", tag="observe"):
     """Stream, client to server: one observation."""
 
     seq: int
     x: Observation
 
 
-class End(Request, tag_field="type", tag="end"):
+class End(Request, frozen=True, tag_field="type", tag="end"):
     """Stream, client to server: no more observations will come; answer what is under way, then `ended`."""
 
 
-class Begin(Message, tag_field="type", tag="begin"):
+class Begin(Message, frozen=True, tag_field="type", tag="begin"):
     """Stream, server to client, first: where the session stands, and how many observations may be in flight."""
 
     session: Session
     credit: int
 
 
-class Error(Message, tag_field="type", tag="error"):
+class Error(Message, frozen=True, tag_field="type", tag="error"):
     """Stream, server to client: a problem. The session is as it was; a close code follows where the stream ends."""
 
     problem: Problem
 
 
-class Ended(Message, tag_field="type", tag="ended"):
+class Ended(Message, frozen=True, tag_field="type", tag="ended"):
     """Stream, server to client, last: all was answered; the session goes on at `next_seq`."""
 
     next_seq: int
 
 
-class GoAway(Message, tag_field="type", tag="goaway"):
+class GoAway(Message, frozen=True, tag_field="type", tag="goaway"):
     """Stream, server to client: this server is stopping. Connect again; nothing acknowledged is lost."""
 
 

@@ -1,0 +1,127 @@
+"""The command `avf`: sub-commands are entry points of the group `avf.commands`, loaded when they are invoked.
+
+The law: what a user did wrong is one line on stderr and exit code 1 (2 for wrong usage and for a missing extra, 130
+after Ctrl-C), never a stack trace; a stack trace is a fault of ours. `avf --help` loads none of our own commands, so
+that it is quick and works with no extra installed.
+"""
+
+import importlib.util
+import os
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from typing import NamedTuple
+
+import click
+
+from avf_client.errors import MissingExtra
+
+GROUP = "avf.commands"
+
+
+class Built(NamedTuple):
+    """A command of this distribution: its one line of help, the extra that it needs, and a module of that extra."""
+
+    help: str
+    extra: str | None = None
+    module: str | None = None
+
+
+BUILT_IN = {
+    "evaluate": Built("Measure the free energy of a checkpoint on a data set.", "core", "torch"),
+    "models": Built("List the checkpoints that ship with the library, and their cards.", "core", "torch"),
+    "serve": Built("Serve models over HTTP and WebSockets.", "server", "fastapi"),
+    "stream": Built("Stream a file or a piece of music through a served model, and watch."),
+    "train": Built("Train a model, by a preset or a configuration.", "train", "torch"),
+}
+"""Command to extra, in one table. Commands of other distributions need no entry."""
+
+
+class Commands(click.Group):
+    """A group whose sub-commands are entry points."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all entry points."""
+        return sorted(entry_points(group=GROUP).names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, loaded now."""
+        found = list(entry_points(group=GROUP, name=cmd_name))
+        return _load(found[0]) if found else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands, with what is missing for them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _short_help(name)) for name in self.list_commands(ctx)])
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="avf", prog_name="avf")
+def group() -> None:
+    """Amortized variational filtering: train filters, serve them, and stream observations through them."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command `avf` and exit."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run `avf` with these arguments; gives the exit code. Faults of ours are raised."""
+    try:
+        result = group.main(arguments, prog_name="avf", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:  # `avf ... | head`: whoever reads has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        message = told(error, arguments)
+        if message is None:
+            raise
+        click.echo(message, err=True)
+        return 2 if isinstance(error, ImportError) else 1
+    return result if isinstance(result, int) else 0
+
+
+def told(error: Exception, arguments: list[str]) -> str | None:
+    """The line that tells a user of this error, or None where it is a fault of ours.
+
+    The packages of avf raise their own exceptions on purpose, with messages for users.
+    """
+    if any(base.__module__.startswith("avf_") for base in type(error).__mro__):
+        return f"avf: {error}"
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("avf_"):
+        command = next((a for a in arguments if not a.startswith("-")), "")
+        extra = BUILT_IN[command].extra if command in BUILT_IN else None
+        if extra is not None:
+            return str(MissingExtra(f"avf {command}", extra))
+        return f"avf {command} needs the module {error.name!r}, which is not installed"
+    return None
+
+
+def _load(entry: EntryPoint) -> click.Command:
+    command = entry.load()
+    if not isinstance(command, click.Command):
+        raise TypeError(f"{entry.value} is no click command")
+    return command
+
+
+def _short_help(name: str) -> str:
+    if name not in BUILT_IN:
+        return _foreign_help(name)
+    built = BUILT_IN[name]
+    if built.module is not None and importlib.util.find_spec(built.module) is None:
+        return f"{built.help} (needs: pip install 'avf[{built.extra}]')"
+    return built.help
+
+
+def _foreign_help(name: str) -> str:
+    """The help of another distribution's command, which must not break our own help."""
+    entry = next(iter(entry_points(group=GROUP, name=name)))
+    try:
+        return _load(entry).get_short_help_str(limit=80)
+    except Exception as error:
+        return f"(cannot be loaded: {error})"

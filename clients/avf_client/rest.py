@@ -1,0 +1,146 @@
+"""The HTTP side of the protocol without I/O: calls to make, and how to read what comes back.
+
+The law: a `Call` says everything about a request, whether it may be repeated included; `read` turns any response
+into the reply or into one exception of `avf_client.errors`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from avf_client import wire
+from avf_client.errors import AvfClientError, ConnectionFailed, InvalidArgument, ProtocolError, from_problem, refused
+from avf_client.retries import NeverSent
+
+T = TypeVar("T")
+CHUNK = 128
+"""Observations in one request, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Generic[T]):
+    """One request. `idempotent`: sending it twice does what sending it once does."""
+
+    method: str
+    path: str
+    reply: type[T]
+    body: bytes | None = None
+    idempotent: bool = True
+
+
+def models() -> Call[wire.Models]:
+    """The models that the server holds."""
+    return Call(method="GET", path="/v1/models", reply=wire.Models)
+
+
+def create(request: wire.CreateSession) -> Call[wire.Session]:
+    """Open a session; not idempotent, a repeated one would open two."""
+    return Call(
+        method="POST", path="/v1/sessions", reply=wire.Session, body=msgspec.json.encode(request), idempotent=False
+    )
+
+
+def session(session_id: str) -> Call[wire.Session]:
+    """Where a session stands."""
+    return Call(method="GET", path=_path(session_id), reply=wire.Session)
+
+
+def end(session_id: str) -> Call[None]:
+    """End a session."""
+    return Call(method="DELETE", path=_path(session_id), reply=type(None))
+
+
+def steps(session_id: str, request: wire.Steps) -> Call[wire.StepsReply]:
+    """Filter observations; idempotent by their `seq`."""
+    body = msgspec.json.encode(request)
+    return Call(method="POST", path=_path(session_id, "steps"), reply=wire.StepsReply, body=body)
+
+
+def reset(session_id: str) -> Call[wire.Session]:
+    """Begin a new epoch; not idempotent, a repeated one would begin two."""
+    return Call(method="POST", path=_path(session_id, "reset"), reply=wire.Session, idempotent=False)
+
+
+def estimate(session_id: str) -> Call[wire.Estimate]:
+    """The last estimate."""
+    return Call(method="GET", path=_path(session_id, "estimate"), reply=wire.Estimate)
+
+
+def read(call: Call[T], *, status: int, media_type: str, body: bytes) -> T:
+    """The reply to `call`. Raises ProblemError where the server refused, ProtocolError where it is no avf server."""
+    if status == 204 and call.reply is type(None):
+        return None
+    if 200 <= status < 300:
+        try:
+            return msgspec.json.decode(body, type=call.reply)
+        except msgspec.MsgspecError as error:
+            raise ProtocolError(f"{call.method} {call.path}: the reply is not as expected: {error}") from error
+    raise failure(f"{call.method} {call.path}", status=status, media_type=media_type, body=body)
+
+
+def read_response(call: Call[T], response: httpx.Response) -> T:
+    """`read`, of a response of httpx."""
+    media_type = response.headers.get("content-type", "")
+    return read(call, status=response.status_code, media_type=media_type, body=response.content)
+
+
+def request(call: Call[T]) -> dict[str, Any]:
+    """The arguments of httpx's `request`."""
+    content_type = {} if call.body is None else {"Content-Type": "application/json"}
+    return {"method": call.method, "url": call.path, "content": call.body, "headers": content_type}
+
+
+def broken(base_url: str, error: httpx.RequestError) -> ConnectionFailed:
+    """The error of a request that got no whole answer."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return NeverSent(f"no server answers at {base_url}: {error}")
+    if isinstance(error, httpx.TimeoutException):
+        return ConnectionFailed(f"no answer from {base_url} in time ({type(error).__name__})")
+    return ConnectionFailed(f"the connection to {base_url} broke: {error or type(error).__name__}")
+
+
+def failure(what: str, *, status: int, media_type: str, body: bytes) -> AvfClientError:
+    """The exception for a response of this status to `what`."""
+    if media_type.split(";")[0].strip() == wire.PROBLEM_MEDIA_TYPE:
+        try:
+            return from_problem(msgspec.json.decode(body, type=wire.Problem))
+        except msgspec.MsgspecError as error:
+            return ProtocolError(f"{what}: status {status}, and an unreadable problem: {error}")
+    if status in (502, 503, 504):
+        return refused("overloaded", f"{what}: a gateway answered {status}", status=status)
+    return ProtocolError(f"{what}: status {status} from something that is no avf server")
+
+
+def headers(api_key: str | None) -> dict[str, str]:
+    """The headers of every request of a client with this key."""
+    return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+
+
+def retry_after(response_headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait, where it says so as a number."""
+    try:
+        return max(0.0, float(response_headers["retry-after"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def stream_url(base_url: str, session_id: str) -> str:
+    """The address of a session's WebSocket."""
+    return "ws" + checked_url(base_url).removeprefix("http") + _path(session_id, "stream")
+
+
+def checked_url(base_url: str) -> str:
+    """The address of a server without a slash at its end. Raises InvalidArgument where it is no http address."""
+    if not base_url.startswith(("http://", "https://")):
+        raise InvalidArgument(f"{base_url!r} is no server's address: expected http://host:port or https://host")
+    return base_url.rstrip("/")
+
+
+def _path(session_id: str, *tail: str) -> str:
+    if not session_id:
+        raise InvalidArgument("the session's identifier is empty")
+    return "/".join(["/v1/sessions", quote(session_id, safe=""), *tail])
