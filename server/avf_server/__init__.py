@@ -1,0 +1,1 @@
+"""The service: sessions of online filtering over HTTP and WebSocket, with beliefs kept in Redis."""

@@ -1,0 +1,136 @@
+"""The application: transports on a runtime, and every error on its way out as problem+json.
+
+The law: whatever fails, the client gets a problem of docs/protocol.md; what no one foresaw is `internal-
+error`, and the log has the rest.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from avf_client import wire
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from avf_server import problems
+from avf_server.problems import ProblemError
+from avf_server.runtime import open_runtime
+from avf_server.settings import Settings, read
+from avf_server.transports import http, websocket
+from avf_server.transports.http import problem_response
+from avf_server.transports.limits import BodyLimit
+
+logger = logging.getLogger(__name__)
+
+BODIES = {("/v1/sessions", "post"): "CreateSession", ("/v1/sessions/{session}/steps", "post"): "Steps"}
+REPLIES = {
+    ("/v1/models", "get"): "Models",
+    ("/v1/models/{name}", "get"): "ModelInfo",
+    ("/v1/sessions", "post"): "Session",
+    ("/v1/sessions/{session}", "get"): "Session",
+    ("/v1/sessions/{session}/reset", "post"): "Session",
+    ("/v1/sessions/{session}/steps", "post"): "StepsReply",
+    ("/v1/sessions/{session}/estimate", "get"): "Estimate",
+}
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The server as an ASGI application; its lifespan opens and closes all that it needs.
+
+    Settings are read from the environment where none are given. Raises StartError, here or from the lifespan.
+    """
+    settings = settings or read()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_runtime(settings) as runtime:
+            app.state.runtime = runtime
+            yield
+
+    app = FastAPI(
+        title="avf",
+        summary="Amortized variational filtering as a service",
+        version=wire.VERSION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.include_router(http.router)
+    app.include_router(websocket.router)
+    app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(Exception, _on_fault)
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    request.app.state.runtime.telemetry.problems.labels(error.name).inc()
+    return problem_response(error)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Those that the framework raises: unknown routes and methods."""
+    assert isinstance(error, HTTPException)
+    problem: ProblemError
+    if error.status_code == 404:
+        problem = problems.UnknownRouteError(f"there is no {request.url.path}; /docs lists what there is")
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow")
+        problem = problems.MethodNotAllowedError(f"{request.url.path} takes no {request.method}", allow=allowed)
+    elif error.status_code < 500:
+        problem = problems.MalformedBodyError(str(error.detail))
+    else:
+        problem = problems.internal()
+    return await _on_problem(request, problem)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return await _on_problem(request, problems.MalformedBodyError(details))
+
+
+async def _on_fault(request: Request, error: Exception) -> Response:
+    """What no one foresaw; uvicorn logs the error, which the framework raises again."""
+    return await _on_problem(request, problems.internal())
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's description with the messages of wire.py, which it cannot see: bodies are raw bytes to it."""
+    if app.openapi_schema is None:
+        schema = FastAPI.openapi(app)
+        messages = [
+            wire.CreateSession,
+            wire.Steps,
+            wire.Session,
+            wire.StepsReply,
+            wire.Models,
+            wire.ModelInfo,
+        ]
+        _, components = msgspec.json.schema_components(
+            [*messages, wire.Estimate, wire.Problem], ref_template="#/components/schemas/{name}"
+        )
+        schema.setdefault("components", {}).setdefault("schemas", {}).update(components)
+        for (path, method), name in BODIES.items():
+            schema["paths"][path][method]["requestBody"] = {"required": True, "content": _content(name)}
+        for (path, method), name in REPLIES.items():
+            responses = schema["paths"][path][method]["responses"]
+            status = "201" if "201" in responses else "200"
+            responses[status]["content"] = _content(name)
+        for path in schema["paths"].values():
+            for operation in path.values():
+                problem = _content("Problem", media_type=wire.PROBLEM_MEDIA_TYPE)
+                operation["responses"].pop("422", None)
+                operation["responses"]["default"] = {"description": "A problem", "content": problem}
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _content(name: str, *, media_type: str = "application/json") -> dict[str, Any]:
+    return {media_type: {"schema": {"$ref": f"#/components/schemas/{name}"}}}

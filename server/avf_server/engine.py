@@ -1,0 +1,177 @@
+"""The engine: one thread owns the models and filters batches; the event loop never runs torch.
+
+The laws: row i of a batch depends on row i only, so that batches may be padded, split and merged at will; a
+row that fails is answered by itself and harms no other; what comes out for a row is finite, or a problem.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from avf_client import wire
+
+from avf_core import beliefs, checkpoints
+from avf_core.beliefs import Belief
+from avf_core.errors import AvfError, BeliefFormatError
+from avf_server import batching, encoding, problems
+from avf_server.batching import Position
+
+logger = logging.getLogger(__name__)
+
+NOT_FINITE = "the estimate is not finite: the observation lies too far outside of what the model can hold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One observation to filter. `belief` is a hot one, saved bytes, or None at the start of an epoch.
+
+    `x` has shape (observation,), float32, NaN where nothing was observed.
+    """
+
+    model: str
+    iterations: int
+    durability: wire.Durability
+    belief: Belief | bytes | None
+    seed: int
+    continues: Position
+    x: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepped:
+    """What came of a row: the belief after it, hot and as bytes, and the estimate as it goes over the wire."""
+
+    belief: Belief
+    saved: bytes
+    estimate: bytes
+
+
+class Engine:
+    """The models of a server and the thread that runs them."""
+
+    def __init__(self, models: Sequence[str], *, device: str, threads: int, max_batch: int) -> None:
+        """Raises CheckpointError where a model cannot be read."""
+        self.models = {found.name: found for found in (checkpoints.load(name, device=device) for name in models)}
+        self._device = device
+        self._sizes = batching.warmed_sizes(max_batch)
+        self._thread = ThreadPoolExecutor(
+            1, "avf-engine", torch.set_num_threads, (threads or max(1, (os.cpu_count() or 2) // 2),)
+        )
+
+    async def step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
+        """Filter one observation of every row, one batch for each model and number of iterations."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._step, rows)
+
+    async def warm(self) -> None:
+        """Run every model once at every size, so that no client waits for a first run."""
+        rows = [self._idle(name) for name in self.models]
+        for size in self._sizes:
+            await self.step([row for row in rows for _ in range(size)])
+
+    def close(self) -> None:
+        """End the thread after the batch it is at."""
+        self._thread.shutdown()
+
+    def iterations(self, model: str) -> int:
+        """The number of iterations that a model was configured with; 0 where its inference does not iterate."""
+        return int(getattr(getattr(self.models[model].filter.inference, "config", None), "iterations", 0))
+
+    def _idle(self, model: str) -> Row:
+        spec = self.models[model].filter.model.observation
+        return Row(
+            model=model,
+            iterations=self.iterations(model),
+            durability="group",
+            belief=None,
+            seed=0,
+            continues=Position(1, 0),
+            x=np.full(spec.size, np.nan, dtype=np.float32),
+        )
+
+    def _step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
+        results: list[Any] = [None] * len(rows)
+
+        def group(index: int) -> tuple[str, int]:
+            return rows[index].model, rows[index].iterations
+
+        for (model, iterations), indices in groupby(sorted(range(len(rows)), key=group), key=group):
+            members = list(indices)
+            answers = self._step_group(model, iterations, [rows[i] for i in members])
+            for index, answer in zip(members, answers, strict=True):
+                results[index] = answer
+        return results
+
+    def _step_group(self, model: str, iterations: int, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
+        """The rows of one model; those whose belief cannot be read are answered and left out of the batch."""
+        results: list[Any] = [self._belief(row) for row in rows]
+        good = [i for i, result in enumerate(results) if isinstance(result, Belief)]
+        if good:
+            answers = self._isolated(model, iterations, [results[i] for i in good], [rows[i] for i in good])
+            for index, answer in zip(good, answers, strict=True):
+                results[index] = answer
+        return results
+
+    def _isolated(
+        self, model: str, iterations: int, found: list[Belief], rows: list[Row]
+    ) -> list[Stepped | problems.ProblemError]:
+        """Filter a batch; where it fails, filter its rows one by one, so that only the guilty ones fail."""
+        try:
+            return self._filter(model, iterations, found, rows)
+        except AvfError as error:
+            failure: problems.ProblemError = problems.InvalidObservationError(str(error))
+        except Exception:
+            logger.exception("a batch of %d rows of %s failed", len(rows), model)
+            failure = problems.internal()
+        if len(rows) == 1:
+            return [failure]
+        return [self._isolated(model, iterations, [belief], [row])[0] for belief, row in zip(found, rows, strict=True)]
+
+    def _filter(
+        self, model: str, iterations: int, found: list[Belief], rows: list[Row]
+    ) -> list[Stepped | problems.ProblemError]:
+        checkpoint = self.models[model]
+        padding = batching.padded_size(len(rows), self._sizes) - len(rows)
+        belief = beliefs.stack(found + found[:1] * padding)
+        x = torch.from_numpy(np.stack([row.x for row in rows + rows[:1] * padding])).to(self._device)
+        observed = ~x.isnan()
+        with torch.no_grad():
+            following, estimate = checkpoint.filter.step(
+                belief, x, observed=None if bool(observed.all()) else observed, iterations=iterations or None
+            )
+        after = beliefs.unstack(following)[: len(rows)]
+        finite = encoding.finite_rows(following, estimate)[: len(rows)]
+        messages = encoding.estimates(estimate, rows)
+        return [
+            _stepped(checkpoint.digest, kept, message) if fine else problems.InvalidObservationError(NOT_FINITE)
+            for fine, kept, message in zip(finite, after, messages, strict=True)
+        ]
+
+    def _belief(self, row: Row) -> Belief | problems.ProblemError:
+        """The row's belief on the device, or why it cannot be read."""
+        checkpoint = self.models[row.model]
+        if isinstance(row.belief, Belief):
+            return row.belief
+        if row.belief is None:
+            with torch.no_grad():
+                return checkpoint.filter.initial(torch.tensor([row.seed], device=self._device))
+        try:
+            saved = beliefs.from_bytes(row.belief, expected={"model": checkpoint.digest})
+        except BeliefFormatError as error:
+            return problems.BeliefUnreadableError(str(error))
+        return encoding.to_device(saved, self._device)
+
+
+def _stepped(digest: str, belief: Belief, estimate: wire.Estimate) -> Stepped:
+    return Stepped(
+        belief=belief,
+        saved=beliefs.to_bytes(belief, provenance={"model": digest}),
+        estimate=encoding.to_json(estimate),
+    )

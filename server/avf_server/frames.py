@@ -1,0 +1,88 @@
+"""One observation on its way through a tick, and what it becomes at each stage: a row, a commit, a reply.
+
+The law: an answer is given once; to a client that has gone, not at all (a cancelled future refuses results).
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from avf_server import batching
+from avf_server.batching import Position, Verdict
+from avf_server.engine import Row, Stepped
+from avf_server.hot import Hot
+from avf_server.problems import ProblemError
+from avf_server.stores.base import Commit, Meta, pack, unpack
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one observation: where it was applied, and the estimate as it goes over the wire."""
+
+    epoch: int
+    seq: int
+    estimate: bytes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frame:
+    """One observation on its way; `x` has shape (observation,), NaN where missing; `answer` is waited for."""
+
+    meta: Meta
+    epoch: int | None
+    seq: int
+    x: npt.NDArray[np.float64]
+    digest: bytes
+    answer: asyncio.Future[Reply]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A frame that applies, and what it continues."""
+
+    frame: Frame
+    hot: Hot
+
+
+def judge(frame: Frame, position: Position, reply: bytes | None) -> Verdict:
+    """What is to be done with the frame where its session stands there, with that stored reply."""
+    stored = None if reply is None else unpack(reply)[0]
+    return batching.judge(position, epoch=frame.epoch, seq=frame.seq, digest=frame.digest, stored=stored)
+
+
+def to_row(item: Ready) -> Row:
+    """The frame as the engine takes it."""
+    meta = item.frame.meta
+    return Row(
+        model=meta.model,
+        iterations=meta.iterations,
+        durability=meta.durability,
+        belief=item.hot.belief,
+        seed=meta.seed,
+        continues=item.hot.position,
+        x=item.frame.x.astype(np.float32),
+    )
+
+
+def to_commit(item: Ready, stepped: Stepped) -> Commit:
+    """The step as the store takes it."""
+    return Commit(
+        session=item.frame.meta.id,
+        continues=item.hot.position,
+        belief=stepped.saved,
+        reply=pack(item.frame.digest, stepped.estimate),
+    )
+
+
+def answer(frame: Frame, reply: Reply) -> None:
+    """Give the frame its reply."""
+    if not frame.answer.done():  # a client that has gone has cancelled it
+        frame.answer.set_result(reply)
+
+
+def refuse(frame: Frame, problem: ProblemError) -> None:
+    """Give the frame its problem."""
+    if not frame.answer.done():
+        frame.answer.set_exception(problem)

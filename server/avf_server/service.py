@@ -1,0 +1,277 @@
+"""The way of one observation: queue, tick, reply.
+
+    take at most one frame of every ready session -> load beliefs not hot -> one batched step for each model
+    -> commit all of the tick in one call -> reply
+
+The laws: nothing acknowledged is lost and nothing is applied twice: a reply leaves only after its commit was
+confirmed, and a commit names the (epoch, seq) it continues. A hot belief is never the truth: only `apply` is
+decided from it, which the commit then checks; all else is decided from the store. A frame's failure, and a
+client that has gone, harm no other.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from avf_client import wire
+
+from avf_server import batching, problems
+from avf_server import frames as way
+from avf_server.batching import Position, Verdict
+from avf_server.engine import Engine, Stepped
+from avf_server.frames import Frame, Ready, Reply
+from avf_server.hot import Hot
+from avf_server.observations import to_row
+from avf_server.problems import ProblemError, StoreError
+from avf_server.sessions import Sessions
+from avf_server.settings import Settings
+from avf_server.stores.base import Meta, Outcome, Record, unpack
+from avf_server.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+
+class Service:
+    """The queue and its ticks. `start` it before use, and `stop` it: the queue is then finished, or refused."""
+
+    def __init__(self, settings: Settings, engine: Engine, sessions: Sessions, telemetry: Telemetry) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.sessions = sessions
+        self.telemetry = telemetry
+        self.stopping = asyncio.Event()
+        self._queue: deque[Frame] = deque()
+        self._wanted = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._ticking: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._ticking = asyncio.create_task(self._run(), name="avf-ticks")
+
+    def refuse(self) -> None:
+        """From now on refuse new work; what is queued is finished."""
+        self.stopping.set()
+
+    async def stop(self) -> None:
+        """Refuse new work, finish what is queued, within the settings' time; refuse what is then left."""
+        self.refuse()
+        try:
+            async with asyncio.timeout(self.settings.drain_s):
+                await self._idle.wait()
+        except TimeoutError:
+            logger.warning("%d observations are refused: the time to stop is over", len(self._queue))
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
+        self._refuse_all(list(self._queue), self._stopping_problem())
+
+    def check_running(self) -> None:
+        """Raise StoppingError once the server stops."""
+        if self.stopping.is_set():
+            raise self._stopping_problem()
+
+    async def observe(
+        self, session: str, *, seq: int, x: wire.Observation, owner: str, epoch: int | None = None
+    ) -> Reply:
+        """Filter observation `seq`; `epoch` None means the current one.
+
+        Raises a ProblemError, which names the session and the seq; the session is then as it was. Cancelling is safe:
+        the observation is then applied or not, and sending it again finds out.
+        """
+        try:
+            self.check_running()
+            if seq < 1:
+                raise problems.MalformedBodyError(f"seq is {seq}, expected 1 or more")
+            meta = await self.sessions.meta(session, owner=owner)
+            row = to_row(x, self.sessions.checkpoint(meta.model).filter.model.observation)
+            if len(self._queue) >= self.settings.queue_limit:
+                raise problems.OverloadedError(
+                    f"{len(self._queue)} observations are waiting, which is the limit",
+                    retry_after=self.settings.retry_after_s,
+                )
+            return await self._enqueue(meta, epoch=epoch, seq=seq, x=row)
+        except ProblemError as problem:
+            self.telemetry.steps.labels(problem.name).inc()
+            problem.at(session=session, seq=seq)
+            raise
+
+    async def _enqueue(self, meta: Meta, *, epoch: int | None, seq: int, x: npt.NDArray[np.float64]) -> Reply:
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        digest = batching.observation_digest(x)
+        self._queue.append(Frame(meta=meta, epoch=epoch, seq=seq, x=x, digest=digest, answer=answer))
+        self._wanted.set()
+        self._idle.clear()
+        return await answer
+
+    async def _run(self) -> None:
+        """Tick while anything is queued; a tick that fails answers its frames and no others."""
+        while True:
+            if not self._queue:
+                self._idle.set()
+                self._wanted.clear()
+                await self._wanted.wait()
+            queued = (frame for frame in self._queue if not frame.answer.done())  # the done: clients that left
+            taken, left = batching.take(queued, key=lambda frame: frame.meta.id, max_batch=self.settings.max_batch)
+            self._queue = deque(left)
+            self.telemetry.queue.set(len(left))
+            try:
+                await self._tick(taken)
+            except Exception:
+                logger.exception("a tick of %d observations failed", len(taken))
+                self._refuse_all(taken, problems.internal())
+            except asyncio.CancelledError:
+                self._refuse_all(taken, self._stopping_problem())
+                raise
+            await asyncio.sleep(0)  # let those who were answered send their next ones: they may share a batch
+
+    async def _tick(self, frames: Sequence[Frame]) -> None:
+        """One batch, from the queue to its replies."""
+        if not frames:
+            return
+        with self.telemetry.tick.time():
+            self.telemetry.batch.observe(len(frames))
+            ready = await self._load(frames)
+            stepped = await self.engine.step([way.to_row(item) for item in ready])
+            done = self._refuse_failed(ready, stepped)
+            outcomes = await self._commit(done)
+            self._reply(done, outcomes)
+            await self._settle([item.frame for item, _ in done if not item.frame.answer.done()])
+            self.telemetry.hot.set(len(self.sessions.hot))
+
+    async def _load(self, frames: Sequence[Frame]) -> list[Ready]:
+        """The frames that apply. The others are answered here, from the store: replays and refusals."""
+        ready, cold = [], []
+        for frame in frames:
+            hot = self.sessions.hot.get(frame.meta.id)
+            if hot is not None and way.judge(frame, hot.position, None) is Verdict.APPLY:
+                ready.append(Ready(frame=frame, hot=hot))
+            else:
+                cold.append(frame)
+        for frame, record in await self._records(cold):
+            verdict = way.judge(frame, record.position, record.reply)
+            if verdict is Verdict.APPLY:
+                ready.append(Ready(frame=frame, hot=Hot(position=record.position, belief=record.belief)))
+            elif verdict is Verdict.REPLAY and record.reply is not None:
+                self._replay(frame, record.position, record.reply)
+            else:
+                way.refuse(frame, self._refusal(frame, verdict, record.position))
+        return ready
+
+    async def _records(self, frames: Sequence[Frame]) -> list[tuple[Frame, Record]]:
+        """The frames with their sessions as they are kept; those whose sessions are not to be had are answered."""
+        found = []
+        for durable in (True, False):
+            group = [frame for frame in frames if (frame.meta.durability != "none") is durable]
+            if not group:
+                continue
+            store = self.sessions.store_of(group[0].meta.durability)
+            try:
+                records = await store.load([(frame.meta.id, frame.seq) for frame in group])
+            except StoreError as error:
+                self._refuse_all(group, self.sessions.unavailable(error))
+                continue
+            for frame, record in zip(group, records, strict=True):
+                if record is None:
+                    self.sessions.forget([frame.meta.id])
+                    way.refuse(frame, self.sessions.unknown(frame.meta.id))
+                else:
+                    found.append((frame, record))
+        return found
+
+    def _refuse_failed(
+        self, ready: Sequence[Ready], stepped: Sequence[Stepped | ProblemError]
+    ) -> list[tuple[Ready, Stepped]]:
+        """The rows that were filtered; those that failed are answered."""
+        done = []
+        for item, result in zip(ready, stepped, strict=True):
+            if isinstance(result, ProblemError):
+                self.sessions.hot.drop(item.frame.meta.id)
+                way.refuse(item.frame, result)
+            else:
+                done.append((item, result))
+        return done
+
+    async def _commit(self, done: Sequence[tuple[Ready, Stepped]]) -> list[Outcome | None]:
+        """What became of every commit; None where the store did not say."""
+        outcomes: list[Outcome | None] = [None] * len(done)
+        for durable in (True, False):
+            indices = [i for i, (item, _) in enumerate(done) if (item.frame.meta.durability != "none") is durable]
+            if not indices:
+                continue
+            store = self.sessions.store_of(done[indices[0]][0].frame.meta.durability)
+            try:
+                answers = await store.commit([way.to_commit(*done[i]) for i in indices])
+            except StoreError as error:
+                logger.warning("%d commits are in doubt: %s", len(indices), error)
+                self.telemetry.store_errors.inc()
+            else:
+                for index, answer in zip(indices, answers, strict=True):
+                    outcomes[index] = answer
+        return outcomes
+
+    def _reply(self, done: Sequence[tuple[Ready, Stepped]], outcomes: Sequence[Outcome | None]) -> None:
+        """Answer what was committed; of all else the hot belief is dropped, and `_settle` asks the store."""
+        for (item, stepped), outcome in zip(done, outcomes, strict=True):
+            frame, at = item.frame, item.hot.position
+            if outcome is Outcome.APPLIED:
+                position = Position(at.epoch, at.seq + 1)
+                self.sessions.hot.put(frame.meta.id, Hot(position=position, belief=stepped.belief))
+                self.sessions.touch(frame.meta.id)
+                self.telemetry.steps.labels("applied").inc()
+                way.answer(frame, Reply(position.epoch, position.seq, stepped.estimate))
+            else:
+                self.sessions.hot.drop(frame.meta.id)
+
+    async def _settle(self, frames: Sequence[Frame]) -> None:
+        """Answer frames whose commit was refused or is in doubt: replayed where what is stored is theirs."""
+        if not frames:
+            return
+        for frame, record in await self._records(frames):
+            verdict = way.judge(frame, record.position, record.reply)
+            if verdict is Verdict.REPLAY and record.reply is not None:
+                self._replay(frame, record.position, record.reply)
+            elif verdict is Verdict.APPLY:
+                way.refuse(frame, self.sessions.unavailable(StoreError("Redis did not confirm the step in time")))
+            else:
+                way.refuse(frame, self._refusal(frame, None, record.position))
+
+    def _replay(self, frame: Frame, position: Position, reply: bytes) -> None:
+        self.telemetry.steps.labels("replayed").inc()
+        way.answer(frame, Reply(position.epoch, frame.seq, unpack(reply)[1]))
+
+    def _refusal(self, frame: Frame, verdict: Verdict | None, position: Position) -> ProblemError:
+        """The problem of an observation that does not apply; None means that another server has gone on."""
+        expected, seq, window = position.seq + 1, frame.seq, self.settings.replay_window
+        known: dict[Verdict | None, tuple[type[ProblemError], str]] = {
+            None: (problems.SessionMovedError, "another server has gone on with the session; ask again"),
+            Verdict.GAP: (problems.SequenceGapError, f"seq is {seq}, expected {expected}"),
+            Verdict.TOO_OLD: (
+                problems.ReplayWindowPassedError,
+                f"the reply to seq {seq} is no longer stored: the last {window} are; the next seq is {expected}",
+            ),
+            Verdict.CONFLICT: (
+                problems.ObservationConflictError,
+                f"seq {seq} was applied with another observation; the next seq is {expected}",
+            ),
+            Verdict.OTHER_EPOCH: (
+                problems.EpochMismatchError,
+                f"epoch is {frame.epoch}, the session is in epoch {position.epoch}, at seq {expected}",
+            ),
+        }
+        kind, detail = known[verdict]
+        return kind(detail, expected_seq=expected, expected_epoch=position.epoch)
+
+    def _stopping_problem(self) -> problems.StoppingError:
+        return problems.StoppingError(
+            "the server is stopping; send the same to another one, or again later",
+            retry_after=self.settings.retry_after_s,
+        )
+
+    def _refuse_all(self, frames: Sequence[Frame], problem: ProblemError) -> None:
+        for frame in frames:
+            self.sessions.hot.drop(frame.meta.id)
+            way.refuse(frame, type(problem)(problem.detail, retry_after=problem.retry_after))

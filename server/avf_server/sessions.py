@@ -1,0 +1,243 @@
+"""Sessions but for their steps: opened, looked at, reset, ended.
+
+The laws: nobody sees another's session: whatever is not the caller's does not exist for the caller;
+identifiers are unguessable. Open sessions are not harmed by new ones: past the limit, new ones are refused.
+"""
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from avf_client import wire
+
+from avf_core.checkpoints import Checkpoint
+from avf_server import problems
+from avf_server.engine import Engine
+from avf_server.hot import HotBeliefs
+from avf_server.problems import StoreError
+from avf_server.settings import Settings
+from avf_server.stores.base import Meta, Outcome, Record, Store, unpack
+from avf_server.stores.memory import MemoryStore
+from avf_server.telemetry import Telemetry
+
+MAX_SEED = 2**63 - 1
+RESET_ATTEMPTS = 8  # each one lost means that another server has gone on meanwhile
+
+
+class Sessions:
+    """All sessions this server can reach: those of `durable`, and those in its own memory."""
+
+    def __init__(self, settings: Settings, engine: Engine, durable: Store, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._telemetry = telemetry
+        self._durable = durable
+        self._memory = MemoryStore(window=settings.replay_window, ttl=settings.session_ttl_s, clock=time.monotonic)
+        self._metas: OrderedDict[str, Meta] = OrderedDict()  # what never changes, most recently used last
+        self._seen: OrderedDict[str, float] = OrderedDict()  # when this server last used a session
+        self.hot = HotBeliefs(settings.hot_sessions)
+
+    def store(self, session: str) -> Store:
+        """The store that keeps a session."""
+        return self._memory if session in self._memory else self._durable
+
+    def store_of(self, durability: wire.Durability) -> Store:
+        """The store of the sessions of this durability."""
+        return self._memory if durability == "none" else self._durable
+
+    def checkpoint(self, model: str) -> Checkpoint:
+        """The model of this name. Raises UnknownModelError."""
+        if model not in self._engine.models:
+            raise problems.UnknownModelError(
+                f"no model {model!r} on this server; there are {', '.join(sorted(self._engine.models)) or 'none'}"
+            )
+        return self._engine.models[model]
+
+    async def create(self, request: wire.CreateSession, *, owner: str) -> wire.Session:
+        """Open a session. Raises UnknownModelError, InvalidSettingError, OverloadedError."""
+        self.checkpoint(request.model)
+        seed = secrets.randbits(53) if request.seed is None else request.seed
+        if not 0 <= seed <= MAX_SEED:
+            raise problems.InvalidSettingError(f"seed is {seed}, expected a number in [0, {MAX_SEED}]")
+        meta = Meta(
+            id=secrets.token_urlsafe(18),
+            owner=owner,
+            model=request.model,
+            seed=seed,
+            iterations=self._iterations(request),
+            durability=request.durability,
+            created_at=time.time(),
+        )
+        self._admit(time.monotonic())
+        try:
+            await self.store_of(meta.durability).create(meta)
+        except StoreError as error:
+            raise self.unavailable(error) from error
+        self.touch(meta.id)
+        self._remember(meta)
+        return self._message(meta, epoch=1, next_seq=1, expires_in=self._settings.session_ttl_s)
+
+    async def session(self, session: str, *, owner: str) -> wire.Session:
+        """Where a session stands. Raises UnknownSessionError."""
+        record = await self.record(session, owner=owner)
+        return self._from_record(record)
+
+    async def estimate(self, session: str, *, owner: str) -> bytes:
+        """The last estimate, as it went over the wire. Raises UnknownSessionError, NoEstimateError."""
+        record = await self.record(session, owner=owner)
+        if record.reply is None:
+            raise problems.NoEstimateError(
+                f"nothing has been observed in epoch {record.position.epoch}", session=session
+            )
+        return unpack(record.reply)[1]
+
+    async def reset(self, session: str, *, owner: str) -> wire.Session:
+        """Begin a new epoch at the prior. Raises UnknownSessionError."""
+        for _ in range(RESET_ATTEMPTS):
+            record = await self.record(session, owner=owner)
+            try:
+                outcome = await self.store(session).reset(session, epoch=record.position.epoch)
+            except StoreError as error:
+                raise self.unavailable(error, session=session) from error
+            finally:
+                self.hot.drop(session)
+            if outcome is Outcome.GONE:
+                raise self.unknown(session)
+            if outcome is Outcome.APPLIED:
+                self.touch(session)
+                return self._message(
+                    record.meta,
+                    epoch=record.position.epoch + 1,
+                    next_seq=1,
+                    expires_in=self._settings.session_ttl_s,
+                )
+        raise problems.SessionMovedError("others reset the session at the same time; ask again", session=session)
+
+    async def delete(self, session: str, *, owner: str) -> None:
+        """End a session. Raises UnknownSessionError."""
+        await self.meta(session, owner=owner)
+        try:
+            found = await self.store(session).delete(session)
+        except StoreError as error:
+            raise self.unavailable(error, session=session) from error
+        self.forget([session])
+        if not found:
+            raise self.unknown(session)
+
+    async def meta(self, session: str, *, owner: str) -> Meta:
+        """What never changes about a session. Raises UnknownSessionError, also where it is another's."""
+        known = self._metas.get(session)
+        if known is None:
+            return (await self.record(session, owner=owner)).meta
+        if known.owner != owner:
+            raise self.unknown(session)
+        return known
+
+    async def record(self, session: str, *, owner: str) -> Record:
+        """A session with its last reply, from the store. Raises UnknownSessionError."""
+        try:
+            (record,) = await self.store(session).load([(session, None)])
+        except StoreError as error:
+            raise self.unavailable(error, session=session) from error
+        if record is None:
+            self.forget([session])
+        if record is None or record.meta.owner != owner:
+            raise self.unknown(session)
+        self._remember(record.meta)
+        return record
+
+    def touch(self, session: str) -> None:
+        """Note that a session was used just now."""
+        self._seen[session] = time.monotonic()
+        self._seen.move_to_end(session)
+
+    def forget(self, sessions: Iterable[str]) -> None:
+        """Drop all that this server remembers of sessions; the store is not touched."""
+        for session in sessions:
+            self.hot.drop(session)
+            self._metas.pop(session, None)
+            self._seen.pop(session, None)
+
+    def unknown(self, session: str) -> problems.UnknownSessionError:
+        """The problem of a session that does not exist, for this caller."""
+        return problems.UnknownSessionError("no such session: it ended, expired, or never was", session=session)
+
+    def unavailable(self, error: StoreError, *, session: str | None = None) -> problems.StoreUnavailableError:
+        """The problem of a store that does not answer."""
+        self._telemetry.store_errors.inc()
+        return problems.StoreUnavailableError(
+            f"{error}. Send the same again", session=session, retry_after=self._settings.retry_after_s
+        )
+
+    def _iterations(self, request: wire.CreateSession) -> int:
+        own, wanted, most = (
+            self._engine.iterations(request.model),
+            request.iterations,
+            self._settings.max_iterations,
+        )
+        if wanted is None or wanted == own:
+            return own
+        if own == 0:
+            raise problems.InvalidSettingError(
+                f"iterations is {wanted}, but the inference of {request.model} does not iterate: leave it out"
+            )
+        if not 1 <= wanted <= most:
+            raise problems.InvalidSettingError(f"iterations is {wanted}, expected a number in [1, {most}]")
+        return wanted
+
+    def _admit(self, now: float) -> None:
+        """Make sure that one more session may be opened."""
+        while self._seen and next(iter(self._seen.values())) + self._settings.session_ttl_s <= now:
+            self._seen.popitem(last=False)
+        if len(self._seen) >= self._settings.max_sessions:
+            raise problems.OverloadedError(
+                f"{len(self._seen)} sessions are open, which is the limit",
+                retry_after=self._settings.retry_after_s,
+            )
+
+    def _remember(self, meta: Meta) -> None:
+        self._metas[meta.id] = meta
+        self._metas.move_to_end(meta.id)
+        if len(self._metas) > max(self._settings.max_sessions, self._settings.hot_sessions):
+            self._metas.popitem(last=False)
+
+    def _from_record(self, record: Record) -> wire.Session:
+        position = record.position
+        return self._message(record.meta, epoch=position.epoch, next_seq=position.seq + 1, expires_in=record.expires_in)
+
+    def _message(self, meta: Meta, *, epoch: int, next_seq: int, expires_in: float) -> wire.Session:
+        checkpoint = self.checkpoint(meta.model)
+        return wire.Session(
+            id=meta.id,
+            model=meta.model,
+            model_digest=checkpoint.digest,
+            epoch=epoch,
+            next_seq=next_seq,
+            seed=meta.seed,
+            iterations=meta.iterations,
+            durability=meta.durability,
+            observation_size=checkpoint.filter.model.observation.size,
+            latent_size=checkpoint.filter.model.latent_size,
+            created_at=meta.created_at,
+            expires_in=expires_in,
+        )
+
+
+def model_info(checkpoint: Checkpoint, *, iterations: int) -> wire.ModelInfo:
+    """A model as clients see it; bounds that are infinite are null."""
+    model = checkpoint.filter.model
+    low, high = model.observation.low, model.observation.high
+    return wire.ModelInfo(
+        name=checkpoint.name,
+        digest=checkpoint.digest,
+        kind=checkpoint.settings["model"]["kind"],
+        inference=checkpoint.settings["inference"]["kind"],
+        iterations=iterations,
+        observation_size=model.observation.size,
+        latent_size=model.latent_size,
+        low=None if low == float("-inf") else low,
+        high=None if high == float("inf") else high,
+        parameters=sum(parameter.numel() for parameter in checkpoint.filter.parameters()),
+        card=dict(checkpoint.card),
+    )

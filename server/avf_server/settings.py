@@ -1,0 +1,72 @@
+"""The server's settings: environment variables `AVF_...`, read once, and the options of `avf serve`.
+
+The law: whatever has a limit has it here, with its unit in its name or its description; unknown `AVF_`
+variables fail, so that a misspelt limit is not silently absent. docs/server.md lists every one; a test checks
+that.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from avf_server.problems import StartError
+
+PREFIX = "AVF_"
+CLIENT_VARIABLES = frozenset({"AVF_SERVER", "AVF_SERVER_URL", "AVF_URL", "AVF_API_KEY"})
+"""Variables of the same prefix that clients read; the server leaves them alone."""
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set about a server."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes any free one")
+    redis_url: str | None = Field(None, description="Redis to keep beliefs in; absent, the server starts its own")
+    data_dir: Path = Field(Path(".avf"), description="folder of the embedded Redis")
+    models: Names = Field((), description="names in the zoo, or folders, by commas; empty means all of the zoo")
+    device: str = Field("cpu", description="torch device of the models")
+    threads: int = Field(0, ge=0, description="torch threads; 0 means half of the cores")
+    max_body_bytes: int = Field(4 << 20, ge=1024, description="bytes of a request's body or a stream's message")
+    max_batch: int = Field(64, ge=1, le=4096, description="observations in one tick")
+    queue_limit: int = Field(1024, ge=1, description="observations waiting, before new ones are refused")
+    max_sessions: int = Field(10_000, ge=1, description="open sessions that this server has seen")
+    hot_sessions: int = Field(1024, ge=1, description="beliefs kept on the device as a cache")
+    session_ttl_s: float = Field(3600.0, gt=0, description="seconds without a step after which a session ends")
+    replay_window: int = Field(128, ge=1, le=4096, description="stored replies a session, and steps a request")
+    max_iterations: int = Field(100, ge=1, description="the most inference iterations a session may ask for")
+    api_keys: Names = Field((), description="keys by commas; empty leaves the server open", repr=False)
+    redis_timeout_s: float = Field(0.1, gt=0, description="seconds that one call to Redis may take")
+    stream_credit: int = Field(32, ge=1, description="unanswered observations on one stream")
+    retry_after_s: int = Field(1, ge=1, description="seconds that refused clients are told to wait")
+    drain_s: float = Field(3.0, gt=0, description="seconds to finish what is under way when stopping")
+
+    @field_validator("models", "api_keys", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """Names come as one string from the environment."""
+        return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
+
+
+def read(options: Mapping[str, Any] | None = None, *, environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings of the environment, with `options` in their place where given.
+
+    Raises StartError for unknown keys and for values out of range, naming each.
+    """
+    names = os.environ if environment is None else environment
+    known = {PREFIX + field.upper() for field in Settings.model_fields} | CLIENT_VARIABLES
+    unknown = sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known)
+    if unknown:
+        raise StartError(f"unknown settings {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    try:
+        return Settings(**(options or {}))
+    except ValidationError as error:
+        lines = [f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        raise StartError("; ".join(lines)) from error

@@ -1,0 +1,159 @@
+"""The HTTP interface, as docs/protocol.md states it. Bodies are decoded by msgspec from raw bytes into wire's structs.
+
+The law: the transport decides nothing; it decodes, calls the service, and encodes. Observations of one
+request are filtered in order, and the first that is refused ends it.
+"""
+
+from typing import Annotated, TypeVar
+
+import msgspec
+from avf_client import wire
+from fastapi import APIRouter, Depends, Request, Response
+
+from avf_server import problems
+from avf_server.auth import owner_of
+from avf_server.problems import ProblemError
+from avf_server.runtime import Runtime
+from avf_server.telemetry import MEDIA_TYPE
+
+Body = TypeVar("Body")
+
+router = APIRouter()
+
+
+class _StepsReply(msgspec.Struct, frozen=True, kw_only=True):
+    """`wire.StepsReply`, with the estimates as they are stored."""
+
+    session: str
+    epoch: int
+    next_seq: int
+    estimates: list[msgspec.Raw]
+
+
+def _runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+Server = Annotated[Runtime, Depends(_runtime)]
+
+
+def _owner(request: Request, server: Server) -> str:
+    return owner_of(request.headers, keys=server.settings.api_keys)
+
+
+Owner = Annotated[str, Depends(_owner)]
+
+
+@router.get("/v1/models", tags=["models"])
+async def list_models(server: Server, owner: Owner) -> Response:
+    """The models this server holds."""
+    return _json(wire.Models(models=server.models()))
+
+
+@router.get("/v1/models/{name}", tags=["models"])
+async def get_model(name: str, server: Server, owner: Owner) -> Response:
+    """One model."""
+    server.sessions.checkpoint(name)
+    return _json(next(model for model in server.models() if model.name == name))
+
+
+@router.post("/v1/sessions", status_code=201, tags=["sessions"])
+async def create_session(request: Request, server: Server, owner: Owner) -> Response:
+    """Open a session."""
+    server.service.check_running()
+    session = await server.sessions.create(await _body(request, wire.CreateSession), owner=owner)
+    return _json(session, status=201, headers={"Location": f"/v1/sessions/{session.id}"})
+
+
+@router.get("/v1/sessions/{session}", tags=["sessions"])
+async def get_session(session: str, server: Server, owner: Owner) -> Response:
+    """Where a session stands."""
+    return _json(await server.sessions.session(session, owner=owner))
+
+
+@router.delete("/v1/sessions/{session}", status_code=204, tags=["sessions"])
+async def delete_session(session: str, server: Server, owner: Owner) -> Response:
+    """End a session."""
+    await server.sessions.delete(session, owner=owner)
+    return Response(status_code=204)
+
+
+@router.post("/v1/sessions/{session}/steps", tags=["steps"])
+async def post_steps(session: str, request: Request, server: Server, owner: Owner) -> Response:
+    """Filter observations."""
+    steps = await _body(request, wire.Steps)
+    most = server.settings.replay_window
+    if not 1 <= len(steps.observations) <= most:
+        raise problems.MalformedBodyError(
+            f"{len(steps.observations)} observations in one request, expected 1 to {most}", session=session
+        )
+    epoch, estimates = steps.epoch, []
+    for seq, x in enumerate(steps.observations, steps.seq):
+        reply = await server.service.observe(session, seq=seq, x=x, owner=owner, epoch=epoch)
+        epoch = reply.epoch
+        estimates.append(msgspec.Raw(reply.estimate))
+    return _json(_StepsReply(session=session, epoch=reply.epoch, next_seq=reply.seq + 1, estimates=estimates))
+
+
+@router.post("/v1/sessions/{session}/reset", tags=["sessions"])
+async def reset_session(session: str, server: Server, owner: Owner) -> Response:
+    """Begin a new epoch at the prior."""
+    server.service.check_running()
+    return _json(await server.sessions.reset(session, owner=owner))
+
+
+@router.get("/v1/sessions/{session}/estimate", tags=["steps"])
+async def get_estimate(session: str, server: Server, owner: Owner) -> Response:
+    """The last estimate."""
+    return Response(await server.sessions.estimate(session, owner=owner), media_type="application/json")
+
+
+@router.get("/health/live", tags=["health"])
+async def live() -> Response:
+    """Whether the process answers."""
+    return _json({"status": "live"})
+
+
+@router.get("/health/ready", tags=["health"])
+async def ready(server: Server) -> Response:
+    """Whether the server takes work: it is not stopping, and Redis answers."""
+    server.service.check_running()
+    try:
+        await server.store.ping()
+    except problems.StoreError as error:
+        raise server.sessions.unavailable(error) from error
+    return _json({"status": "ready"})
+
+
+@router.get("/metrics", tags=["health"])
+async def metrics(server: Server) -> Response:
+    """Metrics, for Prometheus."""
+    return Response(server.telemetry.expose(), media_type=MEDIA_TYPE)
+
+
+async def _body(request: Request, kind: type[Body]) -> Body:
+    """The request's body. Raises UnsupportedMediaTypeError, BodyTooLargeError, MalformedBodyError."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise problems.UnsupportedMediaTypeError(
+            f"the body is {media_type or 'of no stated type'}, expected application/json"
+        )
+    try:
+        return msgspec.json.decode(await request.body(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise problems.MalformedBodyError(f"the body is no {kind.__name__}: {error}") from error
+
+
+def _json(message: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(message), status, headers, media_type="application/json")
+
+
+def problem_response(problem: ProblemError) -> Response:
+    """The problem as problem+json."""
+    return Response(
+        problems.to_json(problem),
+        problem.status,
+        problems.headers(problem),
+        media_type=wire.PROBLEM_MEDIA_TYPE,
+    )
