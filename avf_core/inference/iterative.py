@@ -25,7 +25,7 @@ from avf_core.nets import Highway
 from avf_core.objectives import Gradient, StepObjective
 
 LOG_VARIANCE = (-15.0, 5.0)
-LOG_MAGNITUDE_FLOOR = 7.0  # gradients under e^-7 are encoded linearly
+LOG_MAGNITUDE_FLOOR = 4.0  # gradients under e^-4 nats per deviation are encoded linearly
 
 
 @dataclass(frozen=True, kw_only=True)

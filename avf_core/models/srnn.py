@@ -45,11 +45,17 @@ class Model(base.Model):
         self.latent_size = latent
         self.lstm = LearnedStartLSTM(size, hidden)
 
-        def mlp(widths: tuple[int, ...]) -> MLP:
-            return MLP(hidden + latent, widths, clipped_leaky_relu, dropout=config.dropout)
+        def mlp(input_size: int, widths: tuple[int, ...]) -> MLP:
+            return MLP(input_size, widths, clipped_leaky_relu, dropout=config.dropout)
 
-        self.prior = GaussianNet(mlp(config.prior_widths), latent, log_variance_range=LATENT_LOG_VARIANCE)
-        trunk = mlp(config.decoder_widths)
+        prior = mlp(hidden + latent, config.prior_widths)
+        self.prior = GaussianNet(prior, latent, log_variance_range=LATENT_LOG_VARIANCE)
+        # The decoder's first layer, in two parts: that of h_t is computed once a step, not once an iteration.
+        first, *others = config.decoder_widths
+        self.decoder_hidden = nn.Linear(hidden, first)
+        self.decoder_latent = nn.Linear(latent, first, bias=False)
+        self.decoder_dropout = nn.Dropout(config.dropout)
+        trunk = mlp(first, tuple(others))
         self.decoder: nn.Module = (
             nn.Sequential(trunk, nn.Linear(trunk.output_size, size))
             if binary
@@ -64,12 +70,14 @@ class Model(base.Model):
 
     def predict(self, state: State) -> tuple[State, Gaussian]:
         """The context is the recurrent state; the prior is conditioned on it and on the last latent."""
-        context = {"hidden": state["hidden"], "cell": state["cell"]}
+        hidden = state["hidden"]
+        context = {"hidden": hidden, "cell": state["cell"], "decoder": self.decoder_hidden(hidden)}
         return context, self.prior(torch.cat([state["hidden"], state["z"]], dim=-1))
 
     def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
         """The distribution of x_t given h_t and z_t."""
-        output = self.decoder(torch.cat([context["hidden"], z], dim=-1))
+        features = clipped_leaky_relu(context["decoder"] + self.decoder_latent(z))
+        output = self.decoder(self.decoder_dropout(features))
         likelihood: Likelihood = Bernoulli(output) if self.binary else output
         return likelihood
 
@@ -90,4 +98,4 @@ class Model(base.Model):
         hidden = self.lstm.scan(xs[:-1], state["hidden"], state["cell"]) if len(xs) > 1 else xs.new_zeros(0)
         hidden = torch.cat([state["hidden"][None], hidden.reshape(-1, *state["hidden"].shape)])
         before = torch.cat([state["z"][None], zs[:-1]])
-        return {"hidden": hidden}, self.prior(torch.cat([hidden, before], dim=-1))
+        return {"hidden": hidden, "decoder": self.decoder_hidden(hidden)}, self.prior(torch.cat([hidden, before], dim=-1))

@@ -1,0 +1,68 @@
+"""What the library's tests share: small filters of every kind, and the real data where it is there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from avf_core.configuration import build
+from avf_core.filtering import Filter
+
+SRNN = {
+    "kind": "srnn",
+    "observation_size": 6,
+    "latent_size": 4,
+    "hidden_size": 8,
+    "prior_widths": [8],
+    "decoder_widths": [8],
+}
+LGSSM = {"kind": "lgssm", "observation_size": 3, "latent_size": 2}
+ITERATIVE = {"kind": "iterative", "units": 16}
+
+PAIRS: dict[str, dict[str, dict[str, Any]]] = {
+    "srnn-gated": {"model": SRNN, "inference": {**ITERATIVE, "rule": "gated"}},
+    "srnn-learned_sgd": {
+        "model": SRNN,
+        "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 5, "normalize_mean": True},
+    },
+    "srnn-appended": {
+        "model": SRNN,
+        "inference": {**ITERATIVE, "append_observation": True, "iterations": 2, "samples": 3},
+    },
+    "srnn-whitened": {
+        "model": SRNN,
+        "inference": {
+            **ITERATIVE, "rule": "learned_sgd", "inputs": "whitened", "iterations": 3, "samples": 4, "antithetic": True,
+        },
+    },
+    "srnn-gaussian": {
+        "model": {**SRNN, "likelihood": "gaussian"},
+        "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 2},
+    },
+    "srnn-direct": {"model": SRNN, "inference": {"kind": "direct", "widths": [8], "context_size": 8}},
+    "lgssm-iterative": {"model": LGSSM, "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 2}},
+    "lgssm-exact": {"model": LGSSM, "inference": {"kind": "exact"}},
+    "lgssm-mean-field": {"model": LGSSM, "inference": {"kind": "exact", "covariance": "diagonal"}},
+}
+
+
+def make(name: str, dtype: torch.dtype = torch.float32) -> Filter:
+    """The filter of a pair, with the same parameters each time."""
+    torch.manual_seed(7)
+    return build(PAIRS[name]).to(dtype).eval().requires_grad_(False)
+
+
+def observations(filter: Filter, time: int, batch: int, seed: int = 3) -> torch.Tensor:
+    """Random observations that fit the filter's model, of shape (time, batch, observation)."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(time, batch, filter.model.observation.size, generator=generator)
+    dtype = next(filter.parameters()).dtype
+    return ((x > 0.7) if filter.model.observation.high == 1.0 else 3.0 * x - 1.5).to(dtype)
+
+
+@pytest.fixture(params=sorted(PAIRS))
+def pair(request: pytest.FixtureRequest) -> Iterator[Filter]:
+    """Every pair of model and inference procedure."""
+    with torch.no_grad():
+        yield make(request.param)

@@ -1,0 +1,182 @@
+"""The contract of `Filter.step`, for every pair of model and inference procedure."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from avf_core import beliefs
+from avf_core.errors import BeliefFormatError, ObservationError
+from avf_core.filtering import Estimate, Filter
+from avf_core.trees import take, tree_map, where
+
+from .conftest import observations
+
+FIVE = torch.arange(5)
+
+
+def close(a: object, b: object, tolerance: float = 1e-5) -> None:
+    """Equal trees, to a tolerance."""
+
+    def compare(x: Tensor, y: Tensor) -> Tensor:
+        torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance)
+        return x
+
+    tree_map(compare, a, b)
+
+
+def exact(a: object, b: object) -> None:
+    """Equal trees, bit for bit."""
+    tree_map(lambda x, y: torch.testing.assert_close(x, y, rtol=0, atol=0, equal_nan=True) or x, a, b)
+
+
+def test_step_is_pure(pair: Filter) -> None:
+    """The same arguments give the same result, and the arguments are as before."""
+    x = observations(pair, 1, 5)[0]
+    belief, _ = pair.step(pair.initial(FIVE), x)
+    before = copy.deepcopy((belief, x))
+    first, second = pair.step(belief, x), pair.step(belief, x)
+    exact(first, second)
+    exact(before, (belief, x))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 17, 64, 257])
+def test_batched_equals_single(pair: Filter, batch: int) -> None:
+    """Any row of any batch is what it would be alone."""
+    xs = observations(pair, 3, batch)
+    seeds = 1000 + torch.arange(batch)
+    _, together = pair.scan(pair.initial(seeds), xs)
+    for row in {0, batch // 2, batch - 1}:
+        one = slice(row, row + 1)
+        _, alone = pair.scan(pair.initial(seeds[one]), xs[:, one])
+        close(tree_map(lambda t: t[:, one], together), alone)
+
+
+def test_rows_are_isolated(pair: Filter) -> None:
+    """Changing all other rows to extremes changes nothing in a row."""
+    xs = observations(pair, 4, 5)
+    _, calm = pair.scan(pair.initial(FIVE), xs)
+    wild = xs.clone()
+    wild[:, 1:] = 1.0 if pair.model.observation.high == 1.0 else 1e4
+    _, stormy = pair.scan(pair.initial(FIVE), wild)
+    exact(tree_map(lambda t: t[:, :1], calm), tree_map(lambda t: t[:, :1], stormy))
+
+
+def test_resumed_from_bytes_equals_uninterrupted(pair: Filter) -> None:
+    """A belief survives the way through bytes, row by row, bit for bit."""
+    xs = observations(pair, 6, 5)
+    end, whole = pair.scan(pair.initial(FIVE), xs)
+    middle, _ = pair.scan(pair.initial(FIVE), xs[:3])
+    stored = [beliefs.to_bytes(row, provenance={"model": "m"}) for row in beliefs.unstack(middle)]
+    restored = beliefs.stack([beliefs.from_bytes(data, expected={"model": "m"}) for data in stored])
+    resumed_end, rest = pair.scan(restored, xs[3:])
+    exact(take(whole, slice(3, None)), rest)
+    exact(end, resumed_end)
+
+
+def test_reset_is_a_row_of_the_batch(pair: Filter) -> None:
+    """Rows replaced by the initial belief in the middle go on as fresh sequences."""
+    xs = observations(pair, 5, 5)
+    middle, _ = pair.scan(pair.initial(FIVE), xs[:2])
+    reset = torch.tensor([False, True, False, False, True])
+    mixed = where(reset, pair.initial(FIVE), middle)
+    _, after = pair.scan(mixed, xs[2:])
+    _, fresh = pair.scan(pair.initial(FIVE), xs[2:])
+    _, whole = pair.scan(pair.initial(FIVE), xs)
+    for row in range(5):
+        one = slice(row, row + 1)
+        expected = fresh if reset[row] else take(whole, slice(2, None))
+        close(tree_map(lambda t: t[:, one], after), tree_map(lambda t: t[:, one], expected))
+
+
+def test_nothing_observed_leaves_the_prior(pair: Filter) -> None:
+    """Where all is missing the posterior is the prior and F is 0, NaN in the gap or not."""
+    xs = observations(pair, 2, 5)
+    belief, _ = pair.step(pair.initial(FIVE), xs[0])
+    gap = torch.full_like(xs[1], float("nan"))
+    following, estimate = pair.step(belief, gap, observed=torch.zeros_like(gap, dtype=torch.bool))
+    torch.testing.assert_close(estimate.posterior.mean, estimate.prior.mean)
+    torch.testing.assert_close(estimate.posterior.log_variance, estimate.prior.log_variance, rtol=1e-5, atol=1e-5)
+    for value in (estimate.free_energy, estimate.kl, estimate.reconstruction):
+        torch.testing.assert_close(value, torch.zeros(5), atol=1e-5, rtol=0)
+    assert all(bool(t.isfinite().all()) for t in following.model.values())
+
+
+def test_missing_dimensions_do_not_enter(pair: Filter) -> None:
+    """What stands in a masked dimension changes nothing; a mask of ones is no mask."""
+    x = observations(pair, 1, 5)[0]
+    observed = torch.ones_like(x, dtype=torch.bool)
+    exact(pair.step(pair.initial(FIVE), x), pair.step(pair.initial(FIVE), x, observed=observed))
+    observed[:, 1] = False
+    other = x.clone()
+    other[:, 1] = float("nan")
+    exact(
+        pair.step(pair.initial(FIVE), x, observed=observed),
+        pair.step(pair.initial(FIVE), other, observed=observed),
+    )
+
+
+def test_free_energy_is_reconstruction_plus_kl(pair: Filter) -> None:
+    """And the last of the iterates' energies is the final one; KL is never negative."""
+    _, e = pair.scan(pair.initial(FIVE), observations(pair, 4, 5))
+    torch.testing.assert_close(e.free_energy, e.reconstruction + e.kl)
+    torch.testing.assert_close(e.free_energies[..., -1], e.free_energy)
+    assert float(e.kl.min()) >= -1e-5
+    assert e.free_energies.shape[-1] == int(e.iterations[0, 0]) + 1
+
+
+def test_the_number_of_iterations_can_be_told(pair: Filter) -> None:
+    """Iterative procedures spend what they are told; fewer iterations are a prefix of more."""
+    x = observations(pair, 1, 5)[0]
+
+    def energies(iterations: int) -> Estimate:
+        return pair.step(pair.initial(FIVE), x, iterations=iterations)[1]
+
+    many, few = energies(4), energies(2)
+    if int(many.iterations[0]):
+        torch.testing.assert_close(few.free_energies[:, :2], many.free_energies[:, :2])
+        assert many.free_energies.shape[-1] == 5
+
+
+BAD = {
+    "shape": (lambda x: x[:, :-1], "expected"),
+    "batch": (lambda x: x[:-1], "one a row"),
+    "nan": (lambda x: x.index_fill(1, torch.tensor([0]), float("nan")), "NaN"),
+    "infinity": (lambda x: x.index_fill(1, torch.tensor([0]), float("inf")), "infinity"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(BAD))
+def test_observations_that_do_not_fit_are_refused(pair: Filter, case: str) -> None:
+    """The error says what was wrong and what was expected."""
+    spoil, word = BAD[case]
+    x = observations(pair, 1, 5)[0]
+    with pytest.raises(ObservationError, match=word):
+        pair.step(pair.initial(FIVE), spoil(x))
+
+
+def test_extreme_observations_give_finite_energies_or_a_typed_error(pair: Filter) -> None:
+    """1e6 in every dimension neither crashes nor gives NaN."""
+    x = torch.full_like(observations(pair, 1, 5)[0], 1e6)
+    try:
+        _, estimate = pair.step(pair.initial(FIVE), x)
+    except ObservationError as error:
+        assert "expected" in str(error)  # noqa: PT017
+    else:
+        assert bool(estimate.free_energy.isfinite().all())
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "version", "model"])
+def test_damaged_beliefs_are_refused_by_name(pair: Filter, damage: str) -> None:
+    """Bytes that are no belief of this model are never misread."""
+    data = beliefs.to_bytes(pair.initial(FIVE[:1]), provenance={"model": "m"})
+    spoiled = {
+        "truncated": data[:-3],
+        "empty": b"",
+        "garbage": b"\xff" * 64,
+        "version": data.replace(b'"version":"1"', b'"version":"9"'),
+        "model": data.replace(b'"model":"m"', b'"model":"n"'),
+    }[damage]
+    with pytest.raises(BeliefFormatError):
+        beliefs.from_bytes(spoiled, expected={"model": "m"})

@@ -1,0 +1,133 @@
+"""The gradients that enter the update model against finite differences of F, in float64."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from avf_core import trees
+from avf_core.distributions import Gaussian
+from avf_core.objectives import StepObjective
+from avf_core.training import em
+
+from .conftest import make, observations
+
+PAIRS = ["srnn-gated", "srnn-gaussian", "lgssm-iterative"]
+
+
+def objective(name: str, *, masked: bool, kl_weight: float = 1.0) -> StepObjective:
+    filter = make(name, torch.float64)
+    xs = observations(filter, 3, 4)
+    belief, _ = filter.scan(filter.initial(torch.arange(4)), xs[:2])
+    context, prior = filter.model.predict(belief.model)
+    observed = torch.rand(xs[2].shape, generator=torch.Generator().manual_seed(0)) > 0.3 if masked else None
+    return StepObjective(
+        model=filter.model,
+        context=context,
+        prior=prior,
+        x=xs[2],
+        observed=observed,
+        seed=belief.seed,
+        step=belief.step,
+        kl_weight=kl_weight,
+    )
+
+
+def sampled_free_energy(o: StepObjective, q: Gaussian, eps: Tensor) -> Tensor:
+    """F_t on given noise, written out from its definition."""
+    energies = []
+    for noise in eps:
+        log_prob = o.model.decode(o.context, q.mean + torch.exp(q.log_variance / 2) * noise).log_prob(o.x)
+        if o.observed is not None:
+            log_prob = log_prob * o.observed
+        energies.append(-log_prob.sum(-1))
+    normal = torch.distributions.Normal
+    kl = torch.distributions.kl_divergence(
+        normal(q.mean, torch.exp(q.log_variance / 2)), normal(o.prior.mean, o.prior.deviation)
+    )
+    return torch.stack(energies).mean(0) + o.kl_weight * kl.sum(-1)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("name", PAIRS)
+def test_gradient_equals_finite_differences(name: str, samples: int, masked: bool) -> None:
+    """Each row's gradient is that of its own F, with respect to mean and log-variance."""
+    o = objective(name, masked=masked, kl_weight=0.7)
+    generator = torch.Generator().manual_seed(1)
+    shift = torch.randn(2, *o.prior.mean.shape, generator=generator, dtype=torch.float64)
+    q = Gaussian(o.prior.mean + 0.3 * shift[0], o.prior.log_variance + 0.3 * shift[1])
+    eps = torch.randn(samples, *q.mean.shape, generator=generator, dtype=torch.float64)
+    found = o.gradient(q, eps)
+    torch.testing.assert_close(found.free_energy, sampled_free_energy(o, q, eps))
+    width = 1e-6
+    for part in ("mean", "log_variance"):
+        for dimension in range(q.mean.shape[-1]):
+            step = torch.zeros_like(q.mean)
+            step[:, dimension] = width
+            ends = []
+            for sign in (1.0, -1.0):
+                values = {"mean": q.mean, "log_variance": q.log_variance}
+                values[part] = values[part] + sign * step
+                ends.append(sampled_free_energy(o, Gaussian(**values), eps))
+            slope = (ends[0] - ends[1]) / (2.0 * width)
+            torch.testing.assert_close(getattr(found, part)[:, dimension], slope, rtol=1e-6, atol=1e-7)
+
+
+def test_gradient_does_not_depend_on_the_batch() -> None:
+    """It is never divided by the batch size: a row alone has the same gradient."""
+    o = objective("srnn-gated", masked=False)
+    eps = torch.randn(1, *o.prior.mean.shape, dtype=torch.float64)
+    together = o.gradient(o.prior, eps)
+    one = slice(1, 2)
+    rows = {k: v[one] for k, v in o.context.items()}
+    alone = StepObjective(
+        model=o.model,
+        context=rows,
+        prior=trees.take(o.prior, one),
+        x=o.x[one],
+        observed=None,
+        seed=o.seed[one],
+        step=o.step[one],
+    )
+    found = alone.gradient(alone.prior, eps[:, one])
+    torch.testing.assert_close(found.mean, together.mean[one])
+
+
+@pytest.mark.parametrize("name", ["srnn-gated", "srnn-learned_sgd", "srnn-appended", "srnn-whitened"])
+def test_update_models_gradient_equals_that_of_the_sum_over_iterates(name: str) -> None:
+    """The batched pass gives phi the gradient that autograd finds on the loss written out."""
+    filter = make(name, torch.float64).requires_grad_(True)
+    inference = filter.inference
+    assert isinstance(inference, em.iterative.Inference)
+    xs = observations(filter, 3, 4)
+    clip = em.Clip(xs=xs, real=torch.ones(3, 4, dtype=torch.bool), seeds=torch.arange(4))
+    _, _, applications = em.expectation(filter, clip, kl_weight=1.0, learn=None)
+    em.backward_through_updates(inference, applications, torch.tensor(1.0, dtype=torch.float64))
+    batched = {k: p.grad.clone() for k, p in inference.named_parameters() if p.grad is not None}
+    inference.zero_grad()
+    for t, made in zip(range(3 * inference.config.iterations), applications, strict=True):
+        o, eps = _objective_of(filter, clip, t, inference)
+        updated = inference.update(made.posterior, made.gradient, made.prior, made.x)
+        sampled_free_energy(o, updated, eps).sum().backward()
+    for key, parameter in inference.named_parameters():
+        torch.testing.assert_close(batched[key], parameter.grad, rtol=1e-9, atol=1e-12)
+
+
+def _objective_of(filter, clip, index, inference):  # type: ignore[no-untyped-def]
+    """The objective and the noise that the iterate `index` of a clip was judged on."""
+    time, iteration = divmod(index, inference.config.iterations)
+    with torch.no_grad():
+        belief = filter.initial(clip.seeds)
+        if time:
+            belief, _ = filter.scan(belief, clip.xs[:time])
+        context, prior = filter.model.predict(belief.model)
+    o = StepObjective(
+        model=filter.model,
+        context=context,
+        prior=prior,
+        x=clip.xs[time],
+        observed=None,
+        seed=belief.seed,
+        step=belief.step,
+    )
+    return o, inference.draw(o, iteration + 1)
