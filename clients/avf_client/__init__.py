@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from avf_client import sources
     from avf_client.aio import AsyncClient, AsyncSession
     from avf_client.errors import (
         AvfClientError,
@@ -60,11 +61,14 @@ __all__ = [
     "SourceError",
     "UnknownModel",
     "UnknownSession",
+    "sources",
 ]
 
 
 def __getattr__(name: str) -> object:
     """The public name, imported from its module when it is first asked for."""
+    if name == "sources":
+        return importlib.import_module("avf_client.sources")
     if name not in _HOMES:
         raise AttributeError(f"module 'avf_client' has no attribute {name!r}")
     value: object = getattr(importlib.import_module(f"avf_client.{_HOMES[name]}"), name)

@@ -22,11 +22,12 @@ def read(name: str, options: Options) -> Recording:
     """The array of a file, as float64. Raises SourceError."""
     path = existing(name)
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return _recording(name, loaded)
-        with loaded as archive:
-            return _from_archive(name, archive, options.key)
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return _recording(name, loaded)
+            with loaded as archive:
+                return _from_archive(name, archive, options.key)
     except SourceError:
         raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:

@@ -93,6 +93,8 @@ def _parse(name: str) -> Any:
         except Exception as error:  # music21 raises its own, and those of its parsers, of many kinds
             raise SourceError(f"music21's corpus has no piece {piece!r} that can be read: {error}") from error
     path = existing(name)
+    if path.suffix.lower() in (".mid", ".midi"):
+        _check_midi(name, path.read_bytes())
     try:
         return converter.parse(path, forceSource=True)
     except Exception as error:  # as above: a damaged file may fail anywhere in a parser
@@ -100,6 +102,19 @@ def _parse(name: str) -> Any:
         raise SourceError(
             f"{name} cannot be read as {path.suffix} music, it may be truncated; export it again ({detail})"
         ) from error
+
+
+def _check_midi(name: str, data: bytes) -> None:
+    """Refuse a MIDI file whose tracks are not all there: music21 would read what is left as if it were the piece."""
+    if data[:4] != b"MThd" or len(data) < 14:
+        raise SourceError(f"{name} cannot be read as MIDI: it does not begin with a MIDI header")
+    tracks, position = int.from_bytes(data[10:12]), 8 + int.from_bytes(data[4:8])
+    found = 0
+    while found < tracks and position + 8 <= len(data):
+        found += data[position : position + 4] == b"MTrk"
+        position += 8 + int.from_bytes(data[position + 4 : position + 8])
+    if found < tracks or position > len(data):
+        raise SourceError(f"{name} cannot be read as MIDI, it is truncated: {len(data)} bytes; export it again")
 
 
 def _notes(score: Any) -> list[Note]:

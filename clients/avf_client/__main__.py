@@ -1,0 +1,5 @@
+"""`python -m avf_client` is the command `avf`, for where the scripts folder is not on the PATH."""
+
+from avf_client.cli import main
+
+main()

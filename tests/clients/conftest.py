@@ -1,0 +1,148 @@
+"""Real parts for the client's tests: a tiny checkpoint, a real server, and a proxy that cuts connections."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from avf_core import checkpoints, configuration
+
+TINY = {
+    "model": {
+        "kind": "srnn",
+        "observation_size": 88,
+        "latent_size": 4,
+        "hidden_size": 8,
+        "prior_widths": [8],
+        "decoder_widths": [8],
+    },
+    "inference": {"kind": "iterative", "iterations": 2, "units": 16, "rule": "learned_sgd"},
+}
+GAUSSIAN = {
+    "model": {"kind": "lgssm", "latent_size": 2, "observation_size": 3},
+    "inference": {"kind": "iterative", "iterations": 1, "units": 8, "rule": "learned_sgd"},
+}
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny music model, untrained."""
+    return _saved(tmp_path_factory.mktemp("zoo") / "tiny", TINY)
+
+
+@pytest.fixture(scope="session")
+def gaussian(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model of three real numbers."""
+    return _saved(tmp_path_factory.mktemp("zoo") / "gaussian", GAUSSIAN)
+
+
+def _saved(folder: Path, settings: dict[str, dict[str, object]]) -> Path:
+    torch.manual_seed(0)
+    checkpoints.save(folder, filter=configuration.build(settings), settings=settings, card={})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(checkpoint: Path, gaussian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real server of both models, with a Redis of its own."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "avf_client", "serve", "--port", "0", "--json"),
+            *("--data-dir", str(tmp_path_factory.mktemp("data"))),
+            *("--model", str(checkpoint), "--model", str(gaussian)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, f"the server ended with {process.wait()}"
+    yield json.loads(line)["server_url"]
+    process.terminate()
+    assert process.wait(timeout=60) == 0
+    process.stdout.close()
+
+
+@pytest.fixture
+def proxy(server: str) -> Iterator[Callable[[list[int]], "CuttingProxy"]]:
+    """Makes proxies before the server; ended after the test."""
+    made: list[CuttingProxy] = []
+
+    def make(cuts: list[int]) -> CuttingProxy:
+        made.append(CuttingProxy(server, cuts))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+class CuttingProxy:
+    """A TCP proxy: connection i is cut once `cuts[i]` bytes have come from the server; later ones are left alone."""
+
+    def __init__(self, target: str, cuts: list[int]) -> None:
+        host, _, port = target.removeprefix("http://").partition(":")
+        self._target = (host, int(port))
+        self._cuts = list(cuts)
+        self.connections = 0
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self._target)
+            budget = self._cuts[self.connections] if self.connections < len(self._cuts) else None
+            self.connections += 1
+            self._open += [near, far]
+            for source, sink, left in ((near, far, None), (far, near, budget)):
+                thread = threading.Thread(target=_pump, args=(source, sink, left))
+                self._threads.append(thread)
+                thread.start()
+
+    def close(self) -> None:
+        """End all connections and threads."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._threads[0].join()
+        for one in self._open:
+            _end(one)
+        for thread in self._threads[1:]:
+            thread.join()
+        for one in self._open:
+            one.close()
+
+
+def _pump(source: socket.socket, sink: socket.socket, left: int | None) -> None:
+    try:
+        while left is None or left > 0:
+            data = source.recv(65536 if left is None else min(65536, left))
+            if not data:
+                break
+            sink.sendall(data)
+            left = None if left is None else left - len(data)
+    except OSError:
+        pass
+    _end(source)
+    _end(sink)
+
+
+def _end(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
