@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import socket
+import sys
 from typing import Any
 
 import click
@@ -72,6 +73,10 @@ def _announce(url: str, models: list[str]) -> None:
 
 
 def _log_to_stderr() -> None:
-    handler = RichHandler(console=Console(stderr=True), show_path=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    """Coloured for people, plain lines with full times for files and containers."""
+    handler: logging.Handler = logging.StreamHandler()
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    if sys.stderr.isatty():
+        handler, form = RichHandler(console=Console(stderr=True), show_path=False), "%(message)s"
+    logging.basicConfig(level=logging.WARNING, format=form, handlers=[handler])
     logging.getLogger("avf_server").setLevel(logging.INFO)

@@ -28,7 +28,7 @@ from avf_server.problems import StartError
 MAX_SOCKET_PATH = 100  # bytes; the kernel's limit is 108
 LOCK_WAIT = 10.0  # seconds for the Redis of a killed server to be gone
 START_WAIT = 30.0  # seconds for Redis to read its file
-STOP_WAIT = 5.0  # seconds
+STOP_WAIT = 1.0  # seconds to leave in order; what is acknowledged is on disk anyhow
 
 # Runs between fork and exec in an interpreter of its own: code in a forked copy of a threaded process may dead-lock.
 LAUNCHER = """

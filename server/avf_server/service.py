@@ -88,6 +88,7 @@ class Service:
                 raise problems.MalformedBodyError(f"seq is {seq}, expected 1 or more")
             meta = await self.sessions.meta(session, owner=owner)
             row = to_row(x, self.sessions.checkpoint(meta.model).filter.model.observation)
+            self.check_running()  # again: the server may have stopped while the session was looked up
             if len(self._queue) >= self.settings.queue_limit:
                 raise problems.OverloadedError(
                     f"{len(self._queue)} observations are waiting, which is the limit",

@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
+import websockets
+import websockets.sync.client
 from avf_server import problems
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
@@ -288,3 +290,13 @@ def test_keys_own_sessions_and_new_sessions_do_not_harm_open_ones(guarded: str) 
         check(full, "overloaded", 503)
         assert int(full.headers["retry-after"]) > 0
         assert http.post(f"{path}/steps", json=steps, headers=anna).status_code == 200
+    address = guarded.replace("http://", "ws://") + f"{path}/stream"
+    for headers, code in (({}, 4401), (boris, 4404)):
+        with websockets.sync.client.connect(address, additional_headers=headers, open_timeout=60) as stream:
+            assert json.loads(stream.recv())["type"] == "error"
+            with pytest.raises(websockets.ConnectionClosedError) as closed:
+                stream.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == code
+    with websockets.sync.client.connect(address, additional_headers=anna, open_timeout=60) as stream:
+        assert json.loads(stream.recv())["session"]["next_seq"] == 2
