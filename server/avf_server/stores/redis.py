@@ -135,8 +135,9 @@ class RedisStore:
         return [OUTCOMES[answer] for answer in answers]
 
     async def _evaluate(self, script: str, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
+        """Call a script once a session, in one transaction: Redis then writes and syncs its file once, not for each."""
         sha = await self._script(script)
-        async with _translated(), self._redis.pipeline(transaction=False) as pipeline:
+        async with _translated(), self._redis.pipeline(transaction=True) as pipeline:
             for session, arguments in calls:
                 pipeline.evalsha(sha, 1, key(session), *arguments)
             answers: list[Any] = await pipeline.execute(raise_on_error=False)
