@@ -11,7 +11,7 @@ while the source waits for its next observation.
 
 import asyncio
 import random
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -152,7 +152,7 @@ class AsyncSession:
 
     def stream(
         self, xs: Iterable[ObservationLike] | AsyncIterable[ObservationLike], *, in_flight: int | None = None
-    ) -> AsyncIterator[Estimate]:
+    ) -> AsyncGenerator[Estimate, None]:
         """Filter observations as they come, as `Session.stream` does; the source may be asynchronous."""
         from avf_client.aio_streaming import AsyncStreaming  # websockets, only where it is used
 

@@ -5,7 +5,7 @@ its hands: a task is awaited to its end, kept for the next move, or cancelled wh
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -37,7 +37,7 @@ class AsyncStreaming:
         self._hearing: asyncio.Task[wire.ServerMessage] | None = None
         self._asking: asyncio.Task[Any] | None = None
 
-    async def estimates(self) -> AsyncIterator[Estimate]:
+    async def estimates(self) -> AsyncGenerator[Estimate, None]:
         """The estimates of all observations of the source, in order."""
         run = self._run
         try:

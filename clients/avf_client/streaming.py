@@ -6,7 +6,8 @@ and of the network are never confused.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -32,7 +33,7 @@ class Streaming:
         self._source = iter(xs)
         self._link: _Link | None = None
 
-    def estimates(self) -> Iterator[Estimate]:
+    def estimates(self) -> Generator[Estimate, None, None]:
         """The estimates of all observations of the source, in order."""
         run = self._run
         try:
@@ -97,15 +98,18 @@ class _Link:
     def __init__(self, client: "Client", session_id: str) -> None:
         self._timeout = client.timeout
         self._url = rest.stream_url(client.base_url, session_id)
+        self._stack = ExitStack()
         try:
-            self._socket: ClientConnection = connect(
-                self._url,
-                additional_headers=rest.headers(client.api_key),
-                subprotocols=SUBPROTOCOLS,
-                open_timeout=client.timeout,
-                close_timeout=client.timeout,
-                max_size=LARGEST_MESSAGE,
-                compression=None,
+            self._socket: ClientConnection = self._stack.enter_context(
+                connect(
+                    self._url,
+                    additional_headers=rest.headers(client.api_key),
+                    subprotocols=SUBPROTOCOLS,
+                    open_timeout=client.timeout,
+                    close_timeout=client.timeout,
+                    max_size=LARGEST_MESSAGE,
+                    compression=None,
+                )
             )
         except (OSError, InvalidHandshake, EOFError, ValueError) as error:
             raise translated(self._url, error) from error
@@ -131,4 +135,4 @@ class _Link:
 
     def close(self) -> None:
         """Close the connection."""
-        self._socket.close()
+        self._stack.close()

@@ -10,7 +10,7 @@ The law: this is a thin face. What to send, what a reply means and when to try a
 
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -169,7 +169,7 @@ class Session:
                 raise
         return estimates
 
-    def stream(self, xs: Iterable[ObservationLike], *, in_flight: int | None = None) -> Iterator[Estimate]:
+    def stream(self, xs: Iterable[ObservationLike], *, in_flight: int | None = None) -> Generator[Estimate, None, None]:
         """Filter observations as they come, over a WebSocket; one estimate for each, in order.
 
         in_flight  how many may be unanswered: as many as the server allows where absent, for throughput; 1 gives

@@ -153,4 +153,4 @@ def bar(reconstruction: float, kl: float, *, full: float, width: int = _BAR) -> 
     rest = max(0.0, min(width - first, width * max(0.0, kl) / full))
     whole, eighths = divmod(int(rest * 8), 8)
     tail = _EIGHTHS[eighths] if eighths else ""
-    return Text("█" * first, style=RECONSTRUCTION) + Text("█" * whole + tail, style=KL)
+    return Text.assemble(("█" * first, RECONSTRUCTION), ("█" * whole + tail, KL))

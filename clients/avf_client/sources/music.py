@@ -53,7 +53,11 @@ def read(name: str, options: Options) -> Recording:
     if outside:
         remarks.append(f"{outside} notes beyond the keyboard's 88 keys are left out.")
     return Recording(
-        name=title(score) or name, frames=rolled, piano_roll=True, frame=options.frame, remarks=tuple(remarks)
+        name=title(score) or name.removeprefix("corpus:"),
+        frames=rolled,
+        piano_roll=True,
+        frame=options.frame,
+        remarks=tuple(remarks),
     )
 
 

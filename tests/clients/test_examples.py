@@ -1,0 +1,80 @@
+"""Each example runs, as its docstring says."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def example(name: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run an example with no terminal attached."""
+    command = [sys.executable, str(ROOT / "examples" / name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, stdin=subprocess.DEVNULL, check=False)
+
+
+def test_every_example_is_tested() -> None:
+    """A new example needs a test here."""
+    source = Path(__file__).read_text()
+    for path in (ROOT / "examples").glob("*.py"):
+        assert f'"{path.name}"' in source
+
+
+def test_quickstart(server: str) -> None:
+    """72 frames, each with its free energy."""
+    result = example("quickstart.py", server, "tiny")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) == 72
+    assert lines[-1].startswith("frame 72: F = ")
+
+
+def test_demo(checkpoint: Path, tmp_path: Path) -> None:
+    """The last line is one JSON object; the picture is there; the server is gone."""
+    result = example("demo.py", "--model", str(checkpoint), cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads(result.stdout.splitlines()[-1])
+    assert set(report) == {"steps", "mean_free_energy", "model", "server_url", "plot"}
+    assert (report["steps"], report["model"]) == (72, "tiny")
+    assert (tmp_path / report["plot"]).read_bytes().startswith(b"\x89PNG")
+    assert "mean free energy per step" in result.stdout
+    assert not alive(server_of(result.stdout))
+
+
+def test_an_interrupted_demo_stops_its_server(checkpoint: Path, tmp_path: Path) -> None:
+    """Ctrl-C in the midst of the stream: exit code 130, and the server is gone."""
+    command = [sys.executable, str(ROOT / "examples" / "demo.py"), "--model", str(checkpoint)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment) as process:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if " nats  heard " in line:
+                process.send_signal(signal.SIGINT)
+                break
+        said += process.stdout.read()
+    assert process.returncode == 130
+    assert "the server is stopped" in said
+    assert not alive(server_of(said))
+
+
+def test_a_demo_without_a_model_says_so(tmp_path: Path) -> None:
+    """The server's own words, and exit code 1."""
+    result = example("demo.py", "--model", str(tmp_path / "none"), cwd=tmp_path)
+    assert result.returncode == 1
+    assert "no checkpoint" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def server_of(said: str) -> int:
+    """The process that the demo said to have started."""
+    return int(next(line for line in said.splitlines() if line.startswith("server ")).rpartition(" ")[2])
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this id exists."""
+    return Path(f"/proc/{pid}").exists()
