@@ -21,6 +21,7 @@ from avf_client import wire
 from avf_core import beliefs, checkpoints
 from avf_core.beliefs import Belief
 from avf_core.errors import AvfError, BeliefFormatError
+from avf_core.filtering import Estimate
 from avf_server import batching, encoding, problems
 from avf_server.batching import Position
 
@@ -146,12 +147,25 @@ class Engine:
             following, estimate = checkpoint.filter.step(
                 belief, x, observed=None if bool(observed.all()) else observed, iterations=iterations or None
             )
-        after = beliefs.unstack(following)[: len(rows)]
-        finite = encoding.finite_rows(following, estimate)[: len(rows)]
+        return self._results(checkpoint.digest, following, estimate, rows)
+
+    def _results(
+        self, digest: str, following: Belief, estimate: Estimate, rows: list[Row]
+    ) -> list[Stepped | problems.ProblemError]:
+        """What came of every row; the padding, which comes after them, is let go."""
+        after = beliefs.unstack(following)
+        host = after if self._device == "cpu" else beliefs.unstack(encoding.to_device(following, "cpu"))
+        finite = encoding.finite_rows(following, estimate)
         messages = encoding.estimates(estimate, rows)
         return [
-            _stepped(checkpoint.digest, kept, message) if fine else problems.InvalidObservationError(NOT_FINITE)
-            for fine, kept, message in zip(finite, after, messages, strict=True)
+            Stepped(
+                belief=after[i],
+                saved=beliefs.to_bytes(host[i], provenance={"model": digest}),
+                estimate=encoding.to_json(message),
+            )
+            if finite[i]
+            else problems.InvalidObservationError(NOT_FINITE)
+            for i, message in enumerate(messages)
         ]
 
     def _belief(self, row: Row) -> Belief | problems.ProblemError:
@@ -167,11 +181,3 @@ class Engine:
         except BeliefFormatError as error:
             return problems.BeliefUnreadableError(str(error))
         return encoding.to_device(saved, self._device)
-
-
-def _stepped(digest: str, belief: Belief, estimate: wire.Estimate) -> Stepped:
-    return Stepped(
-        belief=belief,
-        saved=beliefs.to_bytes(belief, provenance={"model": digest}),
-        estimate=encoding.to_json(estimate),
-    )

@@ -193,7 +193,7 @@ def runtime(tiny: Path, redis_server: EmbeddedRedis) -> Callable[..., Any]:
 
     @contextlib.asynccontextmanager
     async def opened(**settings: Any) -> AsyncIterator[Runtime]:
-        defaults = {
+        defaults: dict[str, Any] = {
             "redis_url": redis_server.url,
             "models": (str(tiny),),
             "redis_timeout_s": 5.0,

@@ -26,7 +26,7 @@ signal.pause()
 
 def ask(embedded: EmbeddedRedis, *command: str) -> Any:
     """One command to this Redis."""
-    client = redis.Redis(unix_socket_path=str(embedded.socket))
+    client: Any = redis.Redis(unix_socket_path=str(embedded.socket))
     try:
         return client.execute_command(*command)
     finally:

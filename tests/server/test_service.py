@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from avf_server import problems
 from avf_server.engine import Row
@@ -76,7 +77,7 @@ def test_a_client_that_leaves_harms_no_neighbour(runtime: Any, open_session: Any
                     await asyncio.sleep(0)
                 for task in tasks[::2]:
                     task.cancel()
-                results = await asyncio.gather(*tasks, return_exceptions=True)
+                results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
                 assert [result["seq"] for result in results[1::2]] == [1, 1, 1]
             for session in sessions:
                 assert (await observe(server, session, 1))["seq"] == 1
@@ -340,5 +341,61 @@ def test_missing_dimensions_are_filtered_and_finite(runtime: Any, open_session: 
             estimate = json.loads(nothing.estimate)
             assert estimate["posterior"] == estimate["prior"]
             assert estimate["free_energy"] == 0.0
+
+    patiently(scenario())
+
+
+class Faulty:
+    """In place of a store's commit: at random it fails before, or after, it did what it was asked."""
+
+    def __init__(self, commit: Any, random: np.random.Generator) -> None:
+        self.commit = commit
+        self.random = random
+
+    async def __call__(self, commits: Sequence[Commit]) -> list[Outcome]:
+        fate = self.random.random()
+        if fate < 0.2:
+            raise StoreError("lost on the way there")
+        outcomes: list[Outcome] = await self.commit(commits)
+        if fate > 0.8:
+            raise StoreError("lost on the way back")
+        return outcomes
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_fails_nothing_is_lost_and_nothing_is_applied_twice(
+    runtime: Any, open_session: Any, same: Any, observations: Any, patiently: Any, monkeypatch: Any, seed: int
+) -> None:
+    """Two servers whose commits fail at random before and after the fact, and clients that send again, or leave."""
+    random = np.random.default_rng(seed)
+    sequences = [observations(25, seed=10 + i) for i in range(3)]
+
+    async def insist(servers: Any, session: str, seq: int, x: Any) -> dict[str, Any]:
+        """Send until there is an estimate, to one server or the other, sometimes leaving at once."""
+        while True:
+            server = servers[random.integers(2)]
+            task = asyncio.create_task(observe(server, session, seq, x, epoch=1))
+            if random.random() < 0.2:
+                for _ in range(random.integers(4)):
+                    await asyncio.sleep(0)
+                task.cancel()
+            try:
+                return await task
+            except (problems.StoreUnavailableError, problems.SessionMovedError, asyncio.CancelledError):
+                continue
+
+    async def scenario() -> None:
+        async with runtime(hot_sessions=2) as first, runtime() as second:
+            for server in (first, second):
+                monkeypatch.setattr(server.store, "commit", Faulty(server.store.commit, random))
+            sessions = [await open_session(first, seed=i) for i in range(3)]
+
+            async def follow(session: str, xs: Any) -> list[Any]:
+                return [await insist((first, second), session, seq, x) for seq, x in enumerate(xs, 1)]
+
+            found = await asyncio.gather(*(follow(*pair) for pair in zip(sessions, sequences, strict=True)))
+            for i, (estimates, xs) in enumerate(zip(found, sequences, strict=True)):
+                same(estimates, xs, seed=i)
+                assert (await first.sessions.session(sessions[i], owner="")).next_seq == len(xs) + 1
 
     patiently(scenario())

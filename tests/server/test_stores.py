@@ -162,7 +162,9 @@ def test_a_redis_that_does_not_answer_is_an_error_after_one_time_out(tmp_path: P
 
     async def scenario(redis: EmbeddedRedis) -> None:
         kept = RedisStore(redis.url, timeout=0.1, window=WINDOW, ttl=60.0)
-        assert kept._redis.get_retry().get_retries() == 0
+        retry = kept._redis.get_retry()
+        assert retry is not None
+        assert retry.get_retries() == 0
         await kept.create(meta("a"))
         assert redis.pid is not None
         kill(redis.pid, signal.SIGSTOP)

@@ -43,7 +43,7 @@ def stream(server: Any) -> Callable[..., Any]:
 
     @asynccontextmanager
     async def connected(session: str, **options: Any) -> AsyncIterator[Stream]:
-        settings = {"subprotocols": ["avf.v1.json"], "open_timeout": 60, "compression": None} | options
+        settings: dict[str, Any] = {"subprotocols": ["avf.v1.json"], "open_timeout": 60, "compression": None} | options
         async with websockets.connect(f"{server.ws}/v1/sessions/{session}/stream", **settings) as connection:
             yield Stream(connection)
 
