@@ -90,7 +90,7 @@ def _engine(settings: Settings) -> Engine:
     try:
         engine = Engine(names, device=settings.device, threads=settings.threads, max_batch=settings.max_batch)
     except (AvfError, RuntimeError) as error:  # torch raises RuntimeError for devices that it does not have
-        raise StartError(str(error).splitlines()[0]) from error
+        raise StartError(" ".join(str(error).split())) from error
     if len(engine.models) < len(names):
         raise StartError(f"two of the models {', '.join(names)} have the same name")
     return engine

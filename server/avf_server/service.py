@@ -59,14 +59,16 @@ class Service:
     async def stop(self) -> None:
         """Refuse new work, finish what is queued, within the settings' time; refuse what is then left."""
         self.refuse()
+        ticking, self._ticking = self._ticking, None
+        if ticking is None:
+            return
         try:
             async with asyncio.timeout(self.settings.drain_s):
                 await self._idle.wait()
         except TimeoutError:
             logger.warning("%d observations are refused: the time to stop is over", len(self._queue))
-        if self._ticking is not None:
-            self._ticking.cancel()
-            await asyncio.gather(self._ticking, return_exceptions=True)
+        ticking.cancel()
+        await asyncio.gather(ticking, return_exceptions=True)
         self._refuse_all(list(self._queue), self._stopping_problem())
 
     def check_running(self) -> None:

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from avf_server.problems import StartError
 
 PREFIX = "AVF_"
-CLIENT_VARIABLES = frozenset({"AVF_SERVER", "AVF_SERVER_URL", "AVF_URL", "AVF_API_KEY"})
+CLIENT_VARIABLES = frozenset({"AVF_API_KEY"})
 """Variables of the same prefix that clients read; the server leaves them alone."""
 
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     redis_timeout_s: float = Field(default=0.1, gt=0, description="seconds that one call to Redis may take")
     stream_credit: int = Field(default=32, ge=1, description="unanswered observations on one stream")
     retry_after_s: int = Field(default=1, ge=1, description="seconds that refused clients are told to wait")
-    drain_s: float = Field(default=3.0, gt=0, description="seconds to finish what is under way when stopping")
+    drain_s: float = Field(default=2.0, gt=0, description="seconds to finish what is under way when stopping")
 
     @field_validator("models", "api_keys", mode="before")
     @classmethod
