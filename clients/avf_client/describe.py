@@ -72,8 +72,8 @@ class Notes:
         return " ".join(names) or "(rest)"
 
     def expected(self, x: Array, estimate: Estimate) -> list[Part]:
-        """The likeliest notes with their probabilities, in the order of pitch."""
-        likeliest = np.sort(np.argsort(-estimate.prediction, kind="stable")[: self._most])
+        """The likeliest notes with their probabilities, the likeliest first."""
+        likeliest = np.argsort(-estimate.prediction, kind="stable")[: self._most]
         return [
             (f"{note_name(MIDI_LOW + key)} {100 * estimate.prediction[key]:.0f}%", bool(x[key] > 0.5))
             for key in likeliest.tolist()

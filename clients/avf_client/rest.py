@@ -137,6 +137,10 @@ def checked_url(base_url: str) -> str:
     """The address of a server without a slash at its end. Raises InvalidArgument where it is no http address."""
     if not base_url.startswith(("http://", "https://")):
         raise InvalidArgument(f"{base_url!r} is no server's address: expected http://host:port or https://host")
+    try:
+        httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise InvalidArgument(f"{base_url!r} is no server's address: {error}") from error
     return base_url.rstrip("/")
 
 

@@ -21,6 +21,7 @@ from avf_client.estimates import Estimate
 
 RECONSTRUCTION, KL = "cyan", "magenta"
 _BAR = 22  # characters
+_WIDE = 116  # columns of a terminal that has room for everything
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -76,7 +77,7 @@ class Lines:
 
 
 class LiveTable:
-    """A table of the last estimates that grows downwards and then scrolls."""
+    """A table of the last estimates that grows downwards and then scrolls; narrow terminals get fewer columns."""
 
     def __init__(self, console: Console, describer: Describer, *, title: str) -> None:
         self._describer = describer
@@ -85,6 +86,8 @@ class LiveTable:
         self._count = 0
         self._sum = 0.0
         self._scale = Scale()
+        self._wide = console.width >= _WIDE
+        self._bar = _BAR if self._wide else _BAR // 2
         self._live = Live(console=console, refresh_per_second=15, get_renderable=self._table)
 
     def add(self, x: NDArray[np.float64], estimate: Estimate) -> None:
@@ -94,15 +97,18 @@ class LiveTable:
         for text, agrees in d.expected(x, estimate):
             expected.append(text + "  ", style="green" if agrees else "dim")
         self._scale.see(estimate.free_energy)
+        parts = (
+            Text(f"{estimate.reconstruction:.2f}", style=RECONSTRUCTION),
+            Text(f"{estimate.kl:.2f}", style=KL),
+        )
         self._rows.append(
             (
                 Text(d.time(self._count)),
                 Text(d.observed(x), style="bold"),
                 expected,
                 Text(f"{estimate.free_energy:.2f}", style="bold"),
-                Text(f"{estimate.reconstruction:.2f}", style=RECONSTRUCTION),
-                Text(f"{estimate.kl:.2f}", style=KL),
-                bar(estimate.reconstruction, estimate.kl, full=self._scale.full),
+                *(parts if self._wide else ()),
+                bar(estimate.reconstruction, estimate.kl, full=self._scale.full, width=self._bar),
             )
         )
         self._count += 1
@@ -115,12 +121,13 @@ class LiveTable:
         )
         d = self._describer
         table.add_column(d.time_title, justify="right", no_wrap=True)
-        table.add_column(d.observed_title, no_wrap=True, ratio=3)
-        table.add_column(d.expected_title, no_wrap=True, ratio=5)
+        table.add_column(d.observed_title, no_wrap=True, ratio=2)
+        table.add_column(d.expected_title, no_wrap=True, ratio=4 if self._wide else 2)
         table.add_column("F (nats)", justify="right", no_wrap=True)
-        table.add_column(Text("recon.", style=RECONSTRUCTION), justify="right", no_wrap=True)
-        table.add_column(Text("KL", style=KL), justify="right", no_wrap=True)
-        table.add_column("surprise", no_wrap=True, min_width=_BAR)
+        if self._wide:
+            table.add_column(Text("recon.", style=RECONSTRUCTION), justify="right", no_wrap=True)
+            table.add_column(Text("KL", style=KL), justify="right", no_wrap=True)
+        table.add_column("surprise", no_wrap=True, min_width=self._bar)
         for row in self._rows:
             table.add_row(*row)
         return table

@@ -104,7 +104,7 @@ def test_responses_that_are_no_reply_are_errors(
         rest.read(rest.session("s"), status=status, media_type=media_type, body=body)
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", ""])
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "", "http://host:port"])
 def test_what_is_no_address_is_refused(url: str) -> None:
     """The address needs its scheme."""
     with pytest.raises(errors.InvalidArgument, match="http"):

@@ -64,7 +64,7 @@ def test_notes_have_their_names(midi: int, name: str) -> None:
 
 
 def test_a_piano_roll_is_told_in_notes() -> None:
-    """What was heard, and what was expected with its probability, in the order of pitch."""
+    """What was heard, and what was expected with its probability, the likeliest first."""
     x, prediction = chords()
     notes = Notes(1.0, most=2)
     assert [notes.observed(row) for row in x] == ["C4 E4 G4", "(rest)", "(missing)"]
