@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -53,24 +54,53 @@ def _saved(folder: Path, settings: dict[str, dict[str, object]]) -> Path:
 @pytest.fixture(scope="session")
 def server(checkpoint: Path, gaussian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real server of both models, with a Redis of its own."""
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "avf_client", "serve", "--port", "0", "--json"),
-            *("--data-dir", str(tmp_path_factory.mktemp("data"))),
-            *("--model", str(checkpoint), "--model", str(gaussian)),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line, f"the server ended with {process.wait()}"
-    yield json.loads(line)["server_url"]
-    process.terminate()
-    assert process.wait(timeout=60) == 0
-    process.stdout.close()
+    running = Server(tmp_path_factory.mktemp("data"), [checkpoint, gaussian])
+    yield running.url
+    assert running.stop(signal.SIGTERM) == 0
+
+
+@pytest.fixture
+def own_server(checkpoint: Path, tmp_path: Path) -> Iterator["Server"]:
+    """A server of the tiny music model that a test may stop and start."""
+    running = Server(tmp_path / "data", [checkpoint])
+    yield running
+    running.stop(signal.SIGTERM)
+
+
+class Server:
+    """`avf serve` as a process, which can be stopped and started again at the same address over the same data."""
+
+    def __init__(self, data: Path, models: list[Path]) -> None:
+        self._data = data
+        self._models = models
+        self.url = "http://127.0.0.1:0"
+        self.start()
+
+    def start(self) -> None:
+        """Start, and wait until it is ready."""
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "avf_client", "serve", "--json"),
+                *("--port", self.url.rpartition(":")[2], "--data-dir", str(self._data)),
+                *(part for model in self._models for part in ("--model", str(model))),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, f"the server ended with {self._process.wait()}"
+        self.url = json.loads(line)["server_url"]
+
+    def stop(self, how: signal.Signals) -> int:
+        """Stop it by a signal; gives its exit code."""
+        self._process.send_signal(how)
+        code = self._process.wait(timeout=60)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return code
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The SDK for blocking code against the real server: steps, streams, missing values, cuts, refusals."""
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -297,6 +298,22 @@ def test_a_stream_gives_up_after_too_many_tries(client: Client, session: Session
         assert made.connections == 4
         assert behind.next_seq == 1
     same(list(session.stream(frames(50))), uncut(client, frames(50)))
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stream_survives_its_server(own_server: Any, client: Client, how: signal.Signals) -> None:
+    """The server is stopped and started in the midst of a stream: the estimates are those of an undisturbed run."""
+    xs = frames(60)
+    expected = uncut(client, xs)
+    with Client(own_server.url, retry=QUICK) as own, own.session("tiny", seed=5) as session:
+        got = []
+        for estimate in session.stream(xs):
+            got.append(estimate)
+            if estimate.seq == 20:
+                own_server.stop(how)
+                own_server.start()
+        same(got, expected)
+        assert session.next_seq == 61
 
 
 def test_where_no_server_is_the_error_says_so() -> None:
