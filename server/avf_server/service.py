@@ -33,6 +33,8 @@ from avf_server.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
+MAX_SEQ = 2**53  # Lua, in which Redis counts, has doubles
+
 
 class Service:
     """The queue and its ticks. `start` it before use, and `stop` it: the queue is then finished, or refused."""
@@ -86,8 +88,8 @@ class Service:
         """
         try:
             self.check_running()
-            if seq < 1:
-                raise problems.MalformedBodyError(f"seq is {seq}, expected 1 or more")
+            if not 1 <= seq <= MAX_SEQ:
+                raise problems.MalformedBodyError(f"seq is no number in [1, {MAX_SEQ}]")
             meta = await self.sessions.meta(session, owner=owner)
             row = to_row(x, self.sessions.checkpoint(meta.model).filter.model.observation)
             self.check_running()  # again: the server may have stopped while the session was looked up
@@ -99,7 +101,7 @@ class Service:
             return await self._enqueue(meta, epoch=epoch, seq=seq, x=row)
         except ProblemError as problem:
             self.telemetry.steps.labels(problem.name).inc()
-            problem.at(session=session, seq=seq)
+            problem.at(session=session, seq=max(0, min(seq, MAX_SEQ)))
             raise
 
     async def _enqueue(self, meta: Meta, *, epoch: int | None, seq: int, x: npt.NDArray[np.float64]) -> Reply:

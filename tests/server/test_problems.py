@@ -107,6 +107,21 @@ REFUSED: dict[str, tuple[str, int, Callable[[httpx.Client, str], httpx.Response]
         400,
         lambda http, path: http.post(f"{path}/steps", json={"seq": 0, "observations": [ZERO]}),
     ),
+    "a seq beyond all numbers": (
+        "malformed-body",
+        400,
+        lambda http, path: http.post(f"{path}/steps", json={"seq": 10**4000, "observations": [ZERO]}),
+    ),
+    "an epoch beyond all numbers": (
+        "epoch-mismatch",
+        409,
+        lambda http, path: http.post(f"{path}/steps", json={"seq": 3, "epoch": 10**30, "observations": [ZERO]}),
+    ),
+    "a seed beyond all numbers": (
+        "invalid-setting",
+        422,
+        lambda http, path: http.post("/v1/sessions", json={"model": "tiny", "seed": 10**30}),
+    ),
     "another media type": (
         "unsupported-media-type",
         415,

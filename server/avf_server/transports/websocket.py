@@ -5,6 +5,7 @@ not read; an error before any close that is not asked for. A stream belongs to t
 """
 
 import asyncio
+import logging
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ from avf_server.auth import owner_of
 from avf_server.problems import ProblemError
 from avf_server.runtime import Runtime
 from avf_server.transports.http import problem_response
+
+logger = logging.getLogger(__name__)
 
 router = APIRouter()
 
@@ -51,8 +54,6 @@ async def stream(websocket: WebSocket, session: str) -> None:
     try:
         with runtime.telemetry.streams.track_inprogress():
             await _Stream(websocket, runtime, session).serve()
-    except WebSocketDisconnect:
-        pass  # the client has gone; what it sent is applied or not, and sending it again finds out
     finally:
         runtime.streams.discard(task)
 
@@ -80,7 +81,16 @@ class _Stream:
         self._credit = asyncio.Semaphore(runtime.settings.stream_credit)
 
     async def serve(self) -> None:
-        """Begin, answer, end."""
+        """Begin, answer, end; a fault is told, too."""
+        try:
+            await self._serve()
+        except WebSocketDisconnect:
+            pass  # the client has gone; what it sent is applied or not, and sending it again finds out
+        except Exception:
+            logger.exception("a stream failed")
+            await self._refuse(problems.internal(), code=INTERNAL)
+
+    async def _serve(self) -> None:
         try:
             begin = await self._begin()
         except ProblemError as problem:
