@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+import numpy as np
 from avf_server.app import create_app
 from avf_server.embedded import EmbeddedRedis
 from avf_server.settings import Settings
@@ -36,5 +37,52 @@ def test_a_fault_is_an_internal_error_that_tells_nothing(
                 ):
                     assert (answer.status_code, answer.json()["type"]) == (503, "urn:avf:problem:stopping")
                 assert (await client.get("/health/live")).status_code == 200
+
+    patiently(scenario())
+
+
+def test_no_bytes_that_clients_send_are_a_fault_of_the_server(
+    tiny: Any, redis_server: EmbeddedRedis, patiently: Any
+) -> None:
+    """Valid bodies with random bytes changed, cut or doubled: an answer or a problem each time, and never a 5xx."""
+    random = np.random.default_rng(0)
+    bodies = [
+        (b'{"model": "tiny", "seed": 17, "iterations": 3, "durability": "none"}', "/v1/sessions"),
+        (b'{"seq": 1, "epoch": 1, "observations": [[0, 1, 0.5, null, 1e0, 0], null]}', "/v1/sessions/{}/steps"),
+    ]
+
+    def spoiled(body: bytes) -> bytes:
+        data = bytearray(body)
+        for _ in range(random.integers(1, 4)):
+            at = int(random.integers(len(data)))
+            kind = random.integers(4)
+            if kind == 0:
+                data[at] = int(random.integers(256))
+            elif kind == 1:
+                data[at:at] = data[at : at + int(random.integers(1, 9))]
+            elif kind == 2:
+                del data[at : at + int(random.integers(1, 9))]
+            else:
+                data[at : at + 1] = random.choice([b"NaN", b"-1", b"1e999", b"[[", b"null", b"9" * 30])
+            data = data or bytearray(b"{")
+        return bytes(data)
+
+    async def scenario() -> None:
+        app = create_app(Settings(models=(str(tiny),), redis_url=redis_server.url, redis_timeout_s=5.0))
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+        ):
+            session = (await client.post("/v1/sessions", json={"model": "tiny"})).json()["id"]
+            for body, path in bodies * 200:
+                reply = await client.post(
+                    path.format(session), content=spoiled(body), headers={"content-type": "application/json"}
+                )
+                assert reply.status_code < 500, reply.text
+                kind = "application/problem+json" if reply.status_code >= 400 else "application/json"
+                assert reply.headers["content-type"] == kind
+            following = (await client.get(f"/v1/sessions/{session}")).json()["next_seq"]
+            steps = {"seq": following, "observations": [[0.0] * 6]}
+            assert (await client.post(f"/v1/sessions/{session}/steps", json=steps)).status_code == 200
 
     patiently(scenario())
