@@ -12,13 +12,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Count, by name, the tests that the missing real data kept from running."""
     skipped = [r.nodeid for r in terminalreporter.stats.get("skipped", []) if "real data" in str(r.longrepr)]
     if skipped:
-        terminalreporter.write_line(f"{len(skipped)} tests need real data (set AVF_DATA_DIR): {', '.join(skipped)}")
+        terminalreporter.write_line(f"{len(skipped)} tests need real data (set AVF_DATA): {', '.join(skipped)}")
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of real data: $AVF_DATA_DIR, or shared/data beside the project; the test is skipped without it."""
-    folder = Path(os.environ.get("AVF_DATA_DIR", BESIDE))
+    """The folder of real data: $AVF_DATA, or shared/data beside the project; the test is skipped without it."""
+    folder = Path(os.environ.get("AVF_DATA", BESIDE))
     if not folder.is_dir():
-        pytest.skip(f"no real data in {folder}: set AVF_DATA_DIR")
+        pytest.skip(f"no real data in {folder}: set AVF_DATA")
     return folder

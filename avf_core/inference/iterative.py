@@ -6,7 +6,6 @@ The law: everything that enters f_phi is detached; iterations are not back-propa
 of each row's own F_t.
 """
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -25,7 +24,9 @@ from avf_core.nets import Highway
 from avf_core.objectives import Gradient, StepObjective
 
 LOG_VARIANCE = (-15.0, 5.0)
-LOG_MAGNITUDE_FLOOR = 4.0  # gradients under e^-4 nats per deviation are encoded linearly
+GRADIENT_SCALE = 10.0  # gradients over 1 / 10 nats per deviation are encoded by their logarithm
+INITIAL_HEAD_SCALE = 0.1
+INITIAL_STEP_LOGIT = -3.0  # the first gate of `learned_sgd`: a step size of 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +35,8 @@ class Config:
 
     rule: `gated` (the paper's output gating) or `learned_sgd` (the authors' code for VRNN, JSB and Piano-midi).
     inputs: `layer_norm` (the paper's: four terms, each layer-normalised), or `whitened` (mean, log-variance and
-    gradients in units of the prior's deviation, the gradients' magnitude kept as logarithm and sign; the update
-    is then made in these units too).
+    gradients in units of the prior's deviation, with the magnitude of gradients kept on a scale that is logarithmic
+    but near zero; the update is then made in these units too).
     samples: gradient samples an iteration, in antithetic pairs where `antithetic`.
     """
 
@@ -65,11 +66,19 @@ class Inference(base.Inference):
     def __init__(self, config: Config, *, latent_size: int, observation_size: int) -> None:
         super().__init__()
         self.config = config
-        terms = 6 if config.inputs == "whitened" else 4
-        input_size = terms * latent_size + (observation_size if config.append_observation else 0)
+        input_size = 4 * latent_size + (observation_size if config.append_observation else 0)
         sizes = [input_size, *[config.units] * config.layers]
         self.trunk = nn.Sequential(*(Highway(a, b) for a, b in pairwise(sizes)))
         self.heads = nn.Linear(config.units, 4 * latent_size)
+        self._start_small(latent_size)
+
+    @torch.no_grad()
+    def _start_small(self, latent_size: int) -> None:
+        """Begin near plain descent with short steps: large first updates make the first latents useless."""
+        self.heads.weight.mul_(INITIAL_HEAD_SCALE)
+        if self.config.rule == "learned_sgd":
+            gates = self.heads.bias.view(4, latent_size)[1::2]
+            gates.fill_(INITIAL_STEP_LOGIT)
 
     def infer(self, objective: StepObjective, state: State, *, iterations: int | None = None) -> base.Inferred:
         """Start at the prior and apply the update model `iterations` times."""
@@ -118,7 +127,7 @@ class Inference(base.Inference):
     ) -> Float[Tensor, "batch features"]:
         if self.config.inputs == "whitened":
             terms = [position.mean, position.log_variance]
-            terms += [*log_magnitude(slope.mean), *log_magnitude(slope.log_variance)]
+            terms += [compress(slope.mean), compress(slope.log_variance)]
         else:
             raw = (position.mean, position.log_variance, slope.mean, slope.log_variance)
             terms = [F.layer_norm(term, term.shape[-1:]) for term in raw]
@@ -140,12 +149,6 @@ def whiten(posterior: Gaussian, gradient: Gradient, prior: Gaussian) -> tuple[Ga
     return position, Gradient(gradient.mean * deviation, gradient.log_variance, gradient.free_energy)
 
 
-def log_magnitude(
-    gradient: Float[Tensor, "batch latent"],
-) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
-    """Magnitude as a logarithm, and sign (Andrychowicz et al. 2016, Appendix A): both of order one."""
-    size = gradient.abs()
-    large = size >= math.exp(-LOG_MAGNITUDE_FLOOR)
-    magnitude = torch.where(large, size.clamp_min(1e-30).log() / LOG_MAGNITUDE_FLOOR, -1.0)
-    sign = torch.where(large, gradient.sign(), gradient * math.exp(LOG_MAGNITUDE_FLOOR))
-    return magnitude, sign
+def compress(gradient: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
+    """asinh: linear in small gradients and logarithmic in large ones, sign kept; smooth, so rounding stays small."""
+    return torch.asinh(gradient * GRADIENT_SCALE)

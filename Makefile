@@ -1,0 +1,51 @@
+# One command each. All but `clean` set up .venv first: nothing but Python 3.11 and pip is expected on the machine.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DATA_DIR ?= .avf
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test lint format bench clean
+
+help:
+	@echo "make demo    watch a Bach chorale being filtered, note by note"
+	@echo "make serve   run the server on http://127.0.0.1:8000"
+	@echo "make test    lint, types, import layers and all tests: what CI runs"
+	@echo "make lint    the first three of these only"
+	@echo "make bench   benchmarks, as tables and JSON"
+	@echo "make format  format the sources"
+
+$(READY): pyproject.toml constraints.txt
+	@echo "setting up $(VENV): a minute or two, the first time"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+setup: $(READY)
+
+demo: $(READY)
+	@$(BIN)/python examples/demo.py
+
+serve: $(READY)
+	@$(BIN)/avf serve --data-dir $(DATA_DIR)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+test: lint
+	$(BIN)/pytest
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.steps
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache demo-output

@@ -1,0 +1,184 @@
+"""Training: it learns, it can be interrupted and resumed to the bit, and it survives what data brings."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from avf_core import checkpoints, configuration
+from avf_core.errors import CheckpointError, ConfigurationError, TrainingError
+from avf_core.evaluation import evaluate
+from avf_core.training import presets, state
+from avf_core.training.clips import clip_batch
+from avf_core.training.config import TrainingConfig
+from avf_core.training.trainer import Run, Trainer
+
+from .conftest import PAIRS
+
+
+class Quiet:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.metrics: list[dict[str, float]] = []
+
+    def updated(self, progress: state.Progress, metrics: dict[str, float]) -> None:
+        self.metrics.append(metrics)
+
+    def validated(self, progress: state.Progress, record: dict[str, Any]) -> None:
+        assert record["epoch"] == progress.epoch
+
+
+def melodies(count: int, seed: int) -> list[np.ndarray]:
+    """Binary sequences with a rule: one key of six sounds, and moves up by one each step."""
+    generator = np.random.default_rng(seed)
+    return [np.eye(6, dtype=np.uint8)[(generator.integers(6) + np.arange(12)) % 6] for _ in range(count)]
+
+
+def make_run(folder: Path, pair: str = "srnn-whitened", **changes: Any) -> Run:
+    schedule = {"epochs": 4, "clip_length": 8, "batch_size": 8, "validate_every": 2, "theta_rate": 1e-2}
+    config = TrainingConfig(**{**schedule, "phi_rate": 3e-3, "average_decay": 0.9, **changes})
+    settings = PAIRS[pair]
+    return Run(
+        settings=settings, config=config, train=melodies(20, 0), valid=melodies(6, 1), facts={"seed": 1}, folder=folder
+    )
+
+
+def trainer_of(run: Run) -> Trainer:
+    torch.manual_seed(run.config.seed)
+    return Trainer(run, configuration.build(run.settings), Quiet())
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.mark.parametrize("phi_steps", ["online", "clip"])
+@pytest.mark.parametrize("pair", ["srnn-gated", "srnn-whitened", "srnn-direct"])
+def test_training_lowers_the_free_energy(tmp_path: Path, pair: str, phi_steps: str) -> None:
+    """On sequences with a rule, well below the fair coin's and the independent keys' energy."""
+    run = make_run(tmp_path, pair, epochs=30, validate_every=30, phi_steps=phi_steps)
+    trainer = trainer_of(run)
+    before = evaluate(trainer.filter.eval(), run.valid).free_energy_pooled
+    trainer.train(stop=never)
+    after = evaluate(checkpoints.load(tmp_path).filter, run.valid).free_energy_pooled
+    independent_keys = -(math.log(1 / 6) + 5 * math.log(5 / 6))
+    assert after < before
+    assert after < independent_keys
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    """Stopped in the middle of an epoch and resumed by a fresh trainer: the same weights, bit for bit."""
+    pair, changes = "srnn-gated", {"weight_decay": 0.01, "kl_anneal_epochs": 2}
+    whole = trainer_of(make_run(tmp_path / "whole", pair, **changes))
+    whole.train(stop=never)
+    calls = iter(range(1000))
+    first = trainer_of(make_run(tmp_path / "parts", pair, **changes))
+    first.train(stop=lambda: next(calls) >= 4)
+    assert (first.progress.epoch, first.progress.position) == (1, 1)
+    second = trainer_of(make_run(tmp_path / "parts", pair, **changes))
+    assert second.resume()
+    second.train(stop=never)
+    for name, tensor in whole.average.state_dict().items():
+        assert torch.equal(tensor, second.average.state_dict()[name]), name
+    whole_history = [record["valid"] for record in whole.progress.history]
+    assert whole_history == [record["valid"] for record in second.progress.history]
+
+
+def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    """The error names what differs."""
+    trainer_of(make_run(tmp_path, epochs=1)).train(stop=never)
+    other = trainer_of(make_run(tmp_path, epochs=1, theta_rate=1e-3))
+    with pytest.raises(CheckpointError, match="another training"):
+        other.resume()
+
+
+def test_a_damaged_run_is_refused(tmp_path: Path) -> None:
+    """A truncated state is named, not read."""
+    trainer_of(make_run(tmp_path, epochs=2)).train(stop=never)
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(CheckpointError, match="damaged"):
+        trainer_of(make_run(tmp_path, epochs=2)).resume()
+
+
+def test_non_finite_gradients_are_skipped_and_counted(tmp_path: Path) -> None:
+    """One bad update leaves the weights as they were; nothing but bad updates is an error."""
+    trainer = trainer_of(make_run(tmp_path, "srnn-direct", epochs=1))
+    clip = clip_batch(trainer.run.train, trainer.run.config, 0, 0)
+    before = {k: v.clone() for k, v in trainer.filter.state_dict().items()}
+    hook = next(trainer.filter.parameters()).register_hook(lambda g: g * float("nan"))
+    trainer._update(clip)
+    assert (trainer.progress.skipped, trainer.progress.updates) == (1, 0)
+    assert all(torch.equal(before[k], v) for k, v in trainer.filter.state_dict().items())
+    with pytest.raises(TrainingError, match="diverged"):
+        for _ in range(100):
+            trainer._update(clip)
+    hook.remove()
+
+
+def test_padding_trains_nothing(tmp_path: Path) -> None:
+    """Gradients of a padded batch are those of its real frames, whatever stands in the padding."""
+    for pair in ("srnn-gated", "srnn-direct"):
+        trainer = trainer_of(make_run(tmp_path, pair, phi_steps="clip"))
+        trainer.filter.train()
+        clip = clip_batch(trainer.run.train, trainer.run.config, 0, 0)
+        clip.real[5:, :3] = False
+        gradients = []
+        for filling in (0.0, 1.0):
+            clip.xs[5:, :3] = filling
+            trainer._zero_gradients()
+            trainer._backward(clip, 1.0)
+            gradients.append([p.grad.clone() for p in trainer.filter.parameters() if p.grad is not None])
+        for a, b in zip(*gradients, strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_early_stopping_keeps_the_best(tmp_path: Path) -> None:
+    """The checkpoint is the one with the lowest validation free energy, as its card says."""
+    run = make_run(tmp_path, epochs=12, validate_every=1, patience=2, theta_rate=0.05)
+    progress = trainer_of(run).train(stop=never)
+    energies = [record["valid"]["free_energy_pooled"] for record in progress.history]
+    best = checkpoints.load(tmp_path)
+    assert best.card["valid"]["free_energy_pooled"] == min(energies) == progress.best
+    found = evaluate(best.filter, run.valid).free_energy_pooled
+    assert found == pytest.approx(progress.best, abs=1e-5)
+    assert (tmp_path / "run.json").exists()
+    assert json.loads((tmp_path / "run.json").read_text())["progress"]["best_epoch"] == progress.best_epoch
+
+
+@pytest.mark.parametrize("name", [n + s for n in presets.PRESETS for s in ("", presets.DIRECT)])
+def test_every_preset_trains(tmp_path: Path, name: str) -> None:
+    """A few updates of each preset at its full size give finite energies and a checkpoint that evaluates."""
+    preset = presets.override(presets.get(name), {"training.epochs": 1, "training.clip_length": 4})
+    rolls = [np.pad(m, ((0, 0), (40, 42))) for m in melodies(4, 0)]
+    run = Run(
+        settings=preset.settings, config=preset.training, train=rolls, valid=rolls[:2], facts={}, folder=tmp_path
+    )
+    progress = trainer_of(run).train(stop=never)
+    assert progress.updates == 1
+    assert math.isfinite(progress.history[-1]["valid"]["free_energy_pooled"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "word"),
+    [
+        ("training.epochs", 0, "more than 0"),
+        ("training.nonsense", 1, "has no nonsense"),
+        ("inference.iterations", 0, "at least 1"),
+        ("inference.rule", "sgd", "expected one of"),
+        ("model.kind", "rnn", "there are"),
+        ("model.latent_size", "ten", "expected int"),
+        ("epochs", 3, "expected model.X"),
+    ],
+)
+def test_wrong_settings_are_refused_with_what_is_right(key: str, value: object, word: str) -> None:
+    """Unknown names and values out of range fail, and say what there is."""
+    with pytest.raises(ConfigurationError, match=word):
+        configuration.build(presets.override(presets.get("srnn-jsb"), {key: value}).settings)
+    with pytest.raises(ConfigurationError, match="there are srnn-jsb"):
+        presets.get("srnn-bach")
