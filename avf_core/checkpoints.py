@@ -84,6 +84,19 @@ def save(
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
 
 
+def start_from(filter: Filter, checkpoint: Checkpoint) -> None:
+    """Give `filter` the checkpoint's model weights; its inference procedure starts anew.
+
+    Raises CheckpointError where the models differ.
+    """
+    try:
+        filter.model.load_state_dict(checkpoint.filter.model.state_dict())
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the model of {checkpoint.name} does not fit: start from a checkpoint of the same model ({error})"
+        ) from error
+
+
 def find(name_or_path: str | Path) -> Path:
     """The folder of a checkpoint, given its path or its name in the zoo."""
     for folder in (Path(name_or_path), ZOO / str(name_or_path)):

@@ -54,6 +54,7 @@ class ProgressBar:
 @click.option("--data", envvar="AVF_DATA", required=True, help="The data set: a piano-roll .npz. [env AVF_DATA]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The run's folder.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Say training.epochs=60.")
+@click.option("--init", metavar="CHECKPOINT", help="Start from a checkpoint's model, say the baseline's.")
 @click.option("--max-minutes", type=float, help="Stop after so many minutes; the same command goes on.")
 @click.option("--threads", type=int, help="CPU threads. [default: torch's]")
 @click.option(
@@ -68,6 +69,7 @@ def command(
     data: str,
     out: Path,
     assignments: tuple[str, ...],
+    init: str | None,
     max_minutes: float | None,
     threads: int | None,
     precision: str,
@@ -89,11 +91,16 @@ def command(
         facts=_facts(preset, data, assignments, precision, chosen),
         folder=out,
     )
-    progress = _run(run, max_minutes=max_minutes, precision=precision)
+    start = checkpoints.load(init) if init else None
+    if start:
+        run.facts["init"] = {"model_of": start.card["command"], "updates": start.card["updates"]}
+    progress = _run(run, start, max_minutes=max_minutes, precision=precision)
     _finish(run, progress)
 
 
-def _run(run: Run, *, max_minutes: float | None, precision: str) -> state.Progress:
+def _run(
+    run: Run, start: checkpoints.Checkpoint | None, *, max_minutes: float | None, precision: str
+) -> state.Progress:
     out, config = run.folder, run.config
     out.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True)
@@ -108,7 +115,10 @@ def _run(run: Run, *, max_minutes: float | None, precision: str) -> state.Progre
         with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
             per_epoch = -(-len(run.train) // config.batch_size)
             listener = ProgressBar(out, bar, config.epochs, per_epoch)
-            trainer = Trainer(run, configuration.build(run.settings), listener)
+            filter = configuration.build(run.settings)
+            if start:
+                checkpoints.start_from(filter, start)
+            trainer = Trainer(run, filter, listener)
             if trainer.resume():
                 bar.console.print(f"resuming {out} at epoch {trainer.progress.epoch + 1}")
             return trainer.train(stop=_stopper(max_minutes))

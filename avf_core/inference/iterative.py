@@ -74,9 +74,9 @@ class Inference(base.Inference):
 
     @torch.no_grad()
     def _start_small(self, latent_size: int) -> None:
-        """Begin near plain descent with short steps: large first updates make the first latents useless."""
-        self.heads.weight.mul_(INITIAL_HEAD_SCALE)
+        """Begin `learned_sgd` as plain descent with short steps; with long ones its first iterates run away."""
         if self.config.rule == "learned_sgd":
+            self.heads.weight.mul_(INITIAL_HEAD_SCALE)
             gates = self.heads.bias.view(4, latent_size)[1::2]
             gates.fill_(INITIAL_STEP_LOGIT)
 

@@ -98,4 +98,6 @@ class Model(base.Model):
         hidden = self.lstm.scan(xs[:-1], state["hidden"], state["cell"]) if len(xs) > 1 else xs.new_zeros(0)
         hidden = torch.cat([state["hidden"][None], hidden.reshape(-1, *state["hidden"].shape)])
         before = torch.cat([state["z"][None], zs[:-1]])
-        return {"hidden": hidden, "decoder": self.decoder_hidden(hidden)}, self.prior(torch.cat([hidden, before], dim=-1))
+        return {"hidden": hidden, "decoder": self.decoder_hidden(hidden)}, self.prior(
+            torch.cat([hidden, before], dim=-1)
+        )

@@ -12,9 +12,10 @@ class TrainingConfig:
 
     An epoch visits every training sequence once, as one random clip of `clip_length` steps. `phi_steps`: the
     inference model's optimiser steps `online` at every time step (the authors'), or once per `clip`.
-    `kl_anneal_epochs`: the KL weight rises linearly from 0 to 1 over so many epochs; it is 1 in every reported
-    number. `learning_rate_decay` is per epoch. `average_decay`: validation and the checkpoint use an exponential
-    average of the weights where it is above 0. `patience`: stop after so many validations without a better one.
+    `kl_anneal_epochs`: the KL weight rises linearly from 0 to 1 over so many epochs, but is never below
+    `kl_weight_floor`; it is 1 in every reported number. `learning_rate_decay` is per epoch.
+    `average_decay`: validation and the checkpoint use an exponential average of the weights where it is
+    above 0. `patience`: stop after so many validations without a better one.
     """
 
     epochs: int = 800
@@ -24,6 +25,7 @@ class TrainingConfig:
     phi_rate: float = 1e-4
     learning_rate_decay: float = 0.999
     kl_anneal_epochs: int = 0
+    kl_weight_floor: float = 0.0
     phi_steps: Literal["online", "clip"] = "online"
     clip_norm: float = 0.0
     weight_decay: float = 0.0
@@ -45,5 +47,12 @@ class TrainingConfig:
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"training.{name} is {getattr(self, name)}, expected more than 0")
-        if not 0.0 <= self.average_decay < 1.0:
-            raise ConfigurationError(f"training.average_decay is {self.average_decay}, expected within [0, 1)")
+        for name in ("average_decay", "kl_weight_floor"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ConfigurationError(f"training.{name} is {getattr(self, name)}, expected within [0, 1)")
+
+    def kl_weight(self, epoch: int) -> float:
+        """The weight of KL in epoch `epoch`, counted from 0."""
+        if epoch >= self.kl_anneal_epochs:
+            return 1.0
+        return max(self.kl_weight_floor, epoch / self.kl_anneal_epochs)

@@ -122,8 +122,7 @@ class Trainer:
         """One EM step on a clip batch; skipped, and counted, where a gradient is not finite."""
         config, progress = self.run.config, self.progress
         torch.manual_seed(config.seed * 1_000_003 + progress.updates + progress.skipped)  # for dropout
-        self.filter.train()
-        weight = min(1.0, progress.epoch / config.kl_anneal_epochs) if config.kl_anneal_epochs else 1.0
+        weight = config.kl_weight(progress.epoch)
         self._zero_gradients()
         totals = self._backward(clip, weight)
         limit = config.clip_norm or math.inf
@@ -143,8 +142,12 @@ class Trainer:
         }
 
     def _backward(self, clip: em.Clip, weight: float) -> em.Totals:
-        """Gradients of theta and phi; with online learning phi has been stepped on the way."""
+        """Gradients of theta and phi; with online learning phi has been stepped on the way.
+
+        Dropout is for theta: the E-step infers under the model as it will be used.
+        """
         inference = self.filter.inference
+        self.filter.train()
         if not isinstance(inference, iterative.Inference):
             objective, totals = em.direct_free_energy(self.filter, clip, kl_weight=weight)
             objective.backward()  # type: ignore[no-untyped-call]
@@ -158,6 +161,7 @@ class Trainer:
             self.phi.step()
 
         online = self.run.config.phi_steps == "online"
+        self.filter.model.eval()
         zs, posteriors, applications = em.expectation(
             self.filter, clip, kl_weight=weight, learn=learn if online else None
         )
@@ -165,6 +169,7 @@ class Trainer:
             self.phi.zero_grad()
         else:
             em.backward_through_updates(inference, applications, frames)
+        self.filter.model.train()
         objective, totals = em.clip_free_energy(self.filter, clip, zs, posteriors, kl_weight=weight)
         objective.backward()  # type: ignore[no-untyped-call]
         return totals

@@ -33,7 +33,12 @@ PAIRS: dict[str, dict[str, dict[str, Any]]] = {
     "srnn-whitened": {
         "model": SRNN,
         "inference": {
-            **ITERATIVE, "rule": "learned_sgd", "inputs": "whitened", "iterations": 3, "samples": 4, "antithetic": True,
+            **ITERATIVE,
+            "rule": "learned_sgd",
+            "inputs": "whitened",
+            "iterations": 3,
+            "samples": 4,
+            "antithetic": True,
         },
     },
     "srnn-gaussian": {

@@ -31,6 +31,11 @@ def exact(a: object, b: object) -> None:
     tree_map(lambda x, y: torch.testing.assert_close(x, y, rtol=0, atol=0, equal_nan=True) or x, a, b)
 
 
+def of_rows(estimates: Estimate, rows: slice) -> Estimate:
+    """These rows of estimates with a time axis."""
+    return tree_map(lambda t: t[:, rows], estimates)
+
+
 def test_step_is_pure(pair: Filter) -> None:
     """The same arguments give the same result, and the arguments are as before."""
     x = observations(pair, 1, 5)[0]
@@ -50,7 +55,7 @@ def test_batched_equals_single(pair: Filter, batch: int) -> None:
     for row in {0, batch // 2, batch - 1}:
         one = slice(row, row + 1)
         _, alone = pair.scan(pair.initial(seeds[one]), xs[:, one])
-        close(tree_map(lambda t: t[:, one], together), alone)
+        close(of_rows(together, one), alone)
 
 
 def test_rows_are_isolated(pair: Filter) -> None:
@@ -60,7 +65,7 @@ def test_rows_are_isolated(pair: Filter) -> None:
     wild = xs.clone()
     wild[:, 1:] = 1.0 if pair.model.observation.high == 1.0 else 1e4
     _, stormy = pair.scan(pair.initial(FIVE), wild)
-    exact(tree_map(lambda t: t[:, :1], calm), tree_map(lambda t: t[:, :1], stormy))
+    exact(of_rows(calm, slice(0, 1)), of_rows(stormy, slice(0, 1)))
 
 
 def test_resumed_from_bytes_equals_uninterrupted(pair: Filter) -> None:
@@ -87,7 +92,7 @@ def test_reset_is_a_row_of_the_batch(pair: Filter) -> None:
     for row in range(5):
         one = slice(row, row + 1)
         expected = fresh if reset[row] else take(whole, slice(2, None))
-        close(tree_map(lambda t: t[:, one], after), tree_map(lambda t: t[:, one], expected))
+        close(of_rows(after, one), of_rows(expected, one))
 
 
 def test_nothing_observed_leaves_the_prior(pair: Filter) -> None:

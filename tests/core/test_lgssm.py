@@ -241,7 +241,12 @@ def test_trained_avf_reaches_the_mean_field_greedy_optimum(rule: str) -> None:
         noise_variance=torch.tensor([0.3, 0.2]),
     ).requires_grad_(False)
     config = iterative.Config(
-        iterations=3, rule=rule, inputs="whitened", samples=16, antithetic=True, units=64  # type: ignore[arg-type]
+        iterations=3,
+        rule=rule,
+        inputs="whitened",
+        samples=16,
+        antithetic=True,
+        units=64,  # type: ignore[arg-type]
     )
     filter = Filter(model, iterative.Inference(config, latent_size=2, observation_size=2))
     train_updates(filter, model, updates=120)

@@ -63,6 +63,6 @@ def test_noise_is_standard_normal_and_independent_of_neighbours() -> None:
 def test_uniform_numbers_are_uniform_within_the_open_interval() -> None:
     """Their ends are never met, so that quantile functions stay finite."""
     drawn = noise.uniform(torch.arange(500), torch.zeros(500, dtype=torch.int64), streams=[1], size=64)
-    assert 0.0 < float(drawn.min())
+    assert float(drawn.min()) > 0.0
     assert float(drawn.max()) < 1.0
     assert stats.kstest(drawn.flatten().numpy(), "uniform").pvalue > 1e-3
