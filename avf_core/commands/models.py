@@ -21,7 +21,10 @@ def command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"models": rows}))
         return
-    table = Table("name", "", "model", "inference", "observation", "latent", "parameters", "test F, nats per step")
+    table = Table(caption="x, z: sizes of observation and latent. F: test free energy, nats per step.")
+    table.add_column("name", no_wrap=True)
+    for heading in ("", "model", "inference", "x", "z", "parameters", "F"):
+        table.add_column(heading)
     for row in rows:
         counts = f"{row['model_parameters']:,} + {row['inference_parameters']:,}"
         test = row.get("test_free_energy")

@@ -28,7 +28,7 @@ def load(path: str | Path, split: str) -> Sequences:
     if split not in SPLITS:
         raise DataError(f"no split {split!r}; there are {', '.join(SPLITS)}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             bits, offsets = archive[f"{split}_bits"], archive[f"{split}_offsets"]
     except FileNotFoundError as error:
         raise DataError(f"no file {path}: give the path of a piano-roll .npz") from error

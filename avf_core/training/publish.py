@@ -42,6 +42,7 @@ def publish(run: Path, name: str, *, data: Path, title: str, zoo: Path = checkpo
         "name": name,
         "seconds": result["seconds"],
         "total_updates": result["updates"],
+        "budget": result["updates"] + trained.card.get("init", {}).get("updates", 0),
         "skipped_updates": result["skipped"],
         "valid": half.as_dict(),
         "test": test.as_dict(),
@@ -67,6 +68,8 @@ def model_card(card: dict[str, Any], valid: Evaluation, test: Evaluation) -> str
     table = "\n".join(f"| {text} | {getattr(valid, key):.3f} | {getattr(test, key):.3f} |" for text, key in rows)
     by_iteration = ", ".join(f"{energy:.3f}" for energy in test.free_energy_by_iteration)
     settings = json.dumps(card["training"])
+    init = card.get("init")
+    start = f"the model of `{init['model_of']}` after {init['updates']} updates" if init else "random weights"
     return f"""# {card["name"]}: {card["title"]}
 
 | nats per step, every frame scored | valid | test |
@@ -83,6 +86,7 @@ Test free energy after 0 to {test.iterations} inference iterations: {by_iteratio
 | seed | {card["seed"]} |
 | training | {card["epoch"]} epochs to the best validation, {card["updates"]} updates ({card["total_updates"]} in all, \
 {card["skipped_updates"]} skipped), {card["seconds"] / 60:.0f} minutes; torch {card["torch"]} |
+| start | {start} |
 | schedule | `{settings}` |
 | parameters | {card["parameters"]["model"]:,} in the model, {card["parameters"]["inference"]:,} in the inference model |
 | weights | float16, computed in float32 |

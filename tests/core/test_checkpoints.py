@@ -1,0 +1,122 @@
+"""Checkpoints and data files: what was written is read, and what is damaged is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avf_core import checkpoints
+from avf_core.data import pianoroll
+from avf_core.errors import CheckpointError, DataError
+
+from .conftest import PAIRS, make, observations
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    folder = tmp_path / "one"
+    name = "srnn-gated"
+    checkpoints.save(folder, filter=make(name), settings=PAIRS[name], card={"seed": 3})
+    return folder
+
+
+def test_a_checkpoint_gives_the_same_estimates(saved: Path) -> None:
+    """Saved and loaded, bit for bit."""
+    filter, loaded = make("srnn-gated"), checkpoints.load(saved)
+    xs = observations(filter, 4, 3)
+    with torch.no_grad():
+        _, a = filter.scan(filter.initial(torch.arange(3)), xs)
+        _, b = loaded.filter.scan(loaded.filter.initial(torch.arange(3)), xs)
+    assert torch.equal(a.free_energy, b.free_energy)
+    assert loaded.card == {"seed": 3}
+    assert loaded.name == "one"
+
+
+def test_the_digest_changes_with_weights_and_settings(saved: Path, tmp_path: Path) -> None:
+    """So that a belief of another model is told apart."""
+    digest = checkpoints.load(saved).digest
+    assert checkpoints.load(saved).digest == digest
+    other = make("srnn-gated")
+    with torch.no_grad():
+        next(other.parameters()).add_(1e-3)
+    checkpoints.save(tmp_path / "two", filter=other, settings=PAIRS["srnn-gated"], card={})
+    assert checkpoints.load(tmp_path / "two").digest != digest
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "word"),
+    [
+        ("weights.safetensors", b"", "damaged"),
+        ("weights.safetensors", b"\x00" * 100, "damaged"),
+        ("config.json", b"{", "no JSON"),
+        ("config.json", b"[1]", "expected an object"),
+        ("config.json", b'{"format": "avf-checkpoint", "version": 99}', "version 1"),
+        ("card.json", None, "cannot read"),
+        ("weights.safetensors", None, "cannot read"),
+    ],
+)
+def test_damaged_checkpoints_are_named(saved: Path, file: str, content: bytes | None, word: str) -> None:
+    """Truncated, foreign, missing: each says what is wrong."""
+    if content is None:
+        (saved / file).unlink()
+    else:
+        (saved / file).write_bytes(content)
+    with pytest.raises(CheckpointError, match=word):
+        checkpoints.load(saved)
+
+
+def test_truncated_weights_and_foreign_models_are_named(saved: Path) -> None:
+    """A file cut short, and weights that fit another model."""
+    path = saved / "weights.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoints.load(saved)
+    path.write_bytes(whole)
+    with pytest.raises(CheckpointError, match="does not fit"):
+        checkpoints.start_from(make("lgssm-iterative"), checkpoints.load(saved))
+    with pytest.raises(CheckpointError, match="no checkpoint 'nowhere'"):
+        checkpoints.load("nowhere")
+
+
+def rolls(path: Path) -> Path:
+    """A piano-roll file of two sequences for each split."""
+    arrays = {}
+    for split in pianoroll.SPLITS:
+        rows = np.zeros((9, 88), dtype=np.uint8)
+        rows[np.arange(9), np.arange(9) * 9] = 1
+        arrays[f"{split}_bits"] = np.packbits(rows, axis=1)
+        arrays[f"{split}_offsets"] = np.array([0, 4, 9])
+    np.savez(path, **arrays)
+    return path
+
+
+def test_piano_rolls_are_read(tmp_path: Path) -> None:
+    """Offsets cut sequences; bits become keys."""
+    first, second = pianoroll.load(rolls(tmp_path / "r.npz"), "valid")
+    assert (first.shape, second.shape) == ((4, 88), (5, 88))
+    assert [int(row.argmax()) for row in second] == [36, 45, 54, 63, 72]
+
+
+def test_damaged_piano_rolls_are_named(tmp_path: Path) -> None:
+    """Missing, truncated, another layout, offsets that do not fit, an unknown split."""
+    path = rolls(tmp_path / "r.npz")
+    (tmp_path / "cut.npz").write_bytes(path.read_bytes()[:300])
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    np.savez(tmp_path / "wide.npz", train_bits=np.zeros((3, 12), np.uint8), train_offsets=np.array([0, 3]))
+    np.savez(tmp_path / "short.npz", train_bits=np.zeros((3, 11), np.uint8), train_offsets=np.array([0, 9]))
+    cases = {
+        "cut": "no complete",
+        "other": "no complete",
+        "wide": "expected uint8",
+        "short": "damaged",
+        "no": "no file",
+    }
+    for name, word in cases.items():
+        with pytest.raises(DataError, match=word):
+            pianoroll.load(tmp_path / f"{name}.npz", "train")
+    with pytest.raises(DataError, match="no complete"):
+        pianoroll.load(tmp_path, "train")
+    with pytest.raises(DataError, match="there are train"):
+        pianoroll.load(path, "dev")

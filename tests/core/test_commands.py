@@ -1,0 +1,108 @@
+"""The commands train, evaluate and models, as a user runs them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from avf_client import cli
+from click.testing import CliRunner
+
+from avf_core.commands import evaluate, models, train
+from avf_core.data import pianoroll
+from avf_core.training import presets
+
+SMALL = [
+    "--set", "model.hidden_size=8", "--set", "model.latent_size=4", "--set", "model.prior_widths=[8]",
+    "--set", "model.decoder_widths=[8]", "--set", "training.clip_length=6", "--set", "training.phi_steps=clip",
+    "--set", "inference.units=8", "--set", "inference.iterations=2", "--precision", "float32",
+]  # fmt: skip
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A small piano-roll file."""
+    generator = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+    for split in pianoroll.SPLITS:
+        rows = (generator.random((120, 88)) > 0.95).astype(np.uint8)
+        arrays[f"{split}_bits"] = np.packbits(rows, axis=1)
+        arrays[f"{split}_offsets"] = np.arange(0, 121, 12)
+    np.savez(tmp_path / "rolls.npz", **arrays)
+    return tmp_path / "rolls.npz"
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    """`avf train` with small settings: its exit code and standard output."""
+    result = CliRunner().invoke(train.command, [str(a) for a in arguments], catch_exceptions=False)
+    return result.exit_code, result.stdout
+
+
+def test_train_stop_resume_evaluate(data: Path, tmp_path: Path) -> None:
+    """A run stopped by time goes on with the same command, and its folder evaluates."""
+    out = tmp_path / "run"
+    common = ["srnn-jsb", "--data", data, "--out", out, *SMALL, "--set", "training.epochs=3"]
+    code, stdout = run(*common, "--max-minutes", 1e-9)
+    assert (code, json.loads(stdout)["finished"]) == (0, False)
+    code, stdout = run(*common)
+    result = json.loads(stdout)
+    assert (code, result["finished"], result["updates"], result["skipped"]) == (0, True, 3, 0)
+    names = ["config.json", "weights.safetensors", "card.json", "metrics.jsonl", "result.json", "curve.png"]
+    assert all((out / name).stat().st_size > 0 for name in names)
+    assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
+    card = json.loads((out / "card.json").read_text())
+    assert card["command"].startswith("avf train srnn-jsb --data rolls.npz --out OUT --set model.hidden_size=8")
+    asked = ["--model", str(out), "--data", str(data), "--split", "test", "--json"]
+    printed = CliRunner().invoke(evaluate.command, asked, catch_exceptions=False)
+    figures = json.loads(printed.stdout)
+    wanted = {
+        "free_energy_pooled", "free_energy_sequence_mean", "free_energy_without_first_frame", "kl", "steps",
+        "sequences", "iterations", "free_energy_by_iteration",
+    }  # fmt: skip
+    assert wanted <= set(figures)
+    assert (figures["steps"], figures["sequences"], figures["iterations"]) == (120, 10, 2)
+    table = CliRunner().invoke(evaluate.command, asked[:-1], catch_exceptions=False)
+    assert "free energy, pooled over steps" in table.stdout
+
+
+def test_train_from_another_checkpoint(data: Path, tmp_path: Path) -> None:
+    """`--init` starts from the baseline's model, and the card says so."""
+    direct = [x for x in SMALL if "inference" not in x]
+    direct = [x for i, x in enumerate(direct) if not (x == "--set" and direct[i + 1].startswith("--"))]
+    sizes = ["--set", "inference.context_size=8", "--set", "training.epochs=1"]
+    assert run("srnn-jsb-direct", "--data", data, "--out", tmp_path / "a", *direct, *sizes)[0] == 0
+    options = ["--data", data, "--out", tmp_path / "b", "--init", tmp_path / "a", *SMALL]
+    assert run("srnn-jsb", *options, "--set", "training.epochs=1")[0] == 0
+    card = json.loads((tmp_path / "b" / "card.json").read_text())
+    assert card["init"]["updates"] == 1
+    assert card["init"]["model_of"].startswith("avf train srnn-jsb-direct")
+
+
+def test_models_lists_every_preset_with_its_sizes() -> None:
+    """The zoo's checkpoints and all presets, as JSON and as a table."""
+    listed = json.loads(CliRunner().invoke(models.command, ["--json"], catch_exceptions=False).stdout)["models"]
+    by_name = {row["name"]: row for row in listed if row["form"] == "preset"}
+    assert set(by_name) == {name + suffix for name in presets.PRESETS for suffix in ("", presets.DIRECT)}
+    assert by_name["srnn-jsb"]["latent_size"] == 100
+    assert by_name["srnn-jsb"]["inference_parameters"] == 3_741_072
+    assert "srnn-nottingham" in CliRunner().invoke(models.command, [], catch_exceptions=False).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["train", "srnn-bach", "--data", "x.npz", "--out", "o"], "no preset 'srnn-bach'"),
+        (["train", "srnn-jsb", "--data", "missing.npz", "--out", "o"], "no file missing.npz"),
+        (["train", "srnn-jsb", "--data", "x.npz", "--out", "o", "--set", "epochs"], "no KEY=VALUE"),
+        (["evaluate", "--model", "nowhere", "--data", "x.npz"], "no checkpoint 'nowhere'"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], word: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What was wrong, without a stack trace, and an exit code that is not 0."""
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(arguments) in (1, 2)
+    error = capsys.readouterr().err
+    assert word in error
+    assert "Traceback" not in error

@@ -1,0 +1,74 @@
+"""How free energies are averaged, and that padding and batching change nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from avf_core.errors import DataError
+from avf_core.evaluation import evaluate, pad
+from avf_core.training import em
+
+from .conftest import make, observations
+
+
+def sequences() -> list[np.ndarray]:
+    """Four binary sequences of different lengths."""
+    generator = np.random.default_rng(0)
+    return [(generator.random((length, 6)) > 0.7).astype(np.uint8) for length in (9, 3, 14, 1)]
+
+
+@pytest.mark.parametrize("name", ["srnn-learned_sgd", "srnn-direct"])
+def test_averages_are_those_of_the_single_steps(name: str) -> None:
+    """Each figure is recomputed from a scan of each sequence alone, every frame from the first."""
+    filter = make(name)
+    result = evaluate(filter, sequences(), seed=5, batch_size=3)
+    energies, kls, iterates = [], [], []
+    with torch.no_grad():
+        for row, sequence in enumerate(sequences()):
+            xs = torch.as_tensor(sequence).float()[:, None]
+            _, e = filter.scan(filter.initial(torch.tensor([5 + row])), xs)
+            energies.append(e.free_energy[:, 0].double().numpy())
+            kls.append(e.kl[:, 0].double().numpy())
+            iterates.append(e.free_energies[:, 0].double().numpy())
+    every = np.concatenate(energies)
+    assert result.steps == len(every) == 27
+    assert result.sequences == 4
+    assert result.free_energy_pooled == pytest.approx(every.mean(), abs=1e-5)
+    assert result.free_energy_sequence_mean == pytest.approx(np.mean([e.mean() for e in energies]), abs=1e-5)
+    later = np.concatenate([e[1:] for e in energies])
+    assert result.free_energy_without_first_frame == pytest.approx(later.mean(), abs=1e-5)
+    assert result.kl == pytest.approx(np.concatenate(kls).mean(), abs=1e-5)
+    by_iteration = np.concatenate(iterates).mean(0)
+    np.testing.assert_allclose(result.free_energy_by_iteration, by_iteration, atol=1e-5)
+    assert result.iterations == len(by_iteration) - 1
+    assert result.reconstruction + result.kl == pytest.approx(result.free_energy_pooled)
+
+
+def test_progress_counts_every_frame() -> None:
+    """The last call says that all frames are done."""
+    calls: list[tuple[int, int]] = []
+    evaluate(make("srnn-direct"), sequences(), progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (27, 27)
+
+
+def test_an_empty_set_is_refused() -> None:
+    """Nothing to score, or a sequence of no frames, is an error that says so."""
+    with pytest.raises(DataError, match="at least one"):
+        pad([])
+    with pytest.raises(DataError, match="at least one frame"):
+        pad([np.zeros((0, 6))])
+
+
+@pytest.mark.parametrize("name", ["srnn-gated", "srnn-gaussian", "lgssm-iterative"])
+def test_the_m_steps_objective_is_the_filters_free_energy(name: str) -> None:
+    """Replaying a clip in one pass gives the same F as filtering it step by step."""
+    filter = make(name)
+    xs = observations(filter, 7, 5)
+    clip = em.Clip(xs=xs, real=torch.ones(7, 5, dtype=torch.bool), seeds=torch.arange(5))
+    with torch.no_grad():
+        zs, posteriors, _ = em.expectation(filter, clip, kl_weight=1.0, learn=None)
+        objective, totals = em.clip_free_energy(filter, clip, zs, posteriors, kl_weight=1.0)
+        _, e = filter.scan(filter.initial(clip.seeds), xs)
+    torch.testing.assert_close(zs, e.z)
+    torch.testing.assert_close(objective, e.free_energy.mean())
+    torch.testing.assert_close(totals.kl / totals.frames, e.kl.mean())

@@ -1,0 +1,71 @@
+"""Networks and models: the paper's sizes, and one pass against many steps."""
+
+import pytest
+import torch
+
+from avf_core import configuration
+from avf_core.inference import iterative
+from avf_core.models import base
+from avf_core.nets import LearnedStartLSTM
+
+from .conftest import make, observations
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_the_update_model_has_the_papers_size() -> None:
+    """With latents of 200, two highway layers of 1,024 and four heads have 5,379,872 parameters."""
+    assert count(iterative.Inference(iterative.Config(), latent_size=200, observation_size=200)) == 5_379_872
+
+
+def test_srnn_has_the_papers_size() -> None:
+    """LSTM 300 on 88 keys, prior 1x500 with two heads of 100, decoder 2x500, summed by hand."""
+    lstm = 4 * (88 * 300 + 300 * 300 + 2 * 300) + 2 * 300
+    prior = (400 * 500 + 500) + 2 * (500 * 100 + 100)
+    decoder = (400 * 500 + 500) + (500 * 500 + 500) + (500 * 88 + 88)
+    assert count(configuration.build_model({"kind": "srnn"})) == lstm + prior + decoder
+
+
+@pytest.mark.parametrize("name", ["srnn-gated", "srnn-gaussian", "lgssm-iterative"])
+@pytest.mark.parametrize("steps", [1, 6])
+def test_replay_equals_predict_and_transition(name: str, steps: int) -> None:
+    """A model's faster replay gives what its steps give."""
+    filter = make(name)
+    model = filter.model
+    xs = observations(filter, steps, 3)
+    zs = torch.randn(steps, 3, model.latent_size)
+    state = model.initial(3)
+    contexts, priors = model.replay(state, xs, zs)
+    expected_contexts, expected_priors = base.Model.replay(model, state, xs, zs)
+    torch.testing.assert_close(priors.mean, expected_priors.mean)
+    torch.testing.assert_close(priors.log_variance, expected_priors.log_variance)
+    for key, value in contexts.items():
+        torch.testing.assert_close(value, expected_contexts[key])
+
+
+def test_lstm_scan_equals_its_cell() -> None:
+    """All steps at once against torch's LSTM cell."""
+    torch.manual_seed(0)
+    lstm = LearnedStartLSTM(4, 5)
+    xs = torch.randn(7, 3, 4)
+    hidden, cell = lstm.initial(3)
+    scanned = lstm.scan(xs, hidden, cell)
+    for t in range(7):
+        hidden, cell = lstm(xs[t], hidden, cell)
+        torch.testing.assert_close(scanned[t], hidden)
+
+
+def test_missing_observations_continue_as_draws_from_the_model() -> None:
+    """Over a gap, what is fed back is binary and has the predicted frequency."""
+    filter = make("srnn-gated")
+    batch = 4000
+    seen: list[torch.Tensor] = []
+    transition = filter.model.transition
+    filter.model.transition = lambda context, x, z: seen.append(x) or transition(context, x, z)  # type: ignore[method-assign,func-returns-value]
+    nothing = torch.zeros(batch, 6, dtype=torch.bool)
+    with torch.no_grad():
+        _, e = filter.step(filter.initial(torch.arange(batch)), torch.zeros(batch, 6), observed=nothing)
+    assert set(seen[0].unique().tolist()) <= {0.0, 1.0}
+    torch.testing.assert_close(seen[0].mean(0), e.likelihood.mean.mean(0), atol=0.04, rtol=0.0)
