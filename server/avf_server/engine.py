@@ -154,13 +154,13 @@ class Engine:
     ) -> list[Stepped | problems.ProblemError]:
         """What came of every row; the padding, which comes after them, is let go."""
         after = beliefs.unstack(following)
-        host = after if self._device == "cpu" else beliefs.unstack(encoding.to_device(following, "cpu"))
+        saved = beliefs.rows_to_bytes(following, provenance={"model": digest})
         finite = encoding.finite_rows(following, estimate)
         messages = encoding.estimates(estimate, rows)
         return [
             Stepped(
                 belief=after[i],
-                saved=beliefs.to_bytes(host[i], provenance={"model": digest}),
+                saved=saved[i],
                 estimate=encoding.to_json(message),
             )
             if finite[i]

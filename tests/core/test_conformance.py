@@ -1,6 +1,7 @@
 """The contract of `Filter.step`, for every pair of model and inference procedure."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -78,6 +79,19 @@ def test_resumed_from_bytes_equals_uninterrupted(pair: Filter) -> None:
     resumed_end, rest = pair.scan(restored, xs[3:])
     exact(take(whole, slice(3, None)), rest)
     exact(end, resumed_end)
+
+
+def test_rows_to_bytes_is_to_bytes_of_each_row(pair: Filter) -> None:
+    """The shared header says the same, and the tensors are the same bytes."""
+    belief, _ = pair.step(pair.initial(FIVE), observations(pair, 1, 5)[0])
+    provenance = {"model": "m"}
+
+    def parts(data: bytes) -> tuple[object, bytes]:
+        length = 8 + int.from_bytes(data[:8], "little")
+        return json.loads(data[8:length]), data[length:]
+
+    expected = [parts(beliefs.to_bytes(row, provenance=provenance)) for row in beliefs.unstack(belief)]
+    assert [parts(data) for data in beliefs.rows_to_bytes(belief, provenance=provenance)] == expected
 
 
 def test_reset_is_a_row_of_the_batch(pair: Filter) -> None:
