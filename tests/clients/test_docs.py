@@ -46,3 +46,12 @@ def test_every_documented_option_exists(page: str) -> None:
     """The options of `avf stream` that the page names."""
     known = {option for parameter in command.params for option in parameter.opts}
     assert set(re.findall(r"--[a-z]+", page[page.index("## The command") :])) <= known
+
+
+def test_the_readmes_five_lines_run(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As they stand, against the real server."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    code = block.replace('"srnn-jsb"', '"tiny"').replace("http://127.0.0.1:8000", server)
+    exec(compile(code, "README.md", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 72
