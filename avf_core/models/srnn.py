@@ -21,7 +21,11 @@ OUTPUT_LOG_VARIANCE = (-10.0, 20.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Sizes of an SRNN; the defaults are the paper's for music."""
+    """Sizes of an SRNN; the defaults are the paper's for music.
+
+    In training, `dropout` is that of the hidden layers of prior and decoder, `hidden_dropout` that of h_t where these
+    two read it; the recurrence itself keeps all of it.
+    """
 
     observation_size: int = 88
     latent_size: int = 100
@@ -30,6 +34,7 @@ class Config:
     decoder_widths: tuple[int, ...] = (500, 500)
     likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
     dropout: float = 0.0
+    hidden_dropout: float = 0.0
 
 
 class Model(base.Model):
@@ -48,6 +53,7 @@ class Model(base.Model):
         def mlp(input_size: int, widths: tuple[int, ...]) -> MLP:
             return MLP(input_size, widths, clipped_leaky_relu, dropout=config.dropout)
 
+        self.hidden_dropout = nn.Dropout(config.hidden_dropout)
         prior = mlp(hidden + latent, config.prior_widths)
         self.prior = GaussianNet(prior, latent, log_variance_range=LATENT_LOG_VARIANCE)
         # The decoder's first layer, in two parts: that of h_t is computed once a step, not once an iteration.
@@ -70,9 +76,9 @@ class Model(base.Model):
 
     def predict(self, state: State) -> tuple[State, Gaussian]:
         """The context is the recurrent state; the prior is conditioned on it and on the last latent."""
-        hidden = state["hidden"]
-        context = {"hidden": hidden, "cell": state["cell"], "decoder": self.decoder_hidden(hidden)}
-        return context, self.prior(torch.cat([state["hidden"], state["z"]], dim=-1))
+        heard = self.hidden_dropout(state["hidden"])
+        context = {"hidden": state["hidden"], "cell": state["cell"], "decoder": self.decoder_hidden(heard)}
+        return context, self.prior(torch.cat([heard, state["z"]], dim=-1))
 
     def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
         """The distribution of x_t given h_t and z_t."""
@@ -98,6 +104,6 @@ class Model(base.Model):
         hidden = self.lstm.scan(xs[:-1], state["hidden"], state["cell"]) if len(xs) > 1 else xs.new_zeros(0)
         hidden = torch.cat([state["hidden"][None], hidden.reshape(-1, *state["hidden"].shape)])
         before = torch.cat([state["z"][None], zs[:-1]])
-        return {"hidden": hidden, "decoder": self.decoder_hidden(hidden)}, self.prior(
-            torch.cat([hidden, before], dim=-1)
-        )
+        heard = self.hidden_dropout(hidden)
+        context = {"hidden": hidden, "decoder": self.decoder_hidden(heard)}
+        return context, self.prior(torch.cat([heard, before], dim=-1))
