@@ -94,6 +94,7 @@ def command(
     start = checkpoints.load(init) if init else None
     if start:
         run.facts["init"] = {"model_of": start.card["command"], "updates": start.card["updates"]}
+        run.facts["command"] += " --init START"
     progress = _run(run, start, max_minutes=max_minutes, precision=precision)
     _finish(run, progress)
 

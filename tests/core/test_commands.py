@@ -75,6 +75,7 @@ def test_train_from_another_checkpoint(data: Path, tmp_path: Path) -> None:
     assert run("srnn-jsb", *options, "--set", "training.epochs=1")[0] == 0
     card = json.loads((tmp_path / "b" / "card.json").read_text())
     assert card["init"]["updates"] == 1
+    assert card["command"].endswith("--init START")
     assert card["init"]["model_of"].startswith("avf train srnn-jsb-direct")
 
 
