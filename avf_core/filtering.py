@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from avf_core import noise
-from avf_core.beliefs import Belief
+from avf_core.beliefs import Belief, State
 from avf_core.distributions import FullGaussian, Gaussian, Likelihood
 from avf_core.errors import ObservationError
 from avf_core.inference.base import Inference
@@ -75,39 +75,22 @@ class Filter(nn.Module):
         nothing is observed the posterior is the prior and F is 0. Raises ObservationError where x does not fit.
         """
         x = self._checked(belief, x, observed)
-        context, prior = self.model.predict(belief.model)
-        prediction = self.model.decode(context, prior.mean)
-        if observed is not None:
-            x = torch.where(observed, x, prediction.mean)
-        objective = StepObjective(
-            model=self.model,
-            context=context,
-            prior=prior,
-            x=x,
-            observed=observed,
-            seed=belief.seed,
-            step=belief.step,
-        )
+        objective = self.objective(belief, x, observed=observed)
+        prior = objective.prior
         inferred = self.inference.infer(objective, belief.inference, iterations=iterations)
         posterior = inferred.posterior
         if observed is not None:
             posterior = where(observed.any(-1), posterior, _like(posterior, prior))
-        z = posterior.transform(objective.noise(streams=range(noise.POSTERIOR, noise.POSTERIOR + 1))[0])
-        likelihood = self.model.decode(context, z)
+        z = objective.sample(posterior)
+        likelihood = self.model.decode(objective.context, z)
         reconstruction, kl = objective.reconstruction(likelihood), objective.kl(posterior)
         free_energy = reconstruction + kl
-        if observed is not None:
-            x = torch.where(observed, x, _impute(likelihood, belief))
-        following = Belief(
-            model=self.model.transition(context, x, z),
-            inference=inferred.state,
-            seed=belief.seed,
-            step=belief.step + 1,
-        )
+        heard = objective.x if observed is None else torch.where(observed, x, _impute(likelihood, belief))
+        following = self.advance(belief, objective, x=heard, z=z, inference=inferred.state)
         return following, Estimate(
             prior=prior,
             posterior=posterior,
-            prediction=prediction,
+            prediction=self.model.decode(objective.context, prior.mean),
             likelihood=likelihood,
             z=z,
             free_energy=free_energy,
@@ -115,6 +98,46 @@ class Filter(nn.Module):
             kl=kl,
             free_energies=torch.cat([inferred.free_energies, free_energy[:, None]], dim=-1),
             iterations=inferred.iterations,
+        )
+
+    def objective(
+        self,
+        belief: Belief,
+        x: Float[Tensor, "batch observation"],
+        *,
+        observed: Bool[Tensor, "batch observation"] | None = None,
+        kl_weight: float = 1.0,
+    ) -> StepObjective:
+        """F of the next step as a function of its posterior. Dimensions not observed are filled by the prediction."""
+        context, prior = self.model.predict(belief.model)
+        if observed is not None:
+            x = torch.where(observed, x, self.model.decode(context, prior.mean).mean)
+        return StepObjective(
+            model=self.model,
+            context=context,
+            prior=prior,
+            x=x,
+            observed=observed,
+            seed=belief.seed,
+            step=belief.step,
+            kl_weight=kl_weight,
+        )
+
+    def advance(
+        self,
+        belief: Belief,
+        objective: StepObjective,
+        *,
+        x: Float[Tensor, "batch observation"],
+        z: Float[Tensor, "batch latent"],
+        inference: State,
+    ) -> Belief:
+        """The belief after a step: its latent `z`, the observation `x` that is fed back, inference's own state."""
+        return Belief(
+            model=self.model.transition(objective.context, x, z),
+            inference=inference,
+            seed=belief.seed,
+            step=belief.step + 1,
         )
 
     def scan(

@@ -6,7 +6,7 @@ Marino, Cvitkovic & Yue (2018), eq. 8. Given the past, it depends on the posteri
 is the minimisation of a `StepObjective`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -46,12 +46,15 @@ class StepObjective:
     seed: Int64[Tensor, " batch"]
     step: Int64[Tensor, " batch"]
     kl_weight: float = 1.0
-    prediction: Likelihood | None = field(default=None)
 
     def noise(self, *, streams: range) -> Float[Tensor, "streams batch latent"]:
         """Standard normal noise of these rows and this step."""
         drawn = noise.standard_normal(self.seed, self.step, streams=streams, size=self.prior.mean.shape[-1])
         return drawn.to(self.prior.mean.dtype)
+
+    def sample(self, posterior: Posterior) -> Float[Tensor, "batch latent"]:
+        """The latent that filtering goes on from: a draw from the posterior, on this step's own noise."""
+        return posterior.transform(self.noise(streams=range(noise.POSTERIOR, noise.POSTERIOR + 1))[0])
 
     def reconstruction(self, likelihood: Likelihood) -> Float[Tensor, " batch"]:
         """-log p(x) of the observed dimensions, in nats."""

@@ -16,8 +16,6 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from avf_core import noise
-from avf_core.beliefs import Belief
 from avf_core.distributions import Gaussian
 from avf_core.filtering import Filter
 from avf_core.inference import iterative
@@ -93,31 +91,16 @@ def expectation(
     belief = filter.initial(clip.seeds)
     zs, posteriors, applications = [], [], []
     for x, real in zip(clip.xs, clip.real, strict=True):
-        context, prior = filter.model.predict(belief.model)
-        objective = StepObjective(
-            model=filter.model,
-            context=context,
-            prior=prior,
-            x=x,
-            observed=None,
-            seed=belief.seed,
-            step=belief.step,
-            kl_weight=kl_weight,
-        )
+        objective = filter.objective(belief, x, kl_weight=kl_weight)
         posterior, met = infer_and_record(inference, objective, real)
         if learn:
             learn(met)
         else:
             applications += met
-        z = posterior.transform(objective.noise(streams=range(noise.POSTERIOR, noise.POSTERIOR + 1))[0])
+        z = objective.sample(posterior)
         zs.append(z)
         posteriors.append(posterior)
-        belief = Belief(
-            model=filter.model.transition(context, x, z),
-            inference=belief.inference,
-            seed=belief.seed,
-            step=belief.step + 1,
-        )
+        belief = filter.advance(belief, objective, x=x, z=z, inference=belief.inference)
     return torch.stack(zs), stack_time(posteriors), applications
 
 

@@ -18,18 +18,8 @@ def objective(name: str, *, masked: bool, kl_weight: float = 1.0) -> StepObjecti
     filter = make(name, torch.float64)
     xs = observations(filter, 3, 4)
     belief, _ = filter.scan(filter.initial(torch.arange(4)), xs[:2])
-    context, prior = filter.model.predict(belief.model)
     observed = torch.rand(xs[2].shape, generator=torch.Generator().manual_seed(0)) > 0.3 if masked else None
-    return StepObjective(
-        model=filter.model,
-        context=context,
-        prior=prior,
-        x=xs[2],
-        observed=observed,
-        seed=belief.seed,
-        step=belief.step,
-        kl_weight=kl_weight,
-    )
+    return filter.objective(belief, xs[2], observed=observed, kl_weight=kl_weight)
 
 
 def sampled_free_energy(o: StepObjective, q: Gaussian, eps: Tensor) -> Tensor:
@@ -120,14 +110,5 @@ def _objective_of(filter, clip, index, inference):  # type: ignore[no-untyped-de
         belief = filter.initial(clip.seeds)
         if time:
             belief, _ = filter.scan(belief, clip.xs[:time])
-        context, prior = filter.model.predict(belief.model)
-    o = StepObjective(
-        model=filter.model,
-        context=context,
-        prior=prior,
-        x=clip.xs[time],
-        observed=None,
-        seed=belief.seed,
-        step=belief.step,
-    )
+        o = filter.objective(belief, clip.xs[time])
     return o, inference.draw(o, iteration + 1)
