@@ -85,7 +85,7 @@ def save(
 
 
 def start_from(filter: Filter, checkpoint: Checkpoint) -> None:
-    """Give `filter` the checkpoint's model weights; its inference procedure starts anew.
+    """Give `filter` the checkpoint's weights: the model's, and the inference procedure's where it is the same one.
 
     Raises CheckpointError where the models differ.
     """
@@ -95,6 +95,10 @@ def start_from(filter: Filter, checkpoint: Checkpoint) -> None:
         raise CheckpointError(
             f"the model of {checkpoint.name} does not fit: start from a checkpoint of the same model ({error})"
         ) from error
+    weights = checkpoint.filter.inference.state_dict()
+    shapes = {name: tensor.shape for name, tensor in filter.inference.state_dict().items()}
+    if shapes == {name: tensor.shape for name, tensor in weights.items()}:
+        filter.inference.load_state_dict(weights)
 
 
 def find(name_or_path: str | Path) -> Path:

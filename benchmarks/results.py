@@ -72,7 +72,7 @@ def draw(cards: list[dict[str, Any]], path: Path) -> None:
 def page(cards: list[dict[str, Any]]) -> str:
     """The page as Markdown."""
     commands = "\n".join(facts["command"] for facts in cards)
-    start = cards[0]["init"]["model_of"]
+    start = "\n".join(cards[0]["init"]["commands"])
     floors = ", ".join(f"{text} {value:.2f}" for text, value in FLOORS.items())
     return f"""# Results
 
@@ -87,7 +87,7 @@ scored, from the first, and sums are divided by the frames scored.
 
 ![Validation free energy while training, and test free energy by inference iteration](images/results.png)
 
-The runs, and the run that the first one starts from:
+The runs, and, last, those that the first one starts from (`START`), in order:
 
 ```console
 {commands}

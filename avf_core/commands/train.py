@@ -54,7 +54,7 @@ class ProgressBar:
 @click.option("--data", envvar="AVF_DATA", required=True, help="The data set: a piano-roll .npz. [env AVF_DATA]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The run's folder.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Say training.epochs=60.")
-@click.option("--init", metavar="CHECKPOINT", help="Start from a checkpoint's model, say the baseline's.")
+@click.option("--init", metavar="CHECKPOINT", help="Start from a checkpoint's weights, say the baseline's.")
 @click.option("--max-minutes", type=float, help="Stop after so many minutes; the same command goes on.")
 @click.option("--threads", type=int, help="CPU threads. [default: torch's]")
 @click.option(
@@ -93,7 +93,7 @@ def command(
     )
     start = checkpoints.load(init) if init else None
     if start:
-        run.facts["init"] = {"model_of": start.card["command"], "updates": start.card["updates"]}
+        run.facts["init"] = _origin(start)
         run.facts["command"] += " --init START"
     progress = _run(run, start, max_minutes=max_minutes, precision=precision)
     _finish(run, progress)
@@ -161,6 +161,15 @@ def _finish(run: Run, progress: state.Progress) -> None:
     if not progress.finished:
         click.echo("stopped before the end: the same command goes on from here", err=True)
     click.echo(json.dumps(result))
+
+
+def _origin(start: checkpoints.Checkpoint) -> dict[str, Any]:
+    """Where a run starts: the commands behind it, oldest first, and the updates of all of them."""
+    before = start.card.get("init", {"commands": [], "updates": 0})
+    return {
+        "commands": [*before["commands"], start.card["command"]],
+        "updates": before["updates"] + start.card["updates"],
+    }
 
 
 def _facts(

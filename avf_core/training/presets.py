@@ -52,13 +52,13 @@ BEST_SCHEDULE = TrainingConfig(
     clip_length=50,
     theta_rate=1e-3,
     phi_rate=1e-3,
-    learning_rate_decay=0.99,
+    learning_rate_decay=0.985,
     phi_steps="clip",
     clip_norm=3.0,
-    average_decay=0.995,
+    average_decay=0.99,
 )
 JSB_BEST = Preset(
-    model={"kind": "srnn", "dropout": 0.5},
+    model={"kind": "srnn", "dropout": 0.4},
     inference={
         "kind": "iterative",
         "iterations": 5,

@@ -69,7 +69,8 @@ def model_card(card: dict[str, Any], valid: Evaluation, test: Evaluation) -> str
     by_iteration = ", ".join(f"{energy:.3f}" for energy in test.free_energy_by_iteration)
     settings = json.dumps(card["training"])
     init = card.get("init")
-    start = f"the model of `{init['model_of']}` after {init['updates']} updates" if init else "random weights"
+    commands = ", then ".join(f"`{command}`" for command in init["commands"]) if init else ""
+    start = f"the weights of {commands}; {init['updates']} updates" if init else "random weights"
     return f"""# {card["name"]}: {card["title"]}
 
 | nats per step, every frame scored | valid | test |

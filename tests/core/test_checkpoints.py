@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from avf_core import checkpoints
+from avf_core import checkpoints, configuration
 from avf_core.data import pianoroll
 from avf_core.errors import CheckpointError, DataError
 
@@ -120,3 +120,15 @@ def test_damaged_piano_rolls_are_named(tmp_path: Path) -> None:
         pianoroll.load(tmp_path, "train")
     with pytest.raises(DataError, match="there are train"):
         pianoroll.load(path, "dev")
+
+
+def test_starting_from_a_checkpoint_takes_what_fits(saved: Path) -> None:
+    """The model's weights always; the inference procedure's where it is the same one."""
+    same, other = configuration.build(PAIRS["srnn-gated"]), configuration.build(PAIRS["srnn-direct"])
+    source = checkpoints.load(saved)
+    for filter in (same, other):
+        checkpoints.start_from(filter, source)
+        for name, tensor in source.filter.model.state_dict().items():
+            assert torch.equal(filter.model.state_dict()[name], tensor)
+    for name, tensor in source.filter.inference.state_dict().items():
+        assert torch.equal(same.inference.state_dict()[name], tensor)

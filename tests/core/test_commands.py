@@ -76,7 +76,7 @@ def test_train_from_another_checkpoint(data: Path, tmp_path: Path) -> None:
     card = json.loads((tmp_path / "b" / "card.json").read_text())
     assert card["init"]["updates"] == 1
     assert card["command"].endswith("--init START")
-    assert card["init"]["model_of"].startswith("avf train srnn-jsb-direct")
+    assert card["init"]["commands"][0].startswith("avf train srnn-jsb-direct")
 
 
 def test_models_lists_every_preset_with_its_sizes() -> None:
