@@ -66,7 +66,12 @@ def model_card(card: dict[str, Any], valid: Evaluation, test: Evaluation) -> str
         ("KL", "kl"),
     ]
     table = "\n".join(f"| {text} | {getattr(valid, key):.3f} | {getattr(test, key):.3f} |" for text, key in rows)
-    by_iteration = ", ".join(f"{energy:.3f}" for energy in test.free_energy_by_iteration)
+    energies = ", ".join(f"{energy:.3f}" for energy in test.free_energy_by_iteration)
+    by_iteration = (
+        f"\nTest free energy after 0 to {test.iterations} inference iterations: {energies}.\n"
+        if test.iterations
+        else ""
+    )
     settings = json.dumps(card["training"])
     init = card.get("init")
     commands = ", then ".join(f"`{command}`" for command in init["commands"]) if init else ""
@@ -76,9 +81,7 @@ def model_card(card: dict[str, Any], valid: Evaluation, test: Evaluation) -> str
 | nats per step, every frame scored | valid | test |
 |---|---|---|
 {table}
-
-Test free energy after 0 to {test.iterations} inference iterations: {by_iteration}.
-
+{by_iteration}
 | | |
 |---|---|
 | data | {card["data"]}: piano rolls of 88 keys, a frame a quarter note, transposed to C major or C minor |
