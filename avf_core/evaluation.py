@@ -78,10 +78,11 @@ def evaluate(
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         xs, real = pad([sequences[i] for i in chosen], dtype=parameter.dtype)
-        belief = filter.initial(torch.tensor([seed + i for i in chosen]))
+        xs, real = xs.to(parameter.device), real.to(parameter.device)
+        belief = filter.initial(torch.tensor([seed + i for i in chosen], device=parameter.device))
         partial: Tensor | None = None
         for t in range(len(xs)):
-            belief, estimate = filter.step(belief, xs[t].to(parameter.device), iterations=iterations)
+            belief, estimate = filter.step(belief, xs[t], iterations=iterations)
             columns = [estimate.free_energy, estimate.reconstruction, estimate.kl]
             row = torch.cat([torch.stack(columns, -1), estimate.free_energies], -1) * real[t][:, None]
             if partial is None:
@@ -91,7 +92,7 @@ def evaluate(
             if progress:
                 progress(done, total)
         assert partial is not None
-        sums |= {i: partial[n].numpy() for n, i in enumerate(chosen)}
+        sums |= {i: partial[n].cpu().numpy() for n, i in enumerate(chosen)}
     return _average([sums[i] for i in range(len(sequences))], firsts, [len(s) for s in sequences])
 
 

@@ -86,10 +86,7 @@ class LearnedStartLSTM(nn.Module):
 
     def initial(self, batch_size: int) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]:
         """The learned start for `batch_size` sequences: hidden and cell state."""
-        return (
-            self.initial_hidden.expand(batch_size, -1),
-            self.initial_cell.expand(batch_size, -1),
-        )
+        return self.initial_hidden.repeat(batch_size, 1), self.initial_cell.repeat(batch_size, 1)
 
     def forward(
         self,

@@ -66,8 +66,8 @@ class Model(base.Model):
     def initial(self, batch_size: int) -> State:
         """The moments of z_1's prior."""
         return {
-            "mean": self.initial_mean.expand(batch_size, -1),
-            "log_variance": self.initial_log_variance.expand(batch_size, -1),
+            "mean": self.initial_mean.repeat(batch_size, 1),
+            "log_variance": self.initial_log_variance.repeat(batch_size, 1),
         }
 
     def predict(self, state: State) -> tuple[State, Gaussian]:
@@ -84,4 +84,4 @@ class Model(base.Model):
     ) -> State:
         """The moments of p(z_{t+1} | z_t)."""
         mean = z @ self.dynamics.t()
-        return {"mean": mean, "log_variance": self.process_log_variance.expand_as(mean)}
+        return {"mean": mean, "log_variance": self.process_log_variance.repeat(mean.shape[0], 1)}

@@ -237,7 +237,8 @@ class Trainer:
         """What must be the same for a run to be resumed; the number of epochs may be raised."""
         schedule = {k: v for k, v in vars(self.run.config).items() if k not in ("epochs", "patience")}
         sizes = [len(s) for s in self.run.train], [len(s) for s in self.run.valid]
-        return {"settings": self.run.settings, "training": schedule, "data": sizes}
+        start = self.run.facts.get("init")
+        return {"settings": self.run.settings, "training": schedule, "data": sizes, "start": start}
 
     def _zero_gradients(self) -> None:
         self.theta.zero_grad()

@@ -81,6 +81,17 @@ def test_resumed_from_bytes_equals_uninterrupted(pair: Filter) -> None:
     exact(end, resumed_end)
 
 
+def test_a_belief_shares_no_memory_with_the_model(pair: Filter) -> None:
+    """Changing the parameters later changes no belief that was made before."""
+    belief, _ = pair.step(pair.initial(FIVE), observations(pair, 1, 5)[0])
+    kept = [pair.initial(FIVE), belief]
+    before = copy.deepcopy(kept)
+    for parameter in pair.parameters():
+        parameter.add_(1.0)
+    for held, copied in zip(kept, before, strict=True):
+        exact(held, copied)
+
+
 def test_rows_to_bytes_is_to_bytes_of_each_row(pair: Filter) -> None:
     """The shared header says the same, and the tensors are the same bytes."""
     belief, _ = pair.step(pair.initial(FIVE), observations(pair, 1, 5)[0])
