@@ -42,6 +42,7 @@ test: lint
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.steps
+	$(BIN)/python -m benchmarks.serving
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
