@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -21,23 +22,26 @@ def command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"models": rows}))
         return
-    table = Table(caption="x, z: sizes of observation and latent. F: test free energy, nats per step.")
-    table.add_column("name", no_wrap=True)
-    for heading in ("", "model", "inference", "x", "z", "parameters", "F"):
-        table.add_column(heading)
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        caption="x, z: sizes of observation and latent. Parameters: of the model and of its inference.\n"
+        "F: test free energy, nats per step.",
+    )
+    for heading in ("name", "", "model, inference", "x, z", "parameters", "F"):
+        table.add_column(heading, no_wrap=True)
     for row in rows:
-        counts = f"{row['model_parameters']:,} + {row['inference_parameters']:,}"
+        millions = f"{row['model_parameters'] / 1e6:.2f} + {row['inference_parameters'] / 1e6:.2f} M"
+        sizes = f"{row['observation_size']}, {row['latent_size']}"
         test = row.get("test_free_energy")
-        sizes = str(row["observation_size"]), str(row["latent_size"])
         figure = f"{test:.3f}" if test is not None else ""
-        table.add_row(row["name"], row["form"], row["model"], row["inference"], *sizes, counts, figure)
+        table.add_row(row["name"], row["form"], f"{row['model']}, {row['inference']}", sizes, millions, figure)
     Console().print(table)
 
 
 def _checkpoint(name: str) -> dict[str, Any]:
     checkpoint = checkpoints.load(name)
     test = checkpoint.card.get("test", {}).get("free_energy_pooled")
-    return {**_sizes(name, "checkpoint", dict(checkpoint.settings)), "test_free_energy": test}
+    return {**_sizes(name, "zoo", dict(checkpoint.settings)), "test_free_energy": test}
 
 
 def _preset(name: str) -> dict[str, Any]:
