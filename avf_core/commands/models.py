@@ -24,13 +24,15 @@ def command(as_json: bool) -> None:
         return
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption="x, z: sizes of observation and latent. Parameters: of the model and of its inference.\n"
-        "F: test free energy, nats per step.",
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        caption="x, z: sizes of observation and latent. F: test free energy, nats per step.\n"
+        "Parameters, in millions: of the model, and of its inference.",
     )
     for heading in ("name", "", "model, inference", "x, z", "parameters", "F"):
         table.add_column(heading, no_wrap=True)
     for row in rows:
-        millions = f"{row['model_parameters'] / 1e6:.2f} + {row['inference_parameters'] / 1e6:.2f} M"
+        millions = f"{row['model_parameters'] / 1e6:.2f} + {row['inference_parameters'] / 1e6:.2f}"
         sizes = f"{row['observation_size']}, {row['latent_size']}"
         test = row.get("test_free_energy")
         figure = f"{test:.3f}" if test is not None else ""
