@@ -8,7 +8,6 @@ Unknown kinds and keys fail, and the error lists those there are.
 
 import dataclasses
 import importlib
-import inspect
 import pkgutil
 import types
 import typing
@@ -53,9 +52,9 @@ def build_inference(settings: Settings, model: Model) -> Inference:
     """The inference procedure of these settings, with the sizes of `model`."""
     module = _plugin(inference, settings)
     config = configure(module.Config, _without_kind(settings))
-    sizes = {"latent_size": model.latent_size, "observation_size": model.observation.size, "model": model}
-    wanted = inspect.signature(module.Inference).parameters
-    procedure: Inference = module.Inference(config, **{k: v for k, v in sizes.items() if k in wanted})
+    procedure: Inference = module.Inference(
+        config, latent_size=model.latent_size, observation_size=model.observation.size
+    )
     return procedure
 
 

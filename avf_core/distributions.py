@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 LOG_2PI = math.log(2.0 * math.pi)
+LATENT_LOG_VARIANCE = (-15.0, 5.0)  # what log-variances of latents are clamped to
 
 
 class Likelihood(Protocol):

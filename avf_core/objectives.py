@@ -58,10 +58,7 @@ class StepObjective:
 
     def reconstruction(self, likelihood: Likelihood) -> Float[Tensor, " batch"]:
         """-log p(x) of the observed dimensions, in nats."""
-        log_prob = likelihood.log_prob(self.x)
-        if self.observed is not None:
-            log_prob = torch.where(self.observed, log_prob, 0.0)
-        return -log_prob.sum(-1)
+        return _reconstruction(likelihood, self.x, self.observed)
 
     def kl(self, posterior: Posterior) -> Float[Tensor, " batch"]:
         """KL(posterior || prior) in nats, not weighted."""
@@ -94,7 +91,11 @@ class StepObjective:
         context, x, observed = self.context, self.x, self.observed
         if samples > 1:
             context, x, observed = tree_map(lambda t: t.repeat(samples, *[1] * (t.ndim - 1)), (context, x, observed))
-        log_prob = self.model.decode(context, z).log_prob(x)
-        if observed is not None:
-            log_prob = torch.where(observed, log_prob, 0.0)
-        return -log_prob.sum(-1)
+        return _reconstruction(self.model.decode(context, z), x, observed)
+
+
+def _reconstruction(likelihood: Likelihood, x: Tensor, observed: Tensor | None) -> Tensor:
+    log_prob = likelihood.log_prob(x)
+    if observed is not None:
+        log_prob = torch.where(observed, log_prob, 0.0)
+    return -log_prob.sum(-1)

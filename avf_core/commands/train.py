@@ -18,6 +18,7 @@ from avf_core import checkpoints, configuration
 from avf_core.data import pianoroll
 from avf_core.evaluation import evaluate
 from avf_core.training import plots, presets, state
+from avf_core.training.clips import batches_per_epoch
 from avf_core.training.trainer import Run, Trainer
 
 
@@ -114,8 +115,7 @@ def _run(
     torch.set_float32_matmul_precision("medium" if precision == "bfloat16" else "highest")
     try:
         with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
-            per_epoch = -(-len(run.train) // config.batch_size)
-            listener = ProgressBar(out, bar, config.epochs, per_epoch)
+            listener = ProgressBar(out, bar, config.epochs, batches_per_epoch(run.train, config))
             filter = configuration.build(run.settings)
             if start:
                 checkpoints.start_from(filter, start)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from avf_core.beliefs import State
+from avf_core.distributions import LATENT_LOG_VARIANCE
 from avf_core.inference import base
 from avf_core.nets import MLP, GaussianNet, clipped_leaky_relu
 from avf_core.objectives import StepObjective
@@ -30,7 +31,7 @@ class Inference(base.Inference):
         super().__init__()
         self.config = config
         trunk = MLP(observation_size + config.context_size, config.widths, clipped_leaky_relu, dropout=config.dropout)
-        self.net = GaussianNet(trunk, latent_size, log_variance_range=(-15.0, 5.0))
+        self.net = GaussianNet(trunk, latent_size, log_variance_range=LATENT_LOG_VARIANCE)
 
     def infer(self, objective: StepObjective, state: State, *, iterations: int | None = None) -> base.Inferred:
         """One pass of the network; there is nothing to iterate."""

@@ -10,7 +10,6 @@ Three anchors, not to be confused:
 The Kalman recursions follow Särkkä, "Bayesian Filtering and Smoothing" (2013), Theorem 4.2.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,13 +18,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from avf_core.beliefs import State
-from avf_core.distributions import FullGaussian, Gaussian
+from avf_core.distributions import LOG_2PI, FullGaussian, Gaussian
 from avf_core.errors import ConfigurationError
 from avf_core.inference import base
 from avf_core.models import lgssm
 from avf_core.objectives import Posterior, StepObjective
 
-LOG_2PI = math.log(2.0 * math.pi)
 Mask = Bool[Tensor, "batch observation"]
 
 

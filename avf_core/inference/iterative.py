@@ -17,13 +17,12 @@ from torch import Tensor, nn
 
 from avf_core import noise
 from avf_core.beliefs import State
-from avf_core.distributions import Gaussian
+from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian
 from avf_core.errors import ConfigurationError
 from avf_core.inference import base
 from avf_core.nets import Highway
 from avf_core.objectives import Gradient, StepObjective
 
-LOG_VARIANCE = (-15.0, 5.0)
 GRADIENT_SCALE = 10.0  # gradients over 1 / 10 nats per deviation are encoded by their logarithm
 INITIAL_HEAD_SCALE = 0.1
 INITIAL_STEP_LOGIT = -3.0  # the first gate of `learned_sgd`: a step size of 0.05
@@ -120,7 +119,7 @@ class Inference(base.Inference):
         if whitened:
             mean = prior.mean.detach() + prior.deviation.detach() * mean
             log_variance = prior.log_variance.detach() + log_variance
-        return Gaussian(mean, log_variance.clamp(*LOG_VARIANCE))
+        return Gaussian(mean, log_variance.clamp(*LATENT_LOG_VARIANCE))
 
     def _features(
         self, position: Gaussian, slope: Gradient, x: Float[Tensor, "batch observation"]

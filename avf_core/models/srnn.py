@@ -11,11 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from avf_core.beliefs import State
-from avf_core.distributions import Bernoulli, Gaussian, Likelihood
+from avf_core.distributions import LATENT_LOG_VARIANCE, Bernoulli, Gaussian, Likelihood
 from avf_core.models import base
 from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, clipped_leaky_relu
 
-LATENT_LOG_VARIANCE = (-15.0, 5.0)
 OUTPUT_LOG_VARIANCE = (-10.0, 20.0)
 
 

@@ -66,16 +66,7 @@ def clip_free_energy(
     contexts, priors = model.replay(model.initial(batch), clip.xs, zs)
     flat_contexts, flat_z = tree_map(lambda t: t.flatten(0, 1), (contexts, zs))
     log_prob = model.decode(flat_contexts, flat_z).log_prob(clip.xs.flatten(0, 1)).sum(-1)
-    reconstruction = -log_prob.reshape(steps, batch)
-    kl = posteriors.total_kl(priors)
-    frames = clip.real.sum()
-    objective = ((reconstruction + kl_weight * kl) * clip.real).sum() / frames
-    totals = Totals(
-        free_energy=((reconstruction + kl) * clip.real).sum().detach(),
-        kl=(kl * clip.real).sum().detach(),
-        frames=frames.to(kl.dtype),
-    )
-    return objective, totals
+    return _mean_per_frame(-log_prob.reshape(steps, batch), posteriors.total_kl(priors), clip, kl_weight)
 
 
 @torch.no_grad()
@@ -135,11 +126,17 @@ def backward_through_updates(
 def direct_free_energy(filter: Filter, clip: Clip, *, kl_weight: float) -> tuple[Float[Tensor, ""], Totals]:
     """The baselines' objective: mean F per real frame, differentiable in theta and phi through the whole clip."""
     _, estimates = filter.scan(filter.initial(clip.seeds), clip.xs)
+    return _mean_per_frame(estimates.reconstruction, estimates.kl, clip, kl_weight)
+
+
+def _mean_per_frame(
+    reconstruction: Float[Tensor, "time batch"], kl: Float[Tensor, "time batch"], clip: Clip, kl_weight: float
+) -> tuple[Float[Tensor, ""], Totals]:
+    """The weighted F per real frame, to be differentiated, and the sums to report."""
     frames = clip.real.sum()
-    weighted = estimates.reconstruction + kl_weight * estimates.kl
     totals = Totals(
-        free_energy=(estimates.free_energy * clip.real).sum().detach(),
-        kl=(estimates.kl * clip.real).sum().detach(),
-        frames=frames.to(weighted.dtype),
+        free_energy=((reconstruction + kl) * clip.real).sum().detach(),
+        kl=(kl * clip.real).sum().detach(),
+        frames=frames.to(kl.dtype),
     )
-    return (weighted * clip.real).sum() / frames, totals
+    return ((reconstruction + kl_weight * kl) * clip.real).sum() / frames, totals

@@ -19,14 +19,13 @@ MUSIC_BASELINE = {"kind": "direct", "widths": [500], "context": ["hidden"], "con
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What `avf train NAME` builds and how it trains it; `data` names the kind of data set."""
+    """What `avf train NAME` builds and how it trains it."""
 
     model: dict[str, Any]
     inference: dict[str, Any]
     baseline: dict[str, Any]
     training: TrainingConfig
     baseline_training: TrainingConfig
-    data: str
 
     @property
     def settings(self) -> Settings:
@@ -42,7 +41,6 @@ def music(inference: dict[str, Any]) -> Preset:
         baseline=MUSIC_BASELINE,
         training=TrainingConfig(kl_anneal_epochs=50),
         baseline_training=TrainingConfig(kl_anneal_epochs=50),
-        data="pianoroll",
     )
 
 
@@ -71,7 +69,6 @@ JSB_BEST = Preset(
     baseline=MUSIC_BASELINE,
     training=BEST_SCHEDULE,
     baseline_training=dataclasses.replace(BEST_SCHEDULE, epochs=120, kl_anneal_epochs=10),
-    data="pianoroll",
 )
 
 
