@@ -125,9 +125,8 @@ class Trainer:
         weight = config.kl_weight(progress.epoch)
         self._zero_gradients()
         totals = self._backward(clip, weight)
-        limit = config.clip_norm or math.inf
-        theta_norm = float(torch.nn.utils.clip_grad_norm_(self.filter.model.parameters(), limit))
-        phi_norm = float(torch.nn.utils.clip_grad_norm_(self.filter.inference.parameters(), limit))
+        theta_norm = self._clipped_norm(self.filter.model)
+        phi_norm = self._clipped_norm(self.filter.inference)
         if not math.isfinite(theta_norm + phi_norm):
             self._skip()
         else:
@@ -158,7 +157,10 @@ class Trainer:
             with torch.enable_grad():
                 self.phi.zero_grad()
                 em.backward_through_updates(inference, applications, clip.real[0].sum())
-            self.phi.step()
+            if math.isfinite(self._clipped_norm(inference)):
+                self.phi.step()
+            else:
+                self.progress.skipped += 1
 
         online = self.run.config.phi_steps == "online"
         self.filter.model.eval()
@@ -173,6 +175,11 @@ class Trainer:
         objective, totals = em.clip_free_energy(self.filter, clip, zs, posteriors, kl_weight=weight)
         objective.backward()  # type: ignore[no-untyped-call]
         return totals
+
+    def _clipped_norm(self, module: torch.nn.Module) -> float:
+        """The norm of a module's gradients, which are then clipped to the configured one."""
+        limit = self.run.config.clip_norm or math.inf
+        return float(torch.nn.utils.clip_grad_norm_(module.parameters(), limit))
 
     def _step_optimizers(self) -> None:
         self.theta.step()

@@ -122,6 +122,19 @@ def test_non_finite_gradients_are_skipped_and_counted(tmp_path: Path) -> None:
     hook.remove()
 
 
+def test_online_learning_skips_non_finite_gradients_too(tmp_path: Path) -> None:
+    """A bad step of the update model's optimiser, within a clip, leaves its weights as they were and is counted."""
+    trainer = trainer_of(make_run(tmp_path, "srnn-gated", phi_steps="online"))
+    clip = clip_batch(trainer.run.train, trainer.run.config, 0, 0)
+    inference = trainer.filter.inference
+    before = {k: v.clone() for k, v in inference.state_dict().items()}
+    hook = next(inference.parameters()).register_hook(lambda g: g * float("nan"))
+    trainer._update(clip)
+    hook.remove()
+    assert trainer.progress.skipped == len(clip.xs)
+    assert all(torch.equal(before[k], v) for k, v in inference.state_dict().items())
+
+
 def test_padding_trains_nothing(tmp_path: Path) -> None:
     """Gradients of a padded batch are those of its real frames, whatever stands in the padding."""
     for pair in ("srnn-gated", "srnn-direct"):
