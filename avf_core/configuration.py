@@ -52,9 +52,7 @@ def build_inference(settings: Settings, model: Model) -> Inference:
     """The inference procedure of these settings, with the sizes of `model`."""
     module = _plugin(inference, settings)
     config = configure(module.Config, _without_kind(settings))
-    procedure: Inference = module.Inference(
-        config, latent_size=model.latent_size, observation_size=model.observation.size
-    )
+    procedure: Inference = module.Inference(config, model)
     return procedure
 
 

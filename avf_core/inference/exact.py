@@ -22,6 +22,7 @@ from avf_core.distributions import LOG_2PI, FullGaussian, Gaussian
 from avf_core.errors import ConfigurationError
 from avf_core.inference import base
 from avf_core.models import lgssm
+from avf_core.models.base import Model
 from avf_core.objectives import Posterior, StepObjective
 
 Mask = Bool[Tensor, "batch observation"]
@@ -37,16 +38,17 @@ class Config:
 class Inference(base.Inference):
     """The greedy filtering optimum of a linear Gaussian model."""
 
-    def __init__(self, config: Config, *, latent_size: int, observation_size: int) -> None:
+    def __init__(self, config: Config, model: Model) -> None:
         super().__init__()
+        if not isinstance(model, lgssm.Model):
+            raise ConfigurationError(
+                f"exact inference needs an LGSSM, not {type(model).__module__}: use another procedure"
+            )
         self.config = config
 
     def infer(self, objective: StepObjective, state: State, *, iterations: int | None = None) -> base.Inferred:
         """p(z_t | z_{t-1}, x_t), or its mean-field form; there is nothing to iterate."""
-        if not isinstance(objective.model, lgssm.Model):
-            raise ConfigurationError(
-                f"exact inference needs an LGSSM, not {type(objective.model).__module__}: use another procedure"
-            )
+        assert isinstance(objective.model, lgssm.Model)
         posterior = greedy_posterior(
             objective.model,
             objective.prior,

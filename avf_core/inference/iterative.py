@@ -20,6 +20,7 @@ from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian
 from avf_core.errors import ConfigurationError
 from avf_core.inference import base
+from avf_core.models.base import Model
 from avf_core.nets import Highway
 from avf_core.objectives import Gradient, StepObjective
 
@@ -62,10 +63,11 @@ class Config:
 class Inference(base.Inference):
     """AVF's inference: `iterations` applications of the update model f_phi."""
 
-    def __init__(self, config: Config, *, latent_size: int, observation_size: int) -> None:
+    def __init__(self, config: Config, model: Model) -> None:
         super().__init__()
         self.config = config
-        input_size = 4 * latent_size + (observation_size if config.append_observation else 0)
+        latent_size = model.latent_size
+        input_size = 4 * latent_size + (model.feature_size if config.append_observation else 0)
         sizes = [input_size, *[config.units] * config.layers]
         self.trunk = nn.Sequential(*(Highway(a, b) for a, b in pairwise(sizes)))
         self.heads = nn.Linear(config.units, 4 * latent_size)
@@ -83,11 +85,12 @@ class Inference(base.Inference):
         """Start at the prior and apply the update model `iterations` times."""
         count = self.config.iterations if iterations is None else iterations
         posterior = Gaussian(objective.prior.mean.detach(), objective.prior.log_variance.detach())
+        seen = self.seen(objective)
         visited = []
         for iteration in range(count):
             gradient = objective.gradient(posterior, self.draw(objective, iteration))
             visited.append(gradient.free_energy)
-            posterior = self.update(posterior, gradient, objective.prior, objective.x)
+            posterior = self.update(posterior, gradient, objective.prior, seen)
         batch = posterior.mean.shape[0]
         return base.Inferred(
             posterior=posterior,
@@ -95,6 +98,12 @@ class Inference(base.Inference):
             free_energies=torch.stack(visited, dim=-1) if visited else posterior.mean.new_zeros(batch, 0),
             iterations=torch.full_like(objective.step, count),
         )
+
+    def seen(self, objective: StepObjective) -> Float[Tensor, "batch seen"]:
+        """What the update model reads of the observation itself: its features where appended, else nothing."""
+        if self.config.append_observation:
+            return objective.model.features(objective.x)
+        return objective.x[:, :0]
 
     def draw(self, objective: StepObjective, iteration: int) -> Float[Tensor, "samples batch latent"]:
         """The noise of the gradient samples of one iteration."""
@@ -104,12 +113,12 @@ class Inference(base.Inference):
         return torch.cat([drawn, -drawn]) if self.config.antithetic else drawn
 
     def update(
-        self, posterior: Gaussian, gradient: Gradient, prior: Gaussian, x: Float[Tensor, "batch observation"]
+        self, posterior: Gaussian, gradient: Gradient, prior: Gaussian, seen: Float[Tensor, "batch seen"]
     ) -> Gaussian:
         """One application of f_phi; differentiable with respect to phi only."""
         whitened = self.config.inputs == "whitened"
         position, slope = whiten(posterior, gradient, prior) if whitened else (posterior, gradient)
-        hidden = self.trunk(self._features(position, slope, x))
+        hidden = self.trunk(self._features(position, slope, seen))
         hidden = F.dropout(hidden, self.config.dropout, self.training)
         mean_proposal, mean_gate, variance_proposal, variance_gate = self.heads(hidden).chunk(4, dim=-1)
         mean = self._combine(position.mean, slope.mean, mean_proposal, mean_gate)
@@ -122,7 +131,7 @@ class Inference(base.Inference):
         return Gaussian(mean, log_variance.clamp(*LATENT_LOG_VARIANCE))
 
     def _features(
-        self, position: Gaussian, slope: Gradient, x: Float[Tensor, "batch observation"]
+        self, position: Gaussian, slope: Gradient, seen: Float[Tensor, "batch seen"]
     ) -> Float[Tensor, "batch features"]:
         if self.config.inputs == "whitened":
             terms = [position.mean, position.log_variance]
@@ -130,9 +139,7 @@ class Inference(base.Inference):
         else:
             raw = (position.mean, position.log_variance, slope.mean, slope.log_variance)
             terms = [F.layer_norm(term, term.shape[-1:]) for term in raw]
-        if self.config.append_observation:
-            terms.append(x)
-        return torch.cat(terms, dim=-1).detach()
+        return torch.cat([*terms, seen], dim=-1).detach()
 
     def _combine(self, value: Tensor, slope: Tensor, proposal: Tensor, gate_logit: Tensor) -> Tensor:
         gate = torch.sigmoid(gate_logit)

@@ -10,6 +10,7 @@ A model is one file in this folder with a `Config` (a frozen dataclass) and a `M
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -21,11 +22,15 @@ from avf_core.trees import stack_time
 
 @dataclass(frozen=True, kw_only=True)
 class ObservationSpec:
-    """What a model may observe: vectors of `size` numbers within [low, high]."""
+    """What a model may observe: vectors of `size` numbers within [low, high].
+
+    `shape` is what a vector is a flattened form of (say (64, 64) pixels), None for plain vectors.
+    """
 
     size: int
     low: float = float("-inf")
     high: float = float("inf")
+    shape: tuple[int, ...] | None = None
 
     def check(self, x: Float[Tensor, "batch observation"]) -> None:
         """Raise ObservationError unless x has shape (batch, size) and finite values within the range."""
@@ -50,6 +55,21 @@ class Model(nn.Module, ABC):
 
     observation: ObservationSpec
     latent_size: int
+
+    @property
+    def feature_size(self) -> int:
+        """The size of `features`."""
+        return self.observation.size
+
+    def features(self, x: Float[Tensor, "batch observation"]) -> Float[Tensor, "batch features"]:
+        """What inference reads of an observation, on the scale of one; the observation itself where not overridden."""
+        return x
+
+    def context_sizes(self) -> dict[str, int]:
+        """The sizes of the tensors of a context, by name."""
+        with torch.no_grad():
+            context, _ = self.predict(self.initial(1))
+        return {name: int(tensor.shape[-1]) for name, tensor in context.items()}
 
     @abstractmethod
     def initial(self, batch_size: int) -> State:

@@ -39,7 +39,7 @@ class Application:
     posterior: Gaussian
     gradient: Gradient
     prior: Gaussian
-    x: Float[Tensor, "batch observation"]
+    seen: Float[Tensor, "batch seen"]
     target: Gradient
 
 
@@ -101,12 +101,13 @@ def infer_and_record(
     """Inference at one step, keeping what trains the update model; rows that are padding get zero targets."""
     posterior = Gaussian(objective.prior.mean, objective.prior.log_variance)
     gradient = objective.gradient(posterior, inference.draw(objective, 0))
+    seen = inference.seen(objective)
     applications = []
     for iteration in range(inference.config.iterations):
-        updated = inference.update(posterior, gradient, objective.prior, objective.x)
+        updated = inference.update(posterior, gradient, objective.prior, seen)
         target = objective.gradient(updated, inference.draw(objective, iteration + 1))
         kept = tree_map(lambda t: t * real.reshape(-1, *[1] * (t.ndim - 1)), target)
-        applications.append(Application(posterior, gradient, objective.prior, objective.x, kept))
+        applications.append(Application(posterior, gradient, objective.prior, seen, kept))
         posterior, gradient = updated, target
     return posterior, applications
 
@@ -116,7 +117,7 @@ def backward_through_updates(
 ) -> None:
     """Add to phi's gradients that of the sum of F over all iterates, per real frame."""
     joined = concatenate(applications)
-    updated = inference.update(joined.posterior, joined.gradient, joined.prior, joined.x)
+    updated = inference.update(joined.posterior, joined.gradient, joined.prior, joined.seen)
     torch.autograd.backward(
         [updated.mean, updated.log_variance],
         [joined.target.mean / frames, joined.target.log_variance / frames],

@@ -14,7 +14,7 @@ from avf_core.training.config import TrainingConfig
 Settings = dict[str, dict[str, Any]]
 
 DIRECT = "-direct"
-MUSIC_BASELINE = {"kind": "direct", "widths": [500], "context": ["hidden"], "context_size": 300}
+MUSIC_BASELINE = {"kind": "direct", "widths": [500], "context": ["hidden"]}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ PAIRS: dict[str, dict[str, dict[str, Any]]] = {
         "model": {**SRNN, "likelihood": "gaussian"},
         "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 2},
     },
-    "srnn-direct": {"model": SRNN, "inference": {"kind": "direct", "widths": [8], "context_size": 8}},
+    "srnn-direct": {"model": SRNN, "inference": {"kind": "direct", "widths": [8]}},
     "lgssm-iterative": {"model": LGSSM, "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 2}},
     "lgssm-exact": {"model": LGSSM, "inference": {"kind": "exact"}},
     "lgssm-mean-field": {"model": LGSSM, "inference": {"kind": "exact", "covariance": "diagonal"}},

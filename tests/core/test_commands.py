@@ -69,7 +69,7 @@ def test_train_from_another_checkpoint(data: Path, tmp_path: Path) -> None:
     """`--init` starts from the baseline's model, and the card says so."""
     direct = [x for x in SMALL if "inference" not in x]
     direct = [x for i, x in enumerate(direct) if not (x == "--set" and direct[i + 1].startswith("--"))]
-    sizes = ["--set", "inference.context_size=8", "--set", "training.epochs=1"]
+    sizes = ["--set", "training.epochs=1"]
     assert run("srnn-jsb-direct", "--data", data, "--out", tmp_path / "a", *direct, *sizes)[0] == 0
     options = ["--data", data, "--out", tmp_path / "b", "--init", tmp_path / "a", *SMALL]
     assert run("srnn-jsb", *options, "--set", "training.epochs=1")[0] == 0

@@ -159,11 +159,7 @@ def test_the_exact_engine_reaches_the_greedy_optimum(size: int, latent: int, cov
     model = random_model(size, latent)
     batch = 2000
     xs = simulate(model, 6, batch)
-    engine = exact.Inference(
-        exact.Config(covariance=covariance),  # type: ignore[arg-type]
-        latent_size=latent,
-        observation_size=size,
-    )
+    engine = exact.Inference(exact.Config(covariance=covariance), model)  # type: ignore[arg-type]
     filter = Filter(model, engine)
     _, estimates = filter.scan(filter.initial(torch.arange(batch)), xs)
     closed = exact.greedy_optimum(model, xs, covariance=covariance)  # type: ignore[arg-type]
@@ -207,9 +203,8 @@ def test_exact_inference_under_a_mask_is_that_of_the_marginal_model() -> None:
 def test_exact_inference_of_another_model_is_refused() -> None:
     """The error names the model and what to do."""
     srnn = make("srnn-direct")
-    filter = Filter(srnn.model, exact.Inference(exact.Config(), latent_size=4, observation_size=6))
     with pytest.raises(ConfigurationError, match="needs an LGSSM"):
-        filter.step(filter.initial(torch.arange(2)), observations(filter, 1, 2)[0])
+        exact.Inference(exact.Config(), srnn.model)
 
 
 def train_updates(filter: Filter, model: lgssm.Model, *, updates: int) -> None:
@@ -248,7 +243,7 @@ def test_trained_avf_reaches_the_mean_field_greedy_optimum(rule: str) -> None:
         antithetic=True,
         units=64,  # type: ignore[arg-type]
     )
-    filter = Filter(model, iterative.Inference(config, latent_size=2, observation_size=2))
+    filter = Filter(model, iterative.Inference(config, model))
     train_updates(filter, model, updates=100)
     xs = simulate(model, 12, 4000, seed=7)
     with torch.no_grad():

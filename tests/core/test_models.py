@@ -17,7 +17,8 @@ def count(module: torch.nn.Module) -> int:
 
 def test_the_update_model_has_the_papers_size() -> None:
     """With latents of 200, two highway layers of 1,024 and four heads have 5,379,872 parameters."""
-    assert count(iterative.Inference(iterative.Config(), latent_size=200, observation_size=200)) == 5_379_872
+    model = configuration.build_model({"kind": "lgssm", "latent_size": 200, "observation_size": 200})
+    assert count(iterative.Inference(iterative.Config(), model)) == 5_379_872
 
 
 def test_srnn_has_the_papers_size() -> None:
