@@ -6,7 +6,7 @@ that masks and sums stay with the caller.
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ LOG_2PI = math.log(2.0 * math.pi)
 LATENT_LOG_VARIANCE = (-15.0, 5.0)  # what log-variances of latents are clamped to
 
 
+@runtime_checkable
 class Likelihood(Protocol):
     """p(x_t | x_<t, z_<=t): what an observation model returns."""
 

@@ -46,8 +46,8 @@ def concatenate(rows: Sequence[Tree]) -> Tree:
     return tree_map(lambda *tensors: torch.cat(tensors), *rows)
 
 
-def take(tree: Tree, rows: Tensor | slice) -> Tree:
-    """Select rows of the leading axis."""
+def take(tree: Tree, rows: Tensor | slice | int) -> Tree:
+    """Select rows of the leading axis, or the one row of a number, without the axis."""
     return tree_map(lambda tensor: tensor[rows], tree)
 
 

@@ -113,7 +113,7 @@ def infer_and_record(
 
 
 def backward_through_updates(
-    inference: iterative.Inference, applications: list[Application], frames: Float[Tensor, ""]
+    inference: iterative.Inference, applications: list[Application], frames: Int64[Tensor, ""]
 ) -> None:
     """Add to phi's gradients that of the sum of F over all iterates, per real frame."""
     joined = concatenate(applications)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ Sequences = Sequence[np.ndarray]
 MOST_SKIPPED = 100  # consecutive updates with non-finite gradients before giving up
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Who is told how a run goes: a progress bar, a log file."""
 

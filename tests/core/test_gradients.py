@@ -92,7 +92,7 @@ def test_update_models_gradient_equals_that_of_the_sum_over_iterates(name: str) 
     xs = observations(filter, 3, 4)
     clip = em.Clip(xs=xs, real=torch.ones(3, 4, dtype=torch.bool), seeds=torch.arange(4))
     _, _, applications = em.expectation(filter, clip, kl_weight=1.0, learn=None)
-    em.backward_through_updates(inference, applications, torch.tensor(1.0, dtype=torch.float64))
+    em.backward_through_updates(inference, applications, torch.tensor(1))
     batched = {k: p.grad.clone() for k, p in inference.named_parameters() if p.grad is not None}
     inference.zero_grad()
     for t, made in zip(range(3 * inference.config.iterations), applications, strict=True):
