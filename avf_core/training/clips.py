@@ -27,4 +27,4 @@ def clip_batch(sequences: Sequence[np.ndarray], config: TrainingConfig, epoch: i
         clips.append(sequence[start : start + config.clip_length])
     xs, real = pad(clips)
     seeds = torch.from_numpy(generator.integers(0, 2**62, len(clips), dtype=np.int64))
-    return Clip(xs=xs, real=real, seeds=seeds)
+    return Clip.whole(xs, real, seeds)

@@ -19,17 +19,33 @@ from torch import Tensor
 from avf_core.distributions import Gaussian
 from avf_core.filtering import Filter
 from avf_core.inference import iterative
-from avf_core.objectives import Gradient, StepObjective
+from avf_core.objectives import Gradient, Posterior, StepObjective
 from avf_core.trees import concatenate, stack_time, tree_map
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """A batch of clips: observations, which frames are real (not padding), and a seed a row."""
+    """A batch of clips: observations, which frames are real (not padding), and a seed a row.
+
+    `frames` and `sequences` count the real frames and the rows of the whole batch, of which this may be a part
+    (data-parallel training): sums are divided by them.
+    """
 
     xs: Float[Tensor, "time batch observation"]
     real: Bool[Tensor, "time batch"]
     seeds: Int64[Tensor, " batch"]
+    frames: Int64[Tensor, ""]
+    sequences: Int64[Tensor, ""]
+
+    @classmethod
+    def whole(
+        cls,
+        xs: Float[Tensor, "time batch observation"],
+        real: Bool[Tensor, "time batch"],
+        seeds: Int64[Tensor, " batch"],
+    ) -> "Clip":
+        """The batch that is all there is."""
+        return cls(xs=xs, real=real, seeds=seeds, frames=real.sum(), sequences=torch.tensor(len(seeds)))
 
 
 @dataclass(frozen=True)
@@ -45,18 +61,17 @@ class Application:
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """Sums over the real frames of a clip, in nats: free energy (KL weighted by 1) and KL; and the frames."""
+    """Sums over the real frames of a clip, in nats: free energy (KL weighted by 1) and KL."""
 
     free_energy: Float[Tensor, ""]
     kl: Float[Tensor, ""]
-    frames: Float[Tensor, ""]
 
 
 def clip_free_energy(
     filter: Filter,
     clip: Clip,
     zs: Float[Tensor, "time batch latent"],
-    posteriors: Gaussian,
+    posteriors: Posterior,
     *,
     kl_weight: float,
 ) -> tuple[Float[Tensor, ""], Totals]:
@@ -72,26 +87,32 @@ def clip_free_energy(
 @torch.no_grad()
 def expectation(
     filter: Filter, clip: Clip, *, kl_weight: float, learn: Callable[[list[Application]], None] | None
-) -> tuple[Float[Tensor, "time batch latent"], Gaussian, list[Application]]:
+) -> tuple[Float[Tensor, "time batch latent"], Posterior, list[Application]]:
     """The E-step: latents, posteriors, and the update model's applications (empty where `learn` took them).
 
-    `learn` is called after every time step with the step's applications: online learning.
+    `learn` is called after every time step with the step's applications: online learning. Procedures without an
+    update model have no applications.
     """
     inference = filter.inference
-    assert isinstance(inference, iterative.Inference)
     belief = filter.initial(clip.seeds)
     zs, posteriors, applications = [], [], []
     for x, real in zip(clip.xs, clip.real, strict=True):
         objective = filter.objective(belief, x, kl_weight=kl_weight)
-        posterior, met = infer_and_record(inference, objective, real)
-        if learn:
-            learn(met)
+        posterior: Posterior
+        state = belief.inference
+        if isinstance(inference, iterative.Inference):
+            posterior, met = infer_and_record(inference, objective, real)
+            if learn:
+                learn(met)
+            else:
+                applications += met
         else:
-            applications += met
+            inferred = inference.infer(objective, state)
+            posterior, state = inferred.posterior, inferred.state
         z = objective.sample(posterior)
         zs.append(z)
         posteriors.append(posterior)
-        belief = filter.advance(belief, objective, x=x, z=z, inference=belief.inference)
+        belief = filter.advance(belief, objective, x=x, z=z, inference=state)
     return torch.stack(zs), stack_time(posteriors), applications
 
 
@@ -134,10 +155,8 @@ def _mean_per_frame(
     reconstruction: Float[Tensor, "time batch"], kl: Float[Tensor, "time batch"], clip: Clip, kl_weight: float
 ) -> tuple[Float[Tensor, ""], Totals]:
     """The weighted F per real frame, to be differentiated, and the sums to report."""
-    frames = clip.real.sum()
     totals = Totals(
         free_energy=((reconstruction + kl) * clip.real).sum().detach(),
         kl=(kl * clip.real).sum().detach(),
-        frames=frames.to(kl.dtype),
     )
-    return ((reconstruction + kl_weight * kl) * clip.real).sum() / frames, totals
+    return ((reconstruction + kl_weight * kl) * clip.real).sum() / clip.frames, totals

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from avf_core.errors import CheckpointError
+from avf_core.training.parallel import Group
 
 FORMAT = "avf-run"
 
@@ -63,18 +64,23 @@ def load(
     modules: dict[str, nn.Module],
     optimizers: dict[str, torch.optim.Optimizer],
     run: dict[str, Any],
+    group: Group,
 ) -> Progress | None:
     """Restore a run into `modules` and `optimizers`; None where the folder holds none.
+
+    The leader of the group reads the files; the others need not see its disk.
 
     Raises CheckpointError where the run is of other settings or data, or where its files are damaged.
     """
     path = folder / "run.json"
-    if not path.exists():
+    document_bytes = group.of_leader(path.read_bytes() if group.leads and path.exists() else None)
+    if document_bytes is None:
         return None
     try:
-        document = json.loads(path.read_text())
+        document = json.loads(document_bytes)
         found, progress = document["run"], Progress(**document["progress"])
-        tensors = safetensors.torch.load((folder / "state.safetensors").read_bytes())
+        data = group.of_leader((folder / "state.safetensors").read_bytes() if group.leads else None)
+        tensors = safetensors.torch.load(data or b"")
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise CheckpointError(
             f"the run in {folder} is damaged ({error}): delete the folder or choose another"

@@ -17,15 +17,18 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from avf_core import checkpoints
 from avf_core.errors import TrainingError
 from avf_core.evaluation import evaluate
 from avf_core.filtering import Filter
-from avf_core.inference import iterative
+from avf_core.inference import direct, iterative
+from avf_core.objectives import Posterior
 from avf_core.training import em, state
 from avf_core.training.clips import batches_per_epoch, clip_batch
 from avf_core.training.config import TrainingConfig
+from avf_core.training.parallel import Group
 
 Sequences = Sequence[np.ndarray]
 MOST_SKIPPED = 100  # consecutive updates with non-finite gradients before giving up
@@ -57,12 +60,15 @@ class Run:
 class Trainer:
     """Trains the filter of a run; `train` returns when it is done, out of time, or told to stop."""
 
-    def __init__(self, run: Run, filter: Filter, listener: Listener) -> None:
+    def __init__(self, run: Run, filter: Filter, listener: Listener, *, group: Group | None = None) -> None:
         self.run, self.filter, self.listener = run, filter, listener
+        self.group = group or Group()
+        self.group.agree(filter)
+        self.device = next(filter.parameters()).device
         config = run.config
         self.average = copy.deepcopy(filter) if config.average_decay else filter
-        self.theta = _adam(filter.model.parameters(), config.theta_rate, config)
-        self.phi = _adam(filter.inference.parameters(), config.phi_rate, config)
+        self.theta = _adam(filter.model, config.theta_rate, config)
+        self.phi = _adam(filter.inference, config.phi_rate, config)
         self.modules: dict[str, torch.nn.Module] = {"filter": filter}
         if config.average_decay:
             self.modules["average"] = self.average
@@ -71,7 +77,13 @@ class Trainer:
 
     def resume(self) -> bool:
         """Restore the state of the run's folder; False where there is none."""
-        found = state.load(self.run.folder, modules=self.modules, optimizers=self._optimizers, run=self._identity())
+        found = state.load(
+            self.run.folder,
+            modules=self.modules,
+            optimizers=self._optimizers,
+            run=self._identity(),
+            group=self.group,
+        )
         self.progress = found or self.progress
         return found is not None
 
@@ -93,6 +105,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the state of the run."""
+        if not self.group.leads:
+            return
         state.save(
             self.run.folder,
             modules=self.modules,
@@ -109,7 +123,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = rate * decay
         while progress.position < batches_per_epoch(self.run.train, config):
-            if stop():
+            if self.group.any(stop()):
                 return False
             started = time.monotonic()
             clip = clip_batch(self.run.train, config, progress.epoch, progress.position)
@@ -125,17 +139,18 @@ class Trainer:
         torch.manual_seed(config.seed * 1_000_003 + progress.updates + progress.skipped)  # for dropout
         weight = config.kl_weight(progress.epoch)
         self._zero_gradients()
-        totals = self._backward(clip, weight)
+        totals = self._backward(self.group.rows(clip), weight)
         theta_norm = self._clipped_norm(self.filter.model)
         phi_norm = self._clipped_norm(self.filter.inference)
         if not math.isfinite(theta_norm + phi_norm):
             self._skip()
         else:
             self._step_optimizers()
-        frames = float(totals.frames)
+        free_energy, kl = self.group.sums([totals.free_energy, totals.kl])
+        frames = float(clip.frames)
         return {
-            "free_energy": float(totals.free_energy) / frames,
-            "kl": float(totals.kl) / frames,
+            "free_energy": free_energy / frames,
+            "kl": kl / frames,
             "kl_weight": weight,
             "theta_norm": theta_norm,
             "phi_norm": phi_norm,
@@ -146,39 +161,44 @@ class Trainer:
 
         Dropout is for theta: the E-step infers under the model as it will be used.
         """
-        inference = self.filter.inference
         self.filter.train()
-        if not isinstance(inference, iterative.Inference):
+        if isinstance(self.filter.inference, direct.Inference):
             objective, totals = em.direct_free_energy(self.filter, clip, kl_weight=weight)
-            objective.backward()  # type: ignore[no-untyped-call]
-            return totals
-        frames = clip.real.sum()
+        else:
+            self.filter.model.eval()
+            zs, posteriors = self._expectation(clip, weight)
+            self.filter.model.train()
+            objective, totals = em.clip_free_energy(self.filter, clip, zs, posteriors, kl_weight=weight)
+        objective.backward()  # type: ignore[no-untyped-call]
+        return totals
+
+    def _expectation(self, clip: em.Clip, weight: float) -> tuple[Tensor, Posterior]:
+        """The E-step: latents and posteriors; phi has been stepped (online) or has its gradients."""
+        inference = self.filter.inference
+        if not isinstance(inference, iterative.Inference):
+            zs, posteriors, _ = em.expectation(self.filter, clip, kl_weight=weight, learn=None)
+            return zs, posteriors
 
         def learn(applications: list[em.Application]) -> None:
             with torch.enable_grad():
                 self.phi.zero_grad()
-                em.backward_through_updates(inference, applications, clip.real[0].sum())
+                em.backward_through_updates(inference, applications, clip.sequences)
             if math.isfinite(self._clipped_norm(inference)):
                 self.phi.step()
             else:
                 self.progress.skipped += 1
 
         online = self.run.config.phi_steps == "online"
-        self.filter.model.eval()
-        zs, posteriors, applications = em.expectation(
-            self.filter, clip, kl_weight=weight, learn=learn if online else None
-        )
-        if online:
-            self.phi.zero_grad()
-        else:
-            em.backward_through_updates(inference, applications, frames)
-        self.filter.model.train()
-        objective, totals = em.clip_free_energy(self.filter, clip, zs, posteriors, kl_weight=weight)
-        objective.backward()  # type: ignore[no-untyped-call]
-        return totals
+        step = learn if online else None
+        zs, posteriors, applications = em.expectation(self.filter, clip, kl_weight=weight, learn=step)
+        self.phi.zero_grad()
+        if not online:
+            em.backward_through_updates(inference, applications, clip.frames)
+        return zs, posteriors
 
     def _clipped_norm(self, module: torch.nn.Module) -> float:
-        """The norm of a module's gradients, which are then clipped to the configured one."""
+        """The norm of a module's gradients, summed over the processes; they are then clipped to the configured one."""
+        self.group.add_gradients(module)
         limit = self.run.config.clip_norm or math.inf
         return float(torch.nn.utils.clip_grad_norm_(module.parameters(), limit))
 
@@ -229,6 +249,8 @@ class Trainer:
         self.listener.validated(progress, record)
 
     def _write_checkpoint(self, validation: dict[str, object]) -> None:
+        if not self.group.leads:
+            return
         card = {
             **self.run.facts,
             "updates": self.progress.updates,
@@ -253,5 +275,7 @@ class Trainer:
         self.phi.zero_grad()
 
 
-def _adam(parameters: Any, rate: float, config: TrainingConfig) -> torch.optim.AdamW:
-    return torch.optim.AdamW(parameters, lr=rate, weight_decay=config.weight_decay, fused=True)
+def _adam(module: torch.nn.Module, rate: float, config: TrainingConfig) -> torch.optim.AdamW:
+    """Adam on a module's parameters; on none, where a procedure has none to learn."""
+    groups = [{"params": list(module.parameters())}]
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=config.weight_decay, fused=True)

@@ -90,7 +90,7 @@ def test_update_models_gradient_equals_that_of_the_sum_over_iterates(name: str) 
     inference = filter.inference
     assert isinstance(inference, em.iterative.Inference)
     xs = observations(filter, 3, 4)
-    clip = em.Clip(xs=xs, real=torch.ones(3, 4, dtype=torch.bool), seeds=torch.arange(4))
+    clip = em.Clip.whole(xs, torch.ones(3, 4, dtype=torch.bool), torch.arange(4))
     _, _, applications = em.expectation(filter, clip, kl_weight=1.0, learn=None)
     em.backward_through_updates(inference, applications, torch.tensor(1))
     batched = {k: p.grad.clone() for k, p in inference.named_parameters() if p.grad is not None}

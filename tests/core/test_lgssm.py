@@ -215,7 +215,7 @@ def train_updates(filter: Filter, model: lgssm.Model, *, updates: int) -> None:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
     for update in range(updates):
         xs = simulate(model, 5, 64, seed=1000 + update)
-        clip = em.Clip(xs=xs, real=torch.ones(5, 64, dtype=torch.bool), seeds=64 * update + torch.arange(64))
+        clip = em.Clip.whole(xs, torch.ones(5, 64, dtype=torch.bool), 64 * update + torch.arange(64))
         optimizer.zero_grad()
         _, _, applications = em.expectation(filter, clip, kl_weight=1.0, learn=None)
         em.backward_through_updates(inference, applications, clip.real.sum())

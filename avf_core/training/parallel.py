@@ -1,0 +1,105 @@
+"""Data-parallel training: the same run on several processes, one process being the case of one.
+
+Under `torchrun` each process takes its rows of every clip batch, and gradients are summed over all. The law: loss and
+gradients are those of the whole batch, divided by its frames, whatever the number of processes; and every decision
+(to skip an update, to stop, which checkpoint is best) is the same everywhere.
+"""
+
+import os
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from avf_core.training.em import Clip
+
+
+class Group:
+    """The processes of a run. Without `torchrun` there is one, and nothing is sent."""
+
+    def __init__(self) -> None:
+        self.size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0"))
+        if self.size > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    @property
+    def device(self) -> str:
+        """This process's accelerator, where there is one."""
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+
+    def rows(self, clip: Clip) -> Clip:
+        """This process's rows of a clip batch; with fewer rows than processes, one that counts for nothing."""
+        if self.size == 1:
+            return clip
+        mine = torch.arange(self.rank, len(clip.seeds), self.size)
+        real = clip.real
+        if not len(mine):
+            mine, real = torch.tensor([0]), torch.zeros_like(real)
+        return Clip(
+            xs=clip.xs[:, mine],
+            real=real[:, mine],
+            seeds=clip.seeds[mine],
+            frames=clip.frames,
+            sequences=clip.sequences,
+        )
+
+    def add_gradients(self, module: nn.Module) -> None:
+        """Replace each gradient by its sum over the processes, in one message."""
+        if self.size == 1:
+            return
+        parameters = list(module.parameters())
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        if not gradients:
+            return
+        flat = torch.cat([g.reshape(-1) for g in gradients])
+        dist.all_reduce(flat)
+        parts = torch.split(flat, [p.numel() for p in parameters])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def sums(self, values: Iterable[Tensor]) -> list[float]:
+        """Each value's sum over the processes."""
+        joined = torch.stack([value.detach().double() for value in values])
+        if self.size > 1:
+            dist.all_reduce(joined)
+        return [float(value) for value in joined]
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is up anywhere."""
+        if self.size == 1:
+            return flag
+        raised = torch.tensor(int(flag), device=self.device)
+        dist.all_reduce(raised, op=dist.ReduceOp.MAX)
+        return bool(raised)
+
+    def of_leader(self, value: bytes | None) -> bytes | None:
+        """The leader's bytes, everywhere; None where it has none."""
+        if self.size == 1:
+            return value
+        length = torch.tensor(-1 if value is None else len(value), device=self.device)
+        dist.broadcast(length, src=0)
+        if length < 0:
+            return None
+        data = np.zeros(int(length), np.uint8) if value is None else np.frombuffer(value, np.uint8).copy()
+        sent = torch.from_numpy(data).to(self.device)
+        dist.broadcast(sent, src=0)
+        return sent.cpu().numpy().tobytes()
+
+    def agree(self, module: nn.Module) -> None:
+        """Give every process the leader's weights."""
+        if self.size > 1:
+            for tensor in module.state_dict().values():
+                dist.broadcast(tensor, src=0)
+
+    def close(self) -> None:
+        """Leave the group."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
