@@ -10,21 +10,22 @@ from rich.progress import Progress
 from rich.table import Table
 
 from avf_core import checkpoints
-from avf_core.data import pianoroll
+from avf_core.commands.options import data_options
+from avf_core.data import Source
 from avf_core.evaluation import Evaluation, evaluate
 
 
 @click.command(name="evaluate")
 @click.option("--model", required=True, help="A checkpoint's name in the zoo, or its folder.")
-@click.option("--data", envvar="AVF_DATA", required=True, help="The data set: a piano-roll .npz. [env AVF_DATA]")
-@click.option("--split", type=click.Choice(pianoroll.SPLITS), default="test", show_default=True)
+@data_options
+@click.option("--split", default="test", show_default=True, help="Which part of the data set.")
 @click.option("--iterations", type=click.IntRange(min=0), help="Inference iterations. [default: the model's]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the filter's noise.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(model: str, data: str, split: str, iterations: int | None, seed: int, as_json: bool) -> None:
+def command(model: str, data: Source, split: str, iterations: int | None, seed: int, as_json: bool) -> None:
     """Filter every sequence of a split and print its free energy in nats per step."""
     checkpoint = checkpoints.load(model)
-    sequences = pianoroll.load(data, split)
+    sequences = data.like(checkpoint.card.get("data")).load(split)
     torch.manual_seed(seed)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("filtering", total=None)

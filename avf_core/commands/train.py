@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from avf_core import checkpoints, configuration
-from avf_core.data import pianoroll
+from avf_core.commands.options import data_options, key_values
+from avf_core.data import Source
 from avf_core.evaluation import evaluate
 from avf_core.training import plots, presets, state
 from avf_core.training.clips import batches_per_epoch
@@ -52,7 +53,7 @@ class ProgressBar:
 
 @click.command(name="train")
 @click.argument("preset")
-@click.option("--data", envvar="AVF_DATA", required=True, help="The data set: a piano-roll .npz. [env AVF_DATA]")
+@data_options
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The run's folder.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Say training.epochs=60.")
 @click.option("--init", metavar="CHECKPOINT", help="Start from a checkpoint's weights, say the baseline's.")
@@ -67,7 +68,7 @@ class ProgressBar:
 )
 def command(
     preset: str,
-    data: str,
+    data: Source,
     out: Path,
     assignments: tuple[str, ...],
     init: str | None,
@@ -80,16 +81,17 @@ def command(
     The folder holds the checkpoint (config.json, weights.safetensors, card.json), metrics.jsonl, result.json and
     curve.png. Ctrl-C saves; the same command goes on from there.
     """
-    chosen = presets.override(presets.get(preset), dict(_assignment(text) for text in assignments))
+    chosen = presets.override(presets.get(preset), key_values(assignments, "--set"))
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(chosen.training.seed)
+    description = data.describe()
     run = Run(
         settings=chosen.settings,
         config=chosen.training,
-        train=pianoroll.load(data, "train"),
-        valid=pianoroll.load(data, "valid"),
-        facts=_facts(preset, data, assignments, precision, chosen),
+        train=data.load("train"),
+        valid=data.load(description.selection),
+        facts=_facts(preset, data, description.selection, assignments, precision, chosen),
         folder=out,
     )
     start = checkpoints.load(init) if init else None
@@ -173,28 +175,21 @@ def _origin(start: checkpoints.Checkpoint) -> dict[str, Any]:
 
 
 def _facts(
-    preset: str, data: str, assignments: tuple[str, ...], precision: str, chosen: presets.Preset
+    preset: str, data: Source, selection: str, assignments: tuple[str, ...], precision: str, chosen: presets.Preset
 ) -> dict[str, Any]:
+    facts = data.as_card()
+    reading = [f"--data-option {shlex.quote(f'{k}={json.dumps(v)}')}" for k, v in data.options.items()]
+    kind = [f"--data-kind {data.kind}"] if data.kind else []
     changes = [f"--set {shlex.quote(text)}" for text in assignments]
-    words = ["avf train", preset, f"--data {Path(data).name}", "--out OUT", *changes]
+    words = ["avf train", preset, f"--data {facts['name']}", *kind, *reading, "--out OUT", *changes]
     if precision != "bfloat16":
         words.append(f"--precision {precision}")
     return {
         "preset": preset,
-        "data": Path(data).name,
-        "split": "train; selected on valid",
+        "data": facts,
+        "split": f"train; selected on {selection}",
         "command": " ".join(words),
         "seed": chosen.training.seed,
         "training": vars(chosen.training),
         "torch": torch.__version__,
     }
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise click.BadParameter(f"{text!r} is no KEY=VALUE", param_hint="--set")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value

@@ -1,1 +1,10 @@
-"""Data sets, one a file."""
+"""Data sets, one a file: `load(path, split)` gives sequences in natural units, `describe(path)` says what they are.
+
+`base` says what a plug-in is; docs/data.md lists the kinds.
+"""
+
+from avf_core.data._loading import Description, Source, describe, load, recognise
+from avf_core.data._statistics import statistics
+from avf_core.data.base import Sequences
+
+__all__ = ["Description", "Sequences", "Source", "describe", "load", "recognise", "statistics"]

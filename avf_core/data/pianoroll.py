@@ -4,37 +4,60 @@ For each split there are `{split}_bits`, the 88 keys of every frame packed to 11
 sequence i is rows offsets[i] to offsets[i + 1].
 """
 
-import zipfile
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
-from numpy import ndarray
 
+from avf_core.data import _archives
+from avf_core.data.base import DataSet, Sequences, Split
 from avf_core.errors import DataError
 
 KEYS = 88
 SPLITS = ("train", "valid", "test")
 
-Sequences = list[UInt8[ndarray, "time keys"]]
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Piano rolls are read in one way only."""
 
 
-def load(path: str | Path, split: str) -> Sequences:
-    """The sequences of a split, each of shape (time, 88) with zeros and ones.
+def recognises(path: Path) -> bool:
+    """An .npz with packed bits and offsets of a split."""
+    return path.suffix.lower() == ".npz" and path.is_file() and bool(_splits(path))
+
+
+def survey(path: Path, options: Options) -> DataSet:
+    """The splits of a piano-roll .npz: sequences of shape (time, 88), uint8 zeros and ones.
 
     Raises DataError where the file is missing, truncated or of another layout.
     """
-    if split not in SPLITS:
-        raise DataError(f"no split {split!r}; there are {', '.join(SPLITS)}")
-    try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            bits, offsets = archive[f"{split}_bits"], archive[f"{split}_offsets"]
-    except FileNotFoundError as error:
-        raise DataError(f"no file {path}: give the path of a piano-roll .npz") from error
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise DataError(f"{path} is no complete piano-roll .npz: {error}") from error
-    return _sequences(Path(path), bits, offsets)
+    shapes = _archives.shapes(path)
+    splits = _splits(path)
+    if not splits:
+        raise DataError(f"{path} is no piano-roll .npz: expected {SPLITS[0]}_bits and {SPLITS[0]}_offsets in it")
+    return DataSet(
+        splits={
+            name: Split(sequences=_count(shapes[f"{name}_offsets"]), read=partial(_read, path, name)) for name in splits
+        },
+        observation_size=KEYS,
+    )
+
+
+def _splits(path: Path) -> list[str]:
+    names = set(_archives.names(path))
+    return [name for name in SPLITS if {f"{name}_bits", f"{name}_offsets"} <= names]
+
+
+def _count(offsets: tuple[int, ...]) -> int:
+    return max(0, offsets[0] - 1) if len(offsets) == 1 else 0
+
+
+def _read(path: Path, split: str) -> Sequences:
+    arrays = _archives.read(path, (f"{split}_bits", f"{split}_offsets"))
+    return _sequences(path, arrays[f"{split}_bits"], arrays[f"{split}_offsets"])
 
 
 def _sequences(path: Path, bits: np.ndarray, offsets: np.ndarray) -> Sequences:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from avf_core import checkpoints
-from avf_core.data import pianoroll
+from avf_core.data import Source
 from avf_core.errors import TrainingError
 from avf_core.evaluation import Evaluation, evaluate
 
@@ -27,14 +27,16 @@ def publish(run: Path, name: str, *, data: Path, title: str, zoo: Path = checkpo
     """
     trained = checkpoints.load(run)
     folder = zoo / name
-    valid = pianoroll.load(data, "valid")
+    source = Source(path=data).like(trained.card["data"])
+    description = source.describe()
+    valid = source.load(description.selection)
     full = evaluate(trained.filter, valid).free_energy_pooled
     checkpoints.save(folder, filter=trained.filter, settings=trained.settings, card=trained.card, dtype=torch.float16)
     shipped = checkpoints.load(folder)
     half = evaluate(shipped.filter, valid)
     if abs(half.free_energy_pooled - full) > TOLERANCE:
         raise TrainingError(f"half precision moves the free energy from {full:.4f} to {half.free_energy_pooled:.4f}")
-    test = evaluate(shipped.filter, pianoroll.load(data, "test"))
+    test = evaluate(shipped.filter, source.load(description.reported))
     result = json.loads((run / "result.json").read_text())
     card = {
         **trained.card,
@@ -44,6 +46,7 @@ def publish(run: Path, name: str, *, data: Path, title: str, zoo: Path = checkpo
         "total_updates": result["updates"],
         "budget": result["updates"] + trained.card.get("init", {}).get("updates", 0),
         "skipped_updates": result["skipped"],
+        "splits": [description.selection, description.reported],
         "valid": half.as_dict(),
         "test": test.as_dict(),
         "parameters": {
@@ -78,14 +81,14 @@ def model_card(card: dict[str, Any], valid: Evaluation, test: Evaluation) -> str
     start = f"the weights of {commands}; {init['updates']} updates" if init else "random weights"
     return f"""# {card["name"]}: {card["title"]}
 
-| nats per step, every frame scored | valid | test |
+| nats per step, every frame scored | {" | ".join(card["splits"])} |
 |---|---|---|
 {table}
 {by_iteration}
 | | |
 |---|---|
-| data | {card["data"]}: piano rolls of 88 keys, a frame a quarter note, transposed to C major or C minor |
-| split | {card["split"]}; test: {test.sequences} sequences, {test.steps} steps |
+| data | {card["data"]["name"]}: piano rolls of 88 keys, a frame a quarter note, transposed to C major or C minor |
+| split | {card["split"]}; {card["splits"][1]}: {test.sequences} sequences, {test.steps} steps |
 | command | `{card["command"]}` |
 | seed | {card["seed"]} |
 | training | {card["epoch"]} epochs to the best validation, {card["updates"]} updates ({card["total_updates"]} in all, \

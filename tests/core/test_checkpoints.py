@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from avf_core import checkpoints, configuration
-from avf_core.data import pianoroll
-from avf_core.errors import CheckpointError, DataError
+from avf_core.errors import CheckpointError
 
 from .conftest import PAIRS, make, observations
 
@@ -78,48 +76,6 @@ def test_truncated_weights_and_foreign_models_are_named(saved: Path) -> None:
         checkpoints.start_from(make("lgssm-iterative"), checkpoints.load(saved))
     with pytest.raises(CheckpointError, match="no checkpoint 'nowhere'"):
         checkpoints.load("nowhere")
-
-
-def rolls(path: Path) -> Path:
-    """A piano-roll file of two sequences for each split."""
-    arrays = {}
-    for split in pianoroll.SPLITS:
-        rows = np.zeros((9, 88), dtype=np.uint8)
-        rows[np.arange(9), np.arange(9) * 9] = 1
-        arrays[f"{split}_bits"] = np.packbits(rows, axis=1)
-        arrays[f"{split}_offsets"] = np.array([0, 4, 9])
-    np.savez(path, **arrays)
-    return path
-
-
-def test_piano_rolls_are_read(tmp_path: Path) -> None:
-    """Offsets cut sequences; bits become keys."""
-    first, second = pianoroll.load(rolls(tmp_path / "r.npz"), "valid")
-    assert (first.shape, second.shape) == ((4, 88), (5, 88))
-    assert [int(row.argmax()) for row in second] == [36, 45, 54, 63, 72]
-
-
-def test_damaged_piano_rolls_are_named(tmp_path: Path) -> None:
-    """Missing, truncated, another layout, offsets that do not fit, an unknown split."""
-    path = rolls(tmp_path / "r.npz")
-    (tmp_path / "cut.npz").write_bytes(path.read_bytes()[:300])
-    np.savez(tmp_path / "other.npz", x=np.zeros(3))
-    np.savez(tmp_path / "wide.npz", train_bits=np.zeros((3, 12), np.uint8), train_offsets=np.array([0, 3]))
-    np.savez(tmp_path / "short.npz", train_bits=np.zeros((3, 11), np.uint8), train_offsets=np.array([0, 9]))
-    cases = {
-        "cut": "no complete",
-        "other": "no complete",
-        "wide": "expected uint8",
-        "short": "damaged",
-        "no": "no file",
-    }
-    for name, word in cases.items():
-        with pytest.raises(DataError, match=word):
-            pianoroll.load(tmp_path / f"{name}.npz", "train")
-    with pytest.raises(DataError, match="no complete"):
-        pianoroll.load(tmp_path, "train")
-    with pytest.raises(DataError, match="there are train"):
-        pianoroll.load(path, "dev")
 
 
 def test_starting_from_a_checkpoint_takes_what_fits(saved: Path) -> None:

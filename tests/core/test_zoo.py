@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from avf_core import checkpoints
-from avf_core.data import pianoroll
+from avf_core import checkpoints, data
 from avf_core.evaluation import evaluate
 from avf_core.inference import iterative
 
@@ -40,7 +39,7 @@ def test_online_filtering_never_meets_nan(name: str) -> None:
 def test_a_card_says_what_evaluate_finds(name: str, data_dir: Path) -> None:
     """The test figures, on the JSB chorales, to 0.005 nats."""
     checkpoint = checkpoints.load(name)
-    found = evaluate(checkpoint.filter, pianoroll.load(data_dir / "music" / "jsb_chorales.npz", "test"))
+    found = evaluate(checkpoint.filter, data.load(data_dir / "music" / "jsb_chorales.npz", "test"))
     for key in ("free_energy_pooled", "free_energy_sequence_mean", "free_energy_without_first_frame", "kl"):
         assert getattr(found, key) == pytest.approx(checkpoint.card["test"][key], abs=0.005)
     assert (found.steps, found.sequences) == (4725, 77)
@@ -48,7 +47,7 @@ def test_a_card_says_what_evaluate_finds(name: str, data_dir: Path) -> None:
 
 def test_avf_is_ahead_of_its_baseline_and_below_its_bar(data_dir: Path) -> None:
     """Five iterations, every frame scored: at most 7.3 nats per step, and lower than direct inference."""
-    test = pianoroll.load(data_dir / "music" / "jsb_chorales.npz", "test")
+    test = data.load(data_dir / "music" / "jsb_chorales.npz", "test")
     avf, direct = (checkpoints.load(name) for name in NAMES)
     assert isinstance(avf.filter.inference, iterative.Inference)
     assert avf.filter.inference.config.iterations == 5

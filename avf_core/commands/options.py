@@ -1,0 +1,45 @@
+"""Options that several commands take: where the data is, and how to read it."""
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from avf_core import data
+from avf_core.plugins import kinds
+
+
+def key_values(assignments: tuple[str, ...], hint: str) -> dict[str, Any]:
+    """The mapping that KEY=VALUE texts say; a value that is no JSON is text. Raises click.BadParameter."""
+    return dict(_assignment(text, hint) for text in assignments)
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator: --data, --data-kind and --data-option become one argument `data`, a `data.Source`.
+
+    @click.command()
+    @data_options
+    def command(data: Source, ...): ...
+    """
+
+    @click.option("--data", "path", envvar="AVF_DATA", required=True, help="The data set's path. [env AVF_DATA]")
+    @click.option("--data-kind", type=click.Choice(kinds(data)), help="What it is. [default: recognised]")
+    @click.option("--data-option", "reading", multiple=True, metavar="KEY=VALUE", help="How to read it; docs/data.md.")
+    @functools.wraps(command)
+    def wrapped(path: str, data_kind: str | None, reading: tuple[str, ...], **others: Any) -> Any:
+        source = data.Source(path=path, kind=data_kind, options=key_values(reading, "--data-option"))
+        return command(data=source, **others)
+
+    return wrapped
+
+
+def _assignment(text: str, hint: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"{text!r} is no KEY=VALUE", param_hint=hint)
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value

@@ -1,0 +1,140 @@
+"""From a path to sequences: which kind of data set it is, with which options, and one of its splits.
+
+The law: what a plug-in reads is checked here, once. A sequence has shape (time, observation), at least one step, and
+the size that the data set says.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avf_core import data
+from avf_core.data.base import SELECT, TEST, VALID, DataSet, Plugin, Sequences
+from avf_core.errors import DataError
+from avf_core.plugins import Settings, configure, kinds, plugin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a data set is, without its numbers.
+
+    `splits` maps a split to its number of sequences. `observation_size` is the length of an observation, `shape` what
+    it is a flattened form of; `rate` is in Hz. `selection` is the split that a training is selected on, and
+    `reported` the one whose figures are told: a part of train that was held out, and the published valid split,
+    where there is no test split.
+    """
+
+    name: str
+    kind: str
+    options: Mapping[str, Any]
+    splits: Mapping[str, int]
+    observation_size: int
+    shape: tuple[int, ...] | None
+    rate: float | None
+
+    @property
+    def selection(self) -> str:
+        """The split to select on."""
+        return SELECT if SELECT in self.splits else VALID
+
+    @property
+    def reported(self) -> str:
+        """The split to report."""
+        return TEST if TEST in self.splits else VALID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where data is, and how to read it: a path, its kind (None: recognised from the path), and the kind's options."""
+
+    path: str | Path
+    kind: str | None = None
+    options: Settings = field(default_factory=dict)
+
+    def load(self, split: str) -> Sequences:
+        """The sequences of a split, each of shape (time, observation), in natural units.
+
+        Raises DataError where there is no such data or split, and ConfigurationError for unknown kinds and options.
+        """
+        surveyed = self._survey()
+        if split not in surveyed.splits:
+            raise DataError(f"{self.path} has no split {split!r}; it has {', '.join(surveyed.splits)}")
+        sequences = list(surveyed.splits[split].read())
+        if not sequences:
+            raise DataError(f"the split {split!r} of {self.path} has no sequences")
+        for sequence in sequences:
+            _check(sequence, surveyed, self.path)
+        return sequences
+
+    def describe(self) -> Description:
+        """What the data set is; its arrays are not read. Raises as `load` does."""
+        surveyed = self._survey()
+        return Description(
+            name=Path(self.path).resolve().name,
+            kind=self.known_kind(),
+            options=dict(self.options),
+            splits={name: split.sequences for name, split in surveyed.splits.items()},
+            observation_size=surveyed.observation_size,
+            shape=surveyed.shape,
+            rate=surveyed.rate,
+        )
+
+    def known_kind(self) -> str:
+        """The kind that was given, or the one that recognises the path. Raises DataError."""
+        return self.kind or recognise(self.path)
+
+    def as_card(self) -> dict[str, Any]:
+        """What a model card says of its data: name, kind and options, but not where it lay."""
+        return {"name": Path(self.path).resolve().name, "kind": self.known_kind(), "options": dict(self.options)}
+
+    def like(self, card: object) -> "Source":
+        """The same path, read as the data of a model card was, in so far as the kind fits and nothing else was said."""
+        if not isinstance(card, Mapping) or self.kind not in (None, card["kind"]):
+            return self
+        if self.kind is None and not _plugin(card["kind"]).recognises(Path(self.path)):
+            return self
+        return Source(path=self.path, kind=card["kind"], options={**card["options"], **self.options})
+
+    def _survey(self) -> DataSet:
+        chosen = _plugin(self.known_kind())
+        surveyed = chosen.survey(Path(self.path), configure(chosen.Options, self.options))
+        if not surveyed.splits:
+            raise DataError(f"{self.path} has no sequences")
+        return surveyed
+
+
+def load(path: str | Path, split: str, *, kind: str | None = None, options: Settings | None = None) -> Sequences:
+    """The sequences of a split, each of shape (time, observation), in natural units; see `Source.load`."""
+    return Source(path=path, kind=kind, options=options or {}).load(split)
+
+
+def describe(path: str | Path, *, kind: str | None = None, options: Settings | None = None) -> Description:
+    """What the data set at a path is; see `Source.describe`."""
+    return Source(path=path, kind=kind, options=options or {}).describe()
+
+
+def recognise(path: str | Path) -> str:
+    """The kind of data set at a path. Raises DataError where none fits, or several do."""
+    if not Path(path).exists():
+        raise DataError(f"no file or folder {path}: give the path of a data set (docs/data.md says which there are)")
+    fitting = [kind for kind in kinds(data) if _plugin(kind).recognises(Path(path))]
+    if len(fitting) != 1:
+        found = f"may be {' or '.join(fitting)}" if fitting else "is of no kind that is known"
+        raise DataError(f"{path} {found}; say which with --data-kind: {', '.join(fitting or kinds(data))}")
+    return fitting[0]
+
+
+def _plugin(kind: str) -> Plugin:
+    found: Plugin = plugin(data, kind)
+    return found
+
+
+def _check(sequence: np.ndarray, surveyed: DataSet, path: str | Path) -> None:
+    if sequence.ndim != 2 or len(sequence) == 0 or sequence.shape[1] != surveyed.observation_size:
+        raise DataError(
+            f"{path} has a sequence of shape {sequence.shape}, "
+            f"expected (time, {surveyed.observation_size}) with at least one step"
+        )

@@ -1,0 +1,162 @@
+"""Arrays: `.npy` and `.npz` files of shape (T, D) or (N, T, D), as they are, with NaN where a number is missing.
+
+An archive with arrays named train, valid and test has these splits; `{split}_offsets` beside one cuts its rows into
+sequences (sequence i is rows offsets[i] to offsets[i + 1]). Any other array is split here: N sequences by their
+order, one stream by time, the first part for train and the last for test.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from avf_core.data import _archives
+from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Sequences, Split
+from avf_core.errors import ConfigurationError, DataError
+
+SPLITS = (TRAIN, VALID, TEST)
+SUFFIXES = (".npy", ".npz")
+
+
+RESERVED = (
+    {"train_bits", "train_offsets"},
+    {"valid_bits", "valid_offsets"},
+    {"test_bits", "test_offsets"},
+    {"frames"},
+    {"images", "labels"},
+)
+"""The arrays by which other kinds of archives are known."""
+
+Cut = tuple[int, int, int]
+"""A sequence within an array of shape (N, T, D): its index on the first axis, its first step, and the step after it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to read arrays.
+
+    `key`: which array of an archive; needed where there are several. `frame`: a one-dimensional array is cut into
+    frames of so many samples, (T // frame, frame). `length`: a stream, or each sequence, is cut into sequences of so
+    many steps, the last one shorter; training visits each once an epoch. `valid` and `test`: the fractions that these
+    splits get.
+    """
+
+    key: str | None = None
+    frame: int | None = None
+    length: int | None = None
+    valid: float = 0.1
+    test: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("frame", "length"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{name} is {value}, expected at least 1")
+        if min(self.valid, self.test) < 0.0 or self.valid + self.test >= 1.0:
+            raise ConfigurationError(f"valid {self.valid} and test {self.test} leave nothing to train on")
+
+
+def recognises(path: Path) -> bool:
+    """An .npy, or an .npz of arrays that no other kind knows by their names."""
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return False
+    names = set(_archives.names(path))
+    return not any(known <= names for known in RESERVED)
+
+
+def survey(path: Path, options: Options) -> DataSet:
+    """The splits of a file: float32 sequences of shape (time, D).
+
+    Raises DataError where the array cannot be found, or is of another shape or type.
+    """
+    shapes = _archives.shapes(path)
+    named = [name for name in SPLITS if name in shapes] if options.key is None else []
+    if named:
+        cuts = {name: _named(path, name, shapes, options) for name in named}
+        keys = {name: name for name in named}
+    else:
+        key = _key(path, shapes, options)
+        cuts = _unnamed(_standard(path, shapes[key], options), options)
+        keys = dict.fromkeys(cuts, key)
+    sizes = {_standard(path, shapes[key], options)[2] for key in keys.values()}
+    if len(sizes) != 1:
+        raise DataError(f"{path}: the splits' observations have {sorted(sizes)} numbers, expected the same for all")
+    return DataSet(
+        splits={
+            name: Split(sequences=len(found), read=partial(_read, path, keys[name], found, options))
+            for name, found in cuts.items()
+            if found
+        },
+        observation_size=sizes.pop(),
+    )
+
+
+def _key(path: Path, shapes: dict[str, tuple[int, ...]], options: Options) -> str:
+    """The only array, or the one that was chosen; single numbers (a rate, say) are no candidates."""
+    candidates = [name for name, shape in shapes.items() if shape]
+    if options.key is not None and options.key in candidates:
+        return options.key
+    if options.key is None and len(candidates) == 1:
+        return candidates[0]
+    wanted = "has several arrays" if options.key is None else f"has no array {options.key!r}"
+    raise DataError(f"{path} {wanted}; choose with --data-option key=NAME: {', '.join(candidates)}")
+
+
+def _standard(path: Path, shape: tuple[int, ...], options: Options) -> tuple[int, int, int]:
+    """The shape as (N, T, D)."""
+    if len(shape) == 1 and options.frame is not None:
+        return 1, shape[0] // options.frame, options.frame
+    if len(shape) == 1:
+        raise DataError(
+            f"{path} holds one axis of {shape[0]} numbers: cut it into frames with --data-option frame=N "
+            "(1 for one number a step)"
+        )
+    if options.frame is not None or len(shape) not in (2, 3):
+        expected = "(T,), as frame is set" if options.frame is not None else "(T, D) or (N, T, D)"
+        raise DataError(f"{path} holds an array of shape {shape}, expected {expected}")
+    n, length, size = (1, *shape) if len(shape) == 2 else shape
+    return n, length, size
+
+
+def _named(path: Path, name: str, shapes: dict[str, tuple[int, ...]], options: Options) -> list[Cut]:
+    """The sequences of an array that is a split."""
+    n, length, _ = _standard(path, shapes[name], options)
+    if f"{name}_offsets" not in shapes:
+        return _shorter([(i, 0, length) for i in range(n)], options)
+    offsets = _archives.read(path, [f"{name}_offsets"])[f"{name}_offsets"]
+    ordered = offsets.ndim == 1 and offsets.dtype.kind in "iu" and bool(np.all(np.diff(offsets.astype(np.int64)) > 0))
+    if n != 1 or not ordered or len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != length:
+        raise DataError(f"{path}: {name}_offsets do not cut {length} rows into sequences: expected 0 < ... < {length}")
+    return _shorter([(0, int(a), int(b)) for a, b in pairwise(offsets)], options)
+
+
+def _unnamed(shape: tuple[int, int, int], options: Options) -> dict[str, list[Cut]]:
+    """The splits of one array: by sequences where there are several, by time where there is one."""
+    n, length, _ = shape
+    total = n if n > 1 else length
+    ends = [0, round(total * (1.0 - options.valid - options.test)), round(total * (1.0 - options.test)), total]
+    parts = dict(zip(SPLITS, pairwise(ends), strict=True))
+    if n > 1:
+        return {name: _shorter([(i, 0, length) for i in range(a, b)], options) for name, (a, b) in parts.items()}
+    return {name: _shorter([(0, a, b)] if a < b else [], options) for name, (a, b) in parts.items()}
+
+
+def _shorter(cuts: list[Cut], options: Options) -> list[Cut]:
+    if options.length is None:
+        return cuts
+    step = options.length
+    return [(i, start, min(start + step, b)) for i, a, b in cuts for start in range(a, b, step)]
+
+
+def _read(path: Path, key: str, cuts: list[Cut], options: Options) -> Sequences:
+    array = _archives.read(path, [key])[key]
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{path} holds {array.dtype}, expected numbers")
+    n, length, size = _standard(path, array.shape, options)
+    array = array.reshape(-1)[: n * length * size].reshape(n, length, size)
+    sequences = [array[i, a:b].astype(np.float32) for i, a, b in cuts]
+    if any(np.isinf(s).any() for s in sequences):
+        raise DataError(f"{path} holds infinities (as float32): expected finite numbers, NaN where one is missing")
+    return sequences

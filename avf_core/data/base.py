@@ -1,0 +1,68 @@
+"""What a data set is: for each split so many sequences, read when they are asked for.
+
+    Options                               a frozen keyword-only dataclass: how to read it
+    recognises(path) -> bool              whether the path looks like this data set; cheap, reads no arrays
+    survey(path, options) -> DataSet      which splits there are, and how to read each
+
+A data set, or a format of files, is one file in this folder with these three; the file's name is its kind. The law:
+sequences have shape (time, observation) and natural units: piano keys are 0 or 1 (uint8), audio lies in [-1, 1] and
+pixels in [0, 1] (float32), arrays are as they are (float32, NaN where a number is missing). Models standardise inside.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Shaped
+from numpy import ndarray
+
+from avf_core.errors import DataError
+
+Sequences = list[Shaped[ndarray, "time observation"]]
+TRAIN, VALID, TEST, SELECT = "train", "valid", "test", "select"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """A part of a data set: how many sequences it has, and what reads them."""
+
+    sequences: int
+    read: Callable[[], Iterable[np.ndarray]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """A data set that was surveyed, not read.
+
+    `observation_size` is the length of an observation and `shape` what it is a flattened form of, (64, 64) pixels,
+    say. `rate` is in Hz: audio samples, or video frames, a second; None where the data has no such rate.
+    """
+
+    splits: Mapping[str, Split]
+    observation_size: int
+    shape: tuple[int, ...] | None = None
+    rate: float | None = None
+
+
+@runtime_checkable
+class Plugin(Protocol):
+    """What a file of this folder offers."""
+
+    Options: type[Any]
+
+    def recognises(self, path: Path) -> bool:
+        """Whether this path looks like such a data set."""
+        ...
+
+    def survey(self, path: Path, options: Any) -> DataSet:
+        """The splits of the data set at this path. Raises DataError."""
+        ...
+
+
+def existing(path: Path, what: str) -> Path:
+    """The path of a file that is there. Raises DataError."""
+    if not path.is_file():
+        raise DataError(f"no file {path}: give the path of {what}")
+    return path
