@@ -19,10 +19,17 @@ GAMMA = 0x9E3779B97F4A7C15
 MULTIPLIER_1 = 0xBF58476D1CE4E5B9
 MULTIPLIER_2 = 0x94D049BB133111EB
 
-# Streams of one step. Gradient samples of iteration i use stream ITERATION + i.
+# Streams of one step. Gradient samples of iteration i use stream ITERATION + i, those that measure use MEASURE + i.
 POSTERIOR = 0
 IMPUTATION = 1
+FORECAST_LATENT = 2
+FORECAST_OBSERVATION = 3
+PATHS = 4  # the seeds of paths and particles, derived from a row's
+RESAMPLING = 5
+ANCESTORS = 6  # the particles that the paths of a forecast start from
+RANKS = 7
 ITERATION = 16
+MEASURE = 1 << 32
 
 
 def _signed(value: int) -> int:
