@@ -13,8 +13,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from avf_core import intervals
+
 LOG_2PI = math.log(2.0 * math.pi)
 LATENT_LOG_VARIANCE = (-15.0, 5.0)  # what log-variances of latents are clamped to
+AUTHORS_FLOOR = 1e-6  # -log of it is 13.8 nats
 
 
 @runtime_checkable
@@ -56,7 +59,7 @@ class Gaussian:
 
     def sample(self, uniform: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
         """The quantiles at `uniform`, in (0, 1)."""
-        return self.transform(torch.special.ndtri(uniform))
+        return self.transform(_normal_quantile(uniform))
 
     def log_prob(self, x: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
         """log N(x; mean, variance) for every dimension, in nats."""
@@ -71,6 +74,52 @@ class Gaussian:
     def total_kl(self, other: "Gaussian") -> Float[Tensor, "..."]:
         """KL(self || other) summed over the dimensions, in nats."""
         return self.kl(other).sum(-1)
+
+
+@dataclass(frozen=True)
+class DiscretizedGaussian:
+    """Observations on a grid whose spacing is `bin`, each with the probability of the Gaussian's bin around it.
+
+    log_prob(x) = log[cdf(x + bin / 2) - cdf(x - bin / 2)] is a log-probability, never above 0, accurate and with an
+    accurate gradient at any distance from the mean (see `intervals`). It is computed in at least float32.
+    """
+
+    mean: Float[Tensor, "... dimension"]
+    log_variance: Float[Tensor, "... dimension"]
+    bin: float  # in units of the observation
+
+    def log_prob(self, x: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
+        """log P of the bin around x for every dimension, in nats."""
+        return intervals.log_probability(x, self.mean, self.log_variance, width=self.bin)
+
+    def sample(self, uniform: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
+        """The Gaussian's quantiles at `uniform`, not rounded: where the grid begins is the data's affair."""
+        return Gaussian(self.mean, self.log_variance).sample(uniform)
+
+
+@dataclass(frozen=True)
+class AuthorsDiscretizedGaussian:
+    """The discretised Gaussian as Marino, Cvitkovic & Yue (2018) compute it, for comparison with their figures.
+
+    log_prob(x) = log[cdf(x + bin / 2) - cdf(x - bin / 2) + 1e-6] costs at most 13.8 nats a dimension, and its gradient
+    vanishes a few deviations out: use `DiscretizedGaussian` for anything else. Computed in at least float32.
+    """
+
+    mean: Float[Tensor, "... dimension"]
+    log_variance: Float[Tensor, "... dimension"]
+    bin: float  # in units of the observation
+
+    def log_prob(self, x: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
+        """log(P + 1e-6) of the bin around x for every dimension, in nats."""
+        precision = torch.exp(-0.5 * _at_least_float32(self.log_variance))
+        distance = _at_least_float32(x) - _at_least_float32(self.mean)
+        above = torch.special.ndtr((distance + 0.5 * self.bin) * precision)
+        below = torch.special.ndtr((distance - 0.5 * self.bin) * precision)
+        return torch.log(above - below + AUTHORS_FLOOR)
+
+    def sample(self, uniform: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
+        """The Gaussian's quantiles at `uniform`, not rounded."""
+        return Gaussian(self.mean, self.log_variance).sample(uniform)
 
 
 @dataclass(frozen=True)
@@ -115,3 +164,15 @@ class Bernoulli:
     def sample(self, uniform: Float[Tensor, "... observation"]) -> Float[Tensor, "... observation"]:
         """One where `uniform` lies above the probability of a zero."""
         return (uniform > torch.sigmoid(-self.logits)).to(self.logits.dtype)
+
+
+def _at_least_float32(value: Tensor) -> Tensor:
+    return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
+def _normal_quantile(uniform: Tensor) -> Tensor:
+    """The standard normal quantile; a number that was rounded to 0 or 1 is not sent to infinity."""
+    margin = 0.5 * torch.finfo(uniform.dtype).eps
+    inside = _at_least_float32(uniform.clamp(margin, 1.0 - margin))
+    quantile: Tensor = torch.special.ndtri(inside)
+    return quantile.to(uniform.dtype)

@@ -67,3 +67,14 @@ def test_bernoulli_log_probability_and_mean() -> None:
     torch.manual_seed(0)
     drawn = b.sample(torch.rand(50_000, 5, dtype=torch.float64)).mean(0)
     torch.testing.assert_close(drawn, b.mean, atol=0.01, rtol=0.0)
+
+
+def test_draws_are_finite_where_a_uniform_number_was_rounded_to_its_end() -> None:
+    """Numbers next to 1 become 1 in float32 and bfloat16; the quantile there is the last finite one."""
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        ends = Gaussian(torch.zeros(2, dtype=dtype), torch.zeros(2, dtype=dtype)).sample(
+            torch.tensor([0.0, 1.0]).to(dtype)
+        )
+        assert bool(ends.isfinite().all())
+        assert ends.dtype == dtype
+        assert 2.0 < -float(ends[0]) == float(ends[1])
