@@ -4,16 +4,20 @@ Two averages, both named: pooled over all frames (the protocol of Boulanger-Lewa
 over sequences of per-sequence means (that of the AVF authors' code).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
+from avf_core.trees import take
+
+Progress = Callable[[int, int], None]
+"""Called with the frames done and the frames to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,39 @@ class Evaluation:
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Sequences of a data set that are filtered together, the longest first, so that rows end from the last on.
+
+    `rows` are their places in the data set. `observed` is None where no value is missing; `xs` is padded with zeros.
+    """
+
+    rows: list[int]
+    lengths: list[int]
+    xs: Float[Tensor, "time batch observation"]
+    observed: Bool[Tensor, "time batch observation"] | None
+
+    @property
+    def seeds(self) -> Int64[Tensor, " batch"]:
+        """The places in the data set, to which a seed is added."""
+        return torch.tensor(self.rows, device=self.xs.device)
+
+    def active(self, t: int) -> int:
+        """How many sequences, the first ones, have a frame t."""
+        return sum(length > t for length in self.lengths)
+
+    def at(
+        self, t: int
+    ) -> tuple[Float[Tensor, "active observation"], Bool[Tensor, "active observation"] | None, Bool[Tensor, " active"]]:
+        """Frame t of the sequences that have one, what of it was observed, and which of them have any value in it."""
+        active = self.active(t)
+        x = self.xs[t, :active]
+        if self.observed is None:
+            return x, None, x.new_ones(active, dtype=torch.bool)
+        observed = self.observed[t, :active]
+        return x, observed, observed.any(-1)
+
+
 def pad(
     sequences: Sequence[np.ndarray], *, dtype: torch.dtype = torch.float32
 ) -> tuple[Float[Tensor, "time batch observation"], Bool[Tensor, "time batch"]]:
@@ -55,6 +92,25 @@ def pad(
     return xs, real
 
 
+def batches(filter: Filter, sequences: Sequence[np.ndarray], *, size: int) -> Iterator[Batch]:
+    """All sequences, at most `size` together and those of like lengths; NaN is what was not observed."""
+    if not sequences:
+        raise DataError("expected at least one sequence")
+    parameter = next(filter.parameters())
+    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]), reverse=True)
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        xs, _ = pad([sequences[i] for i in rows], dtype=parameter.dtype)
+        xs = xs.to(parameter.device)
+        missing = xs.isnan()
+        yield Batch(
+            rows=rows,
+            lengths=[len(sequences[i]) for i in rows],
+            xs=xs,
+            observed=~missing if bool(missing.any()) else None,
+        )
+
+
 @torch.no_grad()
 def evaluate(
     filter: Filter,
@@ -63,53 +119,65 @@ def evaluate(
     iterations: int | None = None,
     seed: int = 0,
     batch_size: int = 128,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Filter every sequence from its first frame and average; row i is seeded with `seed` + i.
 
-    `progress` is called with the frames done and the frames to do.
+    NaN marks what was not observed; frames without any observation are not scored. `progress` is called with the
+    frames done and the frames to do. Raises DataError where there is nothing to score.
     """
-    parameter = next(filter.parameters())
-    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     total = sum(len(s) for s in sequences)
-    sums: dict[int, np.ndarray] = {}
-    firsts: dict[int, float] = {}
+    tallies: dict[int, _Tally] = {}
     done = 0
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        xs, real = pad([sequences[i] for i in chosen], dtype=parameter.dtype)
-        xs, real = xs.to(parameter.device), real.to(parameter.device)
-        belief = filter.initial(torch.tensor([seed + i for i in chosen], device=parameter.device))
-        partial: Tensor | None = None
-        for t in range(len(xs)):
-            belief, estimate = filter.step(belief, xs[t], iterations=iterations)
-            columns = [estimate.free_energy, estimate.reconstruction, estimate.kl]
-            row = torch.cat([torch.stack(columns, -1), estimate.free_energies], -1) * real[t][:, None]
-            if partial is None:
-                firsts |= {i: float(f) for i, f in zip(chosen, estimate.free_energy, strict=True)}
-            partial = row.double() if partial is None else partial + row
-            done += int(real[t].sum())
+    for batch in batches(filter, sequences, size=batch_size):
+        belief = filter.initial(seed + batch.seeds)
+        for t in range(len(batch.xs)):
+            x, observed, scored = batch.at(t)
+            belief, estimate = filter.step(take(belief, slice(0, len(x))), x, observed=observed, iterations=iterations)
+            columns = torch.stack([estimate.free_energy, estimate.reconstruction, estimate.kl], -1)
+            figures = torch.cat([columns, estimate.free_energies], -1).double().cpu().numpy()
+            for n, counts in enumerate(scored.tolist()):
+                tallies.setdefault(batch.rows[n], _Tally()).add(figures[n], counts=counts, first=t == 0)
+            done += len(x)
             if progress:
                 progress(done, total)
-        assert partial is not None
-        sums |= {i: partial[n].cpu().numpy() for n, i in enumerate(chosen)}
-    return _average([sums[i] for i in range(len(sequences))], firsts, [len(s) for s in sequences])
+    return _average([tallies[i] for i in range(len(sequences)) if tallies[i].frames])
 
 
-def _average(sums: list[np.ndarray], firsts: dict[int, float], lengths: list[int]) -> Evaluation:
-    pooled = np.sum(sums, axis=0) / sum(lengths)
+@dataclass
+class _Tally:
+    """Sums over the scored frames of one sequence."""
+
+    sums: np.ndarray | float = 0.0
+    first: float = 0.0
+    frames: int = 0
+    later: int = 0
+
+    def add(self, figures: np.ndarray, *, counts: bool, first: bool) -> None:
+        if counts:
+            self.sums = self.sums + figures
+            self.first += float(figures[0]) if first else 0.0
+            self.frames += 1
+            self.later += not first
+
+
+def _average(tallies: list[_Tally]) -> Evaluation:
+    if not tallies:
+        raise DataError("expected at least one frame with an observation")
+    frames, later = sum(t.frames for t in tallies), sum(t.later for t in tallies)
+    sums = [np.asarray(t.sums) for t in tallies]
+    pooled = np.sum(sums, axis=0) / frames
     by_iteration = pooled[3:]
-    means = [row[0] / length for row, length in zip(sums, lengths, strict=True)]
-    without_first = sum(row[0] for row in sums) - sum(firsts.values())
+    without_first = sum(row[0] for row in sums) - sum(t.first for t in tallies)
     start = float(by_iteration[0])
     return Evaluation(
         free_energy_pooled=float(pooled[0]),
-        free_energy_sequence_mean=float(np.mean(means)),
-        free_energy_without_first_frame=float(without_first / max(1, sum(lengths) - len(lengths))),
+        free_energy_sequence_mean=float(np.mean([row[0] / t.frames for row, t in zip(sums, tallies, strict=True)])),
+        free_energy_without_first_frame=float(without_first / max(1, later)),
         reconstruction=float(pooled[1]),
         kl=float(pooled[2]),
-        steps=sum(lengths),
-        sequences=len(lengths),
+        steps=frames,
+        sequences=len(tallies),
         iterations=len(by_iteration) - 1,
         free_energy_by_iteration=[float(f) for f in by_iteration],
         improvement=(start - float(by_iteration[-1])) / abs(start) if start else 0.0,

@@ -72,3 +72,27 @@ def test_the_m_steps_objective_is_the_filters_free_energy(name: str) -> None:
     torch.testing.assert_close(zs, e.z)
     torch.testing.assert_close(objective, e.free_energy.mean())
     torch.testing.assert_close(totals.kl / clip.frames, e.kl.mean())
+
+
+def test_missing_values_are_masked_and_empty_frames_are_not_scored() -> None:
+    """NaN in the data is a mask: the figures are those of a masked scan, over frames with any observation."""
+    filter = make("srnn-gaussian")
+    data = [s.astype(np.float32) for s in sequences()]
+    data[0][2, 1:4] = np.nan
+    data[0][4] = np.nan
+    data[2][0] = np.nan
+    result = evaluate(filter, data)
+    energies, later = [], []
+    with torch.no_grad():
+        for row, sequence in enumerate(data):
+            xs = torch.as_tensor(sequence)[:, None]
+            _, e = filter.scan(filter.initial(torch.tensor([row])), xs, observed=~xs.isnan())
+            kept = ~np.isnan(sequence).all(1)
+            energies.append(e.free_energy[:, 0].numpy()[kept])
+            later.append(e.free_energy[1:, 0].numpy()[kept[1:]])
+    assert (result.steps, result.sequences) == (25, 4)
+    assert result.free_energy_pooled == pytest.approx(np.concatenate(energies).mean(), abs=1e-5)
+    assert result.free_energy_sequence_mean == pytest.approx(np.mean([e.mean() for e in energies]), abs=1e-5)
+    assert result.free_energy_without_first_frame == pytest.approx(np.concatenate(later).mean(), abs=1e-5)
+    with pytest.raises(DataError, match="with an observation"):
+        evaluate(filter, [np.full((3, 6), np.nan, dtype=np.float32)])
