@@ -111,8 +111,8 @@ class AuthorsDiscretizedGaussian:
 
     def log_prob(self, x: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
         """log(P + 1e-6) of the bin around x for every dimension, in nats."""
-        precision = torch.exp(-0.5 * _at_least_float32(self.log_variance))
-        distance = _at_least_float32(x) - _at_least_float32(self.mean)
+        precision = torch.exp(-0.5 * at_least_float32(self.log_variance))
+        distance = at_least_float32(x) - at_least_float32(self.mean)
         above = torch.special.ndtr((distance + 0.5 * self.bin) * precision)
         below = torch.special.ndtr((distance - 0.5 * self.bin) * precision)
         return torch.log(above - below + AUTHORS_FLOOR)
@@ -166,13 +166,14 @@ class Bernoulli:
         return (uniform > torch.sigmoid(-self.logits)).to(self.logits.dtype)
 
 
-def _at_least_float32(value: Tensor) -> Tensor:
+def at_least_float32(value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The value in its own precision, or in float32 where that is higher: log-probabilities need it."""
     return value.to(torch.promote_types(value.dtype, torch.float32))
 
 
 def _normal_quantile(uniform: Tensor) -> Tensor:
     """The standard normal quantile; a number that was rounded to 0 or 1 is not sent to infinity."""
     margin = 0.5 * torch.finfo(uniform.dtype).eps
-    inside = _at_least_float32(uniform.clamp(margin, 1.0 - margin))
+    inside = at_least_float32(uniform.clamp(margin, 1.0 - margin))
     quantile: Tensor = torch.special.ndtri(inside)
     return quantile.to(uniform.dtype)

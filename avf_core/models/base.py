@@ -61,9 +61,18 @@ class Model(nn.Module, ABC):
         """The size of `features`."""
         return self.observation.size
 
-    def features(self, x: Float[Tensor, "batch observation"]) -> Float[Tensor, "batch features"]:
-        """What inference reads of an observation, on the scale of one; the observation itself where not overridden."""
-        return x
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the parameters."""
+        return next(self.parameters()).dtype
+
+    def features(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... features"]:
+        """What networks read of an observation, on the scale of one and in their precision.
+
+        The observation itself where not overridden. The recurrence of a model reads it too, and inference where it
+        reads observations at all.
+        """
+        return x.to(self.dtype)
 
     def context_sizes(self) -> dict[str, int]:
         """The sizes of the tensors of a context, by name."""

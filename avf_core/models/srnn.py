@@ -4,26 +4,27 @@ h_t = LSTM(x_{t-1}, h_{t-1})      z_t ~ N(prior([h_t, z_{t-1}]))      x_t ~ p(de
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from avf_core.beliefs import State
-from avf_core.distributions import LATENT_LOG_VARIANCE, Bernoulli, Gaussian, Likelihood
+from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
+from avf_core.emissions import SIXTEEN_BITS, Emission, LikelihoodName
 from avf_core.models import base
 from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, clipped_leaky_relu
 
-OUTPUT_LOG_VARIANCE = (-10.0, 20.0)
+OUTPUT_LOG_VARIANCE = (-10.0, 20.0)  # of the standardised observation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Sizes of an SRNN; the defaults are the paper's for music.
 
-    In training, `dropout` is that of the hidden layers of prior and decoder, `hidden_dropout` that of h_t where these
-    two read it; the recurrence itself keeps all of it.
+    `likelihood`, `bin`, `center` and `scale` are those of an `Emission`. In training, `dropout` is that of the hidden
+    layers of prior and decoder, `hidden_dropout` that of h_t where these two read it; the recurrence itself keeps all
+    of it.
     """
 
     observation_size: int = 88
@@ -31,21 +32,23 @@ class Config:
     hidden_size: int = 300
     prior_widths: tuple[int, ...] = (500,)
     decoder_widths: tuple[int, ...] = (500, 500)
-    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
+    likelihood: LikelihoodName = "bernoulli"
+    bin: float = SIXTEEN_BITS
+    center: float = 0.0
+    scale: float = 1.0
     dropout: float = 0.0
     hidden_dropout: float = 0.0
 
 
 class Model(base.Model):
-    """SRNN with Bernoulli (music) or Gaussian (speech) observations."""
+    """SRNN with binary (music) or real (speech) observations."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         size, latent, hidden = config.observation_size, config.latent_size, config.hidden_size
-        binary = config.likelihood == "bernoulli"
-        self.observation = (
-            base.ObservationSpec(size=size, low=0.0, high=1.0) if binary else base.ObservationSpec(size=size)
-        )
+        self.emission = Emission(likelihood=config.likelihood, bin=config.bin, center=config.center, scale=config.scale)
+        low, high = self.emission.range
+        self.observation = base.ObservationSpec(size=size, low=low, high=high)
         self.latent_size = latent
         self.lstm = LearnedStartLSTM(size, hidden)
 
@@ -61,12 +64,11 @@ class Model(base.Model):
         self.decoder_latent = nn.Linear(latent, first, bias=False)
         self.decoder_dropout = nn.Dropout(config.dropout)
         trunk = mlp(first, tuple(others))
-        self.decoder: nn.Module = (
-            nn.Sequential(trunk, nn.Linear(trunk.output_size, size))
-            if binary
-            else GaussianNet(trunk, size, log_variance_range=OUTPUT_LOG_VARIANCE)
-        )
-        self.binary = binary
+        self.decoder = self.emission.head(trunk, size, log_variance_range=OUTPUT_LOG_VARIANCE)
+
+    def features(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... features"]:
+        """The standardised observation."""
+        return self.emission.standardize(x).to(self.dtype)
 
     def initial(self, batch_size: int) -> State:
         """h_1 and its cell are learned, z_0 is zero."""
@@ -82,15 +84,13 @@ class Model(base.Model):
     def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
         """The distribution of x_t given h_t and z_t."""
         features = clipped_leaky_relu(context["decoder"] + self.decoder_latent(z))
-        output = self.decoder(self.decoder_dropout(features))
-        likelihood: Likelihood = Bernoulli(output) if self.binary else output
-        return likelihood
+        return self.emission.likelihood_of(self.decoder(self.decoder_dropout(features)))
 
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
     ) -> State:
         """Feed x_t to the LSTM and keep z_t."""
-        hidden, cell = self.lstm(x, context["hidden"], context["cell"])
+        hidden, cell = self.lstm(self.features(x), context["hidden"], context["cell"])
         return {"hidden": hidden, "cell": cell, "z": z}
 
     def replay(
@@ -100,8 +100,7 @@ class Model(base.Model):
         zs: Float[Tensor, "time batch latent"],
     ) -> tuple[State, Gaussian]:
         """As the LSTM hears x only, the priors of all steps are one pass."""
-        hidden = self.lstm.scan(xs[:-1], state["hidden"], state["cell"]) if len(xs) > 1 else xs.new_zeros(0)
-        hidden = torch.cat([state["hidden"][None], hidden.reshape(-1, *state["hidden"].shape)])
+        hidden, _ = self.lstm.preceding(self.features(xs), state["hidden"], state["cell"])
         before = torch.cat([state["z"][None], zs[:-1]])
         heard = self.hidden_dropout(hidden)
         context = {"hidden": hidden, "decoder": self.decoder_hidden(heard)}

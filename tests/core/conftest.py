@@ -19,6 +19,7 @@ SRNN = {
 }
 LGSSM = {"kind": "lgssm", "observation_size": 3, "latent_size": 2}
 ITERATIVE = {"kind": "iterative", "units": 16}
+ADAM = {"kind": "gradient", "iterations": 6}
 
 PAIRS: dict[str, dict[str, dict[str, Any]]] = {
     "srnn-gated": {"model": SRNN, "inference": {**ITERATIVE, "rule": "gated"}},
@@ -45,8 +46,20 @@ PAIRS: dict[str, dict[str, dict[str, Any]]] = {
         "model": {**SRNN, "likelihood": "gaussian"},
         "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 2},
     },
+    "srnn-speech": {
+        "model": {**SRNN, "likelihood": "discretized", "bin": 1e-3, "center": 0.25, "scale": 0.5},
+        "inference": {**ITERATIVE, "append_observation": True},
+    },
     "srnn-direct": {"model": SRNN, "inference": {"kind": "direct", "widths": [8]}},
     "lgssm-iterative": {"model": LGSSM, "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 2}},
+    "srnn-adam": {"model": SRNN, "inference": {**ADAM, "samples": 2, "antithetic": True, "decay": 0.1}},
+    "srnn-sgd": {"model": SRNN, "inference": {**ADAM, "optimizer": "sgd", "whitened": False}},
+    "srnn-keep_best": {
+        "model": SRNN,
+        "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 4, "samples": 2, "keep_best": True},
+    },
+    "lgssm-adam": {"model": LGSSM, "inference": {**ADAM, "keep_best": True}},
+    "lgssm-sgd": {"model": LGSSM, "inference": {**ADAM, "optimizer": "sgd", "samples": 2, "learning_rate": 0.05}},
     "lgssm-exact": {"model": LGSSM, "inference": {"kind": "exact"}},
     "lgssm-mean-field": {"model": LGSSM, "inference": {"kind": "exact", "covariance": "diagonal"}},
 }

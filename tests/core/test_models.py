@@ -29,7 +29,18 @@ def test_srnn_has_the_papers_size() -> None:
     assert count(configuration.build_model({"kind": "srnn"})) == lstm + prior + decoder
 
 
-@pytest.mark.parametrize("name", ["srnn-gated", "srnn-gaussian", "lgssm-iterative"])
+def test_srnn_for_speech_has_the_papers_size() -> None:
+    """LSTM 1,024 on 200 samples, all networks 2x512, Gaussian output with two heads, summed by hand."""
+    lstm = 4 * (200 * 1024 + 1024 * 1024 + 2 * 1024) + 2 * 1024
+    prior = (1280 * 512 + 512) + (512 * 512 + 512) + 2 * (512 * 256 + 256)
+    decoder = (1280 * 512 + 512) + (512 * 512 + 512) + 2 * (512 * 200 + 200)
+    sizes = {"observation_size": 200, "latent_size": 256, "hidden_size": 1024}
+    widths = {"prior_widths": [512, 512], "decoder_widths": [512, 512]}
+    model = configuration.build_model({"kind": "srnn", "likelihood": "discretized", **sizes, **widths})
+    assert count(model) == lstm + prior + decoder
+
+
+@pytest.mark.parametrize("name", ["srnn-gated", "srnn-gaussian", "srnn-speech", "lgssm-iterative"])
 @pytest.mark.parametrize("steps", [1, 6])
 def test_replay_equals_predict_and_transition(name: str, steps: int) -> None:
     """A model's faster replay gives what its steps give."""

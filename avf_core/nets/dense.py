@@ -1,10 +1,11 @@
-"""Networks that the models and inference procedures share.
+"""Fully connected networks: MLP, Gaussian heads, highway layers.
 
 Sizes follow Marino, Cvitkovic & Yue (2018), Appendix B.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,10 @@ Activation = Callable[[Tensor], Tensor]
 def clipped_leaky_relu(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Leaky ReLU with slope 1/3, clipped to [-3, 3]: SRNN's non-linearity (Fraccaro et al. 2016)."""
     return F.leaky_relu(x, 1.0 / 3.0).clamp(-3.0, 3.0)
+
+
+ActivationName = Literal["clipped_leaky_relu", "relu"]
+ACTIVATIONS: dict[str, Activation] = {"clipped_leaky_relu": clipped_leaky_relu, "relu": F.relu}
 
 
 class MLP(nn.Module):
@@ -73,44 +78,3 @@ class Highway(nn.Module):
         """Shapes: (..., input_size) to (..., output_size)."""
         carried: Tensor = self.carry(x)
         return carried + torch.sigmoid(self.gate(x)) * (F.elu(self.transform(x)) - carried)
-
-
-class LearnedStartLSTM(nn.Module):
-    """An LSTM cell (Hochreiter & Schmidhuber 1997) whose initial hidden and cell state are parameters."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.cell = nn.LSTMCell(input_size, hidden_size)
-        self.initial_hidden = nn.Parameter(torch.zeros(hidden_size))
-        self.initial_cell = nn.Parameter(torch.zeros(hidden_size))
-
-    def initial(self, batch_size: int) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]:
-        """The learned start for `batch_size` sequences: hidden and cell state."""
-        return self.initial_hidden.repeat(batch_size, 1), self.initial_cell.repeat(batch_size, 1)
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch input"],
-        hidden: Float[Tensor, "batch hidden"],
-        cell: Float[Tensor, "batch hidden"],
-    ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]:
-        """One step: the next hidden and cell state."""
-        following: tuple[Tensor, Tensor] = self.cell(x, (hidden, cell))
-        return following
-
-    def scan(
-        self,
-        xs: Float[Tensor, "time batch input"],
-        hidden: Float[Tensor, "batch hidden"],
-        cell: Float[Tensor, "batch hidden"],
-    ) -> Float[Tensor, "time batch hidden"]:
-        """The hidden states after each of `xs`: the same as `time` calls, with one product for all inputs."""
-        projected = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih + self.cell.bias_hh)
-        weight = self.cell.weight_hh.t()
-        outputs = []
-        for step in projected:
-            i, f, g, o = torch.addmm(step, hidden, weight).chunk(4, dim=-1)
-            cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
-            hidden = torch.sigmoid(o) * torch.tanh(cell)
-            outputs.append(hidden)
-        return torch.stack(outputs)

@@ -1,0 +1,23 @@
+"""Networks that the models and inference procedures share."""
+
+from avf_core.nets.dense import (
+    ACTIVATIONS,
+    MLP,
+    Activation,
+    ActivationName,
+    GaussianNet,
+    Highway,
+    clipped_leaky_relu,
+)
+from avf_core.nets.recurrent import LearnedStartLSTM
+
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "Activation",
+    "ActivationName",
+    "GaussianNet",
+    "Highway",
+    "LearnedStartLSTM",
+    "clipped_leaky_relu",
+]

@@ -1,0 +1,60 @@
+"""Recurrent networks, whose state is passed in and handed back: a network holds no belief."""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class LearnedStartLSTM(nn.Module):
+    """An LSTM cell (Hochreiter & Schmidhuber 1997) whose initial hidden and cell state are parameters."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell = nn.LSTMCell(input_size, hidden_size)
+        self.initial_hidden = nn.Parameter(torch.zeros(hidden_size))
+        self.initial_cell = nn.Parameter(torch.zeros(hidden_size))
+
+    def initial(self, batch_size: int) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]:
+        """The learned start for `batch_size` sequences: hidden and cell state."""
+        return self.initial_hidden.repeat(batch_size, 1), self.initial_cell.repeat(batch_size, 1)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch input"],
+        hidden: Float[Tensor, "batch hidden"],
+        cell: Float[Tensor, "batch hidden"],
+    ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]:
+        """One step: the next hidden and cell state."""
+        following: tuple[Tensor, Tensor] = self.cell(x, (hidden, cell))
+        return following
+
+    def scan(
+        self,
+        xs: Float[Tensor, "time batch input"],
+        hidden: Float[Tensor, "batch hidden"],
+        cell: Float[Tensor, "batch hidden"],
+    ) -> Float[Tensor, "time batch hidden"]:
+        """The hidden states after each of `xs`: the same as `time` calls, with one product for all inputs."""
+        return torch.stack([hidden for hidden, _ in self._steps(xs, hidden, cell)])
+
+    def preceding(
+        self,
+        xs: Float[Tensor, "time batch input"],
+        hidden: Float[Tensor, "batch hidden"],
+        cell: Float[Tensor, "batch hidden"],
+    ) -> tuple[Float[Tensor, "time batch hidden"], Float[Tensor, "time batch hidden"]]:
+        """The hidden and cell states before each of `xs`: those given first; the last of `xs` is not heard."""
+        states = [(hidden, cell), *self._steps(xs[:-1], hidden, cell)]
+        return torch.stack([hidden for hidden, _ in states]), torch.stack([cell for _, cell in states])
+
+    def _steps(self, xs: Tensor, hidden: Tensor, cell: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        projected = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih + self.cell.bias_hh)
+        weight = self.cell.weight_hh.t()
+        for step in projected:
+            i, f, g, o = torch.addmm(step, hidden, weight).chunk(4, dim=-1)
+            cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+            hidden = torch.sigmoid(o) * torch.tanh(cell)
+            yield hidden, cell
