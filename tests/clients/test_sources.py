@@ -1,13 +1,15 @@
 """What can be streamed: arrays, piano rolls, MIDI and MusicXML; and what cannot, told clearly."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from avf_client import sources
-from avf_client.errors import SourceError
-from avf_client.sources import Options, music
+from avf_client.errors import MissingExtra, SourceError
+from avf_client.sources import Options, audio, music
 from avf_client.sources.music import Note
 from music21 import chord, harmony, instrument, key, meter, note, stream
 
@@ -38,7 +40,7 @@ def test_every_kind_of_source_keeps_the_contract(kind: str, tmp_path: Path) -> N
 def test_an_unknown_ending_lists_the_known_ones() -> None:
     """The error says what could be streamed."""
     with pytest.raises(SourceError, match=r"\*\.npy.*\*\.mid.*corpus:NAME"):
-        sources.read("speech.flac")
+        sources.read("speech.ogg")
 
 
 # --- arrays
@@ -119,6 +121,131 @@ def test_a_wrong_piece_is_refused(rolls: Path, wrong: str | None) -> None:
     """The error says which pieces there are."""
     with pytest.raises(SourceError, match="pieces"):
         sources.read(str(rolls), Options(key=wrong))
+
+
+# --- sound
+
+
+def noise(count: int, channels: int = 1, seed: int = 0) -> np.ndarray:
+    """Samples of 16 bits."""
+    values = np.random.default_rng(seed).integers(-(1 << 15), 1 << 15, (count, channels))
+    return values.astype(np.int16)
+
+
+FORMATS = [("WAV", ".wav"), ("NIST", ".WAV"), ("NIST", ".sph"), ("FLAC", ".flac")]
+
+
+@pytest.mark.parametrize(("form", "suffix"), FORMATS)
+def test_sound_of_16_bits_is_read_bit_for_bit(tmp_path: Path, form: str, suffix: str) -> None:
+    """Every level k / 32768 as it was written, the loudest ones too; what fills no frame is counted."""
+    path, written = tmp_path / f"x{suffix}", noise(1050)
+    written[:2, 0] = (-32768, 32767)
+    soundfile.write(path, written, 16000, format=form, subtype="PCM_16")
+    recording = sources.read(str(path))
+    assert recording.frames.shape == (5, 200)
+    np.testing.assert_array_equal(recording.frames.ravel(), written[:1000, 0] / 32768)
+    assert recording.remarks == ("The last 50 samples fill no frame and are left out.",)
+    assert sources.read(str(path), Options(samples=7)).frames.shape == (150, 7)
+    assert (recording.rate, recording.piano_roll) == (16000, False)
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    """Left and right, to the nearest level; the remark says so."""
+    written = noise(400, channels=2)
+    soundfile.write(tmp_path / "x.wav", written, 16000)
+    recording = sources.read(str(tmp_path / "x.wav"))
+    expected = written.astype(float).mean(1) / 32768
+    assert np.abs(recording.frames.ravel() - expected).max() <= 0.5 / 32768
+    assert "average of 2 channels" in recording.remarks[0]
+
+
+def test_sound_is_resampled(tmp_path: Path) -> None:
+    """A tone at 44.1 kHz is the same tone at 16 kHz: its values where the new samples lie."""
+    seconds = np.arange(44100) / 44100
+    soundfile.write(tmp_path / "x.flac", 0.5 * np.sin(2 * np.pi * 440.0 * seconds), 44100)
+    recording = sources.read(str(tmp_path / "x.flac"))
+    assert recording.frames.shape == (80, 200)
+    expected = 0.5 * np.sin(2 * np.pi * 440.0 * np.arange(16000) / 16000)
+    middle = slice(1000, 15000)  # away from the ends, where there is nothing to interpolate with
+    assert np.abs(recording.frames.ravel() - expected)[middle].max() < 1e-3
+    assert "Resampled from 44100 to 16000 Hz." in recording.remarks
+    levels = recording.frames * 32768
+    np.testing.assert_array_equal(levels, np.rint(levels))
+
+
+def test_sound_beyond_full_scale_is_clipped_and_counted(tmp_path: Path) -> None:
+    """A file of floats may be too loud; NaN is refused."""
+    soundfile.write(tmp_path / "x.wav", np.array([0.5, 1.5, -2.0, 0.25]), 16000, subtype="FLOAT")
+    recording = sources.read(str(tmp_path / "x.wav"), Options(samples=4))
+    np.testing.assert_array_equal(recording.frames[0], [0.5, 32767 / 32768, -1.0, 0.25])
+    assert recording.remarks == ("2 samples beyond [-1, 1] are clipped.",)
+    soundfile.write(tmp_path / "nan.wav", np.array([0.5, np.nan]), 16000, subtype="FLOAT")
+    with pytest.raises(SourceError, match="NaN"):
+        sources.read(str(tmp_path / "nan.wav"))
+
+
+@pytest.mark.parametrize(("form", "suffix"), FORMATS)
+@pytest.mark.parametrize("kept", [20, 0.1, 0.5, 0.999])
+def test_truncated_sound_is_refused(tmp_path: Path, form: str, suffix: str, kept: float) -> None:
+    """A file cut in its header, in its samples, or by its last bytes; soundfile alone would read what is left."""
+    path = tmp_path / f"x{suffix}"
+    soundfile.write(path, noise(5000), 16000, format=form, subtype="PCM_16")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept if kept > 1 else kept * len(whole))])
+    with pytest.raises(SourceError, match="truncated"):
+        sources.read(str(path))
+
+
+def test_other_wrong_sound_is_refused(tmp_path: Path) -> None:
+    """Too short for a frame, nothing at all, compressed SPHERE, and options that cannot be."""
+    path = tmp_path / "x.wav"
+    soundfile.write(path, noise(199), 16000)
+    with pytest.raises(SourceError, match="fewer than the 200"):
+        sources.read(str(path))
+    for options in (Options(samples=0), Options(rate=0)):
+        with pytest.raises(SourceError, match="at least 1"):
+            sources.read(str(path), options)
+    soundfile.write(path, noise(0), 16000)
+    with pytest.raises(SourceError, match="no samples"):
+        sources.read(str(path))
+    soundfile.write(path, noise(500), 16000, format="NIST", subtype="PCM_16")
+    data = path.read_bytes()
+    coded = data.replace(b"sample_coding -s3 pcm\n", b"sample_coding -s26 pcm,embedded-shorten-v2.00\n")[:1024]
+    path.write_bytes(coded + data[1024:])
+    with pytest.raises(SourceError, match="sph2pipe"):
+        sources.read(str(path))
+
+
+def test_a_wav_of_unknown_length_is_read(tmp_path: Path) -> None:
+    """Programs that write to a pipe leave 0xFFFFFFFF where the length belongs."""
+    path, written = tmp_path / "x.wav", noise(400)
+    soundfile.write(path, written, 16000, subtype="PCM_16")
+    data = bytearray(path.read_bytes())
+    position = data.index(b"data") + 4
+    data[position : position + 4] = data[4:8] = b"\xff" * 4
+    path.write_bytes(bytes(data))
+    np.testing.assert_array_equal(sources.read(str(path)).frames.ravel(), written[:, 0] / 32768)
+
+
+def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without soundfile, or without soxr where a file must be resampled."""
+    soundfile.write(tmp_path / "x.wav", noise(8000), 8000)
+    for module in ("soxr", "soundfile"):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(MissingExtra, match=r"avf\[audio\]"):
+            sources.read(str(tmp_path / "x.wav"))
+
+
+def test_real_speech_fills_its_frames(data_dir: Path) -> None:
+    """Spoken digits at 8 kHz, at their own rate and at twice that."""
+    path = str(data_dir / "speech" / "fsdd8k" / "nicolas.flac")
+    samples, rate = soundfile.read(path, dtype="int16")
+    own = audio.listen(path)
+    np.testing.assert_array_equal(own.samples, samples / np.float32(32768))
+    assert (own.rate, rate) == (8000, 8000)
+    twice = audio.listen(path, rate=16000)
+    assert len(twice.samples) == 2 * len(samples)
+    assert np.corrcoef(twice.samples[::2], own.samples)[0, 1] > 0.999
 
 
 # --- music

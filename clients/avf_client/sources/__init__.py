@@ -31,11 +31,15 @@ class Options:
     key        which array of an archive; for archives of piano rolls "split:index", such as "test:0"
     transpose  music: "jsb" to C and up an octave, as the JSB chorales of the data sets are; "c" to C; "none"
     frame      music: quarter notes in one frame
+    rate       sound: samples a second, to which a file is resampled
+    samples    sound: samples in one frame
     """
 
     key: str | None = None
     transpose: Transposition = "jsb"
     frame: float = 1.0
+    rate: int = 16_000
+    samples: int = 200
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +50,7 @@ class Recording:
     frames      (T, D) float64, NaN where a dimension is missing
     piano_roll  whether column j is the piano key of MIDI note 21 + j
     frame       quarter notes in one frame, where there are such
+    rate        samples a second, where an observation is a frame of samples
     remarks     what was done to them, one sentence each
     """
 
@@ -53,6 +58,7 @@ class Recording:
     frames: NDArray[np.float64]
     piano_roll: bool = False
     frame: float | None = None
+    rate: int | None = None
     remarks: tuple[str, ...] = ()
 
 
