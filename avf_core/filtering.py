@@ -6,17 +6,17 @@ The law: `step` is pure. The same arguments give the same result, and row i of t
 arguments only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 
 from avf_core import noise
 from avf_core.beliefs import Belief, State
 from avf_core.distributions import FullGaussian, Gaussian, Likelihood
 from avf_core.errors import ObservationError
-from avf_core.inference.base import Inference
+from avf_core.inference.base import Effort, Inference, Inferred
 from avf_core.models.base import Model
 from avf_core.objectives import Posterior, StepObjective
 from avf_core.trees import stack_time, where
@@ -27,8 +27,10 @@ class Estimate:
     """What one observation taught, for `batch` sequences; after `scan`, with a leading time axis.
 
     `prediction` is the likelihood at the prior's mean (before the observation), `likelihood` that at the posterior
-    sample `z` (after it). `free_energy` = `reconstruction` + `kl`, in nats. `free_energies` holds F of every
-    iterate from the prior to the final posterior; `iterations` says how many updates were spent.
+    sample `z` (after it). `free_energy` = `reconstruction` + `kl`, in nats. `iterations` says how many updates each row
+    was given; `free_energies` holds F of every iterate from the prior, in column 0, to the final posterior, in column
+    `iterations`, each on noise of its own. A row that had fewer updates than another keeps its final F to the end, so
+    that the last column is always `free_energy`.
     """
 
     prior: Gaussian
@@ -67,17 +69,26 @@ class Filter(nn.Module):
         x: Float[Tensor, "batch observation"],
         *,
         observed: Bool[Tensor, "batch observation"] | None = None,
-        iterations: int | None = None,
+        iterations: int | Int[Tensor, " rows"] | None = None,
+        tolerance: float | None = None,
+        budget: float | None = None,
     ) -> tuple[Belief, Estimate]:
         """Filter one observation of every sequence.
 
         `observed` marks the dimensions that were observed; the values of others are ignored, NaN included. Where
-        nothing is observed the posterior is the prior and F is 0. Raises ObservationError where x does not fit.
+        nothing is observed the posterior is the prior and F is 0.
+
+        Procedures that iterate stop at a number of `iterations` (for all rows, or one a row), where an update changes
+        F of a row by less than `tolerance` nats, or when `budget` seconds are spent: see `Effort`. With noise of its
+        own for every iteration, a change of F is that of a sample; with `keep_best` it is on common random numbers.
+
+        Raises ObservationError where x does not fit, ConfigurationError where a limit makes no sense.
         """
+        effort = Effort(iterations=iterations, tolerance=tolerance, budget=budget)
         x = self._checked(belief, x, observed)
         objective = self.objective(belief, x, observed=observed)
         prior = objective.prior
-        inferred = self.inference.infer(objective, belief.inference, iterations=iterations)
+        inferred = self.inference.infer(objective, belief.inference, effort=effort)
         posterior = inferred.posterior
         if observed is not None:
             posterior = where(observed.any(-1), posterior, _like(posterior, prior))
@@ -90,13 +101,13 @@ class Filter(nn.Module):
         return following, Estimate(
             prior=prior,
             posterior=posterior,
-            prediction=self.model.decode(objective.context, prior.mean),
+            prediction=objective.predicted(),
             likelihood=likelihood,
             z=z,
             free_energy=free_energy,
             reconstruction=reconstruction,
             kl=kl,
-            free_energies=torch.cat([inferred.free_energies, free_energy[:, None]], dim=-1),
+            free_energies=_carried_forward(inferred, free_energy),
             iterations=inferred.iterations,
         )
 
@@ -110,8 +121,10 @@ class Filter(nn.Module):
     ) -> StepObjective:
         """F of the next step as a function of its posterior. Dimensions not observed are filled by the prediction."""
         context, prior = self.model.predict(belief.model)
+        prediction = None
         if observed is not None:
-            x = torch.where(observed, x, self.model.decode(context, prior.mean).mean)
+            prediction = self.model.decode(context, prior.mean)
+            x = torch.where(observed, x, prediction.mean)
         return StepObjective(
             model=self.model,
             context=context,
@@ -121,6 +134,7 @@ class Filter(nn.Module):
             seed=belief.seed,
             step=belief.step,
             kl_weight=kl_weight,
+            prediction=prediction,
         )
 
     def advance(
@@ -146,9 +160,14 @@ class Filter(nn.Module):
         xs: Float[Tensor, "time batch observation"],
         *,
         observed: Bool[Tensor, "time batch observation"] | None = None,
-        iterations: int | None = None,
+        iterations: int | Int[Tensor, " rows"] | None = None,
+        tolerance: float | None = None,
+        budget: float | None = None,
     ) -> tuple[Belief, Estimate]:
-        """Filter a stretch of every sequence; the estimate has a leading time axis."""
+        """Filter a stretch of every sequence; the estimate has a leading time axis.
+
+        `iterations`, `tolerance` and `budget` are those of each step.
+        """
         if xs.ndim != 3 or xs.shape[0] == 0:
             raise ObservationError(
                 f"xs has shape {tuple(xs.shape)}, expected (time, batch, {self.model.observation.size}) with time > 0"
@@ -156,9 +175,40 @@ class Filter(nn.Module):
         estimates = []
         for t in range(xs.shape[0]):
             mask = None if observed is None else observed[t]
-            belief, estimate = self.step(belief, xs[t], observed=mask, iterations=iterations)
+            belief, estimate = self.step(
+                belief, xs[t], observed=mask, iterations=iterations, tolerance=tolerance, budget=budget
+            )
             estimates.append(estimate)
-        return belief, stack_time(estimates)
+        return belief, stack_time(_aligned(estimates))
+
+    def skip(self, belief: Belief, count: int | Int[Tensor, " rows"]) -> Belief:
+        """The belief after `count` steps of which nothing was observed; a number for all rows, or one a row.
+
+        The same, bit for bit, as that many steps with nothing `observed`, without their inference. Raises
+        ObservationError for negative numbers, and where there is not one a row.
+        """
+        counts = torch.zeros_like(belief.step) + _checked_count(belief, count)
+        for gone in range(int(counts.max()) if len(counts) else 0):
+            belief = where(gone < counts, self._unobserved(belief), belief)
+        return belief
+
+    def _unobserved(self, belief: Belief) -> Belief:
+        """One step of the model as a generator. The prediction is only decoded for a procedure that has a state."""
+        like = next(iter(belief.model.values()))
+        x = like.new_full((belief.batch_size, self.model.observation.size), self._blank)
+        nothing = torch.zeros_like(x, dtype=torch.bool) if belief.inference else None
+        objective = self.objective(belief, x, observed=nothing)
+        state = belief.inference
+        if state:
+            state = self.inference.infer(objective, state, effort=Effort(iterations=0)).state
+        z = objective.sample(objective.prior)
+        heard = _impute(self.model.decode(objective.context, z), belief)
+        return self.advance(belief, objective, x=heard, z=z, inference=state)
+
+    @property
+    def _blank(self) -> float:
+        """What stands for a missing number until it is filled: the number within range that is nearest to zero."""
+        return min(max(0.0, self.model.observation.low), self.model.observation.high)
 
     def _checked(self, belief: Belief, x: Tensor, observed: Tensor | None) -> Tensor:
         if x.shape[0] != belief.batch_size:
@@ -171,8 +221,7 @@ class Filter(nn.Module):
                     f"observed is {observed.dtype} of shape {tuple(observed.shape)}, "
                     f"expected torch.bool of shape {tuple(x.shape)}"
                 )
-            fill = min(max(0.0, self.model.observation.low), self.model.observation.high)
-            x = torch.where(observed, x, fill)
+            x = torch.where(observed, x, self._blank)
         self.model.observation.check(x)
         return x
 
@@ -188,4 +237,34 @@ def _impute(likelihood: Likelihood, belief: Belief) -> Tensor:
     """A sample of the observation, for the dimensions that were not observed."""
     mean = likelihood.mean
     drawn = noise.uniform(belief.seed, belief.step, streams=[noise.IMPUTATION], size=mean.shape[-1])
-    return likelihood.sample(drawn[0].to(mean.dtype))
+    below_one = 1.0 - 0.5 * torch.finfo(mean.dtype).eps  # to which a number below one may be rounded up
+    return likelihood.sample(drawn[0].to(mean.dtype).clamp(max=below_one))
+
+
+def _carried_forward(inferred: Inferred, free_energy: Tensor) -> Float[Tensor, "batch iterates"]:
+    """F of every iterate, with the final F from each row's last update on."""
+    met, final = inferred.free_energies, free_energy[:, None]
+    reached = torch.arange(met.shape[-1], device=met.device) < inferred.iterations[:, None]
+    return torch.cat([torch.where(reached, met, final), final], dim=-1)
+
+
+def _aligned(estimates: list[Estimate]) -> list[Estimate]:
+    """Successive estimates with as many iterates each: those of a step with fewer updates keep the final F."""
+    width = max(estimate.free_energies.shape[-1] for estimate in estimates)
+
+    def widened(estimate: Estimate) -> Estimate:
+        missing = width - estimate.free_energies.shape[-1]
+        rest = estimate.free_energy[:, None].expand(-1, missing)
+        return replace(estimate, free_energies=torch.cat([estimate.free_energies, rest], dim=-1))
+
+    return [widened(estimate) for estimate in estimates]
+
+
+def _checked_count(belief: Belief, count: int | Tensor) -> int | Tensor:
+    """Numbers of steps that can be skipped."""
+    wrong = isinstance(count, Tensor) and (count.shape != belief.step.shape or count.is_floating_point())
+    if wrong or int(torch.as_tensor(count).amin()) < 0:
+        raise ObservationError(
+            f"cannot skip {count} steps of {belief.batch_size} sequences: expected a number from 0 up, or one a row"
+        )
+    return count

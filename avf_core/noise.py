@@ -30,6 +30,7 @@ ANCESTORS = 6  # the particles that the paths of a forecast start from
 RANKS = 7
 ITERATION = 16
 MEASURE = 1 << 32
+COMMON = 1 << 40  # the common random numbers on which proposals of one step are compared
 
 
 def _signed(value: int) -> int:

@@ -34,8 +34,9 @@ class Gradient:
 class StepObjective:
     """F_t of `batch` sequences, given their past and their observations.
 
-    `x` has no NaN: dimensions that are not `observed` hold the prediction and do not enter F_t. `kl_weight` is 1
-    but while training with KL annealing.
+    `x` has no NaN: dimensions that are not `observed` hold the prediction and do not enter F_t; `prediction` is the
+    likelihood at the prior's mean, where it was decoded for that. `kl_weight` is 1 but while training with KL
+    annealing.
     """
 
     model: Model
@@ -46,6 +47,11 @@ class StepObjective:
     seed: Int64[Tensor, " batch"]
     step: Int64[Tensor, " batch"]
     kl_weight: float = 1.0
+    prediction: Likelihood | None = None
+
+    def predicted(self) -> Likelihood:
+        """The likelihood at the prior's mean: the prediction before the observation."""
+        return self.model.decode(self.context, self.prior.mean) if self.prediction is None else self.prediction
 
     def noise(self, *, streams: range) -> Float[Tensor, "streams batch latent"]:
         """Standard normal noise of these rows and this step."""
@@ -63,6 +69,13 @@ class StepObjective:
     def kl(self, posterior: Posterior) -> Float[Tensor, " batch"]:
         """KL(posterior || prior) in nats, not weighted."""
         return posterior.total_kl(self.prior)
+
+    def free_energy(self, posterior: Gaussian, eps: Float[Tensor, "samples batch latent"]) -> Float[Tensor, " batch"]:
+        """F_t in nats, averaged over the reparametrised samples `eps`."""
+        samples, batch, size = eps.shape
+        z = posterior.transform(eps).reshape(samples * batch, size)
+        reconstruction = self._sampled_reconstruction(z, samples).reshape(samples, batch).mean(0)
+        return reconstruction + self.kl_weight * self.kl(posterior)
 
     def gradient(self, posterior: Gaussian, eps: Float[Tensor, "samples batch latent"]) -> Gradient:
         """dF_t / d(mean, log-variance), averaged over the reparametrised samples `eps`.

@@ -1,32 +1,51 @@
-"""Direct amortised inference: the baselines. One network maps the step's features to the posterior.
+"""Direct amortised inference: the baselines. One network maps what was observed to the posterior.
 
-For SRNN this is the filtering form of Fraccaro et al. (2016): q(z_t | x_t, h_t).
+    SRNN    q(z_t | x_t, h_t), filtering form          Fraccaro, Sønderby, Paquet & Winther 2016
+    VRNN    q(z_t | phi(x_t), h_{t-1})                 Chung et al. 2015
+    SVG     q(z_t | LSTM(g(x_1..t)))                   Denton & Fergus 2018
+
+A model says what of an observation is read (`Model.features`); which tensors of its context are read beside it, and
+whether through a recurrence of its own, is the procedure's configuration.
 """
 
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE
 from avf_core.errors import ConfigurationError
 from avf_core.inference import base
 from avf_core.models.base import Model
-from avf_core.nets import MLP, GaussianNet, clipped_leaky_relu
+from avf_core.nets import ACTIVATIONS, MLP, ActivationName, GaussianNet, LearnedStartLSTM
 from avf_core.objectives import StepObjective
+from avf_core.trees import where
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Widths of the recognition network and the names of the context's tensors that it sees beside x_t."""
+    """The recognition network.
+
+    widths: its hidden layers, none for heads alone. context: the names of the context's tensors that it sees beside
+    the features of x_t. recurrent: units of an LSTM of its own, behind a linear embedding and before the hidden
+    layers; 0 for none. Its state is kept in the belief.
+    """
 
     widths: tuple[int, ...] = (500,)
     context: tuple[str, ...] = ("hidden",)
+    activation: ActivationName = "clipped_leaky_relu"
+    recurrent: int = 0
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.recurrent < 0:
+            raise ConfigurationError(f"recurrent is {self.recurrent}, expected a number of units, or 0 for none")
 
 
 class Inference(base.Inference):
-    """q(z_t | x_t, context) by one network."""
+    """q(z_t | x_t, context), or with a recurrence q(z_t | x_1..t, context), by one network."""
 
     def __init__(self, config: Config, model: Model) -> None:
         super().__init__()
@@ -36,17 +55,37 @@ class Inference(base.Inference):
         if unknown:
             raise ConfigurationError(f"the context has no {', '.join(sorted(unknown))}; it has {', '.join(sizes)}")
         input_size = model.feature_size + sum(sizes[name] for name in config.context)
-        trunk = MLP(input_size, config.widths, clipped_leaky_relu, dropout=config.dropout)
+        if config.recurrent:
+            self.embed = nn.Linear(input_size, config.recurrent)
+            self.lstm = LearnedStartLSTM(config.recurrent, config.recurrent)
+        trunk = MLP(
+            config.recurrent or input_size, config.widths, ACTIVATIONS[config.activation], dropout=config.dropout
+        )
         self.net = GaussianNet(trunk, model.latent_size, log_variance_range=LATENT_LOG_VARIANCE)
 
-    def infer(self, objective: StepObjective, state: State, *, iterations: int | None = None) -> base.Inferred:
+    def initial(self, batch_size: int) -> State:
+        """The learned start of the recurrence, where there is one."""
+        if not self.config.recurrent:
+            return {}
+        hidden, cell = self.lstm.initial(batch_size)
+        return {"hidden": hidden, "cell": cell}
+
+    def infer(self, objective: StepObjective, state: State, *, effort: base.Effort = base.CONFIGURED) -> base.Inferred:
         """One pass of the network; there is nothing to iterate."""
         read = objective.model.features(objective.x)
         features = torch.cat([read, *(objective.context[name] for name in self.config.context)], dim=-1)
-        batch = features.shape[0]
+        if self.config.recurrent:
+            state = self._hear(objective, features, state)
+            features = state["hidden"]
         return base.Inferred(
             posterior=self.net(features),
             state=state,
-            free_energies=features.new_zeros(batch, 0),
+            free_energies=features.new_zeros(features.shape[0], 0),
             iterations=torch.zeros_like(objective.step),
         )
+
+    def _hear(self, objective: StepObjective, features: Float[Tensor, "batch features"], state: State) -> State:
+        """The recurrence one step on; it stands still in rows where nothing was observed, as there is nothing to hear."""
+        hidden, cell = self.lstm(self.embed(features), state["hidden"], state["cell"])
+        heard = {"hidden": hidden, "cell": cell}
+        return heard if objective.observed is None else where(objective.observed.any(-1), heard, state)

@@ -46,7 +46,7 @@ class Inference(base.Inference):
             )
         self.config = config
 
-    def infer(self, objective: StepObjective, state: State, *, iterations: int | None = None) -> base.Inferred:
+    def infer(self, objective: StepObjective, state: State, *, effort: base.Effort = base.CONFIGURED) -> base.Inferred:
         """p(z_t | z_{t-1}, x_t), or its mean-field form; there is nothing to iterate."""
         assert isinstance(objective.model, lgssm.Model)
         posterior = greedy_posterior(

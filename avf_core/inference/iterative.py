@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from avf_core import noise
 from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian
 from avf_core.errors import ConfigurationError
-from avf_core.inference import base
+from avf_core.inference import _descent
+from avf_core.inference._descent import unwhiten, whiten
 from avf_core.models.base import Model
 from avf_core.nets import Highway
 from avf_core.objectives import Gradient, StepObjective
@@ -30,42 +30,39 @@ INITIAL_STEP_LOGIT = -3.0  # the first gate of `learned_sgd`: a step size of 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(_descent.Config):
     """The update model and how often it is applied.
 
     rule: `gated` (the paper's output gating) or `learned_sgd` (the authors' code for VRNN, JSB and Piano-midi).
     inputs: `layer_norm` (the paper's: four terms, each layer-normalised), or `whitened` (mean, log-variance and
     gradients in units of the prior's deviation, with the magnitude of gradients kept on a scale that is logarithmic
     but near zero; the update is then made in these units too).
-    samples: gradient samples an iteration, in antithetic pairs where `antithetic`.
     """
 
-    iterations: int = 1
     rule: Literal["gated", "learned_sgd"] = "gated"
     normalize_mean: bool = False
     append_observation: bool = False
     inputs: Literal["layer_norm", "whitened"] = "layer_norm"
-    samples: int = 1
-    antithetic: bool = False
     units: int = 1024
     layers: int = 2
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.iterations < 1 or self.samples < 1 or self.layers < 1:
-            raise ConfigurationError(
-                f"iterations={self.iterations}, samples={self.samples}, layers={self.layers}: each must be at least 1"
-            )
-        if self.antithetic and self.samples % 2:
-            raise ConfigurationError(f"antithetic pairs need an even number of samples, not {self.samples}")
+        super().__post_init__()
+        if self.layers < 1:
+            raise ConfigurationError(f"layers={self.layers}: there must be at least 1")
 
 
-class Inference(base.Inference):
-    """AVF's inference: `iterations` applications of the update model f_phi."""
+class Inference(_descent.Inference):
+    """AVF's inference: `iterations` applications of the update model f_phi.
+
+    It may be told more iterations than it was configured, and so trained, with. Those beyond are accepted or kept, as
+    with `keep_best`: nothing else says that f_phi, far from what it has seen, does not lead away.
+    """
 
     def __init__(self, config: Config, model: Model) -> None:
         super().__init__()
-        self.config = config
+        self.config: Config = config
         latent_size = model.latent_size
         input_size = 4 * latent_size + (model.feature_size if config.append_observation else 0)
         sizes = [input_size, *[config.units] * config.layers]
@@ -81,36 +78,25 @@ class Inference(base.Inference):
             gates = self.heads.bias.view(4, latent_size)[1::2]
             gates.fill_(INITIAL_STEP_LOGIT)
 
-    def infer(self, objective: StepObjective, state: State, *, iterations: int | None = None) -> base.Inferred:
-        """Start at the prior and apply the update model `iterations` times."""
-        count = self.config.iterations if iterations is None else iterations
-        posterior = Gaussian(objective.prior.mean.detach(), objective.prior.log_variance.detach())
-        seen = self.seen(objective)
-        visited = []
-        for iteration in range(count):
-            gradient = objective.gradient(posterior, self.draw(objective, iteration))
-            visited.append(gradient.free_energy)
-            posterior = self.update(posterior, gradient, objective.prior, seen)
-        batch = posterior.mean.shape[0]
-        return base.Inferred(
-            posterior=posterior,
-            state=state,
-            free_energies=torch.stack(visited, dim=-1) if visited else posterior.mean.new_zeros(batch, 0),
-            iterations=torch.full_like(objective.step, count),
-        )
+    def unchecked(self) -> int:
+        """The configured number: what f_phi is trained for."""
+        return self.config.iterations
+
+    def begin(self, objective: StepObjective) -> State:
+        """What f_phi reads of the observation does not change between iterations."""
+        return {"seen": self.seen(objective)}
+
+    def propose(
+        self, posterior: Gaussian, gradient: Gradient, prior: Gaussian, memory: State, *, iteration: int
+    ) -> tuple[Gaussian, State]:
+        """One application of f_phi, which is the same in every iteration."""
+        return self.update(posterior, gradient, prior, memory["seen"]), memory
 
     def seen(self, objective: StepObjective) -> Float[Tensor, "batch seen"]:
         """What the update model reads of the observation itself: its features where appended, else nothing."""
         if self.config.append_observation:
             return objective.model.features(objective.x)
         return objective.x[:, :0]
-
-    def draw(self, objective: StepObjective, iteration: int) -> Float[Tensor, "samples batch latent"]:
-        """The noise of the gradient samples of one iteration."""
-        count = self.config.samples // 2 if self.config.antithetic else self.config.samples
-        first = noise.ITERATION + iteration * self.config.samples
-        drawn = objective.noise(streams=range(first, first + count))
-        return torch.cat([drawn, -drawn]) if self.config.antithetic else drawn
 
     def update(
         self, posterior: Gaussian, gradient: Gradient, prior: Gaussian, seen: Float[Tensor, "batch seen"]
@@ -125,10 +111,8 @@ class Inference(base.Inference):
         log_variance = self._combine(position.log_variance, slope.log_variance, variance_proposal, variance_gate)
         if self.config.normalize_mean:
             mean = F.layer_norm(mean, mean.shape[-1:])
-        if whitened:
-            mean = prior.mean.detach() + prior.deviation.detach() * mean
-            log_variance = prior.log_variance.detach() + log_variance
-        return Gaussian(mean, log_variance.clamp(*LATENT_LOG_VARIANCE))
+        updated = unwhiten(Gaussian(mean, log_variance), prior) if whitened else Gaussian(mean, log_variance)
+        return Gaussian(updated.mean, updated.log_variance.clamp(*LATENT_LOG_VARIANCE))
 
     def _features(
         self, position: Gaussian, slope: Gradient, seen: Float[Tensor, "batch seen"]
@@ -146,13 +130,6 @@ class Inference(base.Inference):
         if self.config.rule == "gated":
             return gate * value.detach() + (1.0 - gate) * proposal
         return value.detach() - gate * slope.detach() + proposal
-
-
-def whiten(posterior: Gaussian, gradient: Gradient, prior: Gaussian) -> tuple[Gaussian, Gradient]:
-    """The posterior and the gradient in coordinates where the prior is standard normal."""
-    deviation = prior.deviation
-    position = Gaussian((posterior.mean - prior.mean) / deviation, posterior.log_variance - prior.log_variance)
-    return position, Gradient(gradient.mean * deviation, gradient.log_variance, gradient.free_energy)
 
 
 def compress(gradient: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:

@@ -86,6 +86,7 @@ class Engine:
         return int(getattr(getattr(self.models[model].filter.inference, "config", None), "iterations", 0))
 
     def _idle(self, model: str) -> Row:
+        """An observation to warm with: with nothing observed, nothing would be inferred."""
         spec = self.models[model].filter.model.observation
         return Row(
             model=model,
@@ -94,7 +95,7 @@ class Engine:
             belief=None,
             seed=0,
             continues=Position(1, 0),
-            x=np.full(spec.size, np.nan, dtype=np.float32),
+            x=np.full(spec.size, min(max(0.0, spec.low), spec.high), dtype=np.float32),
         )
 
     def _step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:

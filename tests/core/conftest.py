@@ -17,6 +17,18 @@ SRNN = {
     "prior_widths": [8],
     "decoder_widths": [8],
 }
+VRNN = {
+    "kind": "vrnn",
+    "observation_size": 6,
+    "latent_size": 4,
+    "hidden_size": 8,
+    "observation_widths": [8, 8],
+    "latent_widths": [8],
+    "prior_widths": [8],
+    "decoder_widths": [8, 8],
+    "bin": 1e-3,
+    "scale": 0.5,
+}
 LGSSM = {"kind": "lgssm", "observation_size": 3, "latent_size": 2}
 ITERATIVE = {"kind": "iterative", "units": 16}
 ADAM = {"kind": "gradient", "iterations": 6}
@@ -51,6 +63,22 @@ PAIRS: dict[str, dict[str, dict[str, Any]]] = {
         "inference": {**ITERATIVE, "append_observation": True},
     },
     "srnn-direct": {"model": SRNN, "inference": {"kind": "direct", "widths": [8]}},
+    "vrnn-iterative": {
+        "model": VRNN,
+        "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 2, "normalize_mean": True},
+    },
+    "vrnn-appended": {
+        "model": {**VRNN, "likelihood": "discretized-authors"},
+        "inference": {**ITERATIVE, "append_observation": True},
+    },
+    "vrnn-direct": {
+        "model": VRNN,
+        "inference": {"kind": "direct", "widths": [8, 8], "activation": "relu"},
+    },
+    "vrnn-recurrent": {
+        "model": {**VRNN, "likelihood": "bernoulli"},
+        "inference": {"kind": "direct", "widths": [8], "context": ["hidden", "decoder"], "recurrent": 5},
+    },
     "lgssm-iterative": {"model": LGSSM, "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 2}},
     "srnn-adam": {"model": SRNN, "inference": {**ADAM, "samples": 2, "antithetic": True, "decay": 0.1}},
     "srnn-sgd": {"model": SRNN, "inference": {**ADAM, "optimizer": "sgd", "whitened": False}},
