@@ -102,7 +102,8 @@ class AuthorsDiscretizedGaussian:
     """The discretised Gaussian as Marino, Cvitkovic & Yue (2018) compute it, for comparison with their figures.
 
     log_prob(x) = log[cdf(x + bin / 2) - cdf(x - bin / 2) + 1e-6] costs at most 13.8 nats a dimension, and its gradient
-    vanishes a few deviations out: use `DiscretizedGaussian` for anything else. Computed in at least float32.
+    vanishes a few deviations out; of bins much smaller than the deviation, rounding leaves little in float32. Use
+    `DiscretizedGaussian` for anything else. Computed in at least float32.
     """
 
     mean: Float[Tensor, "... dimension"]

@@ -85,7 +85,7 @@ class Inference(base.Inference):
         )
 
     def _hear(self, objective: StepObjective, features: Float[Tensor, "batch features"], state: State) -> State:
-        """The recurrence one step on; it stands still in rows where nothing was observed, as there is nothing to hear."""
+        """The recurrence one step on. It stands still in rows where nothing was observed: there is nothing to hear."""
         hidden, cell = self.lstm(self.embed(features), state["hidden"], state["cell"])
         heard = {"hidden": hidden, "cell": cell}
         return heard if objective.observed is None else where(objective.observed.any(-1), heard, state)

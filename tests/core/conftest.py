@@ -68,7 +68,7 @@ PAIRS: dict[str, dict[str, dict[str, Any]]] = {
         "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 2, "normalize_mean": True},
     },
     "vrnn-appended": {
-        "model": {**VRNN, "likelihood": "discretized-authors"},
+        "model": {**VRNN, "likelihood": "discretized-authors", "bin": 0.25},
         "inference": {**ITERATIVE, "append_observation": True},
     },
     "vrnn-direct": {

@@ -1,0 +1,113 @@
+"""VRNN: variational recurrent neural network (Chung, Kastner, Dinh, Goel, Courville & Bengio 2015).
+
+z_t ~ N(prior(h_{t-1}))     x_t ~ p(decoder([phi(z_t), h_{t-1}]))     h_t = LSTM([phi(x_t), phi(z_t)], h_{t-1})
+
+phi(x) and phi(z) are learned features. Sizes follow Marino, Cvitkovic & Yue (2018).
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from avf_core.beliefs import State
+from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
+from avf_core.emissions import SIXTEEN_BITS, Emission, LikelihoodName
+from avf_core.models import base
+from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM
+
+OUTPUT_LOG_VARIANCE = (-20.0, 5.0)  # of the standardised observation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Sizes of a VRNN; the defaults are the paper's for speech: 31,649,600 parameters.
+
+    `likelihood`, `bin`, `center` and `scale` are those of an `Emission`. `dropout` is that of all hidden layers but the
+    recurrence, in training.
+    """
+
+    observation_size: int = 200
+    latent_size: int = 200
+    hidden_size: int = 2000
+    observation_widths: tuple[int, ...] = (600, 600, 600, 600)
+    latent_widths: tuple[int, ...] = (500, 500, 500, 500)
+    prior_widths: tuple[int, ...] = (500, 500, 500, 500)
+    decoder_widths: tuple[int, ...] = (600, 600, 600, 600)
+    likelihood: LikelihoodName = "discretized"
+    bin: float = SIXTEEN_BITS
+    center: float = 0.0
+    scale: float = 1.0
+    dropout: float = 0.0
+
+
+class Model(base.Model):
+    """VRNN with ReLU networks throughout."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        size, latent, hidden = config.observation_size, config.latent_size, config.hidden_size
+        self.emission = Emission(likelihood=config.likelihood, bin=config.bin, center=config.center, scale=config.scale)
+        low, high = self.emission.range
+        self.observation = base.ObservationSpec(size=size, low=low, high=high)
+        self.latent_size = latent
+
+        def mlp(input_size: int, widths: tuple[int, ...]) -> MLP:
+            return MLP(input_size, widths, F.relu, dropout=config.dropout)
+
+        self.observation_features = mlp(size, config.observation_widths)
+        self.latent_features = mlp(latent, config.latent_widths)
+        self.lstm = LearnedStartLSTM(self.observation_features.output_size + self.latent_features.output_size, hidden)
+        prior = mlp(hidden, config.prior_widths)
+        self.prior = GaussianNet(prior, latent, log_variance_range=LATENT_LOG_VARIANCE)
+        # The decoder's first layer, in two parts: that of h_{t-1} is computed once a step, not once an iteration.
+        first, *others = config.decoder_widths
+        self.decoder_hidden = nn.Linear(hidden, first)
+        self.decoder_latent = nn.Linear(self.latent_features.output_size, first, bias=False)
+        self.decoder_dropout = nn.Dropout(config.dropout)
+        self.decoder = self.emission.head(mlp(first, tuple(others)), size, log_variance_range=OUTPUT_LOG_VARIANCE)
+
+    @property
+    def feature_size(self) -> int:
+        """The size of phi(x)."""
+        return self.observation_features.output_size
+
+    def features(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... features"]:
+        """phi(x), of the standardised observation."""
+        features: Tensor = self.observation_features(self.emission.standardize(x).to(self.dtype))
+        return features
+
+    def initial(self, batch_size: int) -> State:
+        """h_0 and its cell are learned."""
+        hidden, cell = self.lstm.initial(batch_size)
+        return {"hidden": hidden, "cell": cell}
+
+    def predict(self, state: State) -> tuple[State, Gaussian]:
+        """The context is the recurrent state; the prior is conditioned on it."""
+        return {**state, "decoder": self.decoder_hidden(state["hidden"])}, self.prior(state["hidden"])
+
+    def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
+        """The distribution of x_t given z_t and h_{t-1}."""
+        features = F.relu(context["decoder"] + self.decoder_latent(self.latent_features(z)))
+        return self.emission.likelihood_of(self.decoder(self.decoder_dropout(features)))
+
+    def transition(
+        self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
+    ) -> State:
+        """Feed phi(x_t) and phi(z_t) to the LSTM."""
+        heard = torch.cat([self.features(x), self.latent_features(z)], dim=-1)
+        hidden, cell = self.lstm(heard, context["hidden"], context["cell"])
+        return {"hidden": hidden, "cell": cell}
+
+    def replay(
+        self,
+        state: State,
+        xs: Float[Tensor, "time batch observation"],
+        zs: Float[Tensor, "time batch latent"],
+    ) -> tuple[State, Gaussian]:
+        """The features of all steps are one pass, and so are the priors; the LSTM alone goes step by step."""
+        heard = torch.cat([self.features(xs), self.latent_features(zs)], dim=-1)
+        hidden, cell = self.lstm.preceding(heard, state["hidden"], state["cell"])
+        return self.predict({"hidden": hidden, "cell": cell})
