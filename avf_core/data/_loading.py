@@ -33,7 +33,7 @@ class Description:
     splits: Mapping[str, int]
     observation_size: int
     shape: tuple[int, ...] | None
-    rate: float | None
+    rate: int | None
 
     @property
     def selection(self) -> str:
@@ -94,7 +94,7 @@ class Source:
         """The same path, read as the data of a model card was, in so far as the kind fits and nothing else was said."""
         if not isinstance(card, Mapping) or self.kind not in (None, card["kind"]):
             return self
-        if self.kind is None and not _plugin(card["kind"]).recognises(Path(self.path)):
+        if self.kind is None and card["kind"] not in _fitting(Path(self.path)):
             return self
         return Source(path=self.path, kind=card["kind"], options={**card["options"], **self.options})
 
@@ -120,11 +120,18 @@ def recognise(path: str | Path) -> str:
     """The kind of data set at a path. Raises DataError where none fits, or several do."""
     if not Path(path).exists():
         raise DataError(f"no file or folder {path}: give the path of a data set (docs/data.md says which there are)")
-    fitting = [kind for kind in kinds(data) if _plugin(kind).recognises(Path(path))]
+    fitting = _fitting(Path(path))
     if len(fitting) != 1:
         found = f"may be {' or '.join(fitting)}" if fitting else "is of no kind that is known"
         raise DataError(f"{path} {found}; say which with --data-kind: {', '.join(fitting or kinds(data))}")
     return fitting[0]
+
+
+def _fitting(path: Path) -> list[str]:
+    """The kinds that recognise a path; general formats where no data set does that is known by name."""
+    plugins = {kind: _plugin(kind) for kind in kinds(data)}
+    named = [kind for kind, found in plugins.items() if not found.GENERAL and found.recognises(path)]
+    return named or [kind for kind, found in plugins.items() if found.GENERAL and found.recognises(path)]
 
 
 def _plugin(kind: str) -> Plugin:

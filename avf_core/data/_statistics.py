@@ -14,7 +14,7 @@ def statistics(sequences: Iterable[np.ndarray]) -> tuple[float, float]:
     Raises DataError where there is no number, or all are the same.
     """
     sequences = list(sequences)
-    count = sum(np.count_nonzero(~np.isnan(s)) for s in sequences)
+    count = int(sum(np.count_nonzero(~np.isnan(s)) for s in sequences))
     if not count:
         raise DataError("there are no numbers to take the mean of: every value is missing")
     mean = sum(float(np.nansum(s, dtype=np.float64)) for s in sequences) / count

@@ -18,16 +18,8 @@ from avf_core.errors import ConfigurationError, DataError
 
 SPLITS = (TRAIN, VALID, TEST)
 SUFFIXES = (".npy", ".npz")
+GENERAL = True
 
-
-RESERVED = (
-    {"train_bits", "train_offsets"},
-    {"valid_bits", "valid_offsets"},
-    {"test_bits", "test_offsets"},
-    {"frames"},
-    {"images", "labels"},
-)
-"""The arrays by which other kinds of archives are known."""
 
 Cut = tuple[int, int, int]
 """A sequence within an array of shape (N, T, D): its index on the first axis, its first step, and the step after it."""
@@ -59,11 +51,8 @@ class Options:
 
 
 def recognises(path: Path) -> bool:
-    """An .npy, or an .npz of arrays that no other kind knows by their names."""
-    if path.suffix.lower() not in SUFFIXES or not path.is_file():
-        return False
-    names = set(_archives.names(path))
-    return not any(known <= names for known in RESERVED)
+    """An .npy or an .npz."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def survey(path: Path, options: Options) -> DataSet:

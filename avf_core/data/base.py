@@ -1,10 +1,11 @@
 """What a data set is: for each split so many sequences, read when they are asked for.
 
     Options                               a frozen keyword-only dataclass: how to read it
+    GENERAL                               True for formats that anything may have, False for a data set known by name
     recognises(path) -> bool              whether the path looks like this data set; cheap, reads no arrays
     survey(path, options) -> DataSet      which splits there are, and how to read each
 
-A data set, or a format of files, is one file in this folder with these three; the file's name is its kind. The law:
+A data set, or a format of files, is one file in this folder with these four; the file's name is its kind. The law:
 sequences have shape (time, observation) and natural units: piano keys are 0 or 1 (uint8), audio lies in [-1, 1] and
 pixels in [0, 1] (float32), arrays are as they are (float32, NaN where a number is missing). Models standardise inside.
 """
@@ -43,7 +44,7 @@ class DataSet:
     splits: Mapping[str, Split]
     observation_size: int
     shape: tuple[int, ...] | None = None
-    rate: float | None = None
+    rate: int | None = None
 
 
 @runtime_checkable
@@ -51,6 +52,7 @@ class Plugin(Protocol):
     """What a file of this folder offers."""
 
     Options: type[Any]
+    GENERAL: bool
 
     def recognises(self, path: Path) -> bool:
         """Whether this path looks like such a data set."""

@@ -17,6 +17,7 @@ from avf_core.errors import DataError
 
 KEYS = 88
 SPLITS = ("train", "valid", "test")
+GENERAL = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,16 +80,24 @@ def listen(name: str, *, rate: int | None = None) -> Sound:
     remarks = []
     if found.channels > 1:
         remarks.append(f"The average of {found.channels} channels.")
-    samples = data.mean(axis=1)
-    if rate is not None and rate != own:
-        samples = _resampled(samples, own, rate)
-        remarks.append(f"Resampled from {own} to {rate} Hz.")
-    levels = np.rint(samples * LEVELS)
-    clipped = int(np.count_nonzero((levels < -LEVELS) | (levels > LEVELS)))
+    clipped = int(np.count_nonzero(np.abs(data) > 1.0))
     if clipped:
         remarks.append(f"{clipped} samples beyond [-1, 1] are clipped.")
-    samples = (levels.clip(-LEVELS, LEVELS - 1) / LEVELS).astype(np.float32)
+    samples = data.clip(-1.0, 1.0).mean(axis=1)
+    if rate is not None and rate != own:
+        remarks.append(f"Resampled from {own} to {rate} Hz.")
+    samples = resample(samples, own=own, rate=own if rate is None else rate)
     return Sound(samples=samples, rate=rate or own, remarks=tuple(remarks))
+
+
+def resample(samples: NDArray[np.float32], *, own: int, rate: int) -> NDArray[np.float32]:
+    """Samples at `own` Hz as they are at `rate` Hz, on the levels of 16 bits. Raises SourceError, and MissingExtra."""
+    if rate < 1:
+        raise SourceError(f"a rate of {rate} Hz: expected at least 1")
+    if rate != own:
+        samples = _library("soxr").resample(samples, own, rate, quality="VHQ")
+    levels = np.rint(samples * LEVELS).clip(-LEVELS, LEVELS - 1)
+    return (levels / LEVELS).astype(np.float32)
 
 
 def probe(name: str) -> Format:
@@ -109,13 +117,6 @@ def probe(name: str) -> Format:
     if info.frames * info.channels > LONGEST:
         raise SourceError(f"{name} claims {info.frames} samples, more than {LONGEST} are read: is it damaged?")
     return Format(rate=info.samplerate, channels=info.channels, samples=info.frames)
-
-
-def _resampled(samples: NDArray[np.float32], own: int, rate: int) -> NDArray[np.float32]:
-    if rate < 1:
-        raise SourceError(f"a rate of {rate} Hz: expected at least 1")
-    resampled: NDArray[np.float32] = _library("soxr").resample(samples, own, rate, quality="VHQ")
-    return resampled
 
 
 def _expected_bytes(name: str, file: BinaryIO) -> int:

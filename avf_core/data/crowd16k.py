@@ -1,0 +1,74 @@
+"""crowd16k: crowd-sourced English sentences at 16 kHz, each split end to end in `{split}.flac`, with `index.json`.
+
+    {"train": [{"start": 0, "length": 57440, "split_group": 7, ...}, ...], "valid": [...]}
+
+The voices are not labelled; `split_group` are clusters of voices, and each lies in one split. The law: `valid` and
+`test` are the folder's own and are for reporting. For selecting there is a split `select`: whole groups of voices of
+the folder's train utterances, held out of `train`.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from avf_core.data import _packed, _parts, _speech
+from avf_core.data.base import SELECT, TEST, TRAIN, VALID, DataSet, Split
+from avf_core.errors import DataError
+
+GENERAL = False
+RATE = 16_000
+SPLITS = (TRAIN, VALID, TEST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to read crowd16k.
+
+    `frame`: samples of an observation. `select`: the fraction of train's groups of voices that are held out as the
+    split `select`; 0 for none, and then training is selected on valid.
+    """
+
+    frame: int = _speech.FRAME
+    select: float = 0.12
+
+    def __post_init__(self) -> None:
+        _speech.check_frame(self.frame)
+        _parts.check_fractions(select=self.select)
+
+
+def recognises(path: Path) -> bool:
+    """A folder with FLAC files and an index of records with names."""
+    return path.is_dir() and _packed.is_index(path, dict)
+
+
+def survey(path: Path, options: Options) -> DataSet:
+    """The splits train, select, valid and (where the folder has it) test: float32 sequences of shape (time, frame).
+
+    Raises DataError where the index is missing or of another form; reading raises it where a FLAC file does not fit.
+    """
+    found = _packed.index(path)
+    utterances = {name: [_utterance(path, name, record) for record in found[name]] for name in SPLITS if name in found}
+    if not utterances.get(TRAIN):
+        raise DataError(f"{path / 'index.json'} has no train utterances; it has {', '.join(found)}")
+    parts = _parts.split_by(utterances.pop(TRAIN), lambda one: one.group, **{SELECT: options.select})
+    if not parts[TRAIN]:
+        raise DataError(f"{path} has one group of voices in train: none can be held out, set --data-option select=0")
+    return DataSet(
+        splits={
+            name: Split(
+                sequences=len(chosen), read=partial(_packed.read, chosen, own=RATE, rate=RATE, frame=options.frame)
+            )
+            for name, chosen in {**parts, **utterances}.items()
+            if chosen
+        },
+        observation_size=options.frame,
+        rate=RATE,
+    )
+
+
+def _utterance(path: Path, split: str, record: Any) -> _packed.Utterance:
+    if not isinstance(record, dict) or "split_group" not in record:
+        raise DataError(f"{path / 'index.json'}: a record of {split} has no start, length and split_group: {record!r}")
+    start, length, group = (record.get(key) for key in ("start", "length", "split_group"))
+    return _packed.utterance(path, split, start=start, length=length, group=group)
