@@ -96,7 +96,7 @@ class Inference(_descent.Inference):
         """What the update model reads of the observation itself: its features where appended, else nothing."""
         if self.config.append_observation:
             return objective.model.features(objective.x)
-        return objective.x[:, :0]
+        return objective.prior.mean[:, :0]
 
     def update(
         self, posterior: Gaussian, gradient: Gradient, prior: Gaussian, seen: Float[Tensor, "batch seen"]

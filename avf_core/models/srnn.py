@@ -100,7 +100,7 @@ class Model(base.Model):
         zs: Float[Tensor, "time batch latent"],
     ) -> tuple[State, Gaussian]:
         """As the LSTM hears x only, the priors of all steps are one pass."""
-        hidden, _ = self.lstm.preceding(self.features(xs), state["hidden"], state["cell"])
+        hidden, _ = self.lstm.trajectory(self.features(xs[:-1]), state["hidden"], state["cell"])
         before = torch.cat([state["z"][None], zs[:-1]])
         heard = self.hidden_dropout(hidden)
         context = {"hidden": hidden, "decoder": self.decoder_hidden(heard)}

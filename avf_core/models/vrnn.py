@@ -108,6 +108,6 @@ class Model(base.Model):
         zs: Float[Tensor, "time batch latent"],
     ) -> tuple[State, Gaussian]:
         """The features of all steps are one pass, and so are the priors; the LSTM alone goes step by step."""
-        heard = torch.cat([self.features(xs), self.latent_features(zs)], dim=-1)
-        hidden, cell = self.lstm.preceding(heard, state["hidden"], state["cell"])
+        heard = torch.cat([self.features(xs[:-1]), self.latent_features(zs[:-1])], dim=-1)
+        hidden, cell = self.lstm.trajectory(heard, state["hidden"], state["cell"])
         return self.predict({"hidden": hidden, "cell": cell})

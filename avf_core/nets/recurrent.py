@@ -40,14 +40,14 @@ class LearnedStartLSTM(nn.Module):
         """The hidden states after each of `xs`: the same as `time` calls, with one product for all inputs."""
         return torch.stack([hidden for hidden, _ in self._steps(xs, hidden, cell)])
 
-    def preceding(
+    def trajectory(
         self,
         xs: Float[Tensor, "time batch input"],
         hidden: Float[Tensor, "batch hidden"],
         cell: Float[Tensor, "batch hidden"],
-    ) -> tuple[Float[Tensor, "time batch hidden"], Float[Tensor, "time batch hidden"]]:
-        """The hidden and cell states before each of `xs`: those given first; the last of `xs` is not heard."""
-        states = [(hidden, cell), *self._steps(xs[:-1], hidden, cell)]
+    ) -> tuple[Float[Tensor, "time+1 batch hidden"], Float[Tensor, "time+1 batch hidden"]]:
+        """The hidden and cell states before each of `xs`, and after the last of them."""
+        states = [(hidden, cell), *self._steps(xs, hidden, cell)]
         return torch.stack([hidden for hidden, _ in states]), torch.stack([cell for _, cell in states])
 
     def _steps(self, xs: Tensor, hidden: Tensor, cell: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -29,6 +29,15 @@ VRNN = {
     "bin": 1e-3,
     "scale": 0.5,
 }
+SVG = {
+    "kind": "svg",
+    "frame_size": 8,
+    "latent_size": 4,
+    "encoding_size": 8,
+    "hidden_size": 6,
+    "widths": [4],
+    "bin": 0.25,
+}
 LGSSM = {"kind": "lgssm", "observation_size": 3, "latent_size": 2}
 ITERATIVE = {"kind": "iterative", "units": 16}
 ADAM = {"kind": "gradient", "iterations": 6}
@@ -79,6 +88,19 @@ PAIRS: dict[str, dict[str, dict[str, Any]]] = {
         "model": {**VRNN, "likelihood": "bernoulli"},
         "inference": {"kind": "direct", "widths": [8], "context": ["hidden", "decoder"], "recurrent": 5},
     },
+    "svg-iterative": {"model": SVG, "inference": {**ITERATIVE, "rule": "gated"}},
+    "svg-skips": {
+        "model": {**SVG, "skips": True, "norm": "group", "likelihood": "gaussian"},
+        "inference": {**ITERATIVE, "samples": 2, "append_observation": True},
+    },
+    "svg-dcgan": {
+        "model": {**SVG, "encoder": "dcgan", "norm": "group"},
+        "inference": {"kind": "direct", "widths": [8], "context": ["prior_hidden"]},
+    },
+    "svg-direct": {
+        "model": {**SVG, "encoder": "dcgan", "skips": True},
+        "inference": {"kind": "direct", "widths": [], "context": [], "recurrent": 6},
+    },
     "lgssm-iterative": {"model": LGSSM, "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 2}},
     "srnn-adam": {"model": SRNN, "inference": {**ADAM, "samples": 2, "antithetic": True, "decay": 0.1}},
     "srnn-sgd": {"model": SRNN, "inference": {**ADAM, "optimizer": "sgd", "whitened": False}},
@@ -104,6 +126,8 @@ def observations(filter: Filter, time: int, batch: int, seed: int = 3) -> torch.
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(time, batch, filter.model.observation.size, generator=generator)
     dtype = next(filter.parameters()).dtype
+    if filter.model.observation.shape is not None:
+        return x.to(dtype)  # pixels
     return ((x > 0.7) if filter.model.observation.high == 1.0 else 3.0 * x - 1.5).to(dtype)
 
 

@@ -40,7 +40,19 @@ def test_srnn_for_speech_has_the_papers_size() -> None:
     assert count(model) == lstm + prior + decoder
 
 
-@pytest.mark.parametrize("name", ["srnn-gated", "srnn-gaussian", "srnn-speech", "vrnn-iterative", "lgssm-iterative"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "srnn-gated",
+        "srnn-gaussian",
+        "srnn-speech",
+        "vrnn-iterative",
+        "svg-iterative",
+        "svg-skips",
+        "svg-direct",
+        "lgssm-iterative",
+    ],
+)
 @pytest.mark.parametrize("steps", [1, 6])
 def test_replay_equals_predict_and_transition(name: str, steps: int) -> None:
     """A model's faster replay gives what its steps give."""

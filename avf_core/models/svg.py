@@ -1,0 +1,150 @@
+"""SVG-LP: stochastic video generation with a learned prior (Denton & Fergus 2018).
+
+g_t = encoder(x_t)    z_t ~ N(LSTM(g_1..t-1))    x_t ~ N(decoder(LSTM([z_1, g_0], .., [z_t, g_{t-1}])))
+
+Frames are flattened, with pixels in [0, 1]. g_0 and the start of all LSTMs are learned; there are no skip connections
+at the first step but zeros, as there is no frame before it. Sizes follow Marino, Cvitkovic & Yue (2018).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from avf_core.beliefs import State
+from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
+from avf_core.emissions import EIGHT_BITS, Emission
+from avf_core.models import base
+from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, images
+
+OUTPUT_LOG_VARIANCE = (-10.0, 20.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Sizes of an SVG; the defaults are the paper's for 64 x 64 pixels.
+
+    widths: the channels of the encoder's stages, from the finest; each stage halves the frame, down to 4 x 4 pixels.
+    norm: `batch`, as published, mixes rows in training; `group` never does. skips: the decoder also reads the stages
+    of the last frame's encoder, which then travel in the belief (2 MB a row at 64 x 64 pixels). bin: a pixel's level.
+    """
+
+    frame_size: int = 64
+    latent_size: int = 512
+    encoding_size: int = 128
+    hidden_size: int = 256
+    predictor_layers: int = 2
+    encoder: images.EncoderName = "vgg"
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    norm: images.NormName = "batch"
+    skips: bool = False
+    likelihood: Literal["gaussian", "discretized", "discretized-authors"] = "discretized"
+    bin: float = EIGHT_BITS
+
+    def __post_init__(self) -> None:
+        images.check_frame_size(self.frame_size, self.widths)
+
+
+class Model(base.Model):
+    """SVG with a Gaussian mean and log-variance for every pixel."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        side, latent = config.frame_size, config.latent_size
+        size, hidden = config.encoding_size, config.hidden_size
+        self.emission = Emission(likelihood=config.likelihood, bin=config.bin)
+        self.observation = base.ObservationSpec(size=side * side, low=0.0, high=1.0, shape=(side, side))
+        self.latent_size = latent
+        self.encoder = images.encoder(config.encoder, config.widths, size, norm=config.norm)
+        self.decoder = images.decoder(config.encoder, config.widths, size, 2, norm=config.norm, skips=config.skips)
+        self.initial_encoding = nn.Parameter(torch.zeros(size))
+        self.prior_lstm = LearnedStartLSTM(size, hidden)
+        self.prior = GaussianNet(MLP(hidden, (), torch.tanh), latent, log_variance_range=LATENT_LOG_VARIANCE)
+        inputs = [latent + size] + [hidden] * (config.predictor_layers - 1)
+        self.predictor = nn.ModuleList(LearnedStartLSTM(i, hidden) for i in inputs)
+        self.predicted = nn.Sequential(nn.Linear(hidden, size), nn.Tanh())
+        self.skip_names = [f"skip{place}" for place in range(len(config.widths))] if config.skips else []
+
+    @property
+    def feature_size(self) -> int:
+        """The size of g."""
+        return self.config.encoding_size
+
+    def features(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... features"]:
+        """g(x)."""
+        return self._encode(x)["g"]
+
+    def initial(self, batch_size: int) -> State:
+        """g_0 and the start of the LSTMs; skips of zeros."""
+        state = {"g": self.initial_encoding.repeat(batch_size, 1)}
+        state["prior_hidden"], state["prior_cell"] = self.prior_lstm.initial(batch_size)
+        for layer, lstm in enumerate(self._layers()):
+            state[f"hidden{layer}"], state[f"cell{layer}"] = lstm.initial(batch_size)
+        return state | self._no_skips(batch_size)
+
+    def predict(self, state: State) -> tuple[State, Gaussian]:
+        """The context is the state; its prior LSTM has heard the frames so far."""
+        return dict(state), self.prior(state["prior_hidden"])
+
+    def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
+        """The distribution of x_t: one step of the frame predictor, decoded."""
+        top = self._advance_predictor(context, z)[f"hidden{len(self.predictor) - 1}"]
+        frames = self.decoder(self.predicted(top), [context[name] for name in self.skip_names])
+        mean, log_variance = frames.flatten(2).unbind(1)
+        return self.emission.likelihood_of(Gaussian(torch.sigmoid(mean), log_variance.clamp(*OUTPUT_LOG_VARIANCE)))
+
+    def transition(
+        self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
+    ) -> State:
+        """Encode x_t for the prior LSTM and for the next step, and advance the frame predictor."""
+        state = self._advance_predictor(context, z) | self._encode(x)
+        hidden, cell = self.prior_lstm(state["g"], context["prior_hidden"], context["prior_cell"])
+        return {**state, "prior_hidden": hidden, "prior_cell": cell}
+
+    def replay(
+        self,
+        state: State,
+        xs: Float[Tensor, "time batch observation"],
+        zs: Float[Tensor, "time batch latent"],
+    ) -> tuple[State, Gaussian]:
+        """All frames are encoded in one pass, and so are the priors; the LSTMs alone go step by step."""
+        encoded = self._encode(xs)
+        context = {name: torch.cat([state[name][None], heard[:-1]]) for name, heard in encoded.items()}
+        prior_hidden, _ = self.prior_lstm.trajectory(encoded["g"][:-1], state["prior_hidden"], state["prior_cell"])
+        heard = torch.cat([zs, context["g"]], dim=-1)[:-1]
+        for layer, lstm in enumerate(self._layers()):
+            hidden, cell = lstm.trajectory(heard, state[f"hidden{layer}"], state[f"cell{layer}"])
+            context |= {f"hidden{layer}": hidden, f"cell{layer}": cell}
+            heard = hidden[1:]
+        return context, self.prior(prior_hidden)
+
+    def _layers(self) -> list[LearnedStartLSTM]:
+        """The frame predictor's LSTMs, from its input up."""
+        return [layer for layer in self.predictor if isinstance(layer, LearnedStartLSTM)]
+
+    def _encode(self, x: Float[Tensor, "... observation"]) -> State:
+        """g and the skips of frames."""
+        side = self.config.frame_size
+        g, skips = self.encoder(x.to(self.dtype).reshape(-1, 1, side, side))
+        encoded = {"g": g, **dict(zip(self.skip_names, skips, strict=False))}
+        return {name: value.unflatten(0, x.shape[:-1]) for name, value in encoded.items()}
+
+    def _advance_predictor(self, context: State, z: Tensor) -> State:
+        """The frame predictor's states after [z_t, g_{t-1}]."""
+        states: State = {}
+        heard = torch.cat([z, context["g"]], dim=-1)
+        for layer, lstm in enumerate(self._layers()):
+            hidden, cell = lstm(heard, context[f"hidden{layer}"], context[f"cell{layer}"])
+            states |= {f"hidden{layer}": hidden, f"cell{layer}": cell}
+            heard = hidden
+        return states
+
+    def _no_skips(self, batch_size: int) -> State:
+        """Zeros of the sizes of the encoder's stages."""
+        pooled, side = self.encoder.pooled, self.config.frame_size
+        sides = [side >> (place if pooled else place + 1) for place in range(len(self.config.widths))]
+        shapes = zip(self.skip_names, self.config.widths, sides, strict=False)
+        return {name: self.initial_encoding.new_zeros(batch_size, width, s, s) for name, width, s in shapes}
