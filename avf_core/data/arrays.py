@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avf_core.data import _archives
+from avf_core.data import _archives, _cuts, _parts
 from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Sequences, Split
 from avf_core.errors import ConfigurationError, DataError
 
@@ -46,8 +46,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigurationError(f"{name} is {value}, expected at least 1")
-        if min(self.valid, self.test) < 0.0 or self.valid + self.test >= 1.0:
-            raise ConfigurationError(f"valid {self.valid} and test {self.test} leave nothing to train on")
+        _parts.check_fractions(valid=self.valid, test=self.test)
 
 
 def recognises(path: Path) -> bool:
@@ -124,19 +123,14 @@ def _named(path: Path, name: str, shapes: dict[str, tuple[int, ...]], options: O
 def _unnamed(shape: tuple[int, int, int], options: Options) -> dict[str, list[Cut]]:
     """The splits of one array: by sequences where there are several, by time where there is one."""
     n, length, _ = shape
-    total = n if n > 1 else length
-    ends = [0, round(total * (1.0 - options.valid - options.test)), round(total * (1.0 - options.test)), total]
-    parts = dict(zip(SPLITS, pairwise(ends), strict=True))
+    parts = _cuts.in_order(n if n > 1 else length, valid=options.valid, test=options.test)
     if n > 1:
         return {name: _shorter([(i, 0, length) for i in range(a, b)], options) for name, (a, b) in parts.items()}
-    return {name: _shorter([(0, a, b)] if a < b else [], options) for name, (a, b) in parts.items()}
+    return {name: _shorter([(0, a, b)], options) for name, (a, b) in parts.items()}
 
 
 def _shorter(cuts: list[Cut], options: Options) -> list[Cut]:
-    if options.length is None:
-        return cuts
-    step = options.length
-    return [(i, start, min(start + step, b)) for i, a, b in cuts for start in range(a, b, step)]
+    return [(i, start, end) for i, a, b in cuts for start, end in _cuts.shorter(a, b, options.length)]
 
 
 def _read(path: Path, key: str, cuts: list[Cut], options: Options) -> Sequences:

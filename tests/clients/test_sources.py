@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -246,6 +247,80 @@ def test_real_speech_fills_its_frames(data_dir: Path) -> None:
     twice = audio.listen(path, rate=16000)
     assert len(twice.samples) == 2 * len(samples)
     assert np.corrcoef(twice.samples[::2], own.samples)[0, 1] > 0.999
+
+
+# --- video
+
+
+def write_video(path: Path, frames: np.ndarray, codec: str = "ffv1") -> Path:
+    """Write grey frames (T, height, width); ffv1 in grey keeps every level."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width = frames.shape[1:]
+        stream.pix_fmt = "gray" if codec == "ffv1" else "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def by_hand(frame: np.ndarray, size: int) -> np.ndarray:
+    """The average by area, by brute force: each pixel becomes size x size equal ones, and these are averaged."""
+    height, width = frame.shape
+    fine = np.repeat(np.repeat(frame.astype(float), size, axis=0), size, axis=1)
+    return fine.reshape(size, height, size, width).mean(axis=(1, 3))
+
+
+@pytest.mark.parametrize(("shape", "size"), [((12, 16), 4), ((15, 20), 8), ((12, 16), 16), ((9, 16), 7)])
+def test_video_is_averaged_by_area(tmp_path: Path, shape: tuple[int, int], size: int) -> None:
+    """Grey levels k / 255, the picture squashed into a square, at whole factors and at fractions."""
+    frames = np.random.default_rng(0).integers(0, 256, (5, *shape)).astype(np.uint8)
+    path = write_video(tmp_path / "x.avi", frames)
+    recording = sources.read(str(path), Options(size=size))
+    expected = np.stack([by_hand(frame, size).ravel() for frame in frames]) / 255.0
+    np.testing.assert_allclose(recording.frames, expected, atol=0.5001 / 255)
+    np.testing.assert_allclose(recording.frames * 255, np.rint(recording.frames * 255), atol=1e-9)
+
+
+def test_compressed_video_is_read(tmp_path: Path) -> None:
+    """MPEG-4 in an AVI, as old data sets are: black stays black and white white, all frames are there."""
+    frames = np.zeros((30, 48, 64), dtype=np.uint8)
+    frames[10:] = 255
+    path = write_video(tmp_path / "x.avi", frames, codec="mpeg4")
+    found = sources.read(str(path), Options(size=8)).frames
+    assert found.shape == (30, 64)
+    assert found[:9].max() < 0.02
+    assert found[12:].min() > 0.98
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "mpeg4", "rawvideo"])
+@pytest.mark.parametrize("kept", [100, 0.5, 0.8])
+def test_truncated_video_is_refused(tmp_path: Path, codec: str, kept: float) -> None:
+    """Cut in its header or in its frames: what is left is not taken for the whole."""
+    frames = np.random.default_rng(0).integers(0, 256, (40, 48, 64)).astype(np.uint8)
+    path = write_video(tmp_path / "x.avi", frames, codec=codec)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept if kept > 1 else kept * len(whole))])
+    with pytest.raises(SourceError, match="truncated"):
+        sources.read(str(path))
+
+
+def test_other_wrong_video_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sound without pictures, frames of no pixels, and PyAV not installed."""
+    with av.open(str(tmp_path / "x.mkv"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    with pytest.raises(SourceError, match="no pictures"):
+        sources.read(str(tmp_path / "x.mkv"))
+    path = write_video(tmp_path / "x.avi", np.zeros((3, 8, 8), dtype=np.uint8))
+    with pytest.raises(SourceError, match="at least 1"):
+        sources.read(str(path), Options(size=0))
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingExtra, match=r"avf\[video\]"):
+        sources.read(str(path))
 
 
 # --- music

@@ -64,6 +64,29 @@ def test_train_stop_resume_evaluate(data: Path, tmp_path: Path) -> None:
     assert "free energy, pooled over steps" in table.stdout
 
 
+def test_data_of_another_kind_is_trained_on_and_evaluated(tmp_path: Path) -> None:
+    """Kind and options are on the card, in the command, and `avf evaluate` reads as the card says."""
+    rows = (np.random.default_rng(0).random((1000, 88)) > 0.95).astype(np.float32)
+    np.savez(tmp_path / "x.npz", notes=rows, times=np.arange(1000.0))
+    out = tmp_path / "run"
+    reading = ["--data-kind", "arrays", "--data-option", "key=notes", "--data-option", "length=25"]
+    options = ["--data", tmp_path / "x.npz", *reading, "--out", out, *SMALL, "--set", "training.epochs=1"]
+    code, stdout = run("srnn-jsb", *options)
+    assert (code, json.loads(stdout)["updates"]) == (0, 2)  # 32 sequences of 25 steps, 16 a batch
+    card = json.loads((out / "card.json").read_text())
+    assert card["data"] == {"name": "x.npz", "kind": "arrays", "options": {"key": "notes", "length": 25}}
+    words = (
+        "avf train srnn-jsb --data x.npz --data-kind arrays --data-option 'key=\"notes\"' --data-option length=25 --out"
+    )
+    assert card["command"].startswith(words)
+    asked = ["--model", str(out), "--data", str(tmp_path / "x.npz"), "--json"]
+    figures = json.loads(CliRunner().invoke(evaluate.command, asked, catch_exceptions=False).stdout)
+    assert (figures["sequences"], figures["steps"]) == (4, 100)
+    other = [*asked, "--data-option", "length=50"]
+    figures = json.loads(CliRunner().invoke(evaluate.command, other, catch_exceptions=False).stdout)
+    assert (figures["sequences"], figures["steps"]) == (2, 100)
+
+
 def test_train_from_another_checkpoint(data: Path, tmp_path: Path) -> None:
     """`--init` starts from the baseline's model, and the card says so."""
     direct = [x for x in SMALL if "inference" not in x]
@@ -95,6 +118,10 @@ def test_models_lists_every_preset_with_its_sizes() -> None:
         (["train", "srnn-jsb", "--data", "missing.npz", "--out", "o"], "no file or folder missing.npz"),
         (["train", "srnn-jsb", "--data", "x.npz", "--out", "o", "--set", "epochs"], "no KEY=VALUE"),
         (["evaluate", "--model", "nowhere", "--data", "x.npz"], "no checkpoint 'nowhere'"),
+        (["evaluate", "--model", "srnn-jsb", "--data", ".", "--data-kind", "timit"], ". is no TIMIT"),
+        (["evaluate", "--model", "srnn-jsb", "--data", ".", "--data-kind", "tape"], "'tape' is not one of"),
+        (["evaluate", "--model", "srnn-jsb", "--data", ".", "--data-option", "key"], "no KEY=VALUE"),
+        (["evaluate", "--model", "srnn-jsb", "--data", "."], "is of no kind that is known"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -33,6 +33,7 @@ class Options:
     frame      music: quarter notes in one frame
     rate       sound: samples a second, to which a file is resampled
     samples    sound: samples in one frame
+    size       video: pixels in a row, and rows, of one frame
     """
 
     key: str | None = None
@@ -40,6 +41,7 @@ class Options:
     frame: float = 1.0
     rate: int = 16_000
     samples: int = 200
+    size: int = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,67 @@
+"""Weizmann actions, 64 x 64 grey, as one .npz: clips of people who wave, jump and bend, split by person.
+
+    frames uint8 (time, 64, 64)     offsets (clips + 1)     person, action, split: one a clip
+
+The law: `valid` and `test` are the file's own and are for reporting. For selecting there is a split `select`: the
+clips of some people of train, held out of `train`.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from avf_core.data import _archives, _pixels
+from avf_core.data.base import SELECT, TEST, TRAIN, VALID, DataSet, Sequences, Split
+from avf_core.errors import DataError
+
+GENERAL = False
+NAMES = ("frames", "offsets", "person", "split")
+ORDER = (TRAIN, SELECT, VALID, TEST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to read the file. `select`: the people of train who are held out as the split `select`; none where empty."""
+
+    select: tuple[int, ...] = (5,)
+
+
+def recognises(path: Path) -> bool:
+    """An .npz with frames, offsets, person and split."""
+    return path.suffix.lower() == ".npz" and path.is_file() and set(NAMES) <= set(_archives.names(path))
+
+
+def survey(path: Path, options: Options) -> DataSet:
+    """The splits train, select, valid and (where the file has it) test: float32 (time, pixels), pixels in [0, 1].
+
+    Raises DataError where the file is damaged or of another layout, or train has no such person.
+    """
+    shapes = _archives.shapes(path)
+    arrays = _archives.read(path, [name for name in NAMES if name != "frames"])
+    offsets, person, split = arrays["offsets"], arrays["person"], arrays["split"].astype(str)
+    clips = list(pairwise(offsets.tolist()))
+    frames = shapes["frames"]
+    whole = bool(clips) and offsets[0] == 0 and offsets[-1] == frames[0] and all(a < b for a, b in clips)
+    if not whole or len(frames) != 3 or not len(clips) == len(person) == len(split):
+        raise DataError(f"{path}: offsets, person and split do not describe {frames} frames: the file is damaged")
+    unknown = set(options.select) - set(person[split == TRAIN].tolist())
+    if unknown:
+        raise DataError(f"{path}: no person {unknown} in train; there are {sorted(set(person[split == TRAIN]))}")
+    parts = np.where((split == TRAIN) & np.isin(person, options.select), SELECT, split)
+    chosen = {name: [clip for clip, part in zip(clips, parts, strict=True) if part == name] for name in ORDER}
+    return DataSet(
+        splits={
+            name: Split(sequences=len(cuts), read=partial(_read, path, cuts)) for name, cuts in chosen.items() if cuts
+        },
+        observation_size=frames[1] * frames[2],
+        shape=(frames[1], frames[2]),
+    )
+
+
+def _read(path: Path, cuts: list[tuple[int, int]]) -> Sequences:
+    frames = _archives.read(path, ["frames"])["frames"]
+    _pixels.check(path, frames, "frames")
+    return [_pixels.observations(frames[a:b]) for a, b in cuts]
