@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import torch
@@ -20,35 +20,9 @@ from avf_core.data import Source
 from avf_core.evaluation import evaluate
 from avf_core.training import plots, presets, state
 from avf_core.training.clips import batches_per_epoch
-from avf_core.training.trainer import Run, Trainer
-
-
-class ProgressBar:
-    """A listener that shows a bar on standard error and appends validations to `metrics.jsonl`."""
-
-    def __init__(self, folder: Path, bar: Progress, epochs: int, per_epoch: int) -> None:
-        self.folder, self.bar, self.per_epoch = folder, bar, per_epoch
-        self.task = bar.add_task("training", total=epochs * per_epoch, figures="")
-
-    def updated(self, progress: state.Progress, metrics: dict[str, float]) -> None:
-        """Move the bar."""
-        best = f"best valid {progress.best:.3f}" if progress.best is not None else "not validated yet"
-        figures = (
-            f"epoch {progress.epoch + 1}  F {metrics['free_energy']:.2f}  KL {metrics['kl']:.2f}  "
-            f"|grad| {metrics['theta_norm']:.2f} {metrics['phi_norm']:.2f}  {best}"
-        )
-        done = progress.epoch * self.per_epoch + progress.position
-        self.bar.update(self.task, completed=done, figures=figures)
-
-    def validated(self, progress: state.Progress, record: dict[str, Any]) -> None:
-        """Append the record, and print it."""
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
-        valid = record["valid"]
-        self.bar.console.print(
-            f"epoch {record['epoch']:4d}  {record['updates']:6d} updates  {record['seconds'] / 60:6.1f} min  "
-            f"valid F {valid['free_energy_pooled']:.3f} (KL {valid['kl']:.3f})  best {progress.best:.3f}"
-        )
+from avf_core.training.listeners import ProgressBar, Several, TensorBoard
+from avf_core.training.parallel import Group
+from avf_core.training.trainer import Listener, Run, Trainer
 
 
 @click.command(name="train")
@@ -66,6 +40,8 @@ class ProgressBar:
     show_default=True,
     help="Of matrix products while training; weights and results are float32.",
 )
+@click.option("--device", help="cpu or cuda. [default: cuda where there is one]")
+@click.option("--tensorboard", is_flag=True, help="Write OUT/tensorboard too.")
 def command(
     preset: str,
     data: Source,
@@ -74,22 +50,26 @@ def command(
     init: str | None,
     max_minutes: float | None,
     threads: int | None,
-    precision: str,
+    precision: Literal["float32", "bfloat16"],
+    device: str | None,
+    tensorboard: bool,
 ) -> None:
     """Train PRESET (say, srnn-jsb) by variational filtering EM and leave the best checkpoint in OUT.
 
     The folder holds the checkpoint (config.json, weights.safetensors, card.json), metrics.jsonl, result.json and
-    curve.png. Ctrl-C saves; the same command goes on from there.
+    curve.png. Ctrl-C saves; the same command goes on from there. Under torchrun each process trains on its rows of
+    every batch.
     """
     chosen = presets.override(presets.get(preset), key_values(assignments, "--set"))
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(chosen.training.seed)
     description = data.describe()
+    train = data.load("train")
     run = Run(
-        settings=chosen.settings,
+        settings=presets.fit(chosen.settings, train),
         config=chosen.training,
-        train=data.load("train"),
+        train=train,
         valid=data.load(description.selection),
         facts=_facts(preset, data, description.selection, assignments, precision, chosen),
         folder=out,
@@ -98,33 +78,46 @@ def command(
     if start:
         run.facts["init"] = _origin(start)
         run.facts["command"] += " --init START"
-    progress = _run(run, start, max_minutes=max_minutes, precision=precision)
-    _finish(run, progress)
+    out.mkdir(parents=True, exist_ok=True)
+    group = Group(device)
+    try:
+        progress = _run(run, start, group, stop=_stopper(max_minutes), precision=precision, tensorboard=tensorboard)
+    finally:
+        group.close()
+    if group.leads:
+        _finish(run, progress)
 
 
 def _run(
-    run: Run, start: checkpoints.Checkpoint | None, *, max_minutes: float | None, precision: str
+    run: Run,
+    start: checkpoints.Checkpoint | None,
+    group: Group,
+    *,
+    stop: Callable[[], bool],
+    precision: Literal["float32", "bfloat16"],
+    tensorboard: bool,
 ) -> state.Progress:
-    out, config = run.folder, run.config
-    out.mkdir(parents=True, exist_ok=True)
-    console = Console(stderr=True)
     columns = (
         BarColumn(),
         TextColumn("{task.percentage:.0f}%"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}"),
     )
+    console = Console(stderr=True, quiet=not group.leads)
     torch.set_float32_matmul_precision("medium" if precision == "bfloat16" else "highest")
     try:
         with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
-            listener = ProgressBar(out, bar, config.epochs, batches_per_epoch(run.train, config))
+            listener: Listener = Several()
+            if group.leads:
+                shown = ProgressBar(run.folder, bar, run.config.epochs, batches_per_epoch(run.train, run.config))
+                listener = Several(shown, TensorBoard(run.folder)) if tensorboard else shown
             filter = configuration.build(run.settings)
             if start:
                 checkpoints.start_from(filter, start)
-            trainer = Trainer(run, filter, listener)
+            trainer = Trainer(run, filter.to(group.device), listener, precision=precision, group=group)
             if trainer.resume():
-                bar.console.print(f"resuming {out} at epoch {trainer.progress.epoch + 1}")
-            return trainer.train(stop=_stopper(max_minutes))
+                bar.console.print(f"resuming {run.folder} at epoch {trainer.progress.epoch + 1}")
+            return trainer.train(stop=stop)
     finally:
         torch.set_float32_matmul_precision("highest")
 

@@ -4,15 +4,27 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from avf_core.evaluation import pad
 from avf_core.training.config import TrainingConfig
 from avf_core.training.em import Clip
 
+SEMITONES = 6  # the furthest that a clip is transposed
+
 
 def batches_per_epoch(sequences: Sequence[np.ndarray], config: TrainingConfig) -> int:
     """How many clip batches an epoch has."""
     return -(-len(sequences) // config.batch_size)
+
+
+def transposed(roll: UInt8[np.ndarray, "time keys"], shift: int) -> UInt8[np.ndarray, "time keys"]:
+    """A piano roll moved up by `shift` semitones, or as far as its notes stay on the keyboard."""
+    sounding = np.flatnonzero(roll.any(0))
+    if not len(sounding):
+        return roll
+    shift = int(np.clip(shift, -sounding[0], roll.shape[1] - 1 - sounding[-1]))
+    return np.roll(roll, shift, axis=1)
 
 
 def clip_batch(sequences: Sequence[np.ndarray], config: TrainingConfig, epoch: int, position: int) -> Clip:
@@ -24,7 +36,10 @@ def clip_batch(sequences: Sequence[np.ndarray], config: TrainingConfig, epoch: i
     for index in chosen:
         sequence = sequences[index]
         start = generator.integers(0, max(1, len(sequence) - config.clip_length + 1))
-        clips.append(sequence[start : start + config.clip_length])
+        clip = sequence[start : start + config.clip_length]
+        if epoch < config.transpose_epochs and generator.random() < config.transpose:
+            clip = transposed(clip, int(generator.integers(-SEMITONES, SEMITONES + 1)))
+        clips.append(clip)
     xs, real = pad(clips)
     seeds = torch.from_numpy(generator.integers(0, 2**62, len(clips), dtype=np.int64))
     return Clip.whole(xs, real, seeds)

@@ -15,7 +15,8 @@ class TrainingConfig:
     `kl_anneal_epochs`: the KL weight rises linearly from 0 to 1 over so many epochs, but is never below
     `kl_weight_floor`; it is 1 in every reported number. `learning_rate_decay` is per epoch.
     `average_decay`: validation and the checkpoint use an exponential average of the weights where it is
-    above 0. `patience`: stop after so many validations without a better one.
+    above 0. `patience`: stop after so many validations without a better one. `transpose`: the chance that a clip of
+    a piano roll is moved by up to six semitones either way, in the first `transpose_epochs` epochs.
     """
 
     epochs: int = 800
@@ -30,6 +31,8 @@ class TrainingConfig:
     clip_norm: float = 0.0
     weight_decay: float = 0.0
     average_decay: float = 0.0
+    transpose: float = 0.0
+    transpose_epochs: int = 0
     validate_every: int = 5
     patience: int = 20
     seed: int = 1
@@ -50,6 +53,8 @@ class TrainingConfig:
         for name in ("average_decay", "kl_weight_floor"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ConfigurationError(f"training.{name} is {getattr(self, name)}, expected within [0, 1)")
+        if not 0.0 <= self.transpose <= 1.0:
+            raise ConfigurationError(f"training.transpose is {self.transpose}, expected within [0, 1]")
 
     def kl_weight(self, epoch: int) -> float:
         """The weight of KL in epoch `epoch`, counted from 0."""

@@ -17,29 +17,29 @@ from avf_core.training.em import Clip
 
 
 class Group:
-    """The processes of a run. Without `torchrun` there is one, and nothing is sent."""
+    """The processes of a run. Without `torchrun` there is one, and nothing is sent.
 
-    def __init__(self) -> None:
+    `device` is that of this process: the named one, else its own accelerator where there is one.
+    """
+
+    def __init__(self, device: str | None = None) -> None:
+        found = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(device or found)
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         if self.size > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
 
     @property
     def leads(self) -> bool:
         """Whether this process writes files and shows progress."""
         return self.rank == 0
 
-    @property
-    def device(self) -> str:
-        """This process's accelerator, where there is one."""
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
-
     def rows(self, clip: Clip) -> Clip:
         """This process's rows of a clip batch; with fewer rows than processes, one that counts for nothing."""
         if self.size == 1:
             return clip
-        mine = torch.arange(self.rank, len(clip.seeds), self.size)
+        mine = torch.arange(len(clip.seeds))[self.rank :: self.size]
         real = clip.real
         if not len(mine):
             mine, real = torch.tensor([0]), torch.zeros_like(real)
@@ -55,11 +55,10 @@ class Group:
         """Replace each gradient by its sum over the processes, in one message."""
         if self.size == 1:
             return
-        parameters = list(module.parameters())
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        if not gradients:
+        parameters = [p for p in module.parameters() if p.grad is not None]
+        if not parameters:
             return
-        flat = torch.cat([g.reshape(-1) for g in gradients])
+        flat = torch.cat([p.grad.reshape(-1) for p in parameters if p.grad is not None])
         dist.all_reduce(flat)
         parts = torch.split(flat, [p.numel() for p in parameters])
         for parameter, part in zip(parameters, parts, strict=True):

@@ -7,8 +7,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from avf_core.configuration import configure
+from avf_core import models
+from avf_core.data import Sequences, statistics
 from avf_core.errors import ConfigurationError
+from avf_core.plugins import configure, plugin
 from avf_core.training.config import TrainingConfig
 
 Settings = dict[str, dict[str, Any]]
@@ -92,6 +94,17 @@ def get(name: str) -> Preset:
     if name == base:
         return preset
     return dataclasses.replace(preset, inference=preset.baseline, training=preset.baseline_training)
+
+
+def fit(settings: Settings, train: Sequences) -> Settings:
+    """The settings with the training set's mean and deviation, for a model that standardises and was not told them."""
+    model = settings["model"]
+    config = configure(plugin(models, model["kind"]).Config, {k: v for k, v in model.items() if k != "kind"})
+    standardises = hasattr(config, "center") and config.likelihood != "bernoulli"
+    if not standardises or "center" in model or "scale" in model:
+        return settings
+    center, scale = statistics(train)
+    return {**settings, "model": {**model, "center": center, "scale": scale}}
 
 
 def override(preset: Preset, assignments: dict[str, Any]) -> Preset:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from avf_core.training import em, state
 from avf_core.training.clips import batches_per_epoch, clip_batch
 from avf_core.training.config import TrainingConfig
 from avf_core.training.parallel import Group
+from avf_core.trees import tree_map
 
 Sequences = Sequence[np.ndarray]
 MOST_SKIPPED = 100  # consecutive updates with non-finite gradients before giving up
@@ -60,8 +61,16 @@ class Run:
 class Trainer:
     """Trains the filter of a run; `train` returns when it is done, out of time, or told to stop."""
 
-    def __init__(self, run: Run, filter: Filter, listener: Listener, *, group: Group | None = None) -> None:
-        self.run, self.filter, self.listener = run, filter, listener
+    def __init__(
+        self,
+        run: Run,
+        filter: Filter,
+        listener: Listener,
+        *,
+        precision: Literal["float32", "bfloat16"] = "float32",
+        group: Group | None = None,
+    ) -> None:
+        self.run, self.filter, self.listener, self.precision = run, filter, listener, precision
         self.group = group or Group()
         self.group.agree(filter)
         self.device = next(filter.parameters()).device
@@ -127,13 +136,13 @@ class Trainer:
                 return False
             started = time.monotonic()
             clip = clip_batch(self.run.train, config, progress.epoch, progress.position)
-            metrics = self._update(clip)
+            metrics = self.update(tree_map(lambda t: t.to(self.device), clip))
             progress.position += 1
             progress.seconds += time.monotonic() - started
             self.listener.updated(progress, metrics)
         return True
 
-    def _update(self, clip: em.Clip) -> dict[str, float]:
+    def update(self, clip: em.Clip) -> dict[str, float]:
         """One EM step on a clip batch; skipped, and counted, where a gradient is not finite."""
         config, progress = self.run.config, self.progress
         torch.manual_seed(config.seed * 1_000_003 + progress.updates + progress.skipped)  # for dropout
@@ -173,7 +182,16 @@ class Trainer:
         return totals
 
     def _expectation(self, clip: em.Clip, weight: float) -> tuple[Tensor, Posterior]:
-        """The E-step: latents and posteriors; phi has been stepped (online) or has its gradients."""
+        """The E-step: latents and posteriors; phi has been stepped (online) or has its gradients.
+
+        With bfloat16 its matrix products are: posteriors are found by descent, which forgives rounding, and the
+        M-step that scores them is in float32.
+        """
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            found = self._infer(clip, weight)
+        return tree_map(lambda t: t.to(clip.xs.dtype), found)
+
+    def _infer(self, clip: em.Clip, weight: float) -> tuple[Tensor, Posterior]:
         inference = self.filter.inference
         if not isinstance(inference, iterative.Inference):
             zs, posteriors, _ = em.expectation(self.filter, clip, kl_weight=weight, learn=None)
@@ -185,6 +203,7 @@ class Trainer:
                 em.backward_through_updates(inference, applications, clip.sequences)
             if math.isfinite(self._clipped_norm(inference)):
                 self.phi.step()
+                torch.clear_autocast_cache()
             else:
                 self.progress.skipped += 1
 

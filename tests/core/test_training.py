@@ -13,7 +13,7 @@ from avf_core import checkpoints, configuration
 from avf_core.errors import CheckpointError, ConfigurationError, TrainingError
 from avf_core.evaluation import evaluate
 from avf_core.training import presets, state
-from avf_core.training.clips import clip_batch
+from avf_core.training.clips import clip_batch, transposed
 from avf_core.training.config import TrainingConfig
 from avf_core.training.trainer import Run, Trainer
 
@@ -112,13 +112,13 @@ def test_non_finite_gradients_are_skipped_and_counted(tmp_path: Path) -> None:
     clip = clip_batch(trainer.run.train, trainer.run.config, 0, 0)
     before = {k: v.clone() for k, v in trainer.filter.state_dict().items()}
     hook = next(trainer.filter.parameters()).register_hook(lambda g: g * float("nan"))
-    trainer._update(clip)
+    trainer.update(clip)
     assert (trainer.progress.skipped, trainer.progress.updates) == (1, 0)
     assert all(torch.equal(before[k], v) for k, v in trainer.filter.state_dict().items())
     for _ in range(98):
-        trainer._update(clip)
+        trainer.update(clip)
     with pytest.raises(TrainingError, match="diverged"):
-        trainer._update(clip)
+        trainer.update(clip)
     hook.remove()
 
 
@@ -129,7 +129,7 @@ def test_online_learning_skips_non_finite_gradients_too(tmp_path: Path) -> None:
     inference = trainer.filter.inference
     before = {k: v.clone() for k, v in inference.state_dict().items()}
     hook = next(inference.parameters()).register_hook(lambda g: g * float("nan"))
-    trainer._update(clip)
+    trainer.update(clip)
     hook.remove()
     assert trainer.progress.skipped == len(clip.xs)
     assert all(torch.equal(before[k], v) for k, v in inference.state_dict().items())
@@ -149,6 +149,20 @@ def test_padding_trains_nothing(tmp_path: Path) -> None:
             gradients.append([p.grad.clone() for p in trainer.filter.parameters() if p.grad is not None])
         for a, b in zip(*gradients, strict=True):
             torch.testing.assert_close(a, b)
+
+
+def test_transposed_rolls_keep_their_notes() -> None:
+    """Moved as a whole, or as far as the keyboard goes; silence stays; and only in the epochs that say so."""
+    roll = np.zeros((3, 88), np.uint8)
+    roll[0, [5, 40]] = roll[2, 84] = 1
+    assert np.argwhere(transposed(roll, 2)).tolist() == [[0, 7], [0, 42], [2, 86]]
+    assert np.argwhere(transposed(roll, 6)).tolist() == [[0, 8], [0, 43], [2, 87]]
+    assert np.argwhere(transposed(roll, -6)).tolist() == [[0, 0], [0, 35], [2, 79]]
+    assert not transposed(np.zeros_like(roll), 5).any()
+    config = TrainingConfig(transpose=1.0, transpose_epochs=1, clip_length=3)
+    moved, still = (clip_batch([roll] * 16, config, epoch, 0).xs for epoch in (0, 1))
+    assert len({tuple(row.flatten().tolist()) for row in moved.transpose(0, 1)}) > 4
+    assert bool((still == torch.from_numpy(roll)[:, None]).all())
 
 
 def test_early_stopping_keeps_the_best(tmp_path: Path) -> None:

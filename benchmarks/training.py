@@ -1,0 +1,178 @@
+"""How much faster is the trainer than a plain loop, for the same model, schedule and machine?
+
+    python -m benchmarks.training [--json] [--preset NAME] [--rounds N]
+
+The plain loop is eager PyTorch in the style of the authors' public code: at each time step, for every iterate of the
+posterior F and a backward pass through model and update model; then the model once more and F for theta, whose
+gradients come at the end of the clip. It takes turns with the trainer in one process, on one thread; figures are
+medians over the rounds.
+"""
+
+import argparse
+import copy
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avf_core import configuration
+from avf_core.beliefs import State
+from avf_core.distributions import Gaussian
+from avf_core.filtering import Filter
+from avf_core.inference import iterative
+from avf_core.objectives import Gradient
+from avf_core.training import presets
+from avf_core.training.clips import clip_batch
+from avf_core.training.config import TrainingConfig
+from avf_core.training.em import Clip
+from avf_core.training.trainer import Run, Trainer
+
+ROUNDS = 7
+
+
+class PlainLoop:
+    """The same updates as the trainer's, written straight down."""
+
+    def __init__(self, filter: Filter, config: TrainingConfig) -> None:
+        self.filter, self.online = filter.train(), config.phi_steps == "online"
+        self.theta = torch.optim.Adam(filter.model.parameters(), lr=config.theta_rate)
+        self.phi = torch.optim.Adam(filter.inference.parameters(), lr=config.phi_rate)
+
+    def update(self, clip: Clip) -> float:
+        """One clip batch; the mean free energy per frame."""
+        model = self.filter.model
+        state, total = model.initial(len(clip.seeds)), torch.zeros(())
+        self.phi.zero_grad()
+        for x in clip.xs:
+            posterior = self.infer(state, x)
+            if self.online:
+                self.phi.step()
+                self.phi.zero_grad()
+            context, prior = model.predict(state)
+            energy, z = self.free_energy(context, prior, posterior, x)
+            total = total + energy.mean()
+            state = model.transition(context, x, z)
+        self.theta.zero_grad()
+        total.backward()
+        if not self.online:
+            self.phi.step()
+        self.theta.step()
+        return float(total.detach()) / len(clip.xs)
+
+    def infer(self, state: State, x: Tensor) -> Gaussian:
+        """The posterior of a step; each backward pass leaves gradients on the posterior and on phi."""
+        inference = self.filter.inference
+        assert isinstance(inference, iterative.Inference)
+        context, prior = self.filter.model.predict({name: tensor.detach() for name, tensor in state.items()})
+        start = Gaussian(prior.mean.detach(), prior.log_variance.detach())
+        mean, log_variance = start.mean.clone().requires_grad_(), start.log_variance.clone().requires_grad_()
+        for iteration in range(inference.config.iterations + 1):
+            mean.retain_grad()
+            log_variance.retain_grad()
+            energy, _ = self.free_energy(context, prior, Gaussian(mean, log_variance), x)
+            energy.backward(torch.ones_like(energy), retain_graph=True)
+            if iteration < inference.config.iterations:
+                assert mean.grad is not None
+                assert log_variance.grad is not None
+                gradient = Gradient(mean.grad.clone(), log_variance.grad.clone(), energy.detach())
+                position = Gaussian(mean.detach(), log_variance.detach())
+                updated = inference.update(position, gradient, start, x[:, :0])
+                mean, log_variance = updated.mean, updated.log_variance
+        return Gaussian(mean.detach(), log_variance.detach())
+
+    def free_energy(self, context: State, prior: Gaussian, posterior: Gaussian, x: Tensor) -> tuple[Tensor, Tensor]:
+        """F of every row, and the sample it was taken at."""
+        z = posterior.transform(torch.randn_like(posterior.mean))
+        log_prob = self.filter.model.decode(context, z).log_prob(x).sum(-1)
+        return posterior.total_kl(prior) - log_prob, z
+
+
+def contestants(name: str, changes: dict[str, Any]) -> tuple[dict[str, Callable[[Clip], object]], Clip, TrainingConfig]:
+    """The trainer's update and the plain loop's, on copies of one filter; and a clip batch of random rolls."""
+    preset = presets.override(presets.get(name), changes)
+    generator = np.random.default_rng(0)
+    rolls = [(generator.random((100, 88)) < 0.05).astype(np.uint8) for _ in range(preset.training.batch_size)]
+    torch.manual_seed(0)
+    filter = configuration.build(preset.settings)
+    folder = Path(tempfile.mkdtemp())
+    run = Run(settings=preset.settings, config=preset.training, train=rolls, valid=rolls[:1], facts={}, folder=folder)
+    trainer = Trainer(run, copy.deepcopy(filter), Silent())
+    plain = PlainLoop(filter, preset.training)
+    clip = clip_batch(rolls, preset.training, 0, 0)
+    return {"trainer": trainer.update, "plain loop": plain.update}, clip, preset.training
+
+
+class Silent:
+    """A listener that hears nothing."""
+
+    def updated(self, *_: object) -> None:
+        """Nothing to show."""
+
+    def validated(self, *_: object) -> None:
+        """Nothing to show."""
+
+
+def seconds(updates: dict[str, Callable[[Clip], object]], clip: Clip, rounds: int) -> dict[str, float]:
+    """Median seconds of an update, taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in updates}
+    for turn in range(rounds + 1):
+        for name, update in updates.items():
+            start = time.perf_counter()
+            update(clip)
+            if turn:
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--presets", nargs="+", default=["srnn-jsb", "srnn-nottingham"])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for name in options.presets:
+        for phi_steps in ("online", "clip"):
+            torch.set_float32_matmul_precision("highest")
+            updates, clip, config = contestants(name, {"training.phi_steps": phi_steps})
+            precise = seconds(updates, clip, options.rounds)
+            torch.set_float32_matmul_precision("medium")
+            mixed = seconds(updates, clip, options.rounds)
+            for precision, taken in (("float32", precise), ("bfloat16", mixed)):
+                frames = config.clip_length * config.batch_size
+                rates = {key: frames / value for key, value in taken.items()}
+                ratio = rates["trainer"] / rates["plain loop"]
+                rows.append(
+                    {
+                        "preset": name,
+                        "phi_steps": phi_steps,
+                        "products": precision,
+                        "frames_per_second": rates,
+                        "ratio": ratio,
+                    }
+                )
+    if options.json:
+        print(json.dumps({"torch": torch.__version__, "machine": platform.machine(), "rows": rows}))
+        return
+    print("| preset | phi steps | products | trainer, frames/s | plain loop, frames/s | ratio |")
+    print("|---|---|---|---|---|---|")
+    for row in rows:
+        rates = row["frames_per_second"]
+        print(
+            f"| {row['preset']} | {row['phi_steps']} | {row['products']} | {rates['trainer']:.0f} "
+            f"| {rates['plain loop']:.0f} | {row['ratio']:.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
