@@ -44,7 +44,7 @@ def encoder(kind: EncoderName, widths: Sequence[int], size: int, *, norm: NormNa
     stage = _vgg_encoder_stage if kind == "vgg" else _dcgan_encoder_stage
     stages = [stage(place, a, b, norm) for place, (a, b) in enumerate(pairwise([1, *widths]))]
     # Of a single pixel there is nothing to normalise but over the batch.
-    normalized = [nn.BatchNorm2d(size)] if norm == "batch" else []
+    normalized = [_VectorBatchNorm(size)] if norm == "batch" else []
     last = nn.Sequential(nn.Conv2d(widths[-1], size, SMALLEST), *normalized, nn.Tanh())
     return Encoder(stages, last, pooled=kind == "vgg")
 
@@ -101,6 +101,16 @@ class Decoder(nn.Module):
             frames = F.interpolate(frames, scale_factor=2.0, mode="nearest") if self.enlarged else frames
             frames = stage(torch.cat([frames, skips[-place]], dim=1) if skips else frames)
         return frames
+
+
+class _VectorBatchNorm(nn.BatchNorm2d):
+    """Batch norm of single pixels. A batch of one has no spread: it is normalised by what was seen before."""
+
+    def forward(self, x: Float[Tensor, "batch size 1 1"]) -> Float[Tensor, "batch size 1 1"]:
+        if self.training and len(x) == 1:
+            mean, variance = self.running_mean, self.running_var
+            return F.batch_norm(x, mean, variance, self.weight, self.bias, training=False, eps=self.eps)
+        return super().forward(x)
 
 
 def _norm(name: NormName, channels: int) -> nn.Module:

@@ -8,7 +8,7 @@ from avf_core.inference import iterative
 from avf_core.models import base
 from avf_core.nets import LearnedStartLSTM
 
-from .conftest import make, observations
+from .conftest import PAIRS, make, observations
 
 
 def count(module: torch.nn.Module) -> int:
@@ -67,6 +67,26 @@ def test_replay_equals_predict_and_transition(name: str, steps: int) -> None:
     torch.testing.assert_close(priors.log_variance, expected_priors.log_variance)
     for key, value in contexts.items():
         torch.testing.assert_close(value, expected_contexts[key])
+
+
+ONE_OF_EACH_MODEL = sorted({str(pair["model"]): name for name, pair in sorted(PAIRS.items())}.values())
+
+
+@pytest.mark.parametrize("name", [name for name in ONE_OF_EACH_MODEL if not name.startswith("lgssm")])
+def test_every_parameter_of_a_model_is_reached_by_the_gradient(name: str) -> None:
+    """Through the filter step by step and through the replay alike, with finite gradients in float32."""
+    filter = make(name).train().requires_grad_(True)
+    model, xs = filter.model, observations(filter, 4, 3)
+    _, e = filter.scan(filter.initial(torch.arange(3)), xs)
+    contexts, priors = model.replay(model.initial(3), xs, e.z.detach())
+    flat = {key: value.flatten(0, 1) for key, value in contexts.items()}
+    replayed = model.decode(flat, e.z.detach().flatten(0, 1)).log_prob(xs.flatten(0, 1)).sum()
+    for energy in (e.free_energy.sum(), replayed + priors.log_prob(e.z.detach()).sum()):
+        model.zero_grad()
+        energy.backward(retain_graph=True)
+        unreached = [key for key, p in model.named_parameters() if p.grad is None or not bool(p.grad.any())]
+        assert not unreached
+        assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
 
 
 def test_lstm_scan_equals_its_cell() -> None:

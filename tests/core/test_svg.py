@@ -126,3 +126,12 @@ def test_the_last_frame_is_heard_by_prior_and_predictor_and_through_skips() -> N
         means = model.decode({**mixed, name: context[name]}, z).mean
         assert float((means[0] - means[1]).abs().max()) > 1e-5
     torch.testing.assert_close(*model.decode(mixed, z).mean)
+
+
+def test_a_batch_of_one_can_be_trained_on() -> None:
+    """Where batch norm has no batch, g is normalised by the frames before it."""
+    torch.manual_seed(0)
+    filter = build({"model": SVG, "inference": {"kind": "direct", "context": []}}).train()
+    _, e = filter.scan(filter.initial(torch.arange(1)), observations(filter, 3, 1))
+    e.free_energy.sum().backward()
+    assert all(bool(p.grad.isfinite().all()) for p in filter.parameters() if p.grad is not None)
