@@ -7,6 +7,7 @@ it would let the batch's size, and so a row's rounding, depend on other rows. No
 is never the noise that its free energy is reported on, so that what is reported stays unbiased.
 """
 
+import sys
 import time
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from avf_core.objectives import Gradient, StepObjective
 from avf_core.trees import where
 
 REACH = 1e6  # deviations of the prior: an update that would leave this range, or is not finite, is not made
+GUARD_SAMPLES = 2  # common random numbers on which updates that are not trusted are compared with the prior
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +34,15 @@ class Config:
 
     samples: gradient samples an iteration, in antithetic pairs where `antithetic`.
     keep_best: accept or keep. Every proposal is compared with the present posterior on common random numbers, one
-    draw of `common_samples` antithetic samples for the whole step, and made only where F on them does not rise.
+    draw of `common_samples` antithetic samples for the whole step, and made only where F on them does not rise. Few
+    samples let what is kept suit them rather than the posterior.
     """
 
     iterations: int = 1
     samples: int = 1
     antithetic: bool = False
     keep_best: bool = False
-    common_samples: int = 4
+    common_samples: int = 16
 
     def __post_init__(self) -> None:
         if self.iterations < 1 or self.samples < 1:
@@ -65,9 +68,9 @@ class Inference(base.Inference):
     ) -> tuple[Gaussian, State]:
         """The posterior that the update of this iteration (from 0) leads to, and what to remember of it."""
 
-    def unchecked(self) -> int:
-        """How many updates are made without a comparison, where `keep_best` is off: all."""
-        return 1 << 62
+    def trusted(self) -> int:
+        """How many updates are made without a comparison; those after must not lead to where F is above the prior's."""
+        return sys.maxsize
 
     def infer(self, objective: StepObjective, state: State, *, effort: base.Effort = base.CONFIGURED) -> base.Inferred:
         """Start at the prior and update it, each row within its effort."""
@@ -85,7 +88,8 @@ class Inference(base.Inference):
 
     def common(self, objective: StepObjective) -> Float[Tensor, "samples batch latent"]:
         """The step's common random numbers, in antithetic pairs: shifting the mean cannot make them look good."""
-        drawn = objective.noise(streams=range(noise.COMMON, noise.COMMON + self.config.common_samples // 2))
+        count = self.config.common_samples if self.config.keep_best else GUARD_SAMPLES
+        drawn = objective.noise(streams=range(noise.COMMON, noise.COMMON + count // 2))
         return torch.cat([drawn, -drawn])
 
 
@@ -99,14 +103,14 @@ class Search:
         self.started = _now(objective)
         self.limits = effort.limits(objective, configured=inference.config.iterations)
         self.most = int(self.limits.max()) if len(self.limits) else 0
-        self.unchecked = 0 if inference.config.keep_best else inference.unchecked()
+        self.keep_best = inference.config.keep_best
         self.posterior = Gaussian(objective.prior.mean.detach(), objective.prior.log_variance.detach())
         self.memory = inference.begin(objective)
         self.going = self.limits > 0
         self.spent = torch.zeros_like(self.limits)
         self.iteration = 0
         self.visited: list[Tensor] = []
-        self.judge: Judge | None = None
+        self.judge = Judge(inference, objective) if self.keep_best or self.most > inference.trusted() else None
 
     def goes_on(self) -> bool:
         """Whether any row may be updated once more, and there is time for it."""
@@ -124,19 +128,19 @@ class Search:
     def update(self) -> None:
         """One iteration: of the rows that go on, those whose proposal is accepted move to it."""
         gradient = self.objective.gradient(self.posterior, self.inference.draw(self.objective, self.iteration))
-        if self.iteration >= self.unchecked and self.judge is None:
-            self.judge = Judge(self.objective, self.posterior, self.inference.common(self.objective))
-        elif self.judge is None and self.visited:
-            self._settle(gradient.free_energy - self.visited[-1])
-        self.visited.append(gradient.free_energy if self.judge is None else self.judge.free_energy)
+        if self.judge is not None and self.keep_best:
+            self.visited.append(self.judge.free_energy)
+        else:
+            if self.visited:
+                self._settle(gradient.free_energy - self.visited[-1])
+            self.visited.append(gradient.free_energy)
         proposal, self.memory = self.inference.propose(
             self.posterior, gradient, self.objective.prior, self.memory, iteration=self.iteration
         )
-        accepted = self.going & _within_reach(proposal, self.objective.prior)
         self.spent = self.spent + self.going
+        accepted = self.going & _within_reach(proposal, self.objective.prior)
         if self.judge is not None:
-            accepted, change = self.judge.compare(proposal, accepted)
-            self._settle(change)
+            accepted = self._judged(self.judge, proposal, accepted)
         self.posterior = where(accepted, proposal, self.posterior)
         self.iteration += 1
         self.going = self.going & (self.spent < self.limits)
@@ -151,6 +155,14 @@ class Search:
             iterations=self.spent,
         )
 
+    def _judged(self, judge: "Judge", proposal: Gaussian, possible: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """The possible proposals that stand the comparison which is due: with the best so far, or with the prior."""
+        if self.keep_best:
+            accepted, change = judge.improves(proposal, possible)
+            self._settle(change)
+            return accepted
+        return possible if self.iteration < self.inference.trusted() else judge.beats_prior(proposal, possible)
+
     def _settle(self, change: Float[Tensor, " batch"]) -> None:
         """Rows whose F no longer changes are done; one that is no number never would."""
         if self.effort.tolerance is not None:
@@ -158,24 +170,30 @@ class Search:
 
 
 class Judge:
-    """F of the present posteriors on a step's common random numbers, and of what is proposed instead."""
+    """Comparisons on a step's common random numbers. `free_energy` is F on them of the best posteriors so far."""
 
-    def __init__(
-        self, objective: StepObjective, posterior: Gaussian, common: Float[Tensor, "samples batch latent"]
-    ) -> None:
+    def __init__(self, inference: Inference, objective: StepObjective) -> None:
         self.objective = objective
-        self.common = common
-        self.free_energy = objective.free_energy(posterior, common)
+        self.common = inference.common(objective)
+        self.free_energy = self._measure(objective.prior)
 
-    def compare(
+    def improves(
         self, proposal: Gaussian, possible: Bool[Tensor, " batch"]
     ) -> tuple[Bool[Tensor, " batch"], Float[Tensor, " batch"]]:
         """Which of the possible proposals do not raise F, and by how much each would change it, in nats."""
-        proposed = self.objective.free_energy(proposal, self.common)
+        proposed = self._measure(proposal)
         change = proposed - self.free_energy
         accepted = possible & (change <= 0.0)
         self.free_energy = torch.where(accepted, proposed, self.free_energy)
         return accepted, change
+
+    def beats_prior(self, proposal: Gaussian, possible: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """Which of the possible proposals have no higher F than the prior."""
+        return possible & (self._measure(proposal) <= self.free_energy)
+
+    @torch.no_grad()
+    def _measure(self, posterior: Gaussian) -> Float[Tensor, " batch"]:
+        return self.objective.free_energy(posterior, self.common)
 
 
 def whiten(posterior: Gaussian, gradient: Gradient, prior: Gaussian) -> tuple[Gaussian, Gradient]:

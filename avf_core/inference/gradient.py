@@ -7,7 +7,6 @@ parameters. Adam is that of Kingma & Ba (2015), with moments of its own for ever
 step.
 """
 
-import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,10 +54,6 @@ class Inference(_descent.Inference):
     def __init__(self, config: Config, model: Model) -> None:
         super().__init__()
         self.config: Config = config
-
-    def unchecked(self) -> int:
-        """All: the number of iterations is no promise of the optimiser's."""
-        return sys.maxsize
 
     def begin(self, objective: StepObjective) -> State:
         """Adam's moments of the gradients; nothing for SGD."""

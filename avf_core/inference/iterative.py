@@ -56,8 +56,8 @@ class Config(_descent.Config):
 class Inference(_descent.Inference):
     """AVF's inference: `iterations` applications of the update model f_phi.
 
-    It may be told more iterations than it was configured, and so trained, with. Those beyond are accepted or kept, as
-    with `keep_best`: nothing else says that f_phi, far from what it has seen, does not lead away.
+    It may be told more iterations than it was configured, and so trained, with. Those beyond are not made where they
+    would lead to an F above the prior's: nothing else says that f_phi does not lead away from where it was trained.
     """
 
     def __init__(self, config: Config, model: Model) -> None:
@@ -78,7 +78,7 @@ class Inference(_descent.Inference):
             gates = self.heads.bias.view(4, latent_size)[1::2]
             gates.fill_(INITIAL_STEP_LOGIT)
 
-    def unchecked(self) -> int:
+    def trusted(self) -> int:
         """The configured number: what f_phi is trained for."""
         return self.config.iterations
 
