@@ -103,6 +103,8 @@ class Source:
         surveyed = chosen.survey(Path(self.path), configure(chosen.Options, self.options))
         if not surveyed.splits:
             raise DataError(f"{self.path} has no sequences")
+        if surveyed.observation_size < 1:
+            raise DataError(f"{self.path} has observations of no numbers")
         return surveyed
 
 

@@ -7,7 +7,6 @@ order, one stream by time, the first part for train and the last for test.
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +68,8 @@ def survey(path: Path, options: Options) -> DataSet:
         cuts = _unnamed(_standard(path, shapes[key], options), options)
         keys = dict.fromkeys(cuts, key)
     sizes = {_standard(path, shapes[key], options)[2] for key in keys.values()}
+    if not sizes:
+        raise DataError(f"{path} holds an array of no steps: {shapes}")
     if len(sizes) != 1:
         raise DataError(f"{path}: the splits' observations have {sorted(sizes)} numbers, expected the same for all")
     return DataSet(
@@ -88,6 +89,8 @@ def _key(path: Path, shapes: dict[str, tuple[int, ...]], options: Options) -> st
         return options.key
     if options.key is None and len(candidates) == 1:
         return candidates[0]
+    if not candidates:
+        raise DataError(f"{path} holds no array, expected one of shape (T, D) or (N, T, D)")
     wanted = "has several arrays" if options.key is None else f"has no array {options.key!r}"
     raise DataError(f"{path} {wanted}; choose with --data-option key=NAME: {', '.join(candidates)}")
 
@@ -114,10 +117,10 @@ def _named(path: Path, name: str, shapes: dict[str, tuple[int, ...]], options: O
     if f"{name}_offsets" not in shapes:
         return _shorter([(i, 0, length) for i in range(n)], options)
     offsets = _archives.read(path, [f"{name}_offsets"])[f"{name}_offsets"]
-    ordered = offsets.ndim == 1 and offsets.dtype.kind in "iu" and bool(np.all(np.diff(offsets.astype(np.int64)) > 0))
-    if n != 1 or not ordered or len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != length:
-        raise DataError(f"{path}: {name}_offsets do not cut {length} rows into sequences: expected 0 < ... < {length}")
-    return _shorter([(0, int(a), int(b)) for a, b in pairwise(offsets)], options)
+    if n != 1:
+        raise DataError(f"{path}: {name} is of shape {shapes[name]}, and {name}_offsets cut rows: expected (rows, D)")
+    cuts = _cuts.at_offsets(path, f"{name}_offsets", offsets, length)
+    return _shorter([(0, a, b) for a, b in cuts], options)
 
 
 def _unnamed(shape: tuple[int, int, int], options: Options) -> dict[str, list[Cut]]:

@@ -48,7 +48,8 @@ def survey(path: Path, options: Options) -> DataSet:
     if len(shapes.get("frames", ())) != 3:
         raise DataError(f"{path} has no frames of shape (time, height, width); it has {shapes}")
     total, height, width = shapes["frames"]
-    rate = int(_archives.read(path, ["fps"])["fps"]) if shapes.get("fps") == () else None
+    fps = _archives.read(path, ["fps"])["fps"] if shapes.get("fps") == () else None
+    rate = round(float(fps)) if fps is not None and fps.dtype.kind in "iuf" else None
     splits = _cuts.by_time(total, valid=options.valid, test=options.test, length=options.length)
     return DataSet(
         splits={name: Split(sequences=len(cuts), read=partial(_read, path, cuts)) for name, cuts in splits.items()},

@@ -6,12 +6,11 @@ sequence i is rows offsets[i] to offsets[i + 1].
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from avf_core.data import _archives
+from avf_core.data import _archives, _cuts
 from avf_core.data.base import DataSet, Sequences, Split
 from avf_core.errors import DataError
 
@@ -64,8 +63,5 @@ def _read(path: Path, split: str) -> Sequences:
 def _sequences(path: Path, bits: np.ndarray, offsets: np.ndarray) -> Sequences:
     if bits.ndim != 2 or bits.shape[1] != (KEYS + 7) // 8 or bits.dtype != np.uint8:
         raise DataError(f"{path}: packed frames are {bits.dtype} {bits.shape}, expected uint8 (time, 11)")
-    ordered = offsets.ndim == 1 and len(offsets) > 1 and bool(np.all(np.diff(offsets) > 0))
-    if not ordered or offsets[0] != 0 or offsets[-1] != len(bits):
-        raise DataError(f"{path}: offsets do not cut {len(bits)} frames into sequences: the file is damaged")
     rows = np.unpackbits(bits, axis=1, count=KEYS)
-    return [rows[a:b] for a, b in pairwise(offsets)]
+    return [rows[a:b] for a, b in _cuts.at_offsets(path, "offsets", offsets, len(bits))]

@@ -8,12 +8,11 @@ clips of some people of train, held out of `train`.
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from avf_core.data import _archives, _pixels
+from avf_core.data import _archives, _cuts, _pixels
 from avf_core.data.base import SELECT, TEST, TRAIN, VALID, DataSet, Sequences, Split
 from avf_core.errors import DataError
 
@@ -42,11 +41,12 @@ def survey(path: Path, options: Options) -> DataSet:
     shapes = _archives.shapes(path)
     arrays = _archives.read(path, [name for name in NAMES if name != "frames"])
     offsets, person, split = arrays["offsets"], arrays["person"], arrays["split"].astype(str)
-    clips = list(pairwise(offsets.tolist()))
     frames = shapes["frames"]
-    whole = bool(clips) and offsets[0] == 0 and offsets[-1] == frames[0] and all(a < b for a, b in clips)
-    if not whole or len(frames) != 3 or not len(clips) == len(person) == len(split):
-        raise DataError(f"{path}: offsets, person and split do not describe {frames} frames: the file is damaged")
+    if len(frames) != 3:
+        raise DataError(f"{path}: frames are of shape {frames}, expected uint8 (time, height, width)")
+    clips = _cuts.at_offsets(path, "offsets", offsets, frames[0])
+    if person.shape != split.shape or person.shape != (len(clips),) or person.dtype.kind not in "iu":
+        raise DataError(f"{path}: person and split do not describe {len(clips)} clips: the file is damaged")
     unknown = set(options.select) - set(person[split == TRAIN].tolist())
     if unknown:
         raise DataError(f"{path}: no person {unknown} in train; there are {sorted(set(person[split == TRAIN]))}")

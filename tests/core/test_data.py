@@ -158,6 +158,11 @@ def test_named_splits_and_offsets_are_kept(tmp_path: Path) -> None:
         ({"train": np.ones((6, 2)), "train_offsets": [0, 9]}, {}, "do not cut 6 rows"),
         ({"train": np.ones((6, 2)), "valid": np.ones((6, 3))}, {}, r"\[2, 3\] numbers"),
         ({"x": np.array([[None] * 2] * 20, dtype=object)}, {}, "damaged"),
+        ({"x": np.ones((0, 2))}, {}, "no steps"),
+        ({"x": np.ones((9, 0))}, {}, "no numbers"),
+        ({"x": np.float64(3.0)}, {}, "holds no array"),
+        ({"train": np.ones((6, 2)), "train_offsets": ["a", "b"]}, {}, "do not cut 6 rows"),
+        ({"train": np.ones((2, 6, 2)), "train_offsets": [0, 6]}, {}, r"expected \(rows, D\)"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:overflow")

@@ -200,7 +200,7 @@ def test_weizmann_holds_out_people(tmp_path: Path) -> None:
 def test_a_damaged_weizmann_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     """Offsets that do not fit, lists of another length, frames that are no grey levels."""
     make_weizmann(tmp_path / "w.npz", **changes)
-    with pytest.raises(DataError, match=r"do not describe|expected uint8"):
+    with pytest.raises(DataError, match=r"do not describe|do not cut|expected uint8"):
         data.load(tmp_path / "w.npz", "train")
 
 
