@@ -72,8 +72,7 @@ class Inference(base.Inference):
 
     def infer(self, objective: StepObjective, state: State, *, effort: base.Effort = base.CONFIGURED) -> base.Inferred:
         """One pass of the network; there is nothing to iterate."""
-        read = objective.model.features(objective.x)
-        features = torch.cat([read, *(objective.context[name] for name in self.config.context)], dim=-1)
+        features = self.read(objective.model, objective.context, objective.x)
         if self.config.recurrent:
             state = self._hear(objective, features, state)
             features = state["hidden"]
@@ -83,6 +82,10 @@ class Inference(base.Inference):
             free_energies=features.new_zeros(features.shape[0], 0),
             iterations=torch.zeros_like(objective.step),
         )
+
+    def read(self, model: Model, context: State, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... features"]:
+        """What the network reads: the observation's features, and the chosen tensors of the context."""
+        return torch.cat([model.features(x), *(context[name] for name in self.config.context)], dim=-1)
 
     def _hear(self, objective: StepObjective, features: Float[Tensor, "batch features"], state: State) -> State:
         """The recurrence one step on. It stands still in rows where nothing was observed: there is nothing to hear."""

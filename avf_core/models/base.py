@@ -115,3 +115,25 @@ class Model(nn.Module, ABC):
             priors.append(prior)
             state = self.transition(context, x, z)
         return stack_time(contexts), stack_time(priors)
+
+
+class ObservationDriven(Model):
+    """A model whose contexts depend on observations only, so that those of a stretch are had before its latents."""
+
+    @abstractmethod
+    def contexts(self, state: State, xs: Float[Tensor, "time batch observation"]) -> State:
+        """The contexts of a stretch, with a time axis."""
+
+    @abstractmethod
+    def priors(self, state: State, contexts: State, zs: Float[Tensor, "time batch latent"]) -> Gaussian:
+        """The priors of a stretch with these contexts and latents."""
+
+    def replay(
+        self,
+        state: State,
+        xs: Float[Tensor, "time batch observation"],
+        zs: Float[Tensor, "time batch latent"],
+    ) -> tuple[State, Gaussian]:
+        """The contexts, then the priors."""
+        contexts = self.contexts(state, xs)
+        return contexts, self.priors(state, contexts, zs)

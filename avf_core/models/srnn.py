@@ -40,7 +40,7 @@ class Config:
     hidden_dropout: float = 0.0
 
 
-class Model(base.Model):
+class Model(base.ObservationDriven):
     """SRNN with binary (music) or real (speech) observations."""
 
     def __init__(self, config: Config) -> None:
@@ -93,15 +93,14 @@ class Model(base.Model):
         hidden, cell = self.lstm(self.features(x), context["hidden"], context["cell"])
         return {"hidden": hidden, "cell": cell, "z": z}
 
-    def replay(
-        self,
-        state: State,
-        xs: Float[Tensor, "time batch observation"],
-        zs: Float[Tensor, "time batch latent"],
-    ) -> tuple[State, Gaussian]:
-        """As the LSTM hears x only, the priors of all steps are one pass."""
+    def contexts(self, state: State, xs: Float[Tensor, "time batch observation"]) -> State:
+        """The LSTM hears x only; `heard` is h_t as prior and decoder read it, after dropout."""
         hidden, _ = self.lstm.trajectory(self.features(xs[:-1]), state["hidden"], state["cell"])
-        before = torch.cat([state["z"][None], zs[:-1]])
         heard = self.hidden_dropout(hidden)
-        context = {"hidden": hidden, "decoder": self.decoder_hidden(heard)}
-        return context, self.prior(torch.cat([heard, before], dim=-1))
+        return {"hidden": hidden, "heard": heard, "decoder": self.decoder_hidden(heard)}
+
+    def priors(self, state: State, contexts: State, zs: Float[Tensor, "time batch latent"]) -> Gaussian:
+        """One pass for all steps."""
+        before = torch.cat([state["z"][None], zs[:-1]])
+        priors: Gaussian = self.prior(torch.cat([contexts["heard"], before], dim=-1))
+        return priors

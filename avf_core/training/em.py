@@ -16,9 +16,12 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from avf_core import noise
+from avf_core.beliefs import State
 from avf_core.distributions import Gaussian
 from avf_core.filtering import Filter
-from avf_core.inference import iterative
+from avf_core.inference import direct, iterative
+from avf_core.models.base import Model, ObservationDriven
 from avf_core.objectives import Gradient, Posterior, StepObjective
 from avf_core.trees import concatenate, stack_time, tree_map
 
@@ -76,12 +79,19 @@ def clip_free_energy(
     kl_weight: float,
 ) -> tuple[Float[Tensor, ""], Totals]:
     """The M-step's objective: mean F per real frame, given latents and posteriors; and what to report."""
-    steps, batch = clip.real.shape
     model = filter.model
-    contexts, priors = model.replay(model.initial(batch), clip.xs, zs)
+    contexts, priors = model.replay(model.initial(clip.real.shape[1]), clip.xs, zs)
+    reconstruction = _replayed_reconstruction(model, contexts, clip, zs)
+    return _mean_per_frame(reconstruction, posteriors.total_kl(priors), clip, kl_weight)
+
+
+def _replayed_reconstruction(
+    model: Model, contexts: State, clip: Clip, zs: Float[Tensor, "time batch latent"]
+) -> Float[Tensor, "time batch"]:
+    """-log p(x_t | z_t) of all steps, decoded as one batch, in nats."""
     flat_contexts, flat_z = tree_map(lambda t: t.flatten(0, 1), (contexts, zs))
     log_prob = model.decode(flat_contexts, flat_z).log_prob(clip.xs.flatten(0, 1)).sum(-1)
-    return _mean_per_frame(-log_prob.reshape(steps, batch), posteriors.total_kl(priors), clip, kl_weight)
+    return -log_prob.reshape(clip.real.shape)
 
 
 @torch.no_grad()
@@ -146,9 +156,32 @@ def backward_through_updates(
 
 
 def direct_free_energy(filter: Filter, clip: Clip, *, kl_weight: float) -> tuple[Float[Tensor, ""], Totals]:
-    """The baselines' objective: mean F per real frame, differentiable in theta and phi through the whole clip."""
+    """The baselines' objective: mean F per real frame, differentiable in theta and phi through the whole clip.
+
+    Where neither the model's contexts nor the procedure hear latents, all steps are one pass; else they are filtered
+    one by one.
+    """
+    model, inference = filter.model, filter.inference
+    assert isinstance(inference, direct.Inference)
+    if isinstance(model, ObservationDriven) and not inference.config.recurrent:
+        return _direct_in_one_pass(model, inference, clip, kl_weight)
     _, estimates = filter.scan(filter.initial(clip.seeds), clip.xs)
     return _mean_per_frame(estimates.reconstruction, estimates.kl, clip, kl_weight)
+
+
+def _direct_in_one_pass(
+    model: ObservationDriven, inference: direct.Inference, clip: Clip, kl_weight: float
+) -> tuple[Float[Tensor, ""], Totals]:
+    steps, batch = clip.real.shape
+    state = model.initial(batch)
+    contexts = model.contexts(state, clip.xs)
+    posteriors = inference.net(inference.read(model, contexts, clip.xs))
+    seeds, numbers = clip.seeds.repeat(steps), torch.arange(steps, device=clip.seeds.device).repeat_interleave(batch)
+    drawn = noise.standard_normal(seeds, numbers, streams=[noise.POSTERIOR], size=model.latent_size)
+    zs = posteriors.transform(drawn.view(steps, batch, -1).to(posteriors.mean.dtype))
+    priors = model.priors(state, contexts, zs)
+    reconstruction = _replayed_reconstruction(model, contexts, clip, zs)
+    return _mean_per_frame(reconstruction, posteriors.total_kl(priors), clip, kl_weight)
 
 
 def _mean_per_frame(

@@ -96,3 +96,19 @@ def test_missing_values_are_masked_and_empty_frames_are_not_scored() -> None:
     assert result.free_energy_without_first_frame == pytest.approx(np.concatenate(later).mean(), abs=1e-5)
     with pytest.raises(DataError, match="with an observation"):
         evaluate(filter, [np.full((3, 6), np.nan, dtype=np.float32)])
+
+
+def test_direct_inference_in_one_pass_is_that_of_filtering_step_by_step() -> None:
+    """The same F, and the same gradients of model and procedure."""
+    filter = make("srnn-direct", torch.float64).requires_grad_(True)
+    xs = observations(filter, 7, 5)
+    real = torch.ones(7, 5, dtype=torch.bool)
+    real[4:, 2] = False
+    clip = em.Clip.whole(xs, real, torch.arange(5))
+    objective, totals = em.direct_free_energy(filter, clip, kl_weight=0.7)
+    gradients = torch.autograd.grad(objective, list(filter.parameters()))
+    _, e = filter.scan(filter.initial(clip.seeds), xs)
+    stepwise = ((e.reconstruction + 0.7 * e.kl) * real).sum() / real.sum()
+    torch.testing.assert_close(objective, stepwise)
+    torch.testing.assert_close(totals.free_energy, (e.free_energy * real).sum().detach())
+    torch.testing.assert_close(gradients, torch.autograd.grad(stepwise, list(filter.parameters())))
