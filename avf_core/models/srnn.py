@@ -76,9 +76,10 @@ class Model(base.ObservationDriven):
         return {"hidden": hidden, "cell": cell, "z": hidden.new_zeros(batch_size, self.latent_size)}
 
     def predict(self, state: State) -> tuple[State, Gaussian]:
-        """The context is the recurrent state; the prior is conditioned on it and on the last latent."""
+        """The context is the recurrent state, and what prior and decoder make of it."""
         heard = self.hidden_dropout(state["hidden"])
-        context = {"hidden": state["hidden"], "cell": state["cell"], "decoder": self.decoder_hidden(heard)}
+        decoder = self.decoder_hidden(heard)
+        context = {"hidden": state["hidden"], "cell": state["cell"], "heard": heard, "decoder": decoder}
         return context, self.prior(torch.cat([heard, state["z"]], dim=-1))
 
     def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
