@@ -25,7 +25,8 @@ from avf_core.evaluation import Evaluation, evaluate
 def command(model: str, data: Source, split: str, iterations: int | None, seed: int, as_json: bool) -> None:
     """Filter every sequence of a split and print its free energy in nats per step."""
     checkpoint = checkpoints.load(model)
-    sequences = data.like(checkpoint.card.get("data")).load(split)
+    size = checkpoint.filter.model.observation.size
+    sequences = data.like(checkpoint.card.get("data")).load(split, observation_size=size)
     torch.manual_seed(seed)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("filtering", total=None)

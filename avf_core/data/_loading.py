@@ -54,12 +54,18 @@ class Source:
     kind: str | None = None
     options: Settings = field(default_factory=dict)
 
-    def load(self, split: str) -> Sequences:
+    def load(self, split: str, *, observation_size: int | None = None) -> Sequences:
         """The sequences of a split, each of shape (time, observation), in natural units.
 
-        Raises DataError where there is no such data or split, and ConfigurationError for unknown kinds and options.
+        Raises DataError where there is no such data or split, or where its observations are not of the size that was
+        asked for (before anything is read); and ConfigurationError for unknown kinds and options.
         """
         surveyed = self._survey()
+        if observation_size not in (None, surveyed.observation_size):
+            raise DataError(
+                f"{self.path}, read as {self.known_kind()}, has observations of {surveyed.observation_size} numbers, "
+                f"the model takes {observation_size}: choose other data, or read it otherwise with --data-option"
+            )
         if split not in surveyed.splits:
             raise DataError(f"{self.path} has no split {split!r}; it has {', '.join(surveyed.splits)}")
         sequences = list(surveyed.splits[split].read())

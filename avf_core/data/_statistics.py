@@ -9,7 +9,7 @@ from numpy import ndarray
 from avf_core.errors import DataError
 
 
-def statistics(sequences: Iterable[Shaped[ndarray, "time observation"]]) -> tuple[float, float]:
+def statistics(sequences: Iterable[Shaped[ndarray, "_time observation"]]) -> tuple[float, float]:
     """The mean and the standard deviation of all numbers in these sequences, in the data's units.
 
     Sums are in float64, NaNs are left out. Two passes: the squares are those of the differences from the mean.

@@ -21,7 +21,7 @@ from numpy import ndarray
 
 from avf_core.errors import DataError
 
-Sequences = list[Shaped[ndarray, "time observation"]]
+Sequences = list[Shaped[ndarray, "_time observation"]]  # each of its own length
 TRAIN, VALID, TEST, SELECT = "train", "valid", "test", "select"
 
 

@@ -101,6 +101,13 @@ def test_train_from_another_checkpoint(data: Path, tmp_path: Path) -> None:
     assert card["init"]["commands"][0].startswith("avf train srnn-jsb-direct")
 
 
+def test_data_that_does_not_fit_the_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is read: the sizes, and what the data was read as."""
+    np.save(tmp_path / "x.npy", np.zeros((50, 3)))
+    assert cli.run(["evaluate", "--model", "srnn-jsb", "--data", str(tmp_path / "x.npy")]) == 1
+    assert "read as arrays, has observations of 3 numbers, the model takes 88" in capsys.readouterr().err
+
+
 def test_models_lists_every_preset_with_its_sizes() -> None:
     """The zoo's checkpoints and all presets, as JSON and as a table."""
     listed = json.loads(CliRunner().invoke(models.command, ["--json"], catch_exceptions=False).stdout)["models"]
