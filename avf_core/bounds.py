@@ -18,7 +18,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from avf_core.errors import ConfigurationError, DataError
-from avf_core.evaluation import Progress, batches
+from avf_core.evaluation import Progress, batches, ratio
 from avf_core.filtering import Filter
 from avf_core.particles import Weighing, initial, path_seeds, step
 
@@ -139,14 +139,14 @@ class _Tally:
             raise DataError("expected at least one frame with an observation")
         steps, energy = self.steps[0, kept], -self.log_evidence[:, kept]
         mean, repeats = energy.mean(0), len(energy)
-        pooled = mean.sum() / steps.sum()
+        pooled, error = ratio(mean, steps)
         by_repeat = energy.sum(1) / steps.sum()
         return Bound(
             kind=kind,
             particles=particles,
             repeats=repeats,
-            pooled=float(pooled),
-            standard_error=_standard_error((mean - pooled * steps) / steps.mean()),
+            pooled=pooled,
+            standard_error=error,
             sequence_mean=float((mean / steps).mean()),
             sequence_mean_error=_standard_error(mean / steps),
             monte_carlo_error=_standard_error(by_repeat) if repeats > 1 else None,

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
 from avf_core.errors import DataError
@@ -109,6 +109,20 @@ def batches(filter: Filter, sequences: Sequence[np.ndarray], *, size: int) -> It
             xs=xs,
             observed=~missing if bool(missing.any()) else None,
         )
+
+
+def ratio(
+    sums: Float[np.ndarray, " sequences"], counts: Integer[np.ndarray, " sequences"]
+) -> tuple[float, float | None]:
+    """The mean over all steps, from the sums and counts of every sequence; and its standard error over sequences.
+
+    The error is that of a ratio (Cochran 1977, section 2.11), as lengths differ; None for one sequence.
+    """
+    mean = float(sums.sum() / counts.sum())
+    if len(sums) < 2:
+        return mean, None
+    deviations = (sums - mean * counts) / counts.mean()
+    return mean, float(deviations.std(ddof=1) / len(sums) ** 0.5)
 
 
 @torch.no_grad()
