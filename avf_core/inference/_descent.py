@@ -116,7 +116,7 @@ class Search:
         """Whether any row may be updated once more, and there is time for it."""
         if self.iteration >= self.most:
             return False
-        if self.effort.tolerance is not None and not bool(self.going.any()):
+        if self._settled():
             return False
         if self.effort.budget is None:
             return True
@@ -128,12 +128,12 @@ class Search:
     def update(self) -> None:
         """One iteration: of the rows that go on, those whose proposal is accepted move to it."""
         gradient = self.objective.gradient(self.posterior, self.inference.draw(self.objective, self.iteration))
-        if self.judge is not None and self.keep_best:
-            self.visited.append(self.judge.free_energy)
-        else:
-            if self.visited:
-                self._settle(gradient.free_energy - self.visited[-1])
-            self.visited.append(gradient.free_energy)
+        if self.visited and not self.keep_best:
+            self._settle(gradient.free_energy - self.visited[-1])
+            if self._settled():
+                return
+        best = self.judge if self.keep_best else None
+        self.visited.append(gradient.free_energy if best is None else best.free_energy)
         proposal, self.memory = self.inference.propose(
             self.posterior, gradient, self.objective.prior, self.memory, iteration=self.iteration
         )
@@ -162,6 +162,10 @@ class Search:
             self._settle(change)
             return accepted
         return possible if self.iteration < self.inference.trusted() else judge.beats_prior(proposal, possible)
+
+    def _settled(self) -> bool:
+        """Whether the tolerance has stopped every row."""
+        return self.effort.tolerance is not None and not bool(self.going.any())
 
     def _settle(self, change: Float[Tensor, " batch"]) -> None:
         """Rows whose F no longer changes are done; one that is no number never would."""
