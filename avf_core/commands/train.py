@@ -65,12 +65,13 @@ def command(
         torch.set_num_threads(threads)
     torch.manual_seed(chosen.training.seed)
     description = data.describe()
-    train = data.load("train")
+    size = configuration.build_model(chosen.settings["model"]).observation.size
+    train = data.load("train", observation_size=size)
     run = Run(
         settings=presets.fit(chosen.settings, train),
         config=chosen.training,
         train=train,
-        valid=data.load(description.selection),
+        valid=data.load(description.selection, observation_size=size),
         facts=_facts(preset, data, description.selection, assignments, precision, chosen),
         folder=out,
     )

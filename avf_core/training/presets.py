@@ -74,12 +74,51 @@ JSB_BEST = Preset(
 )
 
 
+SPEECH = TrainingConfig(
+    epochs=700, clip_length=40, batch_size=64
+)  # clips of half a second: 200 samples a frame at 16 kHz
+VRNN_SPEECH = Preset(
+    model={"kind": "vrnn"},
+    inference={"kind": "iterative", "iterations": 2, "rule": "learned_sgd", "normalize_mean": True},
+    baseline={"kind": "direct", "widths": [500] * 4, "activation": "relu"},
+    training=SPEECH,
+    baseline_training=dataclasses.replace(SPEECH, theta_rate=1e-3, phi_rate=1e-3),
+)
+SRNN_SPEECH = Preset(
+    model={
+        "kind": "srnn",
+        "observation_size": 200,
+        "latent_size": 256,
+        "hidden_size": 1024,
+        "prior_widths": [512, 512],
+        "decoder_widths": [512, 512],
+        "likelihood": "discretized",
+    },
+    inference={"kind": "iterative", "iterations": 1, "rule": "gated", "append_observation": True},
+    baseline={"kind": "direct", "widths": [512, 512]},
+    training=dataclasses.replace(SPEECH, epochs=1000, kl_anneal_epochs=50, clip_norm=1000.0),
+    baseline_training=dataclasses.replace(
+        SPEECH, epochs=1000, theta_rate=1e-3, phi_rate=1e-3, kl_anneal_epochs=20, clip_norm=1000.0
+    ),
+)
+VIDEO_SCHEDULE = TrainingConfig(epochs=100, clip_length=20, batch_size=20)
+SVG_ACTIONS = Preset(
+    model={"kind": "svg"},
+    inference={"kind": "iterative", "iterations": 1, "rule": "gated"},
+    baseline={"kind": "direct", "widths": [], "context": [], "recurrent": 256},
+    training=VIDEO_SCHEDULE,
+    baseline_training=VIDEO_SCHEDULE,
+)
+
 PRESETS = {
-    "srnn-jsb": music({"iterations": 5, "rule": "learned_sgd", "normalize_mean": True}),
-    "srnn-jsb-best": JSB_BEST,
+    "vrnn-speech": VRNN_SPEECH,
+    "srnn-speech": SRNN_SPEECH,
     "srnn-piano": music({"iterations": 1, "rule": "learned_sgd"}),
     "srnn-muse": music({"iterations": 1, "rule": "gated"}),
     "srnn-nottingham": music({"iterations": 1, "rule": "gated"}),
+    "srnn-jsb": music({"iterations": 5, "rule": "learned_sgd", "normalize_mean": True}),
+    "svg-actions": SVG_ACTIONS,
+    "srnn-jsb-best": JSB_BEST,
 }
 
 

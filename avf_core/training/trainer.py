@@ -71,6 +71,7 @@ class Trainer:
         group: Group | None = None,
     ) -> None:
         self.run, self.filter, self.listener, self.precision = run, filter, listener, precision
+        _check_complete(run.train)
         self.group = group or Group()
         self.group.agree(filter)
         self.device = next(filter.parameters()).device
@@ -232,6 +233,8 @@ class Trainer:
             decay = min(decay, (1.0 + updates) / (10.0 + updates))
             with torch.no_grad():
                 torch._foreach_lerp_(list(self.average.parameters()), list(self.filter.parameters()), 1.0 - decay)
+                for kept, current in zip(self.average.buffers(), self.filter.buffers(), strict=True):
+                    kept.copy_(current)  # batch norm's statistics are averages already
 
     def _skip(self) -> None:
         self.progress.skipped += 1
@@ -292,6 +295,16 @@ class Trainer:
     def _zero_gradients(self) -> None:
         self.theta.zero_grad()
         self.phi.zero_grad()
+
+
+def _check_complete(sequences: Sequences) -> None:
+    """Raise TrainingError where a training sequence has missing values: the M-step needs whole observations."""
+    for index, sequence in enumerate(sequences):
+        if np.issubdtype(sequence.dtype, np.floating) and bool(np.isnan(sequence).any()):
+            raise TrainingError(
+                f"training sequence {index} has missing values (NaN), expected whole observations: fill them (avf "
+                "impute does, with a model trained on whole ones) or cut the sequence; filtering takes gaps as they are"
+            )
 
 
 def _adam(module: torch.nn.Module, rate: float, config: TrainingConfig) -> torch.optim.AdamW:

@@ -1,5 +1,6 @@
 """Training: it learns, it can be interrupted and resumed to the bit, and it survives what data brings."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -151,6 +152,14 @@ def test_padding_trains_nothing(tmp_path: Path) -> None:
             torch.testing.assert_close(a, b)
 
 
+def test_training_data_with_gaps_is_refused(tmp_path: Path) -> None:
+    """The error names the sequence and what to do."""
+    run = make_run(tmp_path, "srnn-gaussian")
+    gap = np.array([[0.1] * 6, [float("nan")] * 6])
+    with pytest.raises(TrainingError, match="sequence 1 has missing values"):
+        trainer_of(dataclasses.replace(run, train=[gap[:1], gap]))
+
+
 def test_transposed_rolls_keep_their_notes() -> None:
     """Moved as a whole, or as far as the keyboard goes; silence stays; and only in the epochs that say so."""
     roll = np.zeros((3, 88), np.uint8)
@@ -178,15 +187,40 @@ def test_early_stopping_keeps_the_best(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run.json").read_text())["progress"]["best_epoch"] == progress.best_epoch
 
 
+def a_little_data(preset: presets.Preset) -> list[np.ndarray]:
+    """Four sequences of six steps that fit the preset's model."""
+    generator = np.random.default_rng(0)
+    size = configuration.build_model(preset.settings["model"]).observation.size
+    if size == 88:
+        return [np.pad(m[:6], ((0, 0), (40, 42))) for m in melodies(4, 0)]
+    return [generator.random((6, size), dtype=np.float32) for _ in range(4)]
+
+
 @pytest.mark.parametrize("name", [n + s for n in presets.PRESETS for s in ("", presets.DIRECT)])
 def test_every_preset_trains(tmp_path: Path, name: str) -> None:
-    """A few updates of each preset at its full size give finite energies and a checkpoint that evaluates."""
-    preset = presets.override(presets.get(name), {"training.epochs": 1, "training.clip_length": 4})
-    rolls = [np.pad(m, ((0, 0), (40, 42))) for m in melodies(4, 0)]
-    run = Run(settings=preset.settings, config=preset.training, train=rolls, valid=rolls[:2], facts={}, folder=tmp_path)
+    """An update of each preset at its full size gives finite energies and a checkpoint that evaluates."""
+    preset = presets.override(
+        presets.get(name), {"training.epochs": 1, "training.clip_length": 2, "training.batch_size": 4}
+    )
+    data = a_little_data(preset)
+    settings = presets.fit(preset.settings, data)
+    run = Run(settings=settings, config=preset.training, train=data, valid=data[:2], facts={}, folder=tmp_path)
     progress = trainer_of(run).train(stop=never)
-    assert progress.updates == 1
+    assert progress.updates + progress.skipped >= 1
     assert math.isfinite(progress.history[-1]["valid"]["free_energy_pooled"])
+    assert math.isfinite(evaluate(checkpoints.load(tmp_path).filter, data[:1]).free_energy_pooled)
+
+
+def test_a_models_units_are_those_of_its_training_data() -> None:
+    """Center and scale are the training set's mean and deviation, where a model standardises and was not told."""
+    data = [np.array([[1.0, 3.0]]), np.array([[5.0, 7.0]])]
+    speech = presets.get("srnn-speech").settings
+    fitted = presets.fit(speech, data)["model"]
+    assert (fitted["center"], fitted["scale"]) == (4.0, pytest.approx(5.0**0.5))
+    told = {**speech, "model": {**speech["model"], "scale": 2.0}}
+    assert presets.fit(told, data) == told
+    for name in ("srnn-jsb", "svg-actions"):
+        assert presets.fit(presets.get(name).settings, data) == presets.get(name).settings
 
 
 @pytest.mark.parametrize(
@@ -205,5 +239,5 @@ def test_wrong_settings_are_refused_with_what_is_right(key: str, value: object, 
     """Unknown names and values out of range fail, and say what there is."""
     with pytest.raises(ConfigurationError, match=word):
         configuration.build(presets.override(presets.get("srnn-jsb"), {key: value}).settings)
-    with pytest.raises(ConfigurationError, match="there are srnn-jsb"):
+    with pytest.raises(ConfigurationError, match="there are vrnn-speech"):
         presets.get("srnn-bach")
