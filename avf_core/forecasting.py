@@ -179,8 +179,7 @@ def _filled(
     batch, paths = log_weights.shape
     expected = likelihood.mean
     belief = before.belief
-    uniform = noise.uniform(belief.seed, belief.step, streams=[noise.IMPUTATION], size=expected.shape[-1])[0]
-    drawn = likelihood.sample(uniform.to(expected.dtype)).reshape(batch, paths, -1)
+    drawn = _drawn(likelihood, belief.seed, belief.step, noise.IMPUTATION).reshape(batch, paths, -1)
     mean = torch.einsum("bp,bpo->bo", log_weights.exp(), expected.double().reshape(batch, paths, -1))
     if resample:
         start = noise.uniform(before.seed, before.step, streams=[noise.ANCESTORS], size=1)[0]
@@ -210,13 +209,19 @@ def _simulate(
         z = prior.transform(eps.to(prior.mean.dtype))
         likelihood = model.decode(context, z)
         mean = likelihood.mean
-        size = mean.shape[-1]
-        uniform = noise.uniform(seed, step + ahead, streams=[noise.FORECAST_OBSERVATION], size=size)[0]
-        x = likelihood.sample(uniform.to(mean.dtype))
+        x = _drawn(likelihood, seed, step + ahead, noise.FORECAST_OBSERVATION)
         state = model.transition(context, x if feedback == "sample" else mean, z)
         drawn.append(x)
         moments.append(torch.stack([mean.double(), mean.double() ** 2, _variance(likelihood).double()]))
     return torch.stack(drawn), torch.stack(moments, 1)
+
+
+def _drawn(likelihood: Likelihood, seed: Tensor, step: Tensor, stream: int) -> Tensor:
+    """A sample of the observation, on noise of a stream."""
+    mean = likelihood.mean
+    uniform = noise.uniform(seed, step, streams=[stream], size=mean.shape[-1])[0]
+    below_one = 1.0 - 0.5 * torch.finfo(mean.dtype).eps  # to which a number below one may be rounded up
+    return likelihood.sample(uniform.to(mean.dtype).clamp(max=below_one))
 
 
 def _variance(likelihood: Likelihood) -> Tensor:
