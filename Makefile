@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DATA_DIR ?= .avf
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint format bench clean
+.PHONY: help setup demo serve test lint format bench docs clean
 
 help:
 	@echo "make demo    watch a Bach chorale being filtered, note by note"
@@ -15,6 +15,7 @@ help:
 	@echo "make test    lint, types, import layers and all tests: what CI runs"
 	@echo "make lint    the first three of these only"
 	@echo "make bench   benchmarks, as tables and JSON"
+	@echo "make docs    the API reference, as HTML in site/"
 	@echo "make format  format the sources"
 
 $(READY): pyproject.toml constraints.txt
@@ -44,9 +45,12 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.steps
 	$(BIN)/python -m benchmarks.serving
 
+docs: $(READY)
+	@$(BIN)/python docs/reference.py
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache demo-output
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache demo-output site
