@@ -69,7 +69,11 @@ class Inference(base.Inference):
         """The posterior that the update of this iteration (from 0) leads to, and what to remember of it."""
 
     def trusted(self) -> int:
-        """How many updates are made without a comparison; those after must not lead to where F is above the prior's."""
+        """How many updates are made without a comparison.
+
+        Those after are compared with the prior: they are not made where F would rise above both its own and that of
+        the present posterior, on common random numbers.
+        """
         return sys.maxsize
 
     def infer(self, objective: StepObjective, state: State, *, effort: base.Effort = base.CONFIGURED) -> base.Inferred:
@@ -156,12 +160,17 @@ class Search:
         )
 
     def _judged(self, judge: "Judge", proposal: Gaussian, possible: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-        """The possible proposals that stand the comparison which is due: with the best so far, or with the prior."""
+        """The possible proposals that stand the comparison which is due."""
         if self.keep_best:
-            accepted, change = judge.improves(proposal, possible)
+            accepted, change = judge.compare(proposal, possible, ceiling=judge.free_energy)
             self._settle(change)
             return accepted
-        return possible if self.iteration < self.inference.trusted() else judge.beats_prior(proposal, possible)
+        if self.iteration < self.inference.trusted():
+            return possible
+        if self.iteration == self.inference.trusted():
+            judge.turn_to(self.posterior)
+        accepted, _ = judge.compare(proposal, possible, ceiling=torch.maximum(judge.free_energy, judge.at_prior))
+        return accepted
 
     def _settled(self) -> bool:
         """Whether the tolerance has stopped every row."""
@@ -174,26 +183,29 @@ class Search:
 
 
 class Judge:
-    """Comparisons on a step's common random numbers. `free_energy` is F on them of the best posteriors so far."""
+    """Comparisons of posteriors by F on a step's common random numbers, in nats.
+
+    `at_prior` is F of the prior, `free_energy` that of the posteriors which proposals are compared with.
+    """
 
     def __init__(self, inference: Inference, objective: StepObjective) -> None:
         self.objective = objective
         self.common = inference.common(objective)
-        self.free_energy = self._measure(objective.prior)
+        self.at_prior = self.free_energy = self._measure(objective.prior)
 
-    def improves(
-        self, proposal: Gaussian, possible: Bool[Tensor, " batch"]
+    def turn_to(self, posterior: Gaussian) -> None:
+        """Compare with these posteriors from now on."""
+        self.free_energy = self._measure(posterior)
+
+    def compare(
+        self, proposal: Gaussian, possible: Bool[Tensor, " batch"], *, ceiling: Float[Tensor, " batch"]
     ) -> tuple[Bool[Tensor, " batch"], Float[Tensor, " batch"]]:
-        """Which of the possible proposals do not raise F, and by how much each would change it, in nats."""
+        """Which of the possible proposals have an F up to the ceiling, and by how much each would change F."""
         proposed = self._measure(proposal)
         change = proposed - self.free_energy
-        accepted = possible & (change <= 0.0)
+        accepted = possible & (proposed <= ceiling)
         self.free_energy = torch.where(accepted, proposed, self.free_energy)
         return accepted, change
-
-    def beats_prior(self, proposal: Gaussian, possible: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-        """Which of the possible proposals have no higher F than the prior."""
-        return possible & (self._measure(proposal) <= self.free_energy)
 
     @torch.no_grad()
     def _measure(self, posterior: Gaussian) -> Float[Tensor, " batch"]:

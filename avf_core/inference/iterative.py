@@ -56,8 +56,8 @@ class Config(_descent.Config):
 class Inference(_descent.Inference):
     """AVF's inference: `iterations` applications of the update model f_phi.
 
-    It may be told more iterations than it was configured, and so trained, with. Those beyond are not made where they
-    would lead to an F above the prior's: nothing else says that f_phi does not lead away from where it was trained.
+    It may be told more iterations than it was configured, and so trained, with. Those beyond are not made where F
+    would rise above the prior's: nothing else says that f_phi does not lead away from where it was trained.
     """
 
     def __init__(self, config: Config, model: Model) -> None:
