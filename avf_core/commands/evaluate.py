@@ -1,18 +1,27 @@
-"""`avf evaluate`: the free energy of a checkpoint on a data set, every frame scored."""
+"""`avf evaluate`: the free energy of a checkpoint on a data set, every frame scored; and what can be said beyond it."""
 
 import json
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import click
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from avf_core import checkpoints
+from avf_core.bounds import THRESHOLDS, Bound, Kind, bound
+from avf_core.calibration import Calibration, calibrate
 from avf_core.commands.options import data_options
-from avf_core.data import Source
+from avf_core.data import Sequences, Source
 from avf_core.evaluation import Evaluation, evaluate
+from avf_core.filtering import Filter
+from avf_core.monitoring import Monitoring, monitor
+from avf_core.surprise import ReferenceDistribution, step_scores
 
 
 @click.command(name="evaluate")
@@ -21,38 +30,143 @@ from avf_core.evaluation import Evaluation, evaluate
 @click.option("--split", default="test", show_default=True, help="Which part of the data set.")
 @click.option("--iterations", type=click.IntRange(min=0), help="Inference iterations. [default: the model's]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the filter's noise.")
+@click.option("--bound", "kind", type=click.Choice(list(THRESHOLDS)), help="A tighter bound too, by many samples.")
+@click.option("--particles", type=click.IntRange(min=1), default=64, show_default=True, help="Samples of --bound.")
+@click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Of --bound, on new noise.")
+@click.option("--monitor", "monitored", is_flag=True, help="KL by latent, active units, amortisation gap.")
+@click.option("--calibration", "calibrated", is_flag=True, help="Coverage, ranks and CRPS of predictions.")
+@click.option("--reference", "referred", is_flag=True, help="The distribution of the free energy of a step.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(model: str, data: Source, split: str, iterations: int | None, seed: int, as_json: bool) -> None:
-    """Filter every sequence of a split and print its free energy in nats per step."""
+def command(
+    model: str,
+    data: Source,
+    split: str,
+    iterations: int | None,
+    seed: int,
+    kind: Kind | None,
+    particles: int,
+    repeats: int,
+    monitored: bool,
+    calibrated: bool,
+    referred: bool,
+    as_json: bool,
+) -> None:
+    """Filter every sequence of a split and print its free energy in nats per step.
+
+    --bound fivo (a particle filter) and --bound iw (importance weights over whole sequences) estimate -log p from
+    above, closer than the free energy does, with standard errors over sequences.
+    """
     checkpoint = checkpoints.load(model)
-    size = checkpoint.filter.model.observation.size
-    sequences = data.like(checkpoint.card.get("data")).load(split, observation_size=size)
+    filter = checkpoint.filter
+    sequences = data.like(checkpoint.card.get("data")).load(split, observation_size=filter.model.observation.size)
     torch.manual_seed(seed)
+    common: dict[str, Any] = {"iterations": iterations, "seed": seed}
+    wanted: dict[str, Callable[..., Any]] = {"free energy": partial(evaluate, **common)}
+    if kind is not None:
+        wanted["bound"] = partial(bound, kind=kind, particles=particles, repeats=repeats, **common)
+    if monitored:
+        wanted["monitor"] = partial(monitor, **common)
+    if calibrated:
+        wanted["calibration"] = partial(calibrate, **common)
+    if referred:
+        wanted["reference"] = partial(_fit_reference, **common)
+    found = {}
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("filtering", total=None)
-        result = evaluate(
-            checkpoint.filter,
-            sequences,
-            iterations=iterations,
-            seed=seed,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        for name, measure in wanted.items():
+            found[name] = measure(filter, sequences, progress=_listener(bar, name))
+    first = found.pop("free energy")
     if as_json:
         named = {"model": checkpoint.name, "digest": checkpoint.digest, "split": split, "seed": seed}
-        click.echo(json.dumps({**named, **result.as_dict()}))
-    else:
-        _print(checkpoint.name, split, result)
+        click.echo(json.dumps({**named, **first.as_dict(), **{name: part.as_dict() for name, part in found.items()}}))
+        return
+    Console().print(_figures(checkpoint.name, split, first))
+    tables: dict[str, Callable[[Any], Table]] = {
+        "bound": _bound,
+        "monitor": _monitor,
+        "calibration": _calibration,
+        "reference": _reference,
+    }
+    for name, part in found.items():
+        Console().print(tables[name](part))
 
 
-def _print(name: str, split: str, result: Evaluation) -> None:
-    table = Table(title=f"{name}, {split} split: {result.sequences} sequences, {result.steps} steps")
-    table.add_column("nats per step")
+def _fit_reference(filter: Filter, sequences: Sequences, **options: Any) -> ReferenceDistribution:
+    return ReferenceDistribution.fit(np.concatenate(step_scores(filter, sequences, **options)))
+
+
+def _listener(bar: Progress, name: str) -> Callable[[int, int], None]:
+    task = bar.add_task(name, total=None)
+    return lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]], *, heading: str = "nats per step") -> Table:
+    table = Table(title=title)
+    table.add_column(heading)
     table.add_column("", justify="right")
-    table.add_row("free energy, pooled over steps", f"{result.free_energy_pooled:.4f}")
-    table.add_row("free energy, mean over sequences", f"{result.free_energy_sequence_mean:.4f}")
-    table.add_row("free energy, without first frames", f"{result.free_energy_without_first_frame:.4f}")
-    table.add_row("  of it reconstruction", f"{result.reconstruction:.4f}")
-    table.add_row("  of it KL", f"{result.kl:.4f}")
-    for iteration, free_energy in enumerate(result.free_energy_by_iteration):
-        table.add_row(f"after {iteration} iterations", f"{free_energy:.4f}")
-    Console().print(table)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _figures(name: str, split: str, result: Evaluation) -> Table:
+    rows = [
+        ("free energy, pooled over steps", f"{result.free_energy_pooled:.4f}"),
+        ("free energy, mean over sequences", f"{result.free_energy_sequence_mean:.4f}"),
+        ("free energy, without first frames", f"{result.free_energy_without_first_frame:.4f}"),
+        ("  of it reconstruction", f"{result.reconstruction:.4f}"),
+        ("  of it KL", f"{result.kl:.4f}"),
+    ]
+    rows += [(f"after {i} iterations", f"{energy:.4f}") for i, energy in enumerate(result.free_energy_by_iteration)]
+    return _table(f"{name}, {split} split: {result.sequences} sequences, {result.steps} steps", rows)
+
+
+def _bound(found: Bound) -> Table:
+    rows = [
+        ("-log p at most, pooled over steps", _with_error(found.pooled, found.standard_error)),
+        ("-log p at most, mean over sequences", _with_error(found.sequence_mean, found.sequence_mean_error)),
+        ("effective sample size, mean", f"{found.effective:.1f}"),
+        ("steps after which was resampled", f"{found.resampled:.1%}"),
+    ]
+    if found.monte_carlo_error is not None:
+        rows.insert(1, (f"  error over {found.repeats} repeats", f"{found.monte_carlo_error:.4f}"))
+    return _table(f"{found.kind} bound, {found.particles} particles; error over sequences", rows)
+
+
+def _monitor(seen: Monitoring) -> Table:
+    largest = sorted(seen.kl_by_dimension, reverse=True)[:5]
+    rows = [
+        ("latent dimensions", str(seen.units)),
+        ("  with KL above 0.01", str(seen.informed_units)),
+        ("  active (variance of the mean above 0.01)", str(seen.active_units)),
+        ("largest KL of a dimension", ", ".join(f"{kl:.3f}" for kl in largest)),
+    ]
+    rows += [
+        (f"gain over the prior, {i + 1} iterations", f"{gain:.4f}") for i, gain in enumerate(seen.gain_by_iteration)
+    ]
+    if seen.gap is not None:
+        rows.append((f"amortisation gap, {seen.gap_steps} steps", _with_error(seen.gap, seen.gap_error)))
+    return _table("latents and inference", rows)
+
+
+def _calibration(ranks: Calibration) -> Table:
+    rows = [
+        (f"within the {level:.0%} interval", f"{covered:.1%}")
+        for level, covered in zip(ranks.levels, ranks.coverage, strict=True)
+    ]
+    rows += [
+        ("ranks in tenths, per cent", " ".join(f"{100 * n / ranks.values:.1f}" for n in ranks.rank_histogram)),
+        ("p-value of uniform ranks", f"{ranks.uniformity:.3g}"),
+        ("CRPS, mean over values", f"{ranks.crps:.5g}"),
+    ]
+    return _table(f"predictions by {ranks.particles} particles", rows, heading="one step ahead")
+
+
+def _reference(reference: ReferenceDistribution) -> Table:
+    wanted = (0.05, 0.25, 0.5, 0.75, 0.95)
+    values = np.interp(wanted, reference.levels, reference.values)
+    rows = [(f"{level:.0%} of steps below", f"{value:.3f}") for level, value in zip(wanted, values, strict=True)]
+    return _table(f"free energy of {reference.count} steps", rows, heading="nats")
+
+
+def _with_error(value: float, error: float | None) -> str:
+    return f"{value:.4f}" if error is None else f"{value:.4f} +- {error:.4f}"

@@ -28,6 +28,8 @@ class Built(NamedTuple):
 
 BUILT_IN = {
     "evaluate": Built("Measure the free energy of a checkpoint on a data set.", "core", "torch"),
+    "forecast": Built("Forecast how a sequence goes on, by sample paths.", "train", "torch"),
+    "impute": Built("Fill what is missing in a sequence.", "train", "torch"),
     "models": Built("List the checkpoints that ship with the library, and their cards.", "core", "torch"),
     "serve": Built("Serve models over HTTP and WebSockets.", "server", "fastapi"),
     "stream": Built("Stream a file or a piece of music through a served model, and watch."),

@@ -1,0 +1,83 @@
+"""One sequence of a data set, filtered by a checkpoint: what `avf forecast` and `avf impute` have in common."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from avf_core import checkpoints
+from avf_core.checkpoints import Checkpoint
+from avf_core.commands.options import data_options
+from avf_core.data import Source
+from avf_core.errors import DataError
+
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""The quantiles that are written and drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picked:
+    """A checkpoint and a sequence, with what of it was observed; `name` says which it is."""
+
+    checkpoint: Checkpoint
+    split: str
+    sequence: int
+    xs: Float[Tensor, "time observation"]
+    observed: Bool[Tensor, "time observation"]
+
+    def named(self) -> dict[str, Any]:
+        """The facts that come first in every JSON object."""
+        checkpoint = self.checkpoint
+        return {
+            "model": checkpoint.name,
+            "digest": checkpoint.digest,
+            "split": self.split,
+            "sequence": self.sequence,
+            "steps": len(self.xs),
+        }
+
+    @property
+    def title(self) -> str:
+        """The same in words."""
+        return f"{self.checkpoint.name}, {self.split} sequence {self.sequence}"
+
+
+def picking(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator: --model, the data's options, --split and --sequence become one argument `picked`, a `Picked`."""
+
+    @click.option("--model", required=True, help="A checkpoint's name in the zoo, or its folder.")
+    @data_options
+    @click.option("--split", default="test", show_default=True, help="Which part of the data set.")
+    @click.option("--sequence", type=click.IntRange(min=0), default=0, show_default=True, help="Which of it, from 0.")
+    @functools.wraps(command)
+    def wrapped(model: str, data: Source, split: str, sequence: int, **others: Any) -> Any:
+        return command(picked=_pick(model, data, split, sequence), **others)
+
+    return wrapped
+
+
+def _pick(model: str, data: Source, split: str, sequence: int) -> Picked:
+    checkpoint = checkpoints.load(model)
+    size = checkpoint.filter.model.observation.size
+    sequences = data.like(checkpoint.card.get("data")).load(split, observation_size=size)
+    if sequence >= len(sequences):
+        raise DataError(
+            f"no sequence {sequence} in the split {split!r}: it has {len(sequences)}, from 0 to {len(sequences) - 1}"
+        )
+    dtype = next(checkpoint.filter.parameters()).dtype
+    xs = torch.as_tensor(np.ascontiguousarray(sequences[sequence])).to(dtype)
+    return Picked(checkpoint=checkpoint, split=split, sequence=sequence, xs=xs, observed=~xs.isnan())
+
+
+def rounded(values: Tensor | np.ndarray) -> Any:
+    """Nested lists for JSON, six digits each, None for what is not a number."""
+    array = np.asarray(values)
+    if array.ndim:
+        return [rounded(row) for row in array]
+    return None if np.isnan(array) else float(f"{float(array):.6g}")
