@@ -110,6 +110,68 @@ SVG_ACTIONS = Preset(
     baseline_training=VIDEO_SCHEDULE,
 )
 
+# The same models at sizes that two cores train within the hour; gradients whitened by the prior's scale.
+SMALL_UPDATES = {"kind": "iterative", "inputs": "whitened", "samples": 2, "antithetic": True, "units": 512}
+SPEECH_SMALL = TrainingConfig(
+    epochs=200,
+    clip_length=40,
+    batch_size=32,
+    theta_rate=5e-4,
+    phi_rate=5e-4,
+    learning_rate_decay=0.99,
+    phi_steps="clip",
+    clip_norm=1000.0,
+    average_decay=0.99,
+)
+VRNN_SPEECH_SMALL = Preset(
+    model={
+        "kind": "vrnn",
+        "latent_size": 64,
+        "hidden_size": 512,
+        "observation_widths": [384, 384],
+        "latent_widths": [256, 256],
+        "prior_widths": [256, 256],
+        "decoder_widths": [384, 384],
+    },
+    inference={**SMALL_UPDATES, "iterations": 2},
+    baseline={"kind": "direct", "widths": [384, 384], "activation": "relu"},
+    training=SPEECH_SMALL,
+    baseline_training=SPEECH_SMALL,
+)
+SRNN_SPEECH_SMALL = Preset(
+    model={
+        "kind": "srnn",
+        "observation_size": 200,
+        "latent_size": 64,
+        "hidden_size": 512,
+        "prior_widths": [384],
+        "decoder_widths": [384, 384],
+        "likelihood": "discretized",
+    },
+    inference={**SMALL_UPDATES, "iterations": 2, "append_observation": True},
+    baseline={"kind": "direct", "widths": [384, 384]},
+    training=SPEECH_SMALL,
+    baseline_training=SPEECH_SMALL,
+)
+VIDEO_SMALL = dataclasses.replace(
+    SPEECH_SMALL, epochs=500, clip_length=20, batch_size=20, validate_every=20, learning_rate_decay=0.998
+)
+SVG_ACTIONS_SMALL = Preset(
+    model={
+        "kind": "svg",
+        "latent_size": 32,
+        "encoding_size": 64,
+        "hidden_size": 128,
+        "encoder": "dcgan",
+        "widths": [16, 32, 64, 64],
+        "norm": "group",
+    },
+    inference={**SMALL_UPDATES, "iterations": 1, "units": 256},
+    baseline={"kind": "direct", "widths": [], "context": [], "recurrent": 128},
+    training=VIDEO_SMALL,
+    baseline_training=VIDEO_SMALL,
+)
+
 PRESETS = {
     "vrnn-speech": VRNN_SPEECH,
     "srnn-speech": SRNN_SPEECH,
@@ -119,6 +181,9 @@ PRESETS = {
     "srnn-jsb": music({"iterations": 5, "rule": "learned_sgd", "normalize_mean": True}),
     "svg-actions": SVG_ACTIONS,
     "srnn-jsb-best": JSB_BEST,
+    "vrnn-speech-small": VRNN_SPEECH_SMALL,
+    "srnn-speech-small": SRNN_SPEECH_SMALL,
+    "svg-actions-small": SVG_ACTIONS_SMALL,
 }
 
 
