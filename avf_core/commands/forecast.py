@@ -158,7 +158,9 @@ def _print(picked: Picked, start: int, found: Forecast, record: dict[str, Any]) 
             cells = [_likeliest(found.mean[h, 0].numpy()), " ".join(map(str, np.flatnonzero(truth[h] == 1.0)))]
         else:
             shown = range(min(SHOWN, observation.size))
-            cells = [f"{middle[h, d]:.3g} ({low[h, d]:.3g} to {high[h, d]:.3g}), {_said(truth[h, d])}" for d in shown]
+            cells = [
+                f"{middle[h, d]:.3g} ({low[h, d]:.3g} to {high[h, d]:.3g}), {_said(float(truth[h, d]))}" for d in shown
+            ]
         table.add_row(str(start + h), *cells, "" if score is None else f"{score:.4g}")
     Console().print(table)
 

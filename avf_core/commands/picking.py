@@ -1,6 +1,7 @@
 """One sequence of a data set, filtered by a checkpoint: what `avf forecast` and `avf impute` have in common."""
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -75,9 +76,12 @@ def _pick(model: str, data: Source, split: str, sequence: int) -> Picked:
     return Picked(checkpoint=checkpoint, split=split, sequence=sequence, xs=xs, observed=~xs.isnan())
 
 
-def rounded(values: Tensor | np.ndarray) -> Any:
+def rounded(values: Tensor | np.ndarray) -> list[Any]:
     """Nested lists for JSON, six digits each, None for what is not a number."""
-    array = np.asarray(values)
-    if array.ndim:
-        return [rounded(row) for row in array]
-    return None if np.isnan(array) else float(f"{float(array):.6g}")
+    return _rounded(np.asarray(values, dtype=np.float64).tolist())  # type: ignore[no-any-return]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return None if math.isnan(value) else float(f"{value:.6g}")
