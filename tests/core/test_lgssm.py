@@ -10,10 +10,8 @@ from torch import Tensor
 from avf_core.distributions import FullGaussian, Gaussian
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
-from avf_core.inference import exact, iterative
+from avf_core.inference import exact
 from avf_core.models import lgssm
-from avf_core.training import em
-from avf_core.trees import take, tree_map
 
 from .conftest import make, observations
 
@@ -205,60 +203,3 @@ def test_exact_inference_of_another_model_is_refused() -> None:
     srnn = make("srnn-direct")
     with pytest.raises(ConfigurationError, match="needs an LGSSM"):
         exact.Inference(exact.Config(), srnn.model)
-
-
-def train_updates(filter: Filter, model: lgssm.Model, *, updates: int) -> None:
-    """Train the update model alone, on sequences drawn from the model."""
-    inference = filter.inference
-    assert isinstance(inference, iterative.Inference)
-    optimizer = torch.optim.Adam(inference.parameters(), lr=1e-2)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
-    for update in range(updates):
-        xs = simulate(model, 5, 64, seed=1000 + update)
-        clip = em.Clip.whole(xs, torch.ones(5, 64, dtype=torch.bool), 64 * update + torch.arange(64))
-        optimizer.zero_grad()
-        _, _, applications = em.expectation(filter, clip, kl_weight=1.0, learn=None)
-        em.backward_through_updates(inference, applications, clip.real.sum())
-        optimizer.step()
-        schedule.step()
-
-
-@pytest.mark.parametrize("rule", ["learned_sgd", "gated"])
-def test_trained_avf_reaches_the_mean_field_greedy_optimum(rule: str) -> None:
-    """Within 0.02 nats per step on a 2-D model, with F of each step in closed form; and not below the evidence."""
-    torch.manual_seed(0)
-    model = lgssm.Model.from_matrices(
-        dynamics=torch.tensor([[0.9, 0.3], [-0.3, 0.8]]),
-        emission=torch.tensor([[1.0, 0.8], [-0.2, 1.0]]),
-        initial_mean=torch.tensor([0.5, -0.5]),
-        initial_variance=torch.tensor([1.0, 1.0]),
-        process_variance=torch.tensor([0.3, 0.2]),
-        noise_variance=torch.tensor([0.3, 0.2]),
-    ).requires_grad_(False)
-    config = iterative.Config(
-        iterations=3,
-        rule=rule,
-        inputs="whitened",
-        samples=16,
-        antithetic=True,
-        units=64,  # type: ignore[arg-type]
-    )
-    filter = Filter(model, iterative.Inference(config, model))
-    train_updates(filter, model, updates=100)
-    xs = simulate(model, 12, 4000, seed=7)
-    with torch.no_grad():
-        _, e = filter.scan(filter.initial(torch.arange(4000)), xs)
-    step_energies = [
-        exact.expected_free_energy(
-            model, *(Gaussian(q.mean, q.log_variance) for q in take((e.prior, e.posterior), t)), xs[t]
-        )
-        for t in range(12)
-    ]
-    reached = torch.stack(step_energies).mean(0)
-    gap = reached - exact.greedy_optimum(model, xs, covariance="diagonal").mean(0)
-    assert abs(float(gap.mean())) < 0.02
-    assert float(gap.std()) / 4000**0.5 < 0.005
-    above = reached + exact.kalman_filter(model, xs).log_evidence.mean(0)
-    assert float(above.mean()) > 0.0
-    sampled = tree_map(torch.mean, e.free_energy)
-    assert abs(float(sampled - reached.mean())) < 0.05
