@@ -7,29 +7,24 @@ The law: a run that was interrupted and resumed goes on as if it had not been. C
 seed, the epoch and the batch; all else is in the saved state.
 """
 
-import copy
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from avf_core import checkpoints
 from avf_core.errors import TrainingError
 from avf_core.evaluation import evaluate
 from avf_core.filtering import Filter
-from avf_core.inference import direct, iterative
-from avf_core.objectives import Posterior
 from avf_core.training import em, state
 from avf_core.training.clips import batches_per_epoch, clip_batch
 from avf_core.training.config import TrainingConfig
+from avf_core.training.learner import Learner, Precision
 from avf_core.training.parallel import Group
-from avf_core.trees import tree_map
 
 Sequences = Sequence[np.ndarray]
 MOST_SKIPPED = 100  # consecutive updates with non-finite gradients before giving up
@@ -67,21 +62,14 @@ class Trainer:
         filter: Filter,
         listener: Listener,
         *,
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: Precision = "float32",
         group: Group | None = None,
     ) -> None:
-        self.run, self.filter, self.listener, self.precision = run, filter, listener, precision
         _check_complete(run.train)
+        self.run, self.filter, self.listener = run, filter, listener
         self.group = group or Group()
         self.group.agree(filter)
-        self.device = next(filter.parameters()).device
-        config = run.config
-        self.average = copy.deepcopy(filter) if config.average_decay else filter
-        self.theta = _adam(filter.model, config.theta_rate, config)
-        self.phi = _adam(filter.inference, config.phi_rate, config)
-        self.modules: dict[str, torch.nn.Module] = {"filter": filter}
-        if config.average_decay:
-            self.modules["average"] = self.average
+        self.learner = Learner(filter, run.config, precision=precision, group=self.group)
         self.progress = state.Progress()
         self._consecutive_skips = 0
 
@@ -89,8 +77,8 @@ class Trainer:
         """Restore the state of the run's folder; False where there is none."""
         found = state.load(
             self.run.folder,
-            modules=self.modules,
-            optimizers=self._optimizers,
+            modules=self.learner.modules,
+            optimizers=self.learner.optimizers,
             run=self._identity(),
             group=self.group,
         )
@@ -119,8 +107,8 @@ class Trainer:
             return
         state.save(
             self.run.folder,
-            modules=self.modules,
-            optimizers=self._optimizers,
+            modules=self.learner.modules,
+            optimizers=self.learner.optimizers,
             progress=self.progress,
             run=self._identity(),
         )
@@ -128,113 +116,34 @@ class Trainer:
     def _epoch(self, stop: Callable[[], bool]) -> bool:
         """The batches that are left of this epoch; False where stopped before its end."""
         progress, config = self.progress, self.run.config
-        decay = config.learning_rate_decay**progress.epoch
-        for optimizer, rate in ((self.theta, config.theta_rate), (self.phi, config.phi_rate)):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * decay
+        self.learner.begin_epoch(progress.epoch)
         while progress.position < batches_per_epoch(self.run.train, config):
             if self.group.any(stop()):
                 return False
             started = time.monotonic()
             clip = clip_batch(self.run.train, config, progress.epoch, progress.position)
-            metrics = self.update(tree_map(lambda t: t.to(self.device), clip))
+            metrics = self.update(clip)
             progress.position += 1
             progress.seconds += time.monotonic() - started
             self.listener.updated(progress, metrics)
         return True
 
     def update(self, clip: em.Clip) -> dict[str, float]:
-        """One EM step on a clip batch; skipped, and counted, where a gradient is not finite."""
+        """One EM step on a clip batch, counted as done or as skipped; its metrics."""
         config, progress = self.run.config, self.progress
-        torch.manual_seed(config.seed * 1_000_003 + progress.updates + progress.skipped)  # for dropout
-        weight = config.kl_weight(progress.epoch)
-        self._zero_gradients()
-        totals = self._backward(self.group.rows(clip), weight)
-        theta_norm = self._clipped_norm(self.filter.model)
-        phi_norm = self._clipped_norm(self.filter.inference)
-        if not math.isfinite(theta_norm + phi_norm):
+        update = self.learner.update(
+            clip,
+            kl_weight=config.kl_weight(progress.epoch),
+            seed=config.seed * 1_000_003 + progress.updates + progress.skipped,
+            updates=progress.updates,
+        )
+        progress.skipped += update.skipped_steps
+        if update.applied:
+            progress.updates += 1
+            self._consecutive_skips = 0
+        else:
             self._skip()
-        else:
-            self._step_optimizers()
-        free_energy, kl = self.group.sums([totals.free_energy, totals.kl])
-        frames = float(clip.frames)
-        return {
-            "free_energy": free_energy / frames,
-            "kl": kl / frames,
-            "kl_weight": weight,
-            "theta_norm": theta_norm,
-            "phi_norm": phi_norm,
-        }
-
-    def _backward(self, clip: em.Clip, weight: float) -> em.Totals:
-        """Gradients of theta and phi; with online learning phi has been stepped on the way.
-
-        Dropout is for theta: the E-step infers under the model as it will be used.
-        """
-        self.filter.train()
-        if isinstance(self.filter.inference, direct.Inference):
-            objective, totals = em.direct_free_energy(self.filter, clip, kl_weight=weight)
-        else:
-            self.filter.model.eval()
-            zs, posteriors = self._expectation(clip, weight)
-            self.filter.model.train()
-            objective, totals = em.clip_free_energy(self.filter, clip, zs, posteriors, kl_weight=weight)
-        objective.backward()  # type: ignore[no-untyped-call]
-        return totals
-
-    def _expectation(self, clip: em.Clip, weight: float) -> tuple[Tensor, Posterior]:
-        """The E-step: latents and posteriors; phi has been stepped (online) or has its gradients.
-
-        With bfloat16 its matrix products are: posteriors are found by descent, which forgives rounding, and the
-        M-step that scores them is in float32.
-        """
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            found = self._infer(clip, weight)
-        return tree_map(lambda t: t.to(clip.xs.dtype), found)
-
-    def _infer(self, clip: em.Clip, weight: float) -> tuple[Tensor, Posterior]:
-        inference = self.filter.inference
-        if not isinstance(inference, iterative.Inference):
-            zs, posteriors, _ = em.expectation(self.filter, clip, kl_weight=weight, learn=None)
-            return zs, posteriors
-
-        def learn(applications: list[em.Application]) -> None:
-            with torch.enable_grad():
-                self.phi.zero_grad()
-                em.backward_through_updates(inference, applications, clip.sequences)
-            if math.isfinite(self._clipped_norm(inference)):
-                self.phi.step()
-                torch.clear_autocast_cache()
-            else:
-                self.progress.skipped += 1
-
-        online = self.run.config.phi_steps == "online"
-        step = learn if online else None
-        zs, posteriors, applications = em.expectation(self.filter, clip, kl_weight=weight, learn=step)
-        self.phi.zero_grad()
-        if not online:
-            em.backward_through_updates(inference, applications, clip.frames)
-        return zs, posteriors
-
-    def _clipped_norm(self, module: torch.nn.Module) -> float:
-        """The norm of a module's gradients, summed over the processes; they are then clipped to the configured one."""
-        self.group.add_gradients(module)
-        limit = self.run.config.clip_norm or math.inf
-        return float(torch.nn.utils.clip_grad_norm_(module.parameters(), limit))
-
-    def _step_optimizers(self) -> None:
-        self.theta.step()
-        self.phi.step()
-        self.progress.updates += 1
-        self._consecutive_skips = 0
-        decay = self.run.config.average_decay
-        if decay:
-            updates = self.progress.updates
-            decay = min(decay, (1.0 + updates) / (10.0 + updates))
-            with torch.no_grad():
-                torch._foreach_lerp_(list(self.average.parameters()), list(self.filter.parameters()), 1.0 - decay)
-                for kept, current in zip(self.average.buffers(), self.filter.buffers(), strict=True):
-                    kept.copy_(current)  # batch norm's statistics are averages already
+        return update.metrics
 
     def _skip(self) -> None:
         self.progress.skipped += 1
@@ -248,8 +157,7 @@ class Trainer:
     def _validate(self) -> None:
         """Evaluate on the validation split; keep the checkpoint where it is the best so far."""
         progress = self.progress
-        self.average.eval()
-        evaluation = evaluate(self.average, self.run.valid)
+        evaluation = evaluate(self.learner.average.eval(), self.run.valid)
         free_energy = evaluation.free_energy_pooled
         annealed = progress.epoch >= self.run.config.kl_anneal_epochs
         if math.isfinite(free_energy) and (progress.best is None or free_energy < progress.best):
@@ -279,11 +187,7 @@ class Trainer:
             "epoch": self.progress.epoch,
             "valid": validation,
         }
-        checkpoints.save(self.run.folder, filter=self.average, settings=self.run.settings, card=card)
-
-    @property
-    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"theta": self.theta, "phi": self.phi}
+        checkpoints.save(self.run.folder, filter=self.learner.average, settings=self.run.settings, card=card)
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a run to be resumed; the number of epochs may be raised."""
@@ -291,10 +195,6 @@ class Trainer:
         sizes = [len(s) for s in self.run.train], [len(s) for s in self.run.valid]
         start = self.run.facts.get("init")
         return {"settings": self.run.settings, "training": schedule, "data": sizes, "start": start}
-
-    def _zero_gradients(self) -> None:
-        self.theta.zero_grad()
-        self.phi.zero_grad()
 
 
 def _check_complete(sequences: Sequences) -> None:
@@ -305,9 +205,3 @@ def _check_complete(sequences: Sequences) -> None:
                 f"training sequence {index} has missing values (NaN), expected whole observations: fill them (avf "
                 "impute does, with a model trained on whole ones) or cut the sequence; filtering takes gaps as they are"
             )
-
-
-def _adam(module: torch.nn.Module, rate: float, config: TrainingConfig) -> torch.optim.AdamW:
-    """Adam on a module's parameters; on none, where a procedure has none to learn."""
-    groups = [{"params": list(module.parameters())}]
-    return torch.optim.AdamW(groups, lr=rate, weight_decay=config.weight_decay, fused=True)

@@ -84,8 +84,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     second = trainer_of(make_run(tmp_path / "parts", pair, **changes))
     assert second.resume()
     second.train(stop=never)
-    for name, tensor in whole.average.state_dict().items():
-        assert torch.equal(tensor, second.average.state_dict()[name]), name
+    for name, tensor in whole.learner.average.state_dict().items():
+        assert torch.equal(tensor, second.learner.average.state_dict()[name]), name
     whole_history = [record["valid"] for record in whole.progress.history]
     assert whole_history == [record["valid"] for record in second.progress.history]
 
@@ -145,8 +145,8 @@ def test_padding_trains_nothing(tmp_path: Path) -> None:
         gradients = []
         for filling in (0.0, 1.0):
             clip.xs[5:, :3] = filling
-            trainer._zero_gradients()
-            trainer._backward(clip, 1.0)
+            trainer.learner.zero_gradients()
+            trainer.learner.backward(clip, 1.0)
             gradients.append([p.grad.clone() for p in trainer.filter.parameters() if p.grad is not None])
         for a, b in zip(*gradients, strict=True):
             torch.testing.assert_close(a, b)

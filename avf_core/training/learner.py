@@ -1,0 +1,160 @@
+"""One update of variational filtering EM: gradients of theta and phi from a clip batch, and the optimisers' steps.
+
+The law: an update with a gradient that is not finite changes nothing, and is told.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from avf_core.filtering import Filter
+from avf_core.inference import direct, iterative
+from avf_core.objectives import Posterior
+from avf_core.training import em
+from avf_core.training.config import TrainingConfig
+from avf_core.training.parallel import Group
+from avf_core.trees import tree_map
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """What an update did: `applied` unless a gradient was not finite; `skipped_steps` of phi within it (online).
+
+    `metrics`: free energy (KL weighted by 1) and KL in nats per frame, the KL's weight, the gradients' norms.
+    """
+
+    applied: bool
+    skipped_steps: int
+    metrics: dict[str, float]
+
+
+class Learner:
+    """A filter, its running average, and the optimisers of theta and phi."""
+
+    def __init__(self, filter: Filter, config: TrainingConfig, *, precision: Precision, group: Group) -> None:
+        self.filter, self.config, self.precision, self.group = filter, config, precision, group
+        self.device = next(filter.parameters()).device
+        self.average = copy.deepcopy(filter) if config.average_decay else filter
+        self.theta = _adam(filter.model, config.theta_rate, config)
+        self.phi = _adam(filter.inference, config.phi_rate, config)
+        self.skipped_steps = 0
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What has weights to be saved."""
+        averaged = {"average": self.average} if self.config.average_decay else {}
+        return {"filter": self.filter, **averaged}
+
+    @property
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """What has moments to be saved."""
+        return {"theta": self.theta, "phi": self.phi}
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the learning rates of an epoch."""
+        decay = self.config.learning_rate_decay**epoch
+        for optimizer, rate in ((self.theta, self.config.theta_rate), (self.phi, self.config.phi_rate)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * decay
+
+    def update(self, clip: em.Clip, *, kl_weight: float, seed: int, updates: int) -> Update:
+        """One EM step on a clip batch; `seed` is dropout's, `updates` counts those before."""
+        torch.manual_seed(seed)
+        clip = tree_map(lambda t: t.to(self.device), clip)
+        self.skipped_steps = 0
+        self.zero_gradients()
+        totals = self.backward(self.group.rows(clip), kl_weight)
+        theta_norm = self._clipped_norm(self.filter.model)
+        phi_norm = self._clipped_norm(self.filter.inference)
+        applied = math.isfinite(theta_norm + phi_norm)
+        if applied:
+            self.theta.step()
+            self.phi.step()
+            self._follow(updates + 1)
+        free_energy, kl = (value / float(clip.frames) for value in self.group.sums([totals.free_energy, totals.kl]))
+        metrics = {"free_energy": free_energy, "kl": kl, "kl_weight": kl_weight}
+        norms = {"theta_norm": theta_norm, "phi_norm": phi_norm}
+        return Update(applied=applied, skipped_steps=self.skipped_steps, metrics=metrics | norms)
+
+    def zero_gradients(self) -> None:
+        """Forget all gradients."""
+        self.theta.zero_grad()
+        self.phi.zero_grad()
+
+    def backward(self, clip: em.Clip, weight: float) -> em.Totals:
+        """Gradients of theta and phi; with online learning phi has been stepped on the way.
+
+        Dropout is for theta: the E-step infers under the model as it will be used.
+        """
+        self.filter.train()
+        if isinstance(self.filter.inference, direct.Inference):
+            objective, totals = em.direct_free_energy(self.filter, clip, kl_weight=weight)
+        else:
+            self.filter.model.eval()
+            zs, posteriors = self._expectation(clip, weight)
+            self.filter.model.train()
+            objective, totals = em.clip_free_energy(self.filter, clip, zs, posteriors, kl_weight=weight)
+        objective.backward()  # type: ignore[no-untyped-call]
+        return totals
+
+    def _expectation(self, clip: em.Clip, weight: float) -> tuple[Tensor, Posterior]:
+        """The E-step: latents and posteriors; phi has been stepped (online) or has its gradients.
+
+        With bfloat16 its matrix products are: posteriors are found by descent, which forgives rounding, and the
+        M-step that scores them is in float32.
+        """
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            found = self._infer(clip, weight)
+        return tree_map(lambda t: t.to(clip.xs.dtype), found)
+
+    def _infer(self, clip: em.Clip, weight: float) -> tuple[Tensor, Posterior]:
+        inference = self.filter.inference
+        if not isinstance(inference, iterative.Inference):
+            zs, posteriors, _ = em.expectation(self.filter, clip, kl_weight=weight, learn=None)
+            return zs, posteriors
+
+        def learn(applications: list[em.Application]) -> None:
+            with torch.enable_grad():
+                self.phi.zero_grad()
+                em.backward_through_updates(inference, applications, clip.sequences)
+            if math.isfinite(self._clipped_norm(inference)):
+                self.phi.step()
+                torch.clear_autocast_cache()
+            else:
+                self.skipped_steps += 1
+
+        online = self.config.phi_steps == "online"
+        step = learn if online else None
+        zs, posteriors, applications = em.expectation(self.filter, clip, kl_weight=weight, learn=step)
+        self.phi.zero_grad()
+        if not online:
+            em.backward_through_updates(inference, applications, clip.frames)
+        return zs, posteriors
+
+    def _clipped_norm(self, module: nn.Module) -> float:
+        """The norm of a module's gradients, summed over the processes; they are then clipped to the configured one."""
+        self.group.add_gradients(module)
+        limit = self.config.clip_norm or math.inf
+        return float(torch.nn.utils.clip_grad_norm_(module.parameters(), limit))
+
+    def _follow(self, updates: int) -> None:
+        """Move the running average, which starts fast, towards the weights."""
+        if not self.config.average_decay:
+            return
+        decay = min(self.config.average_decay, (1.0 + updates) / (10.0 + updates))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.filter.parameters()), 1.0 - decay)
+            for kept, current in zip(self.average.buffers(), self.filter.buffers(), strict=True):
+                kept.copy_(current)  # batch norm's statistics are averages already
+
+
+def _adam(module: nn.Module, rate: float, config: TrainingConfig) -> torch.optim.AdamW:
+    """Adam on a module's parameters; on none, where a procedure has none to learn."""
+    groups = [{"params": list(module.parameters())}]
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=config.weight_decay, fused=True)
