@@ -1,7 +1,9 @@
 """Forecasts against the Kalman predictive, written here in numpy, and against simulated truth."""
 
 import copy
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,9 @@ import torch
 from torch import Tensor
 
 from avf_core import forecasting, particles
+from avf_core.commands import evaluate
+from avf_core.commands import forecast as commands_forecast
+from avf_core.commands import impute as commands_impute
 from avf_core.distributions import Bernoulli, Gaussian
 from avf_core.errors import AvfError
 from avf_core.filtering import Filter
@@ -230,3 +235,15 @@ def test_mistakes_are_typed_errors(wrong: object) -> None:
     filter = make("lgssm-exact")
     with pytest.raises(AvfError, match=r"expected|at least"):
         wrong(filter, filter.initial(torch.arange(1)))  # type: ignore[operator]
+
+
+def test_the_how_to_runs_and_its_options_exist() -> None:
+    """Its code blocks in one namespace; every option it names is one of the three commands'."""
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "forecast.md").read_text()
+    names: dict[str, object] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL):
+        exec(compile(block, "forecast.md", "exec"), names)
+    assert {"ahead", "filled", "alarm"} <= set(names)
+    commands = (evaluate.command, commands_forecast.command, commands_impute.command)
+    known = {option for command in commands for p in command.params for option in p.opts}
+    assert set(re.findall(r"--[a-z][a-z-]*", page)) <= known
