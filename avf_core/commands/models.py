@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import click
+import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +12,9 @@ from rich.table import Table
 from avf_core import checkpoints
 from avf_core.configuration import build
 from avf_core.training import presets
+
+LEGEND = """x, z: sizes of observation and latent. Parameters, in millions: of the model,
+and of its inference. F: free energy on the reported split, nats per step."""
 
 
 @click.command(name="models")
@@ -22,22 +26,22 @@ def command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"models": rows}))
         return
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        caption="x, z: sizes of observation and latent. F: test free energy, nats per step.\n"
-        "Parameters, in millions: of the model, and of its inference.",
-    )
-    for heading in ("name", "", "model, inference", "x, z", "parameters", "F"):
+    Console().print(_table("Checkpoints", [row for row in rows if row["form"] == "zoo"]))
+    Console().print(_table("Presets, for `avf train`", [row for row in rows if row["form"] == "preset"]))
+    click.echo(LEGEND)
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("name", "model, inference", "x, z", "parameters", "F"):
         table.add_column(heading, no_wrap=True)
     for row in rows:
         millions = f"{row['model_parameters'] / 1e6:.2f} + {row['inference_parameters'] / 1e6:.2f}"
         sizes = f"{row['observation_size']}, {row['latent_size']}"
         test = row.get("test_free_energy")
         figure = f"{test:.3f}" if test is not None else ""
-        table.add_row(row["name"], row["form"], f"{row['model']}, {row['inference']}", sizes, millions, figure)
-    Console().print(table)
+        table.add_row(row["name"], f"{row['model']}, {row['inference']}", sizes, millions, figure)
+    return table
 
 
 def _checkpoint(name: str) -> dict[str, Any]:
@@ -51,7 +55,8 @@ def _preset(name: str) -> dict[str, Any]:
 
 
 def _sizes(name: str, form: str, settings: dict[str, Any]) -> dict[str, Any]:
-    built = build(settings)
+    with torch.device("meta"):  # sizes without numbers
+        built = build(settings)
     return {
         "name": name,
         "form": form,
