@@ -4,11 +4,9 @@ Gaps are measured with F of each step in closed form, and paired with the exact 
 own F is the greedy optimum's in expectation, which is tested first, and the noise of the two mostly cancels.
 """
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Literal
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -23,15 +21,7 @@ from avf_core.trees import take
 
 from .test_lgssm import independent, simulate
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _shapes_unchecked() -> Iterator[None]:
-    """Shapes are checked wherever else these functions are called; here it would cost most of the time."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
+pytestmark = pytest.mark.usefixtures("shapes_unchecked")
 SYSTEMS = [(1, 1, 0.99), (2, 2, 0.5), (2, 3, 0.99), (5, 4, 0.5), (6, 6, 0.99)]  # observation, latent, spectral radius
 Covariance = Literal["full", "diagonal"]
 MEAN_FIELD = exact.Config(covariance="diagonal")
