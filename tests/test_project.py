@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click import Command
 
-from avf_core.commands import evaluate, train
+from avf_core.commands import evaluate, reproduce, train
 from avf_core.evaluation import Evaluation
 from avf_core.training import presets
 
@@ -55,7 +55,7 @@ def test_the_client_imports_where_nothing_else_is_installed() -> None:
 def test_every_command_loads() -> None:
     """Each entry point of `avf` is a click command with a help text."""
     found = {entry.name: entry.load() for entry in entry_points(group="avf.commands")}
-    assert set(found) == {"evaluate", "forecast", "impute", "models", "serve", "stream", "train"}
+    assert set(found) == {"evaluate", "forecast", "impute", "models", "reproduce", "serve", "stream", "train"}
     assert all(isinstance(command, Command) and command.help for command in found.values())
 
 
@@ -76,7 +76,12 @@ def test_the_training_page_is_whole() -> None:
     page = (ROOT / "docs" / "training.md").read_text()
     for name in Evaluation.__dataclass_fields__:
         assert f"`{name}`" in page, name
-    known = {option for command in (train.command, evaluate.command) for p in command.params for option in p.opts}
+    known = {
+        option
+        for command in (train.command, evaluate.command, reproduce.command)
+        for p in command.params
+        for option in p.opts
+    }
     assert set(re.findall(r"--[a-z][a-z-]*", page)) <= known
     for name in presets.PRESETS:
         assert f"`{name}`" in page, name

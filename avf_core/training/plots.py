@@ -1,23 +1,29 @@
 """Plots of training runs, drawn from their records."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+COLOURS = {"start": "#94a3b8", "baseline": "#d97706", "avf": "#2563eb", "best": "#059669"}
+CYCLE = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#dc2626", "#0891b2")
+LABELS = {"start": "start", "baseline": "baseline", "avf": "AVF", "best": "best"}
+UNIT = "free energy, nats per step"
 
 
 def learning_curve(history: list[dict[str, Any]], path: Path, *, title: str) -> None:
     """Validation free energy, and its KL part, against updates, as a PNG."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    energy, divergence = figure.subplots(1, 2, width_ratios=(2, 1))
+    figure, (energy, divergence) = _figure(2, widths=(2.0, 1.0))
     updates = [record["updates"] for record in history]
     pooled = [record["valid"]["free_energy_pooled"] for record in history]
-    energy.plot(updates, pooled, color="#2563eb", label="free energy")
+    energy.plot(updates, pooled, color=COLOURS["avf"], label="free energy")
     prior = [record["valid"]["free_energy_by_iteration"][0] for record in history]
     if prior != pooled:
-        energy.plot(updates, prior, color="#94a3b8", label="at the prior, before inference")
+        energy.plot(updates, prior, color=COLOURS["start"], label="at the prior, before inference")
     best = min(range(len(pooled)), key=pooled.__getitem__)
     energy.annotate(
         f"best {pooled[best]:.3f}",
@@ -27,12 +33,102 @@ def learning_curve(history: list[dict[str, Any]], path: Path, *, title: str) -> 
         arrowprops={"arrowstyle": "-", "color": "#64748b"},
         ha="center",
     )
-    energy.set_ylim(min(pooled) - 0.5, min(max(pooled), min(pooled) + 6.0) + 0.5)
+    energy.set_ylim(*_limits(pooled))
     energy.set(title=f"{title}, validation", xlabel="updates", ylabel="nats per step")
     energy.legend(frameon=False)
-    divergence.plot(updates, [record["valid"]["kl"] for record in history], color="#d97706")
+    divergence.plot(updates, [record["valid"]["kl"] for record in history], color=COLOURS["baseline"])
     divergence.set(title="KL", xlabel="updates", ylabel="nats per step")
-    for axes in (energy, divergence):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
     figure.savefig(path, dpi=120)
+
+
+def results(records: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
+    """The records of a group as a PNG: learning; F by iterations at test time; F by iterations in training."""
+    seed = min(record["entry"]["seed"] for record in records)
+    iterating = [r for r in records if len(r["test_by_iterations"]) > 1 and r["entry"]["seed"] == seed]
+    curve = sorted((r for r in records if r["entry"]["role"] == "curve"), key=lambda r: int(r["test"]["iterations"]))
+    figure, axes = _figure(1 + bool(iterating) + bool(curve), widths=(3.0, 2.0, 2.0))
+    _learning(axes[0], [r for r in records if r["entry"]["role"] != "curve"] or records, title)
+    if iterating:
+        _at_test_time(axes[1], iterating, [r for r in records if r["entry"]["role"] == "baseline"])
+    if curve:
+        _in_training(axes[-1], curve)
+    figure.savefig(path, dpi=110)
+
+
+def stages(by_name: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    """Validation free energy of checkpoints whose runs start from each other's best, as a PNG."""
+    figure, (axes,) = _figure(1, widths=(1.0,))
+    lowest = []
+    for colour, (name, runs) in zip(CYCLE * len(by_name), by_name.items(), strict=False):
+        before, label = 0, name
+        for run in runs:
+            history = run["history"]
+            energies = [record["valid"]["free_energy_pooled"] for record in history]
+            updates = [before + record["updates"] for record in history]
+            axes.plot(updates, energies, color=colour, label=label, marker="o", markersize=3)
+            before, label = updates[energies.index(min(energies))], "_"
+            lowest += energies
+    axes.set_ylim(*_limits(lowest))
+    axes.set(title="the zoo, validation", xlabel="updates", ylabel=UNIT)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def _learning(axes: Axes, records: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Validation free energy against updates, those of the start included."""
+    labelled: set[str] = set()
+    for record in records:
+        role, curve = record["entry"]["role"], record["curve"]
+        label = "_" if role in labelled else LABELS.get(role, role)
+        labelled.add(role)
+        updates = [record["updates_before"] + n for n in curve["updates"]]
+        axes.plot(updates, curve["free_energy"], color=COLOURS.get(role, CYCLE[0]), label=label, alpha=0.8)
+    axes.set_ylim(*_limits([f for record in records for f in record["curve"]["free_energy"]]))
+    axes.set(title=f"{title}, validation", xlabel="updates", ylabel=UNIT)
+    axes.legend(frameon=False)
+
+
+def _at_test_time(axes: Axes, records: Sequence[Mapping[str, Any]], baselines: Sequence[Mapping[str, Any]]) -> None:
+    """Free energy against inference iterations at test time, from one on; those trained are marked."""
+    for colour, record in zip(CYCLE * len(records), records, strict=False):
+        points = [point for point in record["test_by_iterations"] if point["iterations"]]
+        counts = [point["iterations"] for point in points]
+        energies = [point["free_energy_pooled"] for point in points]
+        axes.plot(counts, energies, color=colour, label=record["entry"]["name"])
+        trained = record["test"]["iterations"]
+        axes.plot([trained], [record["test"]["free_energy_pooled"]], "o", color=colour)
+    if baselines:
+        level = sum(r["test"]["free_energy_pooled"] for r in baselines) / len(baselines)
+        axes.axhline(level, color=COLOURS["baseline"], linestyle="--", label="baseline")
+    axes.set(title=f"{records[0]['reported']}, by iterations at test time", xlabel="iterations", ylabel=UNIT)
+    axes.legend(frameon=False, fontsize="x-small")
+
+
+def _in_training(axes: Axes, curve: Sequence[Mapping[str, Any]]) -> None:
+    """Free energy against iterations in training (the paper's Figure 4a)."""
+    counts = [record["test"]["iterations"] for record in curve]
+    for split, key, colour in (("selection", "valid", CYCLE[1]), ("reported", "test", CYCLE[0])):
+        energies = [record[key]["free_energy_pooled"] for record in curve]
+        axes.plot(counts, energies, color=colour, marker="o", label=curve[0][split])
+    axes.set(title="by iterations in training", xlabel="iterations", ylabel=UNIT, xticks=counts)
+    axes.legend(frameon=False)
+
+
+def _figure(panels: int, *, widths: Sequence[float]) -> tuple[Figure, list[Axes]]:
+    """A figure with panels side by side."""
+    chosen = widths[:panels]
+    figure = Figure(figsize=(2.2 * sum(chosen) + 1.5 if panels > 2 else 4.5 * panels + 1.0, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(1, panels, width_ratios=chosen, squeeze=False)[0])
+    for one in axes:
+        one.spines[["top", "right"]].set_visible(False)
+        one.grid(alpha=0.25)
+    return figure, axes
+
+
+def _limits(energies: Sequence[float]) -> tuple[float, float]:
+    """From a little under the best to where most of a run is; its beginning may be cut off."""
+    best, middle, worst = min(energies), median(energies), max(energies)
+    top = min(worst, best + 4.0 * (middle - best) + 0.02 * abs(best))
+    room = 0.08 * (top - best) + 1e-3 * abs(best) + 1e-3
+    return best - room, top + room

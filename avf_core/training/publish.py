@@ -1,44 +1,55 @@
-"""From a finished run to a checkpoint of the zoo: half-precision weights, the test figures and the model card.
+"""From a finished run to a checkpoint of the zoo: half-precision weights, the figures and the model card.
 
-    python -m avf_core.training.publish RUN NAME --data PATH --title TEXT
+    python -m avf_core.training.publish RUN NAME --data PATH --title TEXT [--limits TEXT] [--about TEXT]
+    python -m avf_core.training.publish --refresh NAME --data PATH
 
 The law: no figure on a card is typed; all come from the run and from `evaluate` on the weights as they ship.
 """
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import safetensors.torch
 import torch
 
 from avf_core import checkpoints
 from avf_core.data import Source
 from avf_core.errors import TrainingError
-from avf_core.evaluation import Evaluation, evaluate
+from avf_core.evaluation import evaluate
+from avf_core.surprise import ReferenceDistribution, step_scores
+from avf_core.training import records
+from avf_core.training.model_card import about, limits, model_card
 
-TOLERANCE = 0.01  # nats per step that half precision may move the free energy
+TOLERANCE = 0.01  # nats per step that half precision may move the free energy,
+RELATIVE_TOLERANCE = 1e-4  # or so much of it, where that is more
+DIGITS = 6  # of the reference distribution's figures, in nats
 
 
-def publish(run: Path, name: str, *, data: Path, title: str, zoo: Path = checkpoints.ZOO) -> Path:
-    """Write the run's best checkpoint to the zoo as `name`.
+def publish(
+    run: Path,
+    name: str,
+    *,
+    data: Path,
+    title: str,
+    limits_text: str | None = None,
+    about_text: str | None = None,
+    zoo: Path = checkpoints.ZOO,
+) -> Path:
+    """Write the run's best checkpoint to the zoo as `name`, its card with it; gives the folder.
 
-    Raises TrainingError where half precision costs too much.
+    `limits_text` says what the checkpoint cannot do, `about_text` what its data are; there are texts for each kind of
+    data. Raises TrainingError where half precision costs too much; nothing is left in the zoo then.
     """
     trained = checkpoints.load(run)
-    folder = zoo / name
     source = Source(path=data).like(trained.card["data"])
-    description = source.describe()
-    valid = source.load(description.selection)
-    full = evaluate(trained.filter, valid).free_energy_pooled
-    checkpoints.save(folder, filter=trained.filter, settings=trained.settings, card=trained.card, dtype=torch.float16)
-    shipped = checkpoints.load(folder)
-    half = evaluate(shipped.filter, valid)
-    if abs(half.free_energy_pooled - full) > TOLERANCE:
-        raise TrainingError(f"half precision moves the free energy from {full:.4f} to {half.free_energy_pooled:.4f}")
-    test = evaluate(shipped.filter, source.load(description.reported))
+    folder = zoo / name
+    _save_in_half_precision(trained, source, folder)
     result = json.loads((run / "result.json").read_text())
-    card = {
+    facts = {
         **trained.card,
         "title": title,
         "name": name,
@@ -46,72 +57,95 @@ def publish(run: Path, name: str, *, data: Path, title: str, zoo: Path = checkpo
         "total_updates": result["updates"],
         "budget": result["updates"] + trained.card.get("init", {}).get("updates", 0),
         "skipped_updates": result["skipped"],
-        "splits": [description.selection, description.reported],
-        "valid": half.as_dict(),
-        "test": test.as_dict(),
-        "parameters": {
-            "model": sum(p.numel() for p in shipped.filter.model.parameters()),
-            "inference": sum(p.numel() for p in shipped.filter.inference.parameters()),
-        },
     }
-    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
-    (folder / "MODEL_CARD.md").write_text(model_card(card, half, test))
+    return _write_card(folder, facts, source, limits_text, about_text)
+
+
+def refresh(
+    name: str,
+    *,
+    data: Path,
+    limits_text: str | None = None,
+    about_text: str | None = None,
+    zoo: Path = checkpoints.ZOO,
+) -> Path:
+    """Measure a checkpoint of the zoo again and write its card anew; the texts stay where none are given."""
+    card = checkpoints.load(zoo / name).card
+    source = Source(path=data).like(card["data"])
+    return _write_card(zoo / name, dict(card), source, limits_text, about_text)
+
+
+def reference(checkpoint: checkpoints.Checkpoint, sequences: list[np.ndarray]) -> dict[str, Any]:
+    """The distribution of a step's free energy on normal data, for a card: what surprise is calibrated against."""
+    scores = np.concatenate(step_scores(checkpoint.filter, sequences, score="free_energy"))
+    found = ReferenceDistribution.fit(scores).as_dict()
+    values = [round(float(value), DIGITS) for value in np.asarray(found["values"])]
+    return {"score": "free_energy", **found, "levels": list(np.asarray(found["levels"])), "values": values}
+
+
+def _save_in_half_precision(trained: checkpoints.Checkpoint, source: Source, folder: Path) -> None:
+    """Save the checkpoint, unless rounding moves its free energy on the split it was selected on."""
+    valid = source.load(source.describe().selection)
+    saved = {"filter": trained.filter, "settings": trained.settings, "card": trained.card}
+    with tempfile.TemporaryDirectory() as trial:
+        checkpoints.save(Path(trial), **saved, dtype=torch.float16)  # type: ignore[arg-type]
+        half = evaluate(checkpoints.load(trial).filter, valid).free_energy_pooled
+    full = evaluate(trained.filter, valid).free_energy_pooled
+    if not abs(half - full) <= max(TOLERANCE, RELATIVE_TOLERANCE * abs(full)):
+        raise TrainingError(
+            f"half precision moves the free energy from {full:.4f} to {half:.4f}: ship other weights, or smaller ones"
+        )
+    checkpoints.save(folder, **saved, dtype=torch.float16)  # type: ignore[arg-type]
+
+
+def _write_card(
+    folder: Path, facts: dict[str, Any], source: Source, limits_text: str | None, about_text: str | None
+) -> Path:
+    """Measure what is in the folder, and write card.json and MODEL_CARD.md."""
+    shipped = checkpoints.load(folder)
+    description = source.describe()
+    valid, test = source.load(description.selection), source.load(description.reported)
+    card = {
+        **facts,
+        "data": source.as_card(),
+        "splits": [description.selection, description.reported],
+        "valid": evaluate(shipped.filter, valid).as_dict(),
+        "test": evaluate(shipped.filter, test).as_dict(),
+        "parameters": records.parameters(shipped.filter),
+        "weights": str(stored_type(folder)),
+        "about": about_text or facts.get("about") or about(description),
+        "limits": limits_text or facts.get("limits") or limits(description),
+        "reference": {"split": description.selection, **reference(shipped, valid)},
+    }
+    (folder / "card.json").write_text(records.readable(card) + "\n")
+    (folder / "MODEL_CARD.md").write_text(model_card(card))
     return folder
 
 
-def model_card(card: dict[str, Any], valid: Evaluation, test: Evaluation) -> str:
-    """The card as Markdown."""
-    rows = [
-        ("free energy, pooled over steps", "free_energy_pooled"),
-        ("free energy, mean over sequences", "free_energy_sequence_mean"),
-        ("free energy, without first frames", "free_energy_without_first_frame"),
-        ("reconstruction", "reconstruction"),
-        ("KL", "kl"),
-    ]
-    table = "\n".join(f"| {text} | {getattr(valid, key):.3f} | {getattr(test, key):.3f} |" for text, key in rows)
-    energies = ", ".join(f"{energy:.3f}" for energy in test.free_energy_by_iteration)
-    by_iteration = (
-        f"\nTest free energy after 0 to {test.iterations} inference iterations: {energies}.\n"
-        if test.iterations
-        else ""
-    )
-    settings = json.dumps(card["training"])
-    init = card.get("init")
-    commands = ", then ".join(f"`{command}`" for command in init["commands"]) if init else ""
-    start = f"the weights of {commands}; {init['updates']} updates" if init else "random weights"
-    return f"""# {card["name"]}: {card["title"]}
-
-| nats per step, every frame scored | {" | ".join(card["splits"])} |
-|---|---|---|
-{table}
-{by_iteration}
-| | |
-|---|---|
-| data | {card["data"]["name"]}: piano rolls of 88 keys, a frame a quarter note, transposed to C major or C minor |
-| split | {card["split"]}; {card["splits"][1]}: {test.sequences} sequences, {test.steps} steps |
-| command | `{card["command"]}` |
-| seed | {card["seed"]} |
-| training | {card["epoch"]} epochs to the best validation, {card["updates"]} updates ({card["total_updates"]} in all, \
-{card["skipped_updates"]} skipped), {card["seconds"] / 60:.0f} minutes; torch {card["torch"]} |
-| start | {start} |
-| schedule | `{settings}` |
-| parameters | {card["parameters"]["model"]:,} in the model, {card["parameters"]["inference"]:,} in the inference model |
-| weights | float16, computed in float32 |
-
-**Limits.** It knows four-part chorales in C, as this data set writes them (an octave above sounding pitch), and
-nothing else. Other rhythm, keys or textures come out as surprise. Inputs are zeros and ones.
-"""
+def stored_type(folder: Path) -> str:
+    """The precision of the weights on disk, "float16" say."""
+    weights = safetensors.torch.load_file(folder / "weights.safetensors")
+    return str(next(iter(weights.values())).dtype).removeprefix("torch.")
 
 
 def main() -> None:
-    """Publish the run that the command line names."""
-    parser = argparse.ArgumentParser(description="Publish a run to the zoo.")
-    parser.add_argument("run", type=Path)
-    parser.add_argument("name")
+    """Publish the run that the command line names, or measure a checkpoint of the zoo again."""
+    parser = argparse.ArgumentParser(description="Publish a run to the zoo, or renew a checkpoint's card.")
+    parser.add_argument("run", type=Path, nargs="?", help="The folder of a run.")
+    parser.add_argument("name", nargs="?", help="Its name in the zoo.")
+    parser.add_argument("--refresh", metavar="NAME", help="Renew the card of this checkpoint instead.")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--title", required=True)
+    parser.add_argument("--title")
+    parser.add_argument("--limits", help="What the checkpoint cannot do. [default: by the kind of data]")
+    parser.add_argument("--about", help="What its data are. [default: by the kind of data]")
     options = parser.parse_args()
-    print(publish(options.run, options.name, data=options.data, title=options.title))
+    texts = {"data": options.data, "limits_text": options.limits, "about_text": options.about}
+    if options.refresh:
+        print(refresh(options.refresh, **texts))
+    elif options.run and options.name and options.title:
+        print(publish(options.run, options.name, title=options.title, **texts))
+    else:
+        parser.error("give RUN, NAME and --title, or --refresh NAME")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ BUILT_IN = {
     "forecast": Built("Forecast how a sequence goes on, by sample paths.", "train", "torch"),
     "impute": Built("Fill what is missing in a sequence.", "train", "torch"),
     "models": Built("List the checkpoints that ship with the library, and their cards.", "core", "torch"),
+    "reproduce": Built("Train and evaluate everything in a table of results.", "train", "torch"),
     "serve": Built("Serve models over HTTP and WebSockets.", "server", "fastapi"),
     "stream": Built("Stream a file or a piece of music through a served model, and watch."),
     "train": Built("Train a model, by a preset or a configuration.", "train", "torch"),

@@ -1,0 +1,116 @@
+"""The model card as Markdown, from its facts: data, split, commands, seed, figures, sizes and limits."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from avf_core.data import Description
+
+ROWS = [
+    ("free energy, pooled over steps", "free_energy_pooled"),
+    ("free energy, mean over sequences", "free_energy_sequence_mean"),
+    ("free energy, without first frames", "free_energy_without_first_frame"),
+    ("reconstruction", "reconstruction"),
+    ("KL", "kl"),
+]
+QUANTILES = (0.05, 0.5, 0.95)
+ROLLS = ("pianoroll", "music")
+SPEECH = ("timit", "crowd16k", "fsdd", "audio")
+VIDEO = ("kth", "weizmann", "moving_mnist", "frames")
+
+
+def about(data: Description) -> str:
+    """What observations of such data are, in a few words."""
+    if data.kind in ROLLS:
+        return f"piano rolls of {data.observation_size} keys"
+    if data.kind in SPEECH:
+        return f"speech, frames of {data.observation_size} samples at {data.rate} Hz"
+    if data.kind in VIDEO and data.shape is not None:
+        return f"video, grey frames of {' x '.join(map(str, data.shape))} pixels"
+    return f"{data.observation_size} numbers a step"
+
+
+def limits(data: Description) -> str:
+    """What a checkpoint that was trained on such data does not know."""
+    if data.kind in ROLLS:
+        return (
+            "It knows the style, the keys and the frame length of this data set, and nothing else; other music comes "
+            "out as surprise. Inputs are zeros and ones."
+        )
+    if data.kind in SPEECH:
+        return (
+            "It knows the voices, the language and the microphones of this data set. Noise, music, other levels and "
+            "other sampling rates come out as surprise; audio has to be resampled to its rate, within [-1, 1]."
+        )
+    if data.kind in VIDEO:
+        return (
+            "It knows the scenes, the camera and the people of this data set. Other backgrounds, sizes and movements "
+            "come out as surprise. Pixels are grey, within [0, 1]."
+        )
+    return "It knows this data set and nothing else; what is unlike it comes out as surprise."
+
+
+def model_card(card: Mapping[str, Any]) -> str:
+    """The card as Markdown."""
+    facts = "\n".join(f"| {name} | {text} |" for name, text in _facts(card).items())
+    return f"""# {card["name"]}: {card["title"]}
+
+| nats per step, every frame scored | {" | ".join(card["splits"])} |
+|---|---|---|
+{_figures(card["valid"], card["test"])}
+{_by_iteration(card)}
+| | |
+|---|---|
+{facts}
+
+**Limits.** {card["limits"]}
+"""
+
+
+def _figures(valid: Mapping[str, Any], test: Mapping[str, Any]) -> str:
+    return "\n".join(f"| {text} | {valid[key]:.3f} | {test[key]:.3f} |" for text, key in ROWS)
+
+
+def _by_iteration(card: Mapping[str, Any]) -> str:
+    test = card["test"]
+    if not test["iterations"]:
+        return ""
+    energies = ", ".join(f"{energy:.3f}" for energy in test["free_energy_by_iteration"])
+    return f"\nFree energy on {card['splits'][1]} after 0 to {test['iterations']} inference iterations: {energies}.\n"
+
+
+def _facts(card: Mapping[str, Any]) -> dict[str, str]:
+    data, test = card["data"], card["test"]
+    options = f", read with `{json.dumps(data['options'])}`" if data["options"] else ""
+    sizes = card["parameters"]
+    return {
+        "data": f"{data['name']} ({data['kind']}{options}): {card['about']}",
+        "split": f"{card['split']}; {card['splits'][1]}: {test['sequences']} sequences, {test['steps']} steps",
+        "command": f"`{card['command']}`",
+        "seed": str(card["seed"]),
+        "training": (
+            f"{card['epoch']} epochs to the best validation, {card['updates']} updates ({card['total_updates']} in "
+            f"all, {card['skipped_updates']} skipped), {card['seconds'] / 60:.0f} minutes; torch {card['torch']}"
+        ),
+        "start": _start(card.get("init")),
+        "schedule": f"`{json.dumps(card['training'])}`",
+        "parameters": f"{sizes['model']:,} in the model, {sizes['inference']:,} in the inference model",
+        "weights": f"{card['weights']}, computed in float32",
+        "surprise": _reference(card["reference"]),
+    }
+
+
+def _start(init: Mapping[str, Any] | None) -> str:
+    if not init:
+        return "random weights"
+    commands = ", then ".join(f"`{command}`" for command in init["commands"])
+    return f"the weights of {commands}; {init['updates']} updates"
+
+
+def _reference(reference: Mapping[str, Any]) -> str:
+    """What free energies of a step are normal."""
+    values = np.interp(QUANTILES, reference["levels"], reference["values"])
+    shown = ", ".join(f"{level:.0%} below {value:.2f}" for level, value in zip(QUANTILES, values, strict=True))
+    return f"the free energy of a step, over {reference['count']} steps of {reference['split']}: {shown} nats"

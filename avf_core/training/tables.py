@@ -1,0 +1,217 @@
+"""The tables of results, as data: which runs there are, and in which order they depend on each other.
+
+An entry is one run of `avf train` with what it is for. The law: `baseline` and `avf` of a group have the same model,
+and `avf` has no more updates than `baseline`, those of its start included.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Literal
+
+from avf_core.errors import ConfigurationError
+
+Role = Literal["start", "baseline", "avf", "best", "curve"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One run of a table.
+
+    `changes` are KEY=VALUE as `avf train --set` takes them; `data` is a path below the root of all data. `start` is
+    the entry whose best checkpoint it starts from. Roles: `start` is only the start of others, `curve` a point of
+    "free energy against iterations in training". `minutes` is the wall clock's, all resumed parts together. With
+    `particles` the FIVO bound is reported beside the free energy.
+    """
+
+    name: str
+    group: str
+    role: Role
+    preset: str
+    data: str
+    changes: tuple[str, ...] = ()
+    seed: int = 1
+    start: str | None = None
+    minutes: float = 45.0
+    particles: int = 0
+
+    def same_run(self, other: "Entry") -> bool:
+        """Whether both train the same thing; they may be limited and reported otherwise."""
+        return self._trained() == other._trained()
+
+    def _trained(self) -> "Entry":
+        return dataclasses.replace(self, group="", role="best", minutes=0.0, particles=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """What a section of the results is about.
+
+    `paper` are the figures of Marino, Cvitkovic & Yue 2018, Table 3, as printed, for baseline and AVF, where they are
+    of the same data: means over sequences, in nats per step, that leave the first frame out but divide by all frames.
+    `floors` are the free energies of independent notes with training marginals, and of a Markov chain a note.
+    """
+
+    title: str
+    paper: tuple[float, float] | None = None
+    floors: tuple[float, float] | None = None
+
+
+GROUPS = {
+    "jsb": Group(title="JSB chorales", paper=(6.92, 6.77), floors=(11.06, 10.48)),
+    "piano": Group(title="Piano-midi.de", paper=(8.19, 8.12), floors=(11.05, 8.26)),
+    "muse": Group(title="MuseData", paper=(6.27, 5.99), floors=(11.51, 8.56)),
+    "nottingham": Group(title="Nottingham", paper=(3.19, 3.13), floors=(10.25, 5.17)),
+    "vrnn": Group(title="Speech: VRNN on crowd16k"),
+    "srnn": Group(title="Speech: SRNN on crowd16k"),
+    "svg": Group(title="Video: SVG on Weizmann actions"),
+}
+
+CROWD16K = "speech/crowd16k"
+WEIZMANN = "video/weizmann64/weizmann64_gray_train_valid.npz"
+CURVE = (1, 2, 4, 8)
+"""Iterations in training, as in the paper's Figure 4a."""
+REGULARISED = (
+    "training.epochs=40",
+    "model.hidden_dropout=0.3",
+    "training.theta_rate=6e-4",
+    "training.phi_rate=4e-4",
+    "training.learning_rate_decay=0.96",
+    "training.average_decay=0.995",
+    "training.clip_norm=1.5",
+)
+
+
+def music(
+    group: str,
+    data: str,
+    *,
+    epochs: int,
+    start_epochs: int,
+    validate_every: int,
+    seeds: Sequence[int],
+    particles: int = 0,
+) -> tuple[Entry, ...]:
+    """A set of piano rolls: for each seed a direct start, the direct baseline, and AVF from the start; and the best."""
+    often = f"training.validate_every={validate_every}"
+    entries = []
+    for seed in seeds:
+        entry = partial(Entry, group=group, data=data, seed=seed)
+        start = f"{group}-start-{seed}"
+        entries += [
+            entry(
+                name=start,
+                role="start",
+                preset="srnn-jsb-best-direct",
+                changes=(f"training.epochs={start_epochs}", often),
+                minutes=15.0,
+            ),
+            entry(
+                name=f"{group}-baseline-{seed}",
+                role="baseline",
+                preset="srnn-jsb-best-direct",
+                changes=(f"training.epochs={epochs}", often),
+            ),
+            entry(
+                name=f"{group}-avf-{seed}",
+                role="avf",
+                preset="srnn-jsb-best",
+                changes=(f"training.epochs={epochs - start_epochs}", often),
+                start=start,
+                particles=particles if seed == seeds[0] else 0,
+            ),
+        ]
+    best = Entry(
+        name=f"{group}-best",
+        group=group,
+        role="best",
+        preset="srnn-jsb-best",
+        data=data,
+        changes=(*REGULARISED, often),
+        seed=seeds[0],
+        start=f"{group}-avf-{seeds[0]}",
+        particles=particles,
+    )
+    return (*entries, best)
+
+
+def pair(group: str, preset: str, data: str, *, minutes: float) -> tuple[Entry, ...]:
+    """A preset and its baseline, both from random weights."""
+    entry = partial(Entry, group=group, data=data, minutes=minutes)
+    return (
+        entry(name=f"{group}-baseline", role="baseline", preset=f"{preset}-direct"),
+        entry(name=f"{group}-avf", role="avf", preset=preset),
+    )
+
+
+def curve(group: str, like: Entry, *, changes: tuple[str, ...], minutes: float) -> tuple[Entry, ...]:
+    """The entry `like`, trained with 1, 2, 4 and 8 iterations."""
+    return tuple(
+        dataclasses.replace(
+            like,
+            name=f"{group}-curve-{n}",
+            role="curve",
+            changes=(*changes, f"inference.iterations={n}"),
+            minutes=minutes,
+            particles=0,
+        )
+        for n in CURVE
+    )
+
+
+JSB = music(
+    "jsb",
+    "music/jsb_chorales.npz",
+    epochs=120,
+    start_epochs=20,
+    validate_every=5,
+    seeds=(1, 2, 3),
+    particles=128,
+)
+SRNN_SPEECH = pair("srnn", "srnn-speech-small", CROWD16K, minutes=80.0)
+TABLES: dict[str, tuple[Entry, ...]] = {
+    "music": (
+        *JSB,
+        *music("piano", "music/piano_midi.npz", epochs=240, start_epochs=40, validate_every=40, seeds=(1,)),
+        *music("muse", "music/musedata.npz", epochs=60, start_epochs=10, validate_every=10, seeds=(1,)),
+        *music("nottingham", "music/nottingham.npz", epochs=60, start_epochs=8, validate_every=4, seeds=(1,)),
+        *curve("jsb", JSB[2], changes=("training.epochs=40",), minutes=20.0),
+    ),
+    "speech": (
+        *pair("vrnn", "vrnn-speech-small", CROWD16K, minutes=80.0),
+        *SRNN_SPEECH,
+        *curve("srnn", SRNN_SPEECH[1], changes=(), minutes=40.0),
+    ),
+    "video": pair("svg", "svg-actions-small", WEIZMANN, minutes=80.0),
+}
+
+
+def get(name: str) -> tuple[Entry, ...]:
+    """The table of this name. Raises ConfigurationError with those there are."""
+    if name not in TABLES:
+        raise ConfigurationError(f"no table {name!r}; there are {', '.join(TABLES)}")
+    return TABLES[name]
+
+
+def choose(entries: Sequence[Entry], globs: Sequence[str]) -> list[Entry]:
+    """The entries whose names match any of `globs`, all where there are none; ConfigurationError where none match."""
+    chosen = [entry for entry in entries if not globs or any(fnmatchcase(entry.name, glob) for glob in globs)]
+    if not chosen:
+        raise ConfigurationError(f"no entry matches {', '.join(globs)}; there are {', '.join(e.name for e in entries)}")
+    return chosen
+
+
+def ancestry(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
+    """The starts behind an entry, the oldest first. Raises ConfigurationError where one is not in the table."""
+    by_name = {one.name: one for one in entries}
+    behind: list[Entry] = []
+    while entry.start is not None:
+        if entry.start not in by_name or by_name[entry.start] in behind:
+            raise ConfigurationError(
+                f"{entry.name} starts from {entry.start}, which is no entry before it in its table"
+            )
+        entry = by_name[entry.start]
+        behind.insert(0, entry)
+    return behind

@@ -1,0 +1,193 @@
+"""The page of results says what the records say, and stands in the docs as they give it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from avf_core import data
+from avf_core.commands.options import key_values
+from avf_core.errors import TrainingError
+from avf_core.training import plots, records, report, tables
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def figures(free_energy: float, iterations: int = 0) -> dict[str, Any]:
+    return {
+        "free_energy_pooled": free_energy,
+        "free_energy_sequence_mean": free_energy - 0.05,
+        "free_energy_without_first_frame": free_energy + 0.01,
+        "reconstruction": free_energy - 1.5,
+        "kl": 1.5,
+        "steps": 4725,
+        "sequences": 77,
+        "iterations": iterations,
+        "free_energy_by_iteration": [1.25 * free_energy, *[free_energy] * iterations],
+        "improvement": 0.2,
+    }
+
+
+def made(name: str, role: str, *, test: float, seed: int = 1, iterations: int = 0, **changes: Any) -> dict[str, Any]:
+    """A record as `records.record` gives them, with figures that were thought up."""
+    split = {"sequences": 77, "steps": 4725, "mean_inverse_length": 0.018295371, "sha256": "0"}
+    points = [{"iterations": n, **figures(test + 0.1 / (n + 1))} for n in (0, 1, iterations)] if iterations else []
+    return {
+        "format": records.FORMAT,
+        "table": "music",
+        "quick": False,
+        "entry": {"name": name, "group": "jsb", "role": role, "seed": seed, "start": f"jsb-start-{seed}"},
+        "commands": ["avf train a --out OUT", f"avf train {name} --data jsb_chorales.npz --out OUT --init START"],
+        "data": {"name": "jsb_chorales.npz", "splits": {"test": split}},
+        "selection": "valid",
+        "reported": "test",
+        "updates_before": 300,
+        "updates_in_all": 1800,
+        "seconds_in_all": 600.0,
+        "curve": {"updates": [75, 150, 225], "free_energy": [9.0, 8.0, 7.5]},
+        "valid": figures(test - 0.07, iterations),
+        "test": figures(test, iterations),
+        "test_by_iterations": points,
+        "bound": None,
+        **changes,
+    }
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A folder of records: two seeds of baseline and AVF, and a curve."""
+    bound = {"kind": "fivo", "particles": 128, "pooled": 6.789}
+    for record in (
+        made("jsb-baseline-1", "baseline", test=7.25),
+        made("jsb-baseline-2", "baseline", test=7.35, seed=2),
+        made("jsb-avf-1", "avf", test=7.0, iterations=5, bound=bound),
+        made("jsb-avf-2", "avf", test=7.2, seed=2, iterations=5),
+        made("jsb-curve-8", "curve", test=6.9, iterations=8),
+        made("jsb-curve-1", "curve", test=7.4, iterations=1),
+    ):
+        records.write(tmp_path / "results" / "music" / f"{record['entry']['name']}.json", record)
+    (tmp_path / "results" / "what_paid.md").write_text("## What paid\n\nPatience.\n")
+    return tmp_path / "results"
+
+
+def test_the_page_in_the_docs_is_what_the_records_give() -> None:
+    """`avf reproduce --report` would change nothing."""
+    assert (DOCS / "results.md").read_text() == report.page(DOCS / "results")
+
+
+def test_seeds_are_averaged_with_their_spread(results: Path) -> None:
+    """7.25 and 7.35 are 7.300 ± 0.071; differences are of the same seed; minutes and updates are those in all."""
+    page = report.page(results)
+    assert "| baseline, direct inference | 2 | **7.300 ± 0.071** | 7.250 ± 0.071 | 7.310 ± 0.071 |" in page
+    assert "| AVF, 5 iterations | 2 | **7.100 ± 0.141** |" in page
+    assert "| 1.500 ± 0.000 | 7.030 ± 0.141 | 1800 | 10 |" in page
+    assert "AVF less its baseline, pooled: -0.250, -0.150 (seeds 1, 2)" in page
+    assert "6.789 for `jsb-avf-1` (free energy 7.000)" in page
+    assert page.endswith("## What paid\n\nPatience.\n")
+
+
+def test_iterations_in_training_are_in_order(results: Path) -> None:
+    """A row for each number of iterations, and what inference took off the prior's free energy."""
+    page = report.page(results)
+    assert page.index("| 1 | 7.330 | 7.400 | 20.0 % |") < page.index("| 8 | 6.830 | 6.900 | 20.0 % |")
+    assert "20.0 % with 1, 20.0 % with 5, 20.0 % with 8" in page
+
+
+def test_commands_name_their_runs(results: Path) -> None:
+    """And where they start."""
+    assert (
+        "avf train jsb-avf-2 --data jsb_chorales.npz --out runs/jsb-avf-2 --init runs/jsb-start-2"
+        in report.page(results).splitlines()
+    )
+
+
+def test_the_page_and_its_plots_are_written_beside_the_records(results: Path) -> None:
+    """A plot for each group, and every image of the page is there."""
+    path = report.write(results)
+    assert path == results.parent / "results.md"
+    assert path.read_text() == report.page(results)
+    for name in ("jsb",):
+        assert (results.parent / "images" / f"results-{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "results-zoo.png" not in path.read_text()  # no stages are kept beside these records
+
+
+def test_a_file_that_is_no_record_is_named(results: Path) -> None:
+    """Of another format, or no JSON at all."""
+    path = results / "music" / "x.json"
+    for text in ('{"format": "other"}', "[]", "no"):
+        path.write_text(text)
+        with pytest.raises(TrainingError, match=r"x\.json is no record"):
+            report.page(results)
+
+
+def test_the_papers_figures_are_divided_by_the_frames_that_were_scored() -> None:
+    """A model that spends 6.9 nats on every frame is printed by the authors' protocol as less, and set right here."""
+    lengths = np.array([25, 61, 160, 32])
+    printed = np.mean([6.9 * (length - 1) / length for length in lengths])
+    assert report.divided_rightly(float(printed), float(np.mean(1.0 / lengths))) == pytest.approx(6.9)
+
+
+@pytest.mark.parametrize(
+    ("group", "file", "expected"),
+    [
+        ("jsb", "jsb_chorales", 6.90),
+        ("piano", "piano_midi", 8.14),
+        ("muse", "musedata", 6.02),
+        ("nottingham",) * 2 + (3.14,),
+    ],
+)
+def test_the_papers_figures_on_the_real_arrays(group: str, file: str, expected: float, data_dir: Path) -> None:
+    """As they were worked out by hand for each test split."""
+    test = data.load(data_dir / "music" / f"{file}.npz", "test")
+    inverse = float(np.mean([1.0 / len(sequence) for sequence in test]))
+    paper = tables.GROUPS[group].paper
+    assert paper is not None
+    assert report.divided_rightly(paper[1], inverse) == pytest.approx(expected, abs=0.005)
+
+
+def test_floors_are_those_of_independent_notes(data_dir: Path) -> None:
+    """The first floor of each set, from the training marginals (with one imagined note on and off), to 0.02."""
+    files = {"jsb": "jsb_chorales", "piano": "piano_midi", "muse": "musedata", "nottingham": "nottingham"}
+    for group, file in files.items():
+        train, test = (np.concatenate(data.load(data_dir / "music" / f"{file}.npz", s)) for s in ("train", "test"))
+        p = (train.sum(0) + 1.0) / (len(train) + 2.0)
+        bits = -(test * np.log(p) + (1.0 - test) * np.log(1.0 - p)).sum(1).mean()
+        floors = tables.GROUPS[group].floors
+        assert floors is not None
+        assert floors[0] == pytest.approx(bits, abs=0.02)
+
+
+def test_json_is_readable(tmp_path: Path) -> None:
+    """Lists of numbers take a line; the value is the same."""
+    value = {"a": [1.5, 2.0, -3e-9], "b": {"c": ["x y", "[1,  2]"], "d": []}, "e": [[1, 2], [3]]}
+    text = records.readable(value)
+    assert json.loads(text) == value
+    assert '"a": [ 1.5, 2.0, -3e-09 ]' in text
+
+
+def test_iteration_counts_reach_twice_those_trained() -> None:
+    """With none, one and the trained number always among them, and few in between."""
+    for trained in range(1, 40):
+        counts = records.iteration_counts(trained)
+        assert {0, 1, trained, 2 * trained} <= set(counts)
+        assert counts == sorted(set(counts))
+        assert len(counts) <= 9
+
+
+def test_a_learning_curve_is_drawn_at_any_scale(tmp_path: Path) -> None:
+    """Energies of speech are below -1000 nats."""
+    history = [
+        {"updates": n, "valid": {"free_energy_pooled": f, "kl": 3.0, "free_energy_by_iteration": [f + 200.0, f]}}
+        for n, f in ((10, 5000.0), (20, -900.0), (30, -1100.0), (40, -1110.0))
+    ]
+    plots.learning_curve(history, tmp_path / "curve.png", title="speech")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_entries_of_all_tables_say_what_they_change() -> None:
+    """Each change is KEY=VALUE of one of the three sections."""
+    for entries in tables.TABLES.values():
+        for entry in entries:
+            assert all(key.split(".")[0] in ("model", "inference", "training") for key in key_values(entry.changes, ""))
