@@ -82,7 +82,10 @@ class Trainer:
             run=self._identity(),
             group=self.group,
         )
-        self.progress = found or self.progress
+        if found is not None:
+            # The number of epochs may have been raised since.
+            found.finished = found.validations_since_best >= self.run.config.patience
+            self.progress = found
         return found is not None
 
     def train(self, *, stop: Callable[[], bool]) -> state.Progress:

@@ -90,6 +90,18 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     assert whole_history == [record["valid"] for record in second.progress.history]
 
 
+def test_a_finished_run_goes_on_with_more_epochs(tmp_path: Path) -> None:
+    """Raising the number of epochs, and nothing else, continues the run as if it had been told so at first."""
+    trainer_of(make_run(tmp_path / "parts", epochs=2)).train(stop=never)
+    longer = trainer_of(make_run(tmp_path / "parts", epochs=4))
+    assert longer.resume()
+    longer.train(stop=never)
+    whole = trainer_of(make_run(tmp_path / "whole", epochs=4))
+    whole.train(stop=never)
+    for name, tensor in whole.filter.state_dict().items():
+        assert torch.equal(tensor, longer.filter.state_dict()[name]), name
+
+
 def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     """The error names what differs."""
     trainer_of(make_run(tmp_path, epochs=1)).train(stop=never)
