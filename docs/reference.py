@@ -6,6 +6,8 @@ docs/api.md is the map that leads into it. Anything that pdoc warns of is an err
 """
 
 import argparse
+import importlib
+import pkgutil
 import re
 import sys
 import warnings
@@ -16,7 +18,7 @@ from typing import Any
 import pdoc
 from jinja2 import pass_context
 from jinja2.runtime import Context
-from pdoc import render, render_helpers
+from pdoc import extract, render, render_helpers
 
 PACKAGES = ("avf_core", "avf_client")
 CODE = "    "  # what a line of a code block begins with
@@ -30,13 +32,24 @@ def to_markdown(context: Context, docstring: str) -> Any:
     return render_helpers.to_markdown_with_context(context, "\n".join(lines))
 
 
+def hidden() -> list[str]:
+    """Public modules that pdoc leaves out by itself, as the `__all__` of their package lists names only."""
+    found = set(extract.walk_specs(PACKAGES))
+    every = []
+    for package in PACKAGES:
+        path = importlib.import_module(package).__path__
+        every += [module.name for module in pkgutil.walk_packages(path, f"{package}.")]
+    missing = [name for name in every if "._" not in name and name not in found]
+    return [name for name in missing if name.rpartition(".")[0] not in missing]
+
+
 def build(output: Path) -> None:
     """Write the pages. Raises pdoc's warnings, say of a module that cannot be imported, as errors."""
     render.configure(docformat="markdown", math=True, footer_text="avf", show_source=True)
     render.env.filters["to_markdown"] = to_markdown
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pdoc.pdoc(*PACKAGES, output_directory=output)
+        pdoc.pdoc(*PACKAGES, *hidden(), output_directory=output)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
