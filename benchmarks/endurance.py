@@ -61,18 +61,18 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    built = {name: configuration.build(settings).eval().requires_grad_(False) for name, settings in FILTERS.items()}
-    table = {name: run(filter, options.steps) for name, filter in built.items()}
+    if not options.json:
+        print(f"| {options.steps:,} steps of | finite | F of the first, nats | F of the last, nats | ms a step |")
+        print("|---|---|---|---|---|", flush=True)
+    table = {}
+    for name, settings in FILTERS.items():
+        filter = configuration.build(settings).eval().requires_grad_(False)
+        row = table[name] = run(filter, options.steps)
+        if not options.json:
+            finite, first, last = "yes" if row["finite"] else "NO", row["first_free_energy"], row["last_free_energy"]
+            print(f"| {name} | {finite} | {first:.3f} | {last:.3f} | {row['milliseconds']:.2f} |", flush=True)
     if options.json:
         print(json.dumps({"torch": torch.__version__, "steps": options.steps, "filters": table}))
-        return
-    print(f"| {options.steps:,} steps of | finite | F of the first, nats | F of the last, nats | ms a step |")
-    print("|---|---|---|---|---|")
-    for name, row in table.items():
-        print(
-            f"| {name} | {'yes' if row['finite'] else 'NO'} | {row['first_free_energy']:.3f} "
-            f"| {row['last_free_energy']:.3f} | {row['milliseconds']:.2f} |"
-        )
 
 
 if __name__ == "__main__":
