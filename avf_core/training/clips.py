@@ -37,7 +37,7 @@ def clip_batch(sequences: Sequence[np.ndarray], config: TrainingConfig, epoch: i
         sequence = sequences[index]
         start = generator.integers(0, max(1, len(sequence) - config.clip_length + 1))
         clip = sequence[start : start + config.clip_length]
-        if epoch < config.transpose_epochs and generator.random() < config.transpose:
+        if generator.random() < config.transpose:
             clip = transposed(clip, int(generator.integers(-SEMITONES, SEMITONES + 1)))
         clips.append(clip)
     xs, real = pad(clips)

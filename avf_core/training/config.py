@@ -16,7 +16,7 @@ class TrainingConfig:
     `kl_weight_floor`; it is 1 in every reported number. `learning_rate_decay` is per epoch.
     `average_decay`: validation and the checkpoint use an exponential average of the weights where it is
     above 0. `patience`: stop after so many validations without a better one. `transpose`: the chance that a clip of
-    a piano roll is moved by up to six semitones either way, in the first `transpose_epochs` epochs.
+    a piano roll is moved by up to six semitones either way.
     """
 
     epochs: int = 800
@@ -32,7 +32,6 @@ class TrainingConfig:
     weight_decay: float = 0.0
     average_decay: float = 0.0
     transpose: float = 0.0
-    transpose_epochs: int = 0
     validate_every: int = 5
     patience: int = 20
     seed: int = 1

@@ -173,15 +173,16 @@ def test_training_data_with_gaps_is_refused(tmp_path: Path) -> None:
 
 
 def test_transposed_rolls_keep_their_notes() -> None:
-    """Moved as a whole, or as far as the keyboard goes; silence stays; and only in the epochs that say so."""
+    """Moved as a whole, or as far as the keyboard goes; silence stays; and only with the chance that was said."""
     roll = np.zeros((3, 88), np.uint8)
     roll[0, [5, 40]] = roll[2, 84] = 1
     assert np.argwhere(transposed(roll, 2)).tolist() == [[0, 7], [0, 42], [2, 86]]
     assert np.argwhere(transposed(roll, 6)).tolist() == [[0, 8], [0, 43], [2, 87]]
     assert np.argwhere(transposed(roll, -6)).tolist() == [[0, 0], [0, 35], [2, 79]]
     assert not transposed(np.zeros_like(roll), 5).any()
-    config = TrainingConfig(transpose=1.0, transpose_epochs=1, clip_length=3)
-    moved, still = (clip_batch([roll] * 16, config, epoch, 0).xs for epoch in (0, 1))
+    moved, still = (
+        clip_batch([roll] * 16, TrainingConfig(transpose=chance, clip_length=3), 0, 0).xs for chance in (1.0, 0.0)
+    )
     assert len({tuple(row.flatten().tolist()) for row in moved.transpose(0, 1)}) > 4
     assert bool((still == torch.from_numpy(roll)[:, None]).all())
 
