@@ -6,7 +6,7 @@ On a linear Gaussian model, where the best is known exactly, and on the SRNN of 
 drawn from it, or on the test split of --data. All procedures filter the same sequences under the same model, on the
 same noise. What is learned here, in seconds, is AVF and direct inference for the linear model, and direct inference
 for the SRNN: the zoo's `srnn-jsb-direct` has a model of its own, whose F says nothing about inference in this one. Adam
-has as many gradient samples an iteration as AVF, and for each number of iterations the rate that suits it best.
+has as many gradient samples an iteration as AVF, and for each number of iterations its best rate on other sequences.
 """
 
 import argparse
@@ -305,7 +305,7 @@ def parser() -> argparse.ArgumentParser:
     sizes = {
         "sequences": 500,
         "steps": 20,
-        "trial": 3,
+        "trial": 5,
         "updates": 120,
         "srnn-sequences": 16,
         "srnn-steps": 12,
