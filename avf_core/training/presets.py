@@ -46,37 +46,54 @@ def music(inference: dict[str, Any]) -> Preset:
     )
 
 
-# What trains best on the JSB chorales in half an hour on one core; docs/results.md says what each change brings.
-BEST_SCHEDULE = TrainingConfig(
-    epochs=100,
-    clip_length=50,
+# What trains best on piano rolls; docs/results.md says what each change brings. Direct inference learns fast and goes
+# first; the iterative filter starts from its model (--init) and goes on at a lower rate, phi learning online.
+BEST_DIRECT = TrainingConfig(
+    clip_length=80,
     theta_rate=1e-3,
     phi_rate=1e-3,
-    learning_rate_decay=0.985,
-    phi_steps="clip",
+    learning_rate_decay=0.992,
+    kl_anneal_epochs=10,
     clip_norm=3.0,
-    average_decay=0.99,
+    weight_decay=0.05,
+    average_decay=0.997,
+    transpose=0.5,
+    validate_every=10,
 )
-JSB_BEST = Preset(
-    model={"kind": "srnn", "dropout": 0.4},
-    inference={
-        "kind": "iterative",
-        "iterations": 5,
-        "rule": "gated",
-        "inputs": "whitened",
-        "samples": 2,
-        "antithetic": True,
-        "units": 256,
-    },
-    baseline=MUSIC_BASELINE,
-    training=BEST_SCHEDULE,
-    baseline_training=dataclasses.replace(BEST_SCHEDULE, epochs=120, kl_anneal_epochs=10),
+BEST_AVF = dataclasses.replace(
+    BEST_DIRECT,
+    clip_length=60,
+    theta_rate=4e-4,
+    phi_rate=5e-4,
+    learning_rate_decay=0.98,
+    kl_anneal_epochs=0,
+    clip_norm=1.5,
+    average_decay=0.995,
+    validate_every=5,
 )
 
 
-SPEECH = TrainingConfig(
-    epochs=700, clip_length=40, batch_size=64
-)  # clips of half a second: 200 samples a frame at 16 kHz
+def music_best(*, direct_epochs: int, epochs: int) -> Preset:
+    """SRNN on piano rolls, regularised, on transposed clips; gradients whitened by the prior's scale."""
+    return Preset(
+        model={"kind": "srnn", "dropout": 0.4, "hidden_dropout": 0.4},
+        inference={
+            "kind": "iterative",
+            "iterations": 5,
+            "rule": "gated",
+            "inputs": "whitened",
+            "samples": 2,
+            "antithetic": True,
+            "units": 256,
+        },
+        baseline=MUSIC_BASELINE,
+        training=dataclasses.replace(BEST_AVF, epochs=epochs),
+        baseline_training=dataclasses.replace(BEST_DIRECT, epochs=direct_epochs),
+    )
+
+
+# Clips of half a second: 200 samples a frame at 16 kHz.
+SPEECH = TrainingConfig(epochs=700, clip_length=40, batch_size=64)
 VRNN_SPEECH = Preset(
     model={"kind": "vrnn"},
     inference={"kind": "iterative", "iterations": 2, "rule": "learned_sgd", "normalize_mean": True},
@@ -180,7 +197,10 @@ PRESETS = {
     "srnn-nottingham": music({"iterations": 1, "rule": "gated"}),
     "srnn-jsb": music({"iterations": 5, "rule": "learned_sgd", "normalize_mean": True}),
     "svg-actions": SVG_ACTIONS,
-    "srnn-jsb-best": JSB_BEST,
+    "srnn-jsb-best": music_best(direct_epochs=170, epochs=40),
+    "srnn-piano-best": music_best(direct_epochs=250, epochs=50),
+    "srnn-muse-best": music_best(direct_epochs=46, epochs=9),
+    "srnn-nottingham-best": music_best(direct_epochs=35, epochs=7),
     "vrnn-speech-small": VRNN_SPEECH_SMALL,
     "srnn-speech-small": SRNN_SPEECH_SMALL,
     "svg-actions-small": SVG_ACTIONS_SMALL,

@@ -73,15 +73,6 @@ CROWD16K = "speech/crowd16k"
 WEIZMANN = "video/weizmann64/weizmann64_gray_train_valid.npz"
 CURVE = (1, 2, 4, 8)
 """Iterations in training, as in the paper's Figure 4a."""
-REGULARISED = (
-    "training.epochs=40",
-    "model.hidden_dropout=0.3",
-    "training.theta_rate=6e-4",
-    "training.phi_rate=4e-4",
-    "training.learning_rate_decay=0.96",
-    "training.average_decay=0.995",
-    "training.clip_norm=1.5",
-)
 
 
 def music(
@@ -89,49 +80,49 @@ def music(
     data: str,
     *,
     epochs: int,
-    start_epochs: int,
-    validate_every: int,
+    avf_epochs: int,
+    validate_every: tuple[int, int],
     seeds: Sequence[int],
     particles: int = 0,
 ) -> tuple[Entry, ...]:
-    """A set of piano rolls: for each seed a direct start, the direct baseline, and AVF from the start; and the best."""
-    often = f"training.validate_every={validate_every}"
+    """A set of piano rolls: for each seed a direct start, the direct baseline, and AVF from the start; and the best.
+
+    `epochs` are those of the baseline, of which AVF has its start's and `avf_epochs`; `validate_every` is for direct
+    and iterative inference.
+    """
+    preset = f"srnn-{group}-best"
+    direct, iterative = (f"training.validate_every={every}" for every in validate_every)
+    start_epochs = epochs - avf_epochs
     entries = []
     for seed in seeds:
         entry = partial(Entry, group=group, data=data, seed=seed)
-        start = f"{group}-start-{seed}"
+        start, baseline = f"{group}-start-{seed}", f"{preset}-direct"
         entries += [
+            entry(name=start, role="start", preset=baseline, changes=(f"training.epochs={start_epochs}", direct)),
             entry(
-                name=start,
-                role="start",
-                preset="srnn-jsb-best-direct",
-                changes=(f"training.epochs={start_epochs}", often),
-                minutes=15.0,
+                name=f"{group}-avf-{seed}",
+                role="avf",
+                preset=preset,
+                changes=(f"training.epochs={avf_epochs}", iterative),
+                start=start,
+                particles=particles if seed == seeds[0] else 0,
             ),
             entry(
                 name=f"{group}-baseline-{seed}",
                 role="baseline",
-                preset="srnn-jsb-best-direct",
-                changes=(f"training.epochs={epochs}", often),
-            ),
-            entry(
-                name=f"{group}-avf-{seed}",
-                role="avf",
-                preset="srnn-jsb-best",
-                changes=(f"training.epochs={epochs - start_epochs}", often),
-                start=start,
-                particles=particles if seed == seeds[0] else 0,
+                preset=baseline,
+                changes=(f"training.epochs={epochs}", direct),
             ),
         ]
     best = Entry(
         name=f"{group}-best",
         group=group,
         role="best",
-        preset="srnn-jsb-best",
+        preset=preset,
         data=data,
-        changes=(*REGULARISED, often),
+        changes=(f"training.epochs={2 * avf_epochs}", iterative),
         seed=seeds[0],
-        start=f"{group}-avf-{seeds[0]}",
+        start=f"{group}-baseline-{seeds[0]}",
         particles=particles,
     )
     return (*entries, best)
@@ -164,9 +155,9 @@ def curve(group: str, like: Entry, *, changes: tuple[str, ...], minutes: float) 
 JSB = music(
     "jsb",
     "music/jsb_chorales.npz",
-    epochs=120,
-    start_epochs=20,
-    validate_every=5,
+    epochs=170,
+    avf_epochs=40,
+    validate_every=(10, 5),
     seeds=(1, 2, 3),
     particles=128,
 )
@@ -174,10 +165,10 @@ SRNN_SPEECH = pair("srnn", "srnn-speech-small", CROWD16K, minutes=80.0)
 TABLES: dict[str, tuple[Entry, ...]] = {
     "music": (
         *JSB,
-        *music("piano", "music/piano_midi.npz", epochs=240, start_epochs=40, validate_every=40, seeds=(1,)),
-        *music("muse", "music/musedata.npz", epochs=60, start_epochs=10, validate_every=10, seeds=(1,)),
-        *music("nottingham", "music/nottingham.npz", epochs=60, start_epochs=8, validate_every=4, seeds=(1,)),
-        *curve("jsb", JSB[2], changes=("training.epochs=40",), minutes=20.0),
+        *music("nottingham", "music/nottingham.npz", epochs=35, avf_epochs=7, validate_every=(5, 7), seeds=(1,)),
+        *music("piano", "music/piano_midi.npz", epochs=250, avf_epochs=50, validate_every=(50, 50), seeds=(1,)),
+        *music("muse", "music/musedata.npz", epochs=46, avf_epochs=9, validate_every=(12, 9), seeds=(1,)),
+        *curve("jsb", JSB[1], changes=("training.epochs=20",), minutes=20.0),
     ),
     "speech": (
         *pair("vrnn", "vrnn-speech-small", CROWD16K, minutes=80.0),
