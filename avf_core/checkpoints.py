@@ -14,6 +14,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from avf_core import configuration
 from avf_core.errors import CheckpointError, ConfigurationError
@@ -53,7 +54,7 @@ def load(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device
         data = (folder / "weights.safetensors").read_bytes()
         weights = safetensors.torch.load(data)
         built = configuration.build(settings)
-        built.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+        built.load_state_dict(weights)  # into float32, whatever the stored precision
     except OSError as error:
         raise CheckpointError(f"cannot read {folder / 'weights.safetensors'}: {error.strerror}") from error
     except (safetensors.SafetensorError, ConfigurationError, RuntimeError, KeyError) as error:
@@ -75,9 +76,13 @@ def save(
     card: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write a checkpoint; `dtype` is that of the stored weights."""
+    """Write a checkpoint; `dtype` is that of the stored weights. Counters keep their own."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().to(dtype).contiguous() for name, tensor in filter.state_dict().items()}
+
+    def stored(tensor: Tensor) -> Tensor:
+        return tensor.detach().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+
+    weights = {name: stored(tensor) for name, tensor in filter.state_dict().items()}
     header = {"format": FORMAT, "version": VERSION, **settings}
     (folder / "weights.safetensors").write_bytes(safetensors.torch.save(weights))
     (folder / "config.json").write_text(json.dumps(header, indent=2) + "\n")
