@@ -145,6 +145,7 @@ PROBLEMS: dict[str, type[ProblemError]] = {
     "method-not-allowed": MalformedRequest,
     "malformed-body": MalformedRequest,
     "unsupported-media-type": MalformedRequest,
+    "not-acceptable": MalformedRequest,
     "body-too-large": MalformedRequest,
     "invalid-observation": InvalidObservation,
     "invalid-setting": InvalidSetting,

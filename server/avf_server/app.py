@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from avf_server import problems
+from avf_server import negotiation, problems
 from avf_server.problems import ProblemError
 from avf_server.runtime import open_runtime
 from avf_server.settings import Settings, read
@@ -119,18 +119,23 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schema.setdefault("components", {}).setdefault("schemas", {}).update(components)
         for (path, method), name in BODIES.items():
             schema["paths"][path][method]["requestBody"] = {"required": True, "content": _content(name)}
+        for media_type in set(negotiation.readers()) - set(negotiation.writers()):
+            raw = {"schema": {"type": "string", "format": "binary"}}
+            schema["paths"]["/v1/sessions/{session}/steps"]["post"]["requestBody"]["content"][media_type] = raw
         for (path, method), name in REPLIES.items():
             responses = schema["paths"][path][method]["responses"]
             status = "201" if "201" in responses else "200"
             responses[status]["content"] = _content(name)
         for path in schema["paths"].values():
             for operation in path.values():
-                problem = _content("Problem", media_type=wire.PROBLEM_MEDIA_TYPE)
+                problem = _content("Problem", wire.PROBLEM_MEDIA_TYPE)
                 operation["responses"].pop("422", None)
                 operation["responses"]["default"] = {"description": "A problem", "content": problem}
         app.openapi_schema = schema
     return app.openapi_schema
 
 
-def _content(name: str, *, media_type: str = "application/json") -> dict[str, Any]:
-    return {media_type: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+def _content(name: str, *media_types: str) -> dict[str, Any]:
+    """A message in these media types; in all that messages have, where none is given."""
+    schema = {"schema": {"$ref": f"#/components/schemas/{name}"}}
+    return dict.fromkeys(media_types or negotiation.writers(), schema)

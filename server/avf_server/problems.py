@@ -85,14 +85,20 @@ class MethodNotAllowedError(ProblemError):
     name, status, title = "method-not-allowed", 405, "Method not allowed"
 
 
+class NotAcceptableError(ProblemError):
+    """406: no form of answer that the client takes."""
+
+    name, status, title = "not-acceptable", 406, "No acceptable form"
+
+
 class MalformedBodyError(ProblemError):
-    """400: no JSON, or not of the expected form."""
+    """400: not of the form that its type says, or not of the expected fields."""
 
     name, status, title = "malformed-body", 400, "Malformed body"
 
 
 class UnsupportedMediaTypeError(ProblemError):
-    """415: not application/json."""
+    """415: a type that no codec reads."""
 
     name, status, title = "unsupported-media-type", 415, "Unsupported media type"
 

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from avf_client import wire
 
 from avf_server import batching, problems
 from avf_server import frames as way
 from avf_server.batching import Position, Verdict
+from avf_server.codecs.base import Given
 from avf_server.engine import Engine, Stepped
 from avf_server.frames import Frame, Ready, Reply
 from avf_server.hot import Hot
@@ -78,9 +78,7 @@ class Service:
         if self.stopping.is_set():
             raise self._stopping_problem()
 
-    async def observe(
-        self, session: str, *, seq: int, x: wire.Observation, owner: str, epoch: int | None = None
-    ) -> Reply:
+    async def observe(self, session: str, *, seq: int, x: Given, owner: str, epoch: int | None = None) -> Reply:
         """Filter observation `seq`; `epoch` None means the current one.
 
         Raises a ProblemError, which names the session and the seq; the session is then as it was. Cancelling is safe:

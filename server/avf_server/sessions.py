@@ -134,6 +134,10 @@ class Sessions:
             raise self.unknown(session)
         return known
 
+    async def observation_size(self, session: str, *, owner: str) -> int:
+        """The dimensions of a session's observations. Raises UnknownSessionError, UnknownModelError."""
+        return self.checkpoint((await self.meta(session, owner=owner)).model).filter.model.observation.size
+
     async def record(self, session: str, *, owner: str) -> Record:
         """A session with its last reply, from the store. Raises UnknownSessionError."""
         try:

@@ -127,6 +127,11 @@ REFUSED: dict[str, tuple[str, int, Callable[[httpx.Client, str], httpx.Response]
         415,
         lambda http, path: http.post(f"{path}/steps", content='{"seq": 3}', headers={"content-type": "text/plain"}),
     ),
+    "an answer in a form that there is not": (
+        "not-acceptable",
+        406,
+        lambda http, path: http.post(f"{path}/reset", headers={"accept": "text/html"}),
+    ),
     "no media type": (
         "unsupported-media-type",
         415,

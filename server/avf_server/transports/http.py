@@ -1,22 +1,22 @@
-"""The HTTP interface, as docs/protocol.md states it. Bodies are decoded by msgspec from raw bytes into wire's structs.
+"""The HTTP interface, as docs/protocol.md states it. Codecs turn raw bytes into wire's structs, and back.
 
 The law: the transport decides nothing; it decodes, calls the service, and encodes. Observations of one
 request are filtered in order, and the first that is refused ends it.
 """
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from avf_client import wire
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
 
-from avf_server import problems
+from avf_server import negotiation, problems
 from avf_server.auth import owner_of
+from avf_server.codecs.base import Body, MessageCodec, Place
 from avf_server.problems import ProblemError
 from avf_server.runtime import Runtime
 from avf_server.telemetry import MEDIA_TYPE
-
-Body = TypeVar("Body")
 
 router = APIRouter()
 
@@ -45,31 +45,38 @@ def _owner(request: Request, server: Server) -> str:
 Owner = Annotated[str, Depends(_owner)]
 
 
+def _writer(request: Request) -> MessageCodec:
+    return negotiation.writer(request.headers.get("accept", ""))
+
+
+Writer = Annotated[MessageCodec, Depends(_writer)]
+
+
 @router.get("/v1/models", tags=["models"])
-async def list_models(server: Server, owner: Owner) -> Response:
+async def list_models(server: Server, owner: Owner, writer: Writer) -> Response:
     """The models this server holds."""
-    return _json(wire.Models(models=server.models()))
+    return _reply(writer, wire.Models(models=server.models()))
 
 
 @router.get("/v1/models/{name}", tags=["models"])
-async def get_model(name: str, server: Server, owner: Owner) -> Response:
+async def get_model(name: str, server: Server, owner: Owner, writer: Writer) -> Response:
     """One model."""
     server.sessions.checkpoint(name)
-    return _json(next(model for model in server.models() if model.name == name))
+    return _reply(writer, next(model for model in server.models() if model.name == name))
 
 
 @router.post("/v1/sessions", status_code=201, tags=["sessions"])
-async def create_session(request: Request, server: Server, owner: Owner) -> Response:
+async def create_session(request: Request, server: Server, owner: Owner, writer: Writer) -> Response:
     """Open a session."""
     server.service.check_running()
     session = await server.sessions.create(await _body(request, wire.CreateSession), owner=owner)
-    return _json(session, status=201, headers={"Location": f"/v1/sessions/{session.id}"})
+    return _reply(writer, session, status=201, headers={"Location": f"/v1/sessions/{session.id}"})
 
 
 @router.get("/v1/sessions/{session}", tags=["sessions"])
-async def get_session(session: str, server: Server, owner: Owner) -> Response:
+async def get_session(session: str, server: Server, owner: Owner, writer: Writer) -> Response:
     """Where a session stands."""
-    return _json(await server.sessions.session(session, owner=owner))
+    return _reply(writer, await server.sessions.session(session, owner=owner))
 
 
 @router.delete("/v1/sessions/{session}", status_code=204, tags=["sessions"])
@@ -80,39 +87,49 @@ async def delete_session(session: str, server: Server, owner: Owner) -> Response
 
 
 @router.post("/v1/sessions/{session}/steps", tags=["steps"])
-async def post_steps(session: str, request: Request, server: Server, owner: Owner) -> Response:
-    """Filter observations."""
-    steps = await _body(request, wire.Steps)
+async def post_steps(
+    session: str,
+    request: Request,
+    server: Server,
+    owner: Owner,
+    writer: Writer,
+    seq: int | None = None,
+    epoch: int | None = None,
+) -> Response:
+    """Filter observations. `seq` and `epoch` stand in the address where the body is raw numbers."""
+    reader = negotiation.reader(request.headers.get("content-type", ""))
+    size = await server.sessions.observation_size(session, owner=owner)
+    steps = reader.steps(await request.body(), place=Place(seq=seq, epoch=epoch), size=size)
     most = server.settings.replay_window
     if not 1 <= len(steps.observations) <= most:
         raise problems.MalformedBodyError(
             f"{len(steps.observations)} observations in one request, expected 1 to {most}", session=session
         )
     epoch, estimates = steps.epoch, []
-    for seq, x in enumerate(steps.observations, steps.seq):
-        reply = await server.service.observe(session, seq=seq, x=x, owner=owner, epoch=epoch)
+    for at, x in enumerate(steps.observations, steps.seq):
+        reply = await server.service.observe(session, seq=at, x=x, owner=owner, epoch=epoch)
         epoch = reply.epoch
-        estimates.append(msgspec.Raw(reply.estimate))
-    return _json(_StepsReply(session=session, epoch=reply.epoch, next_seq=reply.seq + 1, estimates=estimates))
+        estimates.append(writer.stored(reply.estimate))
+    return _reply(writer, _StepsReply(session=session, epoch=reply.epoch, next_seq=reply.seq + 1, estimates=estimates))
 
 
 @router.post("/v1/sessions/{session}/reset", tags=["sessions"])
-async def reset_session(session: str, server: Server, owner: Owner) -> Response:
+async def reset_session(session: str, server: Server, owner: Owner, writer: Writer) -> Response:
     """Begin a new epoch at the prior."""
     server.service.check_running()
-    return _json(await server.sessions.reset(session, owner=owner))
+    return _reply(writer, await server.sessions.reset(session, owner=owner))
 
 
 @router.get("/v1/sessions/{session}/estimate", tags=["steps"])
-async def get_estimate(session: str, server: Server, owner: Owner) -> Response:
+async def get_estimate(session: str, server: Server, owner: Owner, writer: Writer) -> Response:
     """The last estimate."""
-    return Response(await server.sessions.estimate(session, owner=owner), media_type="application/json")
+    return _reply(writer, writer.stored(await server.sessions.estimate(session, owner=owner)))
 
 
 @router.get("/health/live", tags=["health"])
 async def live() -> Response:
     """Whether the process answers."""
-    return _json({"status": "live"})
+    return JSONResponse({"status": "live"})
 
 
 @router.get("/health/ready", tags=["health"])
@@ -123,7 +140,7 @@ async def ready(server: Server) -> Response:
         await server.store.ping()
     except problems.StoreError as error:
         raise server.sessions.unavailable(error) from error
-    return _json({"status": "ready"})
+    return JSONResponse({"status": "ready"})
 
 
 @router.get("/metrics", tags=["health"])
@@ -134,19 +151,16 @@ async def metrics(server: Server) -> Response:
 
 async def _body(request: Request, kind: type[Body]) -> Body:
     """The request's body. Raises UnsupportedMediaTypeError, BodyTooLargeError, MalformedBodyError."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise problems.UnsupportedMediaTypeError(
-            f"the body is {media_type or 'of no stated type'}, expected application/json"
-        )
-    try:
-        return msgspec.json.decode(await request.body(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise problems.MalformedBodyError(f"the body is no {kind.__name__}: {error}") from error
+    reader = negotiation.message_reader(request.headers.get("content-type", ""))
+    return reader.decode(await request.body(), kind)
 
 
-def _json(message: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(message), status, headers, media_type="application/json")
+def _reply(
+    writer: MessageCodec, message: object, *, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """The message in the form that the client asked for."""
+    varying = {"Vary": "Accept"} | (headers or {})
+    return Response(writer.encode(message), status, varying, media_type=writer.media_type)
 
 
 def problem_response(problem: ProblemError) -> Response:

@@ -1,0 +1,1 @@
+"""The forms of bodies: one a file, and the file's name is the codec's."""

@@ -1,0 +1,73 @@
+"""What a codec is: between the bytes of a body and the messages of `wire`.
+
+The law: a codec knows bytes and nothing else; what it cannot read is a MalformedBodyError that says what was
+expected. Every codec reads observations. Those that also read and write all other messages are MessageCodecs. Each
+file of this folder holds one, as `codec`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
+
+import msgspec
+import numpy as np
+from avf_client import wire
+from numpy.typing import NDArray
+
+from avf_server import problems
+
+Body = TypeVar("Body")
+
+Given = wire.Observation | NDArray[np.float32]
+"""An observation as it came: missing numbers are None or NaN."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the address, and not the body, says that observations belong; None where it does not say."""
+
+    seq: int | None
+    epoch: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """Observations `seq`, `seq` + 1, ... of `epoch` (None: the current one)."""
+
+    seq: int
+    epoch: int | None
+    observations: Sequence[Given]
+
+
+class Codec(Protocol):
+    """A form of bodies, told by its media type."""
+
+    media_type: str
+
+    def steps(self, body: bytes, *, place: Place, size: int) -> Steps:
+        """The observations, of `size` numbers each, of a body. Raises MalformedBodyError."""
+        ...
+
+
+@runtime_checkable
+class MessageCodec(Codec, Protocol):
+    """A codec of all messages."""
+
+    def decode(self, body: bytes, kind: type[Body]) -> Body:
+        """The message of this kind in a body. Raises MalformedBodyError."""
+        ...
+
+    def encode(self, message: object) -> bytes:
+        """The body of a message."""
+        ...
+
+    def stored(self, estimate: bytes) -> msgspec.Raw:
+        """An estimate as it is stored (JSON), as a part of a message to encode."""
+        ...
+
+
+def steps_of(message: wire.Steps, place: Place) -> Steps:
+    """The observations of a message, which itself says where they belong."""
+    if place.seq is not None or place.epoch is not None:
+        raise problems.MalformedBodyError("seq and epoch stand in the body here; leave them out of the address")
+    return Steps(seq=message.seq, epoch=message.epoch, observations=message.observations)

@@ -1,0 +1,29 @@
+"""Raw little-endian float32, row after row: observations only. `seq` stands in the address. A missing number is NaN."""
+
+import numpy as np
+
+from avf_server.codecs.base import Place, Steps
+from avf_server.problems import MalformedBodyError
+
+WIDTH = 4  # bytes of a number
+
+
+class Float32Codec:
+    """Observations as an array of shape (T, D), row-major."""
+
+    media_type = "application/vnd.avf.float32"
+
+    def steps(self, body: bytes, *, place: Place, size: int) -> Steps:
+        """The rows of the array. Raises MalformedBodyError where the last one is cut, or `seq` is missing."""
+        if place.seq is None:
+            raise MalformedBodyError("seq is missing: with this media type it stands in the address, as ?seq=1")
+        if len(body) % (WIDTH * size):
+            raise MalformedBodyError(
+                f"the body has {len(body)} bytes, expected a multiple of {WIDTH * size}: "
+                f"observations of {size} numbers of {WIDTH} bytes"
+            )
+        rows = np.frombuffer(body, dtype="<f4").reshape(-1, size)
+        return Steps(seq=place.seq, epoch=place.epoch, observations=list(rows))
+
+
+codec = Float32Codec()

@@ -1,0 +1,35 @@
+"""JSON: what is stored, and what is spoken where nothing else is asked for. A missing number is null."""
+
+import msgspec
+from avf_client import wire
+
+from avf_server.codecs.base import Body, Place, Steps, steps_of
+from avf_server.problems import MalformedBodyError
+
+
+class JsonCodec:
+    """Messages as JSON."""
+
+    media_type = "application/json"
+
+    def steps(self, body: bytes, *, place: Place, size: int) -> Steps:
+        """The observations of a `wire.Steps`."""
+        return steps_of(self.decode(body, wire.Steps), place)
+
+    def decode(self, body: bytes, kind: type[Body]) -> Body:
+        """The message of this kind in a body. Raises MalformedBodyError."""
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise MalformedBodyError(f"the body is no {kind.__name__}: {error}") from error
+
+    def encode(self, message: object) -> bytes:
+        """The body of a message."""
+        return msgspec.json.encode(message)
+
+    def stored(self, estimate: bytes) -> msgspec.Raw:
+        """The same bytes: a repeated observation is answered by the same bytes."""
+        return msgspec.Raw(estimate)
+
+
+codec = JsonCodec()
