@@ -96,7 +96,7 @@ class PlainLoop:
 
 
 def contestants(name: str, changes: dict[str, Any]) -> tuple[dict[str, Callable[[Clip], object]], Clip, TrainingConfig]:
-    """The trainer's update and the plain loop's, on copies of one filter; and a clip batch of random rolls."""
+    """Updates on copies of one filter, by name: the trainer's in both precisions and the plain loop's; and a clip."""
     preset = presets.override(presets.get(name), changes)
     generator = np.random.default_rng(0)
     rolls = [(generator.random((100, 88)) < 0.05).astype(np.uint8) for _ in range(preset.training.batch_size)]
@@ -104,10 +104,20 @@ def contestants(name: str, changes: dict[str, Any]) -> tuple[dict[str, Callable[
     filter = configuration.build(preset.settings)
     folder = Path(tempfile.mkdtemp())
     run = Run(settings=preset.settings, config=preset.training, train=rolls, valid=rolls[:1], facts={}, folder=folder)
-    trainer = Trainer(run, copy.deepcopy(filter), Silent())
+    precise, mixed = (
+        Trainer(run, copy.deepcopy(filter), Silent(), precision=precision) for precision in ("float32", "bfloat16")
+    )
     plain = PlainLoop(filter, preset.training)
-    clip = clip_batch(rolls, preset.training, 0, 0)
-    return {"trainer": trainer.update, "plain loop": plain.update}, clip, preset.training
+
+    def with_mixed_products(clip: Clip) -> object:
+        torch.set_float32_matmul_precision("medium")  # as `avf train` does by default
+        try:
+            return mixed.update(clip)
+        finally:
+            torch.set_float32_matmul_precision("highest")
+
+    updates = {"plain loop": plain.update, "trainer, float32": precise.update, "trainer": with_mixed_products}
+    return updates, clip_batch(rolls, preset.training, 0, 0), preset.training
 
 
 class Silent:
@@ -132,6 +142,16 @@ def seconds(updates: dict[str, Callable[[Clip], object]], clip: Clip, rounds: in
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def measure(name: str, phi_steps: str, rounds: int) -> dict[str, Any]:
+    """A row of the table: frames a second, and how many times the plain loop's."""
+    updates, clip, config = contestants(name, {"training.phi_steps": phi_steps})
+    taken = seconds(updates, clip, rounds)
+    frames = config.clip_length * config.batch_size
+    ratios = {key: taken["plain loop"] / value for key, value in taken.items()}
+    rates = {key: frames / value for key, value in taken.items()}
+    return {"preset": name, "phi_steps": phi_steps, "frames_per_second": rates, "ratio": ratios}
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -140,38 +160,15 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["srnn-jsb", "srnn-nottingham"])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
-    for name in options.presets:
-        for phi_steps in ("online", "clip"):
-            torch.set_float32_matmul_precision("highest")
-            updates, clip, config = contestants(name, {"training.phi_steps": phi_steps})
-            precise = seconds(updates, clip, options.rounds)
-            torch.set_float32_matmul_precision("medium")
-            mixed = seconds(updates, clip, options.rounds)
-            for precision, taken in (("float32", precise), ("bfloat16", mixed)):
-                frames = config.clip_length * config.batch_size
-                rates = {key: frames / value for key, value in taken.items()}
-                ratio = rates["trainer"] / rates["plain loop"]
-                rows.append(
-                    {
-                        "preset": name,
-                        "phi_steps": phi_steps,
-                        "products": precision,
-                        "frames_per_second": rates,
-                        "ratio": ratio,
-                    }
-                )
+    rows = [measure(name, phi_steps, options.rounds) for name in options.presets for phi_steps in ("online", "clip")]
     if options.json:
         print(json.dumps({"torch": torch.__version__, "machine": platform.machine(), "rows": rows}))
         return
-    print("| preset | phi steps | products | trainer, frames/s | plain loop, frames/s | ratio |")
+    print("| preset | phi steps | plain loop, frames/s | trainer in float32 | trainer | ratio |")
     print("|---|---|---|---|---|---|")
     for row in rows:
-        rates = row["frames_per_second"]
-        print(
-            f"| {row['preset']} | {row['phi_steps']} | {row['products']} | {rates['trainer']:.0f} "
-            f"| {rates['plain loop']:.0f} | {row['ratio']:.1f} |"
-        )
+        rates = [f"{row['frames_per_second'][key]:.0f}" for key in ("plain loop", "trainer, float32", "trainer")]
+        print(f"| {row['preset']} | {row['phi_steps']} | {' | '.join(rates)} | {row['ratio']['trainer']:.1f} |")
 
 
 if __name__ == "__main__":
