@@ -99,7 +99,7 @@ class AsyncClient:
 
     async def _send(self, call: rest.Call[T]) -> httpx.Response:
         try:
-            return await self._http.request(**rest.request(call))
+            return await self._http.request(**rest.request(call, timeout=self.timeout))
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise rest.broken(self.base_url, error) from error
 
@@ -159,9 +159,9 @@ class AsyncSession:
         run = Run(self._core, self._client.retry, in_flight=in_flight)
         return AsyncStreaming(self._client, run, xs).estimates()
 
-    async def estimate(self) -> Estimate:
-        """The last estimate. Raises NoEstimate before the first observation of an epoch."""
-        return from_wire(await self._client.call(rest.estimate(self.id)))
+    async def estimate(self, *, wait_seq: int | None = None, timeout: float = 30.0) -> Estimate:
+        """The last estimate, or that of `wait_seq` once it is there, as `Session.estimate` does."""
+        return from_wire(await self._client.call(rest.estimate(self.id, wait_seq=wait_seq, timeout=timeout)))
 
     async def reset(self) -> None:
         """Begin a new epoch, at the prior."""

@@ -78,7 +78,7 @@ class UnknownRoute(ProblemError):
 
 
 class NoEstimate(ProblemError):
-    """Nothing has been observed in this epoch."""
+    """Nothing has been observed in this epoch, or the observation that was waited for has not come in time."""
 
 
 class MalformedRequest(ProblemError):
@@ -90,7 +90,7 @@ class InvalidObservation(ProblemError, ValueError):
 
 
 class InvalidSetting(ProblemError, ValueError):
-    """An option of a session is out of its range."""
+    """An option of a session, or of a request, is out of its range."""
 
 
 class ObservationConflict(ProblemError):

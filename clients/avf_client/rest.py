@@ -7,7 +7,7 @@ into the reply or into one exception of `avf_client.errors`.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
@@ -23,12 +23,16 @@ CHUNK = 128
 
 @dataclass(frozen=True, kw_only=True)
 class Call(Generic[T]):
-    """One request. `idempotent`: sending it twice does what sending it once does."""
+    """One request. `idempotent`: sending it twice does what sending it once does.
+
+    `patience` is the time that the server may take on purpose, in seconds.
+    """
 
     method: str
     path: str
     reply: type[T]
     body: bytes | None = None
+    patience: float = 0.0
     idempotent: bool = True
 
 
@@ -65,9 +69,13 @@ def reset(session_id: str) -> Call[wire.Session]:
     return Call(method="POST", path=_path(session_id, "reset"), reply=wire.Session, idempotent=False)
 
 
-def estimate(session_id: str) -> Call[wire.Estimate]:
-    """The last estimate."""
-    return Call(method="GET", path=_path(session_id, "estimate"), reply=wire.Estimate)
+def estimate(session_id: str, *, wait_seq: int | None = None, timeout: float = 0.0) -> Call[wire.Estimate]:
+    """The last estimate; with `wait_seq`, once that observation has been filtered, within `timeout` seconds."""
+    path = _path(session_id, "estimate")
+    if wait_seq is None:
+        return Call(method="GET", path=path, reply=wire.Estimate)
+    query = urlencode({"wait_seq": wait_seq, "timeout": timeout})
+    return Call(method="GET", path=f"{path}?{query}", reply=wire.Estimate, patience=max(0.0, timeout))
 
 
 def read(call: Call[T], *, status: int, media_type: str, body: bytes) -> T:
@@ -88,10 +96,16 @@ def read_response(call: Call[T], response: httpx.Response) -> T:
     return read(call, status=response.status_code, media_type=media_type, body=response.content)
 
 
-def request(call: Call[T]) -> dict[str, Any]:
-    """The arguments of httpx's `request`."""
+def request(call: Call[T], *, timeout: float) -> dict[str, Any]:
+    """The arguments of httpx's `request`; `timeout` is in seconds, beyond the call's own patience."""
     content_type = {} if call.body is None else {"Content-Type": "application/json"}
-    return {"method": call.method, "url": call.path, "content": call.body, "headers": content_type}
+    return {
+        "method": call.method,
+        "url": call.path,
+        "content": call.body,
+        "headers": content_type,
+        "timeout": timeout + call.patience,
+    }
 
 
 def broken(base_url: str, error: httpx.RequestError) -> ConnectionFailed:

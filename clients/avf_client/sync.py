@@ -111,7 +111,7 @@ class Client:
 
     def _send(self, call: rest.Call[T]) -> httpx.Response:
         try:
-            return self._http.request(**rest.request(call))
+            return self._http.request(**rest.request(call, timeout=self.timeout))
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise rest.broken(self.base_url, error) from error
 
@@ -184,9 +184,13 @@ class Session:
         run = Run(self._core, self._client.retry, in_flight=in_flight)
         return Streaming(self._client, run, xs).estimates()
 
-    def estimate(self) -> Estimate:
-        """The last estimate. Raises NoEstimate before the first observation of an epoch."""
-        return from_wire(self._client.call(rest.estimate(self.id)))
+    def estimate(self, *, wait_seq: int | None = None, timeout: float = 30.0) -> Estimate:
+        """The last estimate. Raises NoEstimate before the first observation of an epoch.
+
+        wait_seq  wait until this observation has been filtered, by whatever client
+        timeout   seconds to wait for it, after which NoEstimate is raised; the server has a limit
+        """
+        return from_wire(self._client.call(rest.estimate(self.id, wait_seq=wait_seq, timeout=timeout)))
 
     def reset(self) -> None:
         """Begin a new epoch, at the prior."""

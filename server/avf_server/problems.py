@@ -74,7 +74,7 @@ class UnknownRouteError(ProblemError):
 
 
 class NoEstimateError(ProblemError):
-    """404: nothing observed yet."""
+    """404: nothing observed yet, or not so far."""
 
     name, status, title = "no-estimate", 404, "No estimate yet"
 
@@ -116,7 +116,7 @@ class InvalidObservationError(ProblemError):
 
 
 class InvalidSettingError(ProblemError):
-    """422: an option of a session is out of its range."""
+    """422: an option of a session, or of a request, is out of its range."""
 
     name, status, title = "invalid-setting", 422, "Invalid setting"
 

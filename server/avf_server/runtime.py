@@ -20,6 +20,7 @@ from avf_server.sessions import Sessions, model_info
 from avf_server.settings import Settings
 from avf_server.stores.redis import RedisStore
 from avf_server.telemetry import Telemetry
+from avf_server.waiting import Waiting
 
 PATIENCE = 3.0  # seconds in which Redis must answer at the start
 REVIVAL = 0.5  # seconds between looks at the embedded Redis
@@ -34,6 +35,7 @@ class Runtime:
     store: RedisStore
     sessions: Sessions
     service: Service
+    waiting: Waiting
     telemetry: Telemetry
     streams: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -67,6 +69,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             store=store,
             sessions=sessions,
             service=service,
+            waiting=Waiting(service),
             telemetry=telemetry,
         )
 

@@ -57,6 +57,7 @@ class Service:
     def refuse(self) -> None:
         """From now on refuse new work; what is queued is finished."""
         self.stopping.set()
+        self.sessions.news.tell_all()
 
     async def stop(self) -> None:
         """Refuse new work, finish what is queued, within the settings' time; refuse what is then left."""

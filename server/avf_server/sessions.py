@@ -15,9 +15,10 @@ from avf_core.checkpoints import Checkpoint
 from avf_server import problems
 from avf_server.engine import Engine
 from avf_server.hot import HotBeliefs
+from avf_server.news import News
 from avf_server.problems import StoreError
 from avf_server.settings import Settings
-from avf_server.stores.base import Meta, Outcome, Record, Store, unpack
+from avf_server.stores.base import Meta, Outcome, Record, Store
 from avf_server.stores.memory import MemoryStore
 from avf_server.telemetry import Telemetry
 
@@ -37,6 +38,7 @@ class Sessions:
         self._metas: OrderedDict[str, Meta] = OrderedDict()  # what never changes, most recently used last
         self._seen: OrderedDict[str, float] = OrderedDict()  # when this server last used a session
         self.hot = HotBeliefs(settings.hot_sessions)
+        self.news = News()
 
     def store(self, session: str) -> Store:
         """The store that keeps a session."""
@@ -82,15 +84,6 @@ class Sessions:
         """Where a session stands. Raises UnknownSessionError."""
         record = await self.record(session, owner=owner)
         return self._from_record(record)
-
-    async def estimate(self, session: str, *, owner: str) -> bytes:
-        """The last estimate, as it went over the wire. Raises UnknownSessionError, NoEstimateError."""
-        record = await self.record(session, owner=owner)
-        if record.reply is None:
-            raise problems.NoEstimateError(
-                f"nothing has been observed in epoch {record.position.epoch}", session=session
-            )
-        return unpack(record.reply)[1]
 
     async def reset(self, session: str, *, owner: str) -> wire.Session:
         """Begin a new epoch at the prior. Raises UnknownSessionError."""
@@ -155,6 +148,7 @@ class Sessions:
         """Note that a session was used just now."""
         self._seen[session] = time.monotonic()
         self._seen.move_to_end(session)
+        self.news.tell(session)
 
     def forget(self, sessions: Iterable[str]) -> None:
         """Drop all that this server remembers of sessions; the store is not touched."""
@@ -162,6 +156,7 @@ class Sessions:
             self.hot.drop(session)
             self._metas.pop(session, None)
             self._seen.pop(session, None)
+            self.news.tell(session)
 
     def unknown(self, session: str) -> problems.UnknownSessionError:
         """The problem of a session that does not exist, for this caller."""

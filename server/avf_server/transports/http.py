@@ -16,6 +16,7 @@ from avf_server.auth import owner_of
 from avf_server.codecs.base import Body, MessageCodec, Place
 from avf_server.problems import ProblemError
 from avf_server.runtime import Runtime
+from avf_server.stores.base import unpack
 from avf_server.telemetry import MEDIA_TYPE
 
 router = APIRouter()
@@ -121,9 +122,25 @@ async def reset_session(session: str, server: Server, owner: Owner, writer: Writ
 
 
 @router.get("/v1/sessions/{session}/estimate", tags=["steps"])
-async def get_estimate(session: str, server: Server, owner: Owner, writer: Writer) -> Response:
-    """The last estimate."""
-    return _reply(writer, writer.stored(await server.sessions.estimate(session, owner=owner)))
+async def get_estimate(
+    session: str,
+    request: Request,
+    server: Server,
+    owner: Owner,
+    writer: Writer,
+    wait_seq: int | None = None,
+    timeout: float | None = None,
+) -> Response:
+    """The last estimate; with `wait_seq`, once that observation has been filtered, within `timeout` seconds."""
+    if wait_seq is None:
+        record = await server.waiting.last(session, owner=owner)
+    else:
+        record = await server.waiting.reached(session, seq=wait_seq, timeout=timeout, owner=owner)
+    assert record.reply is not None
+    headers = {"ETag": f'W/"{record.position.epoch}.{record.position.seq}"', "Vary": "Accept"}
+    if _known(request.headers.get("if-none-match", ""), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return _reply(writer, writer.stored(unpack(record.reply)[1]), headers=headers)
 
 
 @router.get("/health/live", tags=["health"])
@@ -153,6 +170,12 @@ async def _body(request: Request, kind: type[Body]) -> Body:
     """The request's body. Raises UnsupportedMediaTypeError, BodyTooLargeError, MalformedBodyError."""
     reader = negotiation.message_reader(request.headers.get("content-type", ""))
     return reader.decode(await request.body(), kind)
+
+
+def _known(if_none_match: str, tag: str) -> bool:
+    """Whether the client has what this tag stands for (RFC 9110, section 13.1.2: compared weakly)."""
+    tags = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
+    return "*" in tags or tag.removeprefix("W/") in tags
 
 
 def _reply(

@@ -1,0 +1,33 @@
+"""Tells those who wait for a session that something became of it on this server.
+
+The law: it says that there is news and never what; who wakes up looks at the store. Where no one waits, nothing is
+kept.
+"""
+
+import asyncio
+from weakref import WeakValueDictionary
+
+
+class News:
+    """The next news of every session that is waited for."""
+
+    def __init__(self) -> None:
+        self._events: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()  # kept by those who wait
+
+    def next(self, session: str) -> asyncio.Event:
+        """What is set at the next news of a session."""
+        event = self._events.get(session)
+        if event is None:
+            self._events[session] = event = asyncio.Event()
+        return event
+
+    def tell(self, session: str) -> None:
+        """Something became of this session."""
+        event = self._events.pop(session, None)
+        if event is not None:
+            event.set()
+
+    def tell_all(self) -> None:
+        """Something became of every session."""
+        for session in list(self._events):
+            self.tell(session)
