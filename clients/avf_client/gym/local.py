@@ -1,0 +1,100 @@
+"""Rows of sequences filtered in this process: one batched step of the library for all of them.
+
+The law: this is the one module of the client that imports the library, and only `filters.open_filters` imports it,
+where such a filter is asked for.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from avf_client.errors import refused
+from avf_client.gym.filters import Array, Estimates, Rows, Spec
+from avf_core import checkpoints
+from avf_core.beliefs import Belief
+from avf_core.errors import CheckpointError
+from avf_core.filtering import Estimate
+from avf_core.trees import take, tree_map
+
+
+class LocalFilters:
+    """Rows of sequences of a checkpoint. Raises UnknownModel where there is none, or where it cannot be read."""
+
+    def __init__(self, model: str | Path, *, rows: int, iterations: int | None) -> None:
+        if iterations is not None and iterations < 0:
+            raise refused("invalid-setting", f"iterations is {iterations}, expected 0 or more", status=422)
+        try:
+            checkpoint = checkpoints.load(model)
+        except CheckpointError as error:
+            raise refused("unknown-model", str(error), status=404) from error
+        self._filter, self._iterations, self._rows = checkpoint.filter, iterations, rows
+        observation = self._filter.model.observation
+        self.spec = Spec(
+            model=checkpoint.name,
+            observation_size=observation.size,
+            latent_size=self._filter.model.latent_size,
+            low=observation.low,
+            high=observation.high,
+        )
+        with torch.no_grad():
+            self._belief = self._filter.initial(torch.zeros(rows, dtype=torch.int64))
+
+    @torch.no_grad()
+    def begin(self, rows: Rows, seeds: Sequence[int]) -> None:
+        """The belief before the first observation, in these rows."""
+        self._put(rows, self._filter.initial(torch.tensor(seeds, dtype=torch.int64)))
+
+    @torch.no_grad()
+    def step(self, rows: Rows, xs: Array) -> Estimates:
+        """One batched step. Raises InvalidObservation where an estimate is not finite; the rows are as they were."""
+        x = torch.from_numpy(xs)
+        observed = ~x.isnan()
+        mask = None if bool(observed.all()) else observed
+        belief = take(self._belief, torch.from_numpy(rows))
+        following, estimate = self._filter.step(belief, x, observed=mask, iterations=self._iterations)
+        estimates = _as_arrays(estimate)
+        if not np.isfinite(estimates.free_energy).all():
+            raise refused(
+                "invalid-observation",
+                "the estimate is not finite: the observation lies too far outside of what the model can hold",
+                status=422,
+            )
+        self._put(rows, following)
+        return estimates
+
+    def close(self) -> None:
+        """Nothing is held that the interpreter does not free."""
+
+    def _put(self, rows: Rows, belief: Belief) -> None:
+        index = torch.from_numpy(rows)
+        if len(rows) == self._rows:
+            self._belief = take(belief, torch.argsort(index))
+        else:
+            self._belief = tree_map(lambda kept, new: kept.index_copy(0, index, new), self._belief, belief)
+
+
+def _as_arrays(estimate: Estimate) -> Estimates:
+    return Estimates(
+        prior_mean=_float32(estimate.prior.mean),
+        prior_log_variance=_float32(estimate.prior.log_variance),
+        posterior_mean=_float32(estimate.posterior.mean),
+        posterior_log_variance=_float32(estimate.posterior.log_variance),
+        prediction=_float32(estimate.prediction.mean),
+        likelihood=_float32(estimate.likelihood.mean),
+        free_energy=_float64(estimate.free_energy),
+        reconstruction=_float64(estimate.reconstruction),
+        kl=_float64(estimate.kl),
+        iterations=np.array(estimate.iterations.numpy(), dtype=np.int64),
+    )
+
+
+def _float32(tensor: Tensor) -> Array:
+    return np.array(tensor.numpy(), dtype=np.float32)
+
+
+def _float64(tensor: Tensor) -> NDArray[np.float64]:
+    return np.array(tensor.numpy(), dtype=np.float64)
