@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         UnknownSession,
     )
     from avf_client.estimates import Estimate
+    from avf_client.forecasts import Forecast
     from avf_client.retries import Retry
     from avf_client.sync import Client, Session
 
@@ -34,6 +35,7 @@ _HOMES = {
     "Client": "sync",
     "ConnectionFailed": "errors",
     "Estimate": "estimates",
+    "Forecast": "forecasts",
     "InvalidObservation": "errors",
     "ProblemError": "errors",
     "ProtocolError": "errors",
@@ -52,6 +54,7 @@ __all__ = [
     "Client",
     "ConnectionFailed",
     "Estimate",
+    "Forecast",
     "InvalidObservation",
     "ProblemError",
     "ProtocolError",

@@ -11,15 +11,16 @@ while the source waits for its next observation.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx
 
-from avf_client import rest, wire
+from avf_client import forecasts, rest, wire
 from avf_client.errors import AvfClientError, ConnectionFailed, ProblemError, UnknownSession
 from avf_client.estimates import Estimate, from_wire
+from avf_client.forecasts import Forecast
 from avf_client.observations import ObservationLike
 from avf_client.retries import Retry, may_repeat
 from avf_client.running import Run
@@ -162,6 +163,18 @@ class AsyncSession:
     async def estimate(self, *, wait_seq: int | None = None, timeout: float = 30.0) -> Estimate:
         """The last estimate, or that of `wait_seq` once it is there, as `Session.estimate` does."""
         return from_wire(await self._client.call(rest.estimate(self.id, wait_seq=wait_seq, timeout=timeout)))
+
+    async def forecast(
+        self,
+        horizon: int,
+        *,
+        paths: int = 100,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        with_paths: bool = False,
+    ) -> Forecast:
+        """The next `horizon` observations, as `Session.forecast` does."""
+        request = wire.ForecastRequest(horizon=horizon, paths=paths, quantiles=tuple(quantiles), with_paths=with_paths)
+        return forecasts.from_wire(await self._client.call(rest.forecast(self.id, request)))
 
     async def reset(self) -> None:
         """Begin a new epoch, at the prior."""

@@ -78,6 +78,12 @@ def estimate(session_id: str, *, wait_seq: int | None = None, timeout: float = 0
     return Call(method="GET", path=f"{path}?{query}", reply=wire.Estimate, patience=max(0.0, timeout))
 
 
+def forecast(session_id: str, request: wire.ForecastRequest) -> Call[wire.Forecast]:
+    """What comes next; idempotent, since it leaves the session as it is."""
+    body = msgspec.json.encode(request)
+    return Call(method="POST", path=_path(session_id, "forecast"), reply=wire.Forecast, body=body)
+
+
 def read(call: Call[T], *, status: int, media_type: str, body: bytes) -> T:
     """The reply to `call`. Raises ProblemError where the server refused, ProtocolError where it is no avf server."""
     if status == 204 and call.reply is type(None):

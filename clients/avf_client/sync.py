@@ -10,15 +10,16 @@ The law: this is a thin face. What to send, what a reply means and when to try a
 
 import random
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx
 
-from avf_client import rest, wire
+from avf_client import forecasts, rest, wire
 from avf_client.errors import AvfClientError, ConnectionFailed, ProblemError, UnknownSession
 from avf_client.estimates import Estimate, from_wire
+from avf_client.forecasts import Forecast
 from avf_client.observations import ObservationLike
 from avf_client.retries import Retry, may_repeat
 from avf_client.running import Run
@@ -191,6 +192,25 @@ class Session:
         timeout   seconds to wait for it, after which NoEstimate is raised; the server has a limit
         """
         return from_wire(self._client.call(rest.estimate(self.id, wait_seq=wait_seq, timeout=timeout)))
+
+    def forecast(
+        self,
+        horizon: int,
+        *,
+        paths: int = 100,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        with_paths: bool = False,
+    ) -> Forecast:
+        """The next `horizon` observations, by sample paths of the model from where the session stands, which it leaves.
+
+        paths       how many are drawn; the server bounds horizon x paths x dimensions
+        quantiles   levels in [0, 1]
+        with_paths  whether the paths themselves are wanted
+
+        Raises InvalidSetting.
+        """
+        request = wire.ForecastRequest(horizon=horizon, paths=paths, quantiles=tuple(quantiles), with_paths=with_paths)
+        return forecasts.from_wire(self._client.call(rest.forecast(self.id, request)))
 
     def reset(self) -> None:
         """Begin a new epoch, at the prior."""

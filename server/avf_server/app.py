@@ -25,7 +25,11 @@ from avf_server.transports.limits import BodyLimit
 
 logger = logging.getLogger(__name__)
 
-BODIES = {("/v1/sessions", "post"): "CreateSession", ("/v1/sessions/{session}/steps", "post"): "Steps"}
+BODIES = {
+    ("/v1/sessions", "post"): "CreateSession",
+    ("/v1/sessions/{session}/steps", "post"): "Steps",
+    ("/v1/sessions/{session}/forecast", "post"): "ForecastRequest",
+}
 REPLIES = {
     ("/v1/models", "get"): "Models",
     ("/v1/models/{name}", "get"): "ModelInfo",
@@ -34,6 +38,7 @@ REPLIES = {
     ("/v1/sessions/{session}/reset", "post"): "Session",
     ("/v1/sessions/{session}/steps", "post"): "StepsReply",
     ("/v1/sessions/{session}/estimate", "get"): "Estimate",
+    ("/v1/sessions/{session}/forecast", "post"): "Forecast",
 }
 
 
@@ -112,6 +117,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             wire.StepsReply,
             wire.Models,
             wire.ModelInfo,
+            wire.ForecastRequest,
+            wire.Forecast,
         ]
         _, components = msgspec.json.schema_components(
             [*messages, wire.Estimate, wire.Problem], ref_template="#/components/schemas/{name}"

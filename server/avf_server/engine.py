@@ -7,11 +7,11 @@ row that fails is answered by itself and harms no other; what comes out for a ro
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ from avf_server import batching, encoding, problems
 from avf_server.batching import Position
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 NOT_FINITE = "the estimate is not finite: the observation lies too far outside of what the model can hold"
 
@@ -62,6 +64,7 @@ class Engine:
         """Raises CheckpointError where a model cannot be read."""
         self.models = {found.name: found for found in (checkpoints.load(name, device=device) for name in models)}
         self._device = device
+        self._aside = asyncio.Lock()
         self._sizes = batching.warmed_sizes(max_batch)
         self._thread = ThreadPoolExecutor(
             1, "avf-engine", torch.set_num_threads, (threads or max(1, (os.cpu_count() or 2) // 2),)
@@ -70,6 +73,11 @@ class Engine:
     async def step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
         """Filter one observation of every row, one batch for each model and number of iterations."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._step, rows)
+
+    async def aside(self, work: Callable[[], Result]) -> Result:
+        """Run other work on the models' thread, one such piece at a time, so that ticks get in between."""
+        async with self._aside:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def warm(self) -> None:
         """Run every model once at every size, so that no client waits for a first run."""
@@ -84,6 +92,18 @@ class Engine:
     def iterations(self, model: str) -> int:
         """The number of iterations that a model was configured with; 0 where its inference does not iterate."""
         return int(getattr(getattr(self.models[model].filter.inference, "config", None), "iterations", 0))
+
+    def belief(self, model: str, saved: bytes | None, *, seed: int) -> Belief:
+        """A saved belief on the device; None is the prior. On the models' thread. Raises BeliefUnreadableError."""
+        checkpoint = self.models[model]
+        if saved is None:
+            with torch.no_grad():
+                return checkpoint.filter.initial(torch.tensor([seed], device=self._device))
+        try:
+            found = beliefs.from_bytes(saved, expected={"model": checkpoint.digest})
+        except BeliefFormatError as error:
+            raise problems.BeliefUnreadableError(str(error)) from error
+        return encoding.to_device(found, self._device)
 
     def _idle(self, model: str) -> Row:
         """An observation to warm with: with nothing observed, nothing would be inferred."""
@@ -171,14 +191,9 @@ class Engine:
 
     def _belief(self, row: Row) -> Belief | problems.ProblemError:
         """The row's belief on the device, or why it cannot be read."""
-        checkpoint = self.models[row.model]
         if isinstance(row.belief, Belief):
             return row.belief
-        if row.belief is None:
-            with torch.no_grad():
-                return checkpoint.filter.initial(torch.tensor([row.seed], device=self._device))
         try:
-            saved = beliefs.from_bytes(row.belief, expected={"model": checkpoint.digest})
-        except BeliefFormatError as error:
-            return problems.BeliefUnreadableError(str(error))
-        return encoding.to_device(saved, self._device)
+            return self.belief(row.model, row.belief, seed=row.seed)
+        except problems.BeliefUnreadableError as problem:
+            return problem

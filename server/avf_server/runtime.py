@@ -14,6 +14,7 @@ from avf_core import checkpoints
 from avf_core.errors import AvfError
 from avf_server.embedded import EmbeddedRedis
 from avf_server.engine import Engine
+from avf_server.forecasts import Forecasts
 from avf_server.problems import StartError, StoreError
 from avf_server.service import Service
 from avf_server.sessions import Sessions, model_info
@@ -36,6 +37,7 @@ class Runtime:
     sessions: Sessions
     service: Service
     waiting: Waiting
+    forecasts: Forecasts
     telemetry: Telemetry
     streams: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -70,6 +72,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             sessions=sessions,
             service=service,
             waiting=Waiting(service),
+            forecasts=Forecasts(settings, engine, sessions),
             telemetry=telemetry,
         )
 

@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     api_keys: Names = Field(default=(), description="keys by commas; empty leaves the server open", repr=False)
     redis_timeout_s: float = Field(default=0.1, gt=0, description="seconds that one call to Redis may take")
     stream_credit: int = Field(default=32, ge=1, description="unanswered observations on one stream")
+    max_horizon: int = Field(default=128, ge=1, description="the most steps ahead that a forecast may reach")
+    max_forecast_values: int = Field(default=1 << 18, ge=1, description="steps x paths x dimensions of a forecast")
     max_wait_s: float = Field(default=30.0, ge=0, description="seconds a client may wait for an estimate to come")
     retry_after_s: int = Field(default=1, ge=1, description="seconds that refused clients are told to wait")
     drain_s: float = Field(default=2.0, gt=0, description="seconds to finish what is under way when stopping")

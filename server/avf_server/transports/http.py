@@ -143,6 +143,14 @@ async def get_estimate(
     return _reply(writer, writer.stored(unpack(record.reply)[1]), headers=headers)
 
 
+@router.post("/v1/sessions/{session}/forecast", tags=["steps"])
+async def post_forecast(session: str, request: Request, server: Server, owner: Owner, writer: Writer) -> Response:
+    """Forecast the next observations."""
+    server.service.check_running()
+    wanted = await _body(request, wire.ForecastRequest)
+    return _reply(writer, await server.forecasts.forecast(session, wanted, owner=owner))
+
+
 @router.get("/health/live", tags=["health"])
 async def live() -> Response:
     """Whether the process answers."""
