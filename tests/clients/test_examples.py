@@ -10,9 +10,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def example(name: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run an example with no terminal attached."""
-    command = [sys.executable, str(ROOT / "examples" / name), *arguments]
+def example(
+    name: str, *arguments: str, cwd: Path = ROOT, python: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run an example with no terminal attached; `python` are options of the interpreter."""
+    command = [sys.executable, *python, str(ROOT / "examples" / name), *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, stdin=subprocess.DEVNULL, check=False)
 
 
@@ -31,6 +33,31 @@ def test_quickstart(server: str) -> None:
     lines = result.stdout.splitlines()
     assert len(lines) == 72
     assert lines[-1].startswith("frame 72: F = ")
+
+
+def test_gym_belief() -> None:
+    """Cut short: the belief tells more of the hidden velocity than the observation, and than the last two."""
+    short = ("--episodes=256", "--epochs=20", "--probes=48")
+    result = example("gym_belief.py", "--json", *short, python=("-W", "error"))
+    assert result.returncode == 0, result.stderr
+    scores = {score["seen"]: score for score in json.loads(result.stdout)["scores"]}
+    assert {name: score["features"] for name, score in scores.items()} == {
+        "observation": 1,
+        "last 2 observations": 2,
+        "last 10 observations": 10,
+        "belief": 8,
+    }
+    assert scores["belief"]["low"] > scores["observation"]["high"] + 0.1
+    assert scores["belief"]["low"] > scores["last 2 observations"]["high"]
+    for score in scores.values():
+        assert score["low"] < score["r2"] < score["high"]
+
+
+def test_gym_belief_tells_wrong_options() -> None:
+    """In a line, with exit code 2."""
+    result = example("gym_belief.py", "--steps=10")
+    assert result.returncode == 2
+    assert "--steps must be more than 10" in result.stderr
 
 
 def test_demo(checkpoint: Path, tmp_path: Path) -> None:
