@@ -69,6 +69,18 @@ class AsyncClient:
         """Go on with a session that is open, as `Client.attach` does."""
         return AsyncSession(self, await self.call(rest.session(session_id)), owned=False)
 
+    async def restore(
+        self,
+        snapshot: bytes,
+        *,
+        seed: int | None = None,
+        iterations: int | None = None,
+        durability: wire.Durability | None = None,
+    ) -> "AsyncSession":
+        """Open a session that goes on from a snapshot, as `Client.restore` does."""
+        options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
+        return AsyncSession(self, await self.call(rest.restore(snapshot, options)), owned=True)
+
     async def call(self, call: rest.Call[T]) -> T:
         """Make one call, trying again where that is safe."""
         failures = 0
@@ -175,6 +187,21 @@ class AsyncSession:
         """The next `horizon` observations, as `Session.forecast` does."""
         request = wire.ForecastRequest(horizon=horizon, paths=paths, quantiles=tuple(quantiles), with_paths=with_paths)
         return forecasts.from_wire(await self._client.call(rest.forecast(self.id, request)))
+
+    async def snapshot(self) -> bytes:
+        """The belief of the session, as `Session.snapshot` does."""
+        return await self._client.call(rest.snapshot(self.id))
+
+    async def fork(
+        self,
+        *,
+        seed: int | None = None,
+        iterations: int | None = None,
+        durability: wire.Durability | None = None,
+    ) -> "AsyncSession":
+        """Open a session that goes on from where this one stands, as `Session.fork` does."""
+        options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
+        return AsyncSession(self._client, await self._client.call(rest.fork(self.id, options)), owned=True)
 
     async def reset(self) -> None:
         """Begin a new epoch, at the prior."""

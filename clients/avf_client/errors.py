@@ -93,6 +93,10 @@ class InvalidSetting(ProblemError, ValueError):
     """An option of a session, or of a request, is out of its range."""
 
 
+class InvalidSnapshot(ProblemError, ValueError):
+    """A snapshot that is no complete belief, or of a model, weights or a version that the server does not have."""
+
+
 class ObservationConflict(ProblemError):
     """This `seq` was already applied with another observation: another client uses the session."""
 
@@ -149,6 +153,7 @@ PROBLEMS: dict[str, type[ProblemError]] = {
     "body-too-large": MalformedRequest,
     "invalid-observation": InvalidObservation,
     "invalid-setting": InvalidSetting,
+    "invalid-snapshot": InvalidSnapshot,
     "observation-conflict": ObservationConflict,
     "sequence-gap": SequenceGap,
     "epoch-mismatch": EpochMismatch,

@@ -32,6 +32,7 @@ class Call(Generic[T]):
     path: str
     reply: type[T]
     body: bytes | None = None
+    media_type: str = "application/json"
     patience: float = 0.0
     idempotent: bool = True
 
@@ -84,10 +85,37 @@ def forecast(session_id: str, request: wire.ForecastRequest) -> Call[wire.Foreca
     return Call(method="POST", path=_path(session_id, "forecast"), reply=wire.Forecast, body=body)
 
 
+def snapshot(session_id: str) -> Call[bytes]:
+    """The belief of a session."""
+    return Call(method="GET", path=_path(session_id, "snapshot"), reply=bytes)
+
+
+def restore(data: bytes, options: wire.Branch) -> Call[wire.Session]:
+    """A session that goes on from a snapshot; not idempotent, a repeated one would open two."""
+    given = {name: value for name, value in msgspec.structs.asdict(options).items() if value is not None}
+    path = "/v1/sessions/restore" + (f"?{urlencode(given)}" if given else "")
+    return Call(
+        method="POST",
+        path=path,
+        reply=wire.Session,
+        body=data,
+        media_type=wire.SNAPSHOT_MEDIA_TYPE,
+        idempotent=False,
+    )
+
+
+def fork(session_id: str, options: wire.Branch) -> Call[wire.Session]:
+    """A session that goes on from where a session stands; not idempotent, a repeated one would open two."""
+    body = msgspec.json.encode(options)
+    return Call(method="POST", path=_path(session_id, "fork"), reply=wire.Session, body=body, idempotent=False)
+
+
 def read(call: Call[T], *, status: int, media_type: str, body: bytes) -> T:
     """The reply to `call`. Raises ProblemError where the server refused, ProtocolError where it is no avf server."""
     if status == 204 and call.reply is type(None):
         return None
+    if 200 <= status < 300 and issubclass(call.reply, bytes):
+        return call.reply(body)
     if 200 <= status < 300:
         try:
             return msgspec.json.decode(body, type=call.reply)
@@ -104,7 +132,7 @@ def read_response(call: Call[T], response: httpx.Response) -> T:
 
 def request(call: Call[T], *, timeout: float) -> dict[str, Any]:
     """The arguments of httpx's `request`; `timeout` is in seconds, beyond the call's own patience."""
-    content_type = {} if call.body is None else {"Content-Type": "application/json"}
+    content_type = {} if call.body is None else {"Content-Type": call.media_type}
     return {
         "method": call.method,
         "url": call.path,

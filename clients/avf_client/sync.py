@@ -81,6 +81,25 @@ class Client:
         """Go on with a session that is open; as a context manager it is left open. Raises UnknownSession."""
         return Session(self, self.call(rest.session(session_id)), owned=False)
 
+    def restore(
+        self,
+        snapshot: bytes,
+        *,
+        seed: int | None = None,
+        iterations: int | None = None,
+        durability: wire.Durability | None = None,
+    ) -> "Session":
+        """Open a session that goes on from a snapshot, of this server or of another with the same model.
+
+        seed        for other noise from here on; without it, the same observations give the same estimates
+        iterations  those of the snapshot's session where absent
+        durability  "group" where absent
+
+        Raises InvalidSnapshot.
+        """
+        options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
+        return Session(self, self.call(rest.restore(snapshot, options)), owned=True)
+
     def call(self, call: rest.Call[T]) -> T:
         """Make one call, trying again where that is safe."""
         failures = 0
@@ -211,6 +230,28 @@ class Session:
         """
         request = wire.ForecastRequest(horizon=horizon, paths=paths, quantiles=tuple(quantiles), with_paths=with_paths)
         return forecasts.from_wire(self._client.call(rest.forecast(self.id, request)))
+
+    def snapshot(self) -> bytes:
+        """The belief of the session, as a safetensors file, for `Client.restore`."""
+        return self._client.call(rest.snapshot(self.id))
+
+    def fork(
+        self,
+        *,
+        seed: int | None = None,
+        iterations: int | None = None,
+        durability: wire.Durability | None = None,
+    ) -> "Session":
+        """Open a session that goes on from where this one stands, and leaves this one as it is.
+
+        seed        for other noise from here on; without it, the same observations give the same estimates in both
+        iterations  this session's where absent
+        durability  this session's where absent
+
+        As a context manager the new session ends when the block does.
+        """
+        options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
+        return Session(self._client, self._client.call(rest.fork(self.id, options)), owned=True)
 
     def reset(self) -> None:
         """Begin a new epoch, at the prior."""

@@ -12,6 +12,7 @@ VERSION = "v1"
 SUBPROTOCOL_JSON = "avf.v1.json"
 PROBLEM_PREFIX = "urn:avf:problem:"
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+SNAPSHOT_MEDIA_TYPE = "application/vnd.avf.belief"
 
 Durability = Literal["none", "group"]
 Observation = list[float | None] | None
@@ -96,6 +97,19 @@ class StepsReply(Message, frozen=True):
     epoch: int
     next_seq: int
     estimates: list[Estimate]
+
+
+class Branch(Request, frozen=True):
+    """POST /v1/sessions/{id}/fork, and options of /v1/sessions/restore: what the new session has of its own.
+
+    Without `seed` it goes on with the noise of the belief that it begins with: the same observations give the same
+    estimates. `iterations` and `durability` are those of its origin where absent; of a snapshot, `durability` is
+    "group".
+    """
+
+    seed: int | None = None
+    iterations: int | None = None
+    durability: Durability | None = None
 
 
 class ForecastRequest(Request, frozen=True):

@@ -29,6 +29,7 @@ BODIES = {
     ("/v1/sessions", "post"): "CreateSession",
     ("/v1/sessions/{session}/steps", "post"): "Steps",
     ("/v1/sessions/{session}/forecast", "post"): "ForecastRequest",
+    ("/v1/sessions/{session}/fork", "post"): "Branch",
 }
 REPLIES = {
     ("/v1/models", "get"): "Models",
@@ -39,7 +40,10 @@ REPLIES = {
     ("/v1/sessions/{session}/steps", "post"): "StepsReply",
     ("/v1/sessions/{session}/estimate", "get"): "Estimate",
     ("/v1/sessions/{session}/forecast", "post"): "Forecast",
+    ("/v1/sessions/{session}/fork", "post"): "Session",
+    ("/v1/sessions/restore", "post"): "Session",
 }
+BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -117,6 +121,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             wire.StepsReply,
             wire.Models,
             wire.ModelInfo,
+            wire.Branch,
             wire.ForecastRequest,
             wire.Forecast,
         ]
@@ -127,8 +132,10 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         for (path, method), name in BODIES.items():
             schema["paths"][path][method]["requestBody"] = {"required": True, "content": _content(name)}
         for media_type in set(negotiation.readers()) - set(negotiation.writers()):
-            raw = {"schema": {"type": "string", "format": "binary"}}
-            schema["paths"]["/v1/sessions/{session}/steps"]["post"]["requestBody"]["content"][media_type] = raw
+            schema["paths"]["/v1/sessions/{session}/steps"]["post"]["requestBody"]["content"][media_type] = BINARY
+        snapshot = {wire.SNAPSHOT_MEDIA_TYPE: BINARY}
+        schema["paths"]["/v1/sessions/restore"]["post"]["requestBody"] = {"required": True, "content": snapshot}
+        schema["paths"]["/v1/sessions/{session}/snapshot"]["get"]["responses"]["200"]["content"] = snapshot
         for (path, method), name in REPLIES.items():
             responses = schema["paths"][path][method]["responses"]
             status = "201" if "201" in responses else "200"

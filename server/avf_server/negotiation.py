@@ -43,6 +43,13 @@ def message_reader(content_type: str) -> MessageCodec:
     return writers()[media_type]
 
 
+def check(content_type: str, *, expected: str) -> None:
+    """Raise UnsupportedMediaTypeError unless a body is of this type."""
+    media_type = _media_type(content_type)
+    if media_type != expected:
+        raise _unsupported(media_type, [expected])
+
+
 def writer(accept: str) -> MessageCodec:
     """The codec of the answer to a request with this header `Accept`. Raises NotAcceptableError."""
     if not accept.strip():

@@ -121,6 +121,12 @@ class InvalidSettingError(ProblemError):
     name, status, title = "invalid-setting", 422, "Invalid setting"
 
 
+class InvalidSnapshotError(ProblemError):
+    """422: no complete belief, or of a model, weights or a version that this server does not have."""
+
+    name, status, title = "invalid-snapshot", 422, "Invalid snapshot"
+
+
 class ObservationConflictError(ProblemError):
     """422: this seq was applied with another observation."""
 

@@ -12,6 +12,7 @@ from avf_client import wire
 
 from avf_core import checkpoints
 from avf_core.errors import AvfError
+from avf_server.branches import Branches
 from avf_server.embedded import EmbeddedRedis
 from avf_server.engine import Engine
 from avf_server.forecasts import Forecasts
@@ -38,6 +39,7 @@ class Runtime:
     service: Service
     waiting: Waiting
     forecasts: Forecasts
+    branches: Branches
     telemetry: Telemetry
     streams: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -73,6 +75,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             service=service,
             waiting=Waiting(service),
             forecasts=Forecasts(settings, engine, sessions),
+            branches=Branches(engine, sessions),
             telemetry=telemetry,
         )
 

@@ -56,8 +56,11 @@ class Sessions:
             )
         return self._engine.models[model]
 
-    async def create(self, request: wire.CreateSession, *, owner: str) -> wire.Session:
-        """Open a session. Raises UnknownModelError, InvalidSettingError, OverloadedError."""
+    async def create(self, request: wire.CreateSession, *, owner: str, belief: bytes | None = None) -> wire.Session:
+        """Open a session, at the prior or with a saved belief.
+
+        Raises UnknownModelError, InvalidSettingError, OverloadedError.
+        """
         self.checkpoint(request.model)
         seed = secrets.randbits(53) if request.seed is None else request.seed
         if not 0 <= seed <= MAX_SEED:
@@ -73,7 +76,7 @@ class Sessions:
         )
         self._admit(time.monotonic())
         try:
-            await self.store_of(meta.durability).create(meta)
+            await self.store_of(meta.durability).create(meta, belief=belief)
         except StoreError as error:
             raise self.unavailable(error) from error
         self.touch(meta.id)

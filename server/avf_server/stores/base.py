@@ -34,7 +34,7 @@ class Record:
 
     meta: Meta
     position: Position
-    belief: bytes | None  # None at the start of an epoch
+    belief: bytes | None  # None at the prior
     reply: bytes | None
     expires_in: float  # seconds
 
@@ -60,8 +60,8 @@ class Outcome(Enum):
 class Store(Protocol):
     """A keeper of sessions. Every method may raise StoreError."""
 
-    async def create(self, meta: Meta) -> None:
-        """Keep a new session, in epoch 1 with nothing observed."""
+    async def create(self, meta: Meta, *, belief: bytes | None = None) -> None:
+        """Keep a new session, in epoch 1 with nothing observed; `belief` is what it begins with, None the prior."""
         ...
 
     async def load(self, wanted: Sequence[tuple[str, int | None]]) -> list[Record | None]:

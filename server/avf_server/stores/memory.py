@@ -33,9 +33,9 @@ class MemoryStore:
     def __contains__(self, session: str) -> bool:
         return self._find(session) is not None
 
-    async def create(self, meta: Meta) -> None:
+    async def create(self, meta: Meta, *, belief: bytes | None = None) -> None:
         """Keep a new session, in epoch 1 with nothing observed."""
-        self._entries[meta.id] = _Entry(meta, Position(1, 0), self._clock() + self._ttl)
+        self._entries[meta.id] = _Entry(meta, Position(1, 0), self._clock() + self._ttl, belief)
 
     async def load(self, wanted: Sequence[tuple[str, int | None]]) -> list[Record | None]:
         """The sessions of these ids, each with the reply of that seq (None: of its last)."""

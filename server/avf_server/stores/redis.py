@@ -79,9 +79,11 @@ class RedisStore:
         """Close the connections."""
         await self._redis.aclose()
 
-    async def create(self, meta: Meta) -> None:
+    async def create(self, meta: Meta, *, belief: bytes | None = None) -> None:
         """Keep a new session, in epoch 1 with nothing observed."""
         fields: dict[Any, Any] = {"meta": msgspec.json.encode(meta), "epoch": 1, "seq": 0}
+        if belief is not None:
+            fields["belief"] = belief
         async with _translated(), self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hset(key(meta.id), mapping=fields)
             pipeline.pexpire(key(meta.id), self._ttl_ms)

@@ -71,7 +71,24 @@ async def create_session(request: Request, server: Server, owner: Owner, writer:
     """Open a session."""
     server.service.check_running()
     session = await server.sessions.create(await _body(request, wire.CreateSession), owner=owner)
-    return _reply(writer, session, status=201, headers={"Location": f"/v1/sessions/{session.id}"})
+    return _opened(writer, session)
+
+
+@router.post("/v1/sessions/restore", status_code=201, tags=["sessions"])
+async def restore_session(
+    request: Request,
+    server: Server,
+    owner: Owner,
+    writer: Writer,
+    seed: int | None = None,
+    iterations: int | None = None,
+    durability: wire.Durability | None = None,
+) -> Response:
+    """Open a session that goes on from a snapshot, which is the body."""
+    server.service.check_running()
+    negotiation.check(request.headers.get("content-type", ""), expected=wire.SNAPSHOT_MEDIA_TYPE)
+    options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
+    return _opened(writer, await server.branches.restore(await request.body(), options, owner=owner))
 
 
 @router.get("/v1/sessions/{session}", tags=["sessions"])
@@ -151,6 +168,20 @@ async def post_forecast(session: str, request: Request, server: Server, owner: O
     return _reply(writer, await server.forecasts.forecast(session, wanted, owner=owner))
 
 
+@router.get("/v1/sessions/{session}/snapshot", tags=["sessions"])
+async def get_snapshot(session: str, server: Server, owner: Owner) -> Response:
+    """The belief of a session, as a safetensors file."""
+    return Response(await server.branches.snapshot(session, owner=owner), media_type=wire.SNAPSHOT_MEDIA_TYPE)
+
+
+@router.post("/v1/sessions/{session}/fork", status_code=201, tags=["sessions"])
+async def fork_session(session: str, request: Request, server: Server, owner: Owner, writer: Writer) -> Response:
+    """Open a session that goes on from where this one stands."""
+    server.service.check_running()
+    options = await _body(request, wire.Branch)
+    return _opened(writer, await server.branches.fork(session, options, owner=owner))
+
+
 @router.get("/health/live", tags=["health"])
 async def live() -> Response:
     """Whether the process answers."""
@@ -192,6 +223,11 @@ def _reply(
     """The message in the form that the client asked for."""
     varying = {"Vary": "Accept"} | (headers or {})
     return Response(writer.encode(message), status, varying, media_type=writer.media_type)
+
+
+def _opened(writer: MessageCodec, session: wire.Session) -> Response:
+    """A session that has just been opened."""
+    return _reply(writer, session, status=201, headers={"Location": f"/v1/sessions/{session.id}"})
 
 
 def problem_response(problem: ProblemError) -> Response:
