@@ -112,7 +112,7 @@ class Branches:
         """The belief of a snapshot, checked."""
         try:
             belief = beliefs.from_bytes(data, expected={"model": self._engine.models[model].digest})
-        except BeliefFormatError as error:
+        except (BeliefFormatError, RecursionError) as error:
             raise InvalidSnapshotError(str(error)) from error
         self._check_form(belief, self._engine.belief(model, None, seed=0))
         return belief

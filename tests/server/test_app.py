@@ -3,10 +3,13 @@
 from typing import Any
 
 import httpx
+import msgspec
 import numpy as np
 from avf_server.app import create_app
 from avf_server.embedded import EmbeddedRedis
 from avf_server.settings import Settings
+
+JSON = "application/json"
 
 
 def test_a_fault_is_an_internal_error_that_tells_nothing(
@@ -46,9 +49,17 @@ def test_no_bytes_that_clients_send_are_a_fault_of_the_server(
 ) -> None:
     """Valid bodies with random bytes changed, cut or doubled: an answer or a problem each time, and never a 5xx."""
     random = np.random.default_rng(0)
+    steps = b'{"seq": 1, "epoch": 1, "observations": [[0, 1, 0.5, null, 1e0, 0], null]}'
+    ahead = b'{"horizon": 2, "paths": 3, "quantiles": [0.5, 1e0], "with_paths": true}'
+    packed, raw = "application/msgpack", "application/vnd.avf.float32"
     bodies = [
-        (b'{"model": "tiny", "seed": 17, "iterations": 3, "durability": "none"}', "/v1/sessions"),
-        (b'{"seq": 1, "epoch": 1, "observations": [[0, 1, 0.5, null, 1e0, 0], null]}', "/v1/sessions/{}/steps"),
+        (b'{"model": "tiny", "seed": 17, "iterations": 3, "durability": "none"}', "/v1/sessions", JSON),
+        (steps, "/v1/sessions/{}/steps", JSON),
+        (msgspec.msgpack.encode(msgspec.json.decode(steps)), "/v1/sessions/{}/steps", packed),
+        (np.ones((2, 6), dtype="<f4").tobytes(), "/v1/sessions/{}/steps?seq=1", raw),
+        (ahead, "/v1/sessions/{}/forecast", JSON),
+        (msgspec.msgpack.encode(msgspec.json.decode(ahead)), "/v1/sessions/{}/forecast", packed),
+        (b'{"seed": 3, "iterations": 2, "durability": "none"}', "/v1/sessions/{}/fork", JSON),
     ]
 
     def spoiled(body: bytes) -> bytes:
@@ -74,15 +85,17 @@ def test_no_bytes_that_clients_send_are_a_fault_of_the_server(
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
         ):
             session = (await client.post("/v1/sessions", json={"model": "tiny"})).json()["id"]
-            for body, path in bodies * 200:
+            snapshot = (await client.get(f"/v1/sessions/{session}/snapshot")).content
+            bodies.append((snapshot, "/v1/sessions/restore", "application/vnd.avf.belief"))
+            for body, path, media_type in bodies * 100:
                 reply = await client.post(
-                    path.format(session), content=spoiled(body), headers={"content-type": "application/json"}
+                    path.format(session), content=spoiled(body), headers={"content-type": media_type}
                 )
                 assert reply.status_code < 500, reply.text
-                kind = "application/problem+json" if reply.status_code >= 400 else "application/json"
+                kind = "application/problem+json" if reply.status_code >= 400 else JSON
                 assert reply.headers["content-type"] == kind
             following = (await client.get(f"/v1/sessions/{session}")).json()["next_seq"]
-            steps = {"seq": following, "observations": [[0.0] * 6]}
-            assert (await client.post(f"/v1/sessions/{session}/steps", json=steps)).status_code == 200
+            one = {"seq": following, "observations": [[0.0] * 6]}
+            assert (await client.post(f"/v1/sessions/{session}/steps", json=one)).status_code == 200
 
     patiently(scenario())
