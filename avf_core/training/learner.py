@@ -141,7 +141,8 @@ class Learner:
         """The norm of a module's gradients, summed over the processes; they are then clipped to the configured one."""
         self.group.add_gradients(module)
         limit = self.config.clip_norm or math.inf
-        return float(torch.nn.utils.clip_grad_norm_(module.parameters(), limit))
+        parameters = list(module.parameters())
+        return float(torch.nn.utils.clip_grad_norm_(parameters, limit)) if parameters else 0.0
 
     def _follow(self, updates: int) -> None:
         """Move the running average, which starts fast, towards the weights."""

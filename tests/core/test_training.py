@@ -72,6 +72,19 @@ def test_training_lowers_the_free_energy(tmp_path: Path, pair: str, phi_steps: s
     assert after < independent_keys
 
 
+@pytest.mark.parametrize("inference", [{"kind": "exact"}, {"kind": "gradient", "iterations": 3}])
+def test_models_train_with_procedures_that_have_nothing_to_learn(tmp_path: Path, inference: dict[str, Any]) -> None:
+    """Variational EM without amortisation: theta learns from posteriors that no network gives."""
+    data = [np.cumsum(np.random.default_rng(i).normal(size=(12, 3)), axis=0) for i in range(20)]
+    settings = {"model": {"kind": "lgssm", "observation_size": 3, "latent_size": 2}, "inference": inference}
+    run = dataclasses.replace(make_run(tmp_path, epochs=30, validate_every=30, theta_rate=3e-2), settings=settings)
+    trainer = trainer_of(dataclasses.replace(run, train=data, valid=data))
+    before = evaluate(trainer.filter.eval(), data).free_energy_pooled
+    progress = trainer.train(stop=never)
+    assert progress.best is not None
+    assert progress.best < before - 0.5
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     """Stopped in the middle of an epoch and resumed by a fresh trainer: the same weights, bit for bit."""
     pair, changes = "srnn-gated", {"weight_decay": 0.01, "kl_anneal_epochs": 2}
