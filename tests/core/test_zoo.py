@@ -46,7 +46,7 @@ def test_a_card_says_what_evaluate_finds(name: str, data_dir: Path) -> None:
 
 
 def test_avf_is_ahead_of_its_baseline_and_below_its_bar(data_dir: Path) -> None:
-    """Five iterations, every frame scored: at most 7.3 nats per step, and lower than direct inference."""
+    """Five iterations, every frame scored: at most 6.9 nats per step, and lower than direct inference."""
     test = data.load(data_dir / "music" / "jsb_chorales.npz", "test")
     avf, direct = (checkpoints.load(name) for name in NAMES)
     assert isinstance(avf.filter.inference, iterative.Inference)
@@ -54,5 +54,5 @@ def test_avf_is_ahead_of_its_baseline_and_below_its_bar(data_dir: Path) -> None:
     assert avf.settings["model"] == direct.settings["model"]
     assert avf.card["budget"] <= direct.card["budget"]  # updates, those of the start included
     reached = evaluate(avf.filter, test).free_energy_pooled
-    assert reached <= 7.3
+    assert reached <= 6.9
     assert reached < evaluate(direct.filter, test).free_energy_pooled
