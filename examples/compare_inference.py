@@ -336,7 +336,7 @@ def main() -> int:
             tasks.clear()
             sections["srnn"] = srnn_section(options, tell)
         except AvfError as error:
-            bar.console.print(f"compare_inference: {error}", highlight=False, markup=False)
+            bar.console.print(f"compare_inference: {error}", highlight=False, markup=False, soft_wrap=True)
             return 1
     if options.json:
         machine = {"machine": platform.machine(), "torch": torch.__version__, "threads": 1}
