@@ -143,6 +143,7 @@ def srnn_section(options: argparse.Namespace, tell: Told) -> Section:
     """The zoo's SRNN with its own AVF; what is best is had by descending until nothing changes."""
     checkpoint = checkpoints.load("srnn-jsb")
     filter, model = checkpoint.filter, checkpoint.filter.model
+    trained = filter.inference.config
     tell("SRNN: sequences", 1)
     sequences, others = srnn_sequences(options, filter)
     recognition = Filter(model, direct.Inference(direct.Config(), model))
@@ -155,19 +156,21 @@ def srnn_section(options: argparse.Namespace, tell: Told) -> Section:
     train_direct(recognition, clip, updates=2 * options.updates, rate=3e-3, tell=tell)
     xs = stacked(sequences)
     trial = stacked([s[: options.trial] for s in others[:TRIAL]])
-    converged = gradient.Config(iterations=options.converged, samples=8, antithetic=True, learning_rate=0.3, decay=0.05)
+    converged = gradient.Config(
+        iterations=options.converged, samples=2 * trained.samples, antithetic=True, learning_rate=0.3, decay=0.05
+    )
     candidates = [
         Candidate("best: Adam until converged", Filter(model, gradient.Inference(converged, model)), options.converged),
         Candidate("direct, learned here", recognition, None),
-        *adam_candidates(model, trial, samples=4, tell=tell),
+        *adam_candidates(model, trial, samples=trained.samples, tell=tell),
         *(Candidate("AVF", filter, n) for n in AVF_ITERATIONS),
     ]
     source = f"the test split of {options.data.name}" if options.data else "sequences drawn from the model itself"
     return Section(
         title=f"SRNN of the zoo ({checkpoint.name}), 100 latents, 88 piano keys, on {source}",
-        caption="All rows have the theta of srnn-jsb, which was trained with its AVF (5 iterations, 4 gradient samples "
-        "an iteration, as Adam has). Direct inference was learned here for this theta, in "
-        f"{2 * options.updates} updates; trained for longer, with a theta of its own, it is in docs/results.md.",
+        caption=f"All rows have the theta of {checkpoint.name}, which was trained with its AVF: {trained.iterations} "
+        f"iterations, {trained.samples} gradient samples each, as Adam has. Direct inference was learned here for this "
+        f"theta, in {2 * options.updates} updates; trained for longer, with its own theta, it is in docs/results.md.",
         sequences=xs.shape[1],
         steps=xs.shape[0],
         exact={},
