@@ -82,6 +82,7 @@ def test_the_training_page_is_whole() -> None:
         for p in command.params
         for option in p.opts
     }
-    assert set(re.findall(r"--[a-z][a-z-]*", page)) <= known
+    torchruns = {"--nproc-per-node"}
+    assert set(re.findall(r"--[a-z][a-z-]*", page)) <= known | torchruns
     for name in presets.PRESETS:
         assert f"`{name}`" in page, name

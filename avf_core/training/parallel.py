@@ -6,6 +6,7 @@ gradients are those of the whole batch, divided by its frames, whatever the numb
 """
 
 import os
+import struct
 from collections.abc import Iterable
 
 import numpy as np
@@ -91,6 +92,12 @@ class Group:
         sent = torch.from_numpy(data).to(self.device)
         dist.broadcast(sent, src=0)
         return sent.cpu().numpy().tobytes()
+
+    def figure_of_leader(self, value: float) -> float:
+        """The leader's figure, everywhere: machines round differently, and decisions must not."""
+        packed = self.of_leader(struct.pack("<d", value))
+        assert packed is not None
+        return float(struct.unpack("<d", packed)[0])
 
     def agree(self, module: nn.Module) -> None:
         """Give every process the leader's weights."""

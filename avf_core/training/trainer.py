@@ -161,7 +161,7 @@ class Trainer:
         """Evaluate on the validation split; keep the checkpoint where it is the best so far."""
         progress = self.progress
         evaluation = evaluate(self.learner.average.eval(), self.run.valid)
-        free_energy = evaluation.free_energy_pooled
+        free_energy = self.group.figure_of_leader(evaluation.free_energy_pooled)
         annealed = progress.epoch >= self.run.config.kl_anneal_epochs
         if math.isfinite(free_energy) and (progress.best is None or free_energy < progress.best):
             progress.best, progress.best_epoch, progress.validations_since_best = (
