@@ -5,6 +5,7 @@ gradients are those of the whole batch, divided by its frames, whatever the numb
 (to skip an update, to stop, which checkpoint is best) is the same everywhere.
 """
 
+import importlib
 import os
 import struct
 from collections.abc import Iterable
@@ -29,6 +30,9 @@ class Group:
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         if self.size > 1 and not dist.is_initialized():
+            # An optimiser imports this. Imported after the group is made, it would keep the group, and its threads,
+            # beyond `close`, and a thread that outlives the interpreter aborts the process.
+            importlib.import_module("torch._dynamo")
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
 
     @property
@@ -106,6 +110,6 @@ class Group:
                 dist.broadcast(tensor, src=0)
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group; its threads end."""
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -69,6 +69,33 @@ def test_two_processes_have_the_curve_of_one(data: Path, tmp_path: Path, phi_ste
         torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4)
 
 
+LEAVE = """
+import os, torch
+from avf_core.training.parallel import Group
+
+group = Group("cpu")
+weight = torch.ones(3, requires_grad=True)
+optimizer = torch.optim.Adam([weight])
+weight.sum().backward()
+group.sums([weight.grad.sum()])
+optimizer.step()
+group.close()
+print([open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have names in /proc on Linux")
+def test_no_thread_of_the_group_outlives_it(tmp_path: Path) -> None:
+    """One that did could abort the process while the interpreter ends."""
+    (tmp_path / "leave.py").write_text(LEAVE)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    finished = subprocess.run(
+        [*command, str(tmp_path / "leave.py")], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert finished.stdout.count("python") >= 2
+    assert "gloo" not in finished.stdout
+
+
 def test_rows_are_dealt_out_whole() -> None:
     """Every row is some process's, and a process without one has a row that counts for nothing."""
     real = torch.ones(3, 5, dtype=torch.bool)
