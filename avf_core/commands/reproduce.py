@@ -38,6 +38,13 @@ WIDTH = 160  # of a table that goes to a file
 @click.option("--quick", "cut_down", is_flag=True, help="Little data, small nets: does it all work? Records in OUT.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs side by side.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads of each.")
+@click.option(
+    "--stretch",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Times the minutes of every run, on a slow machine or one that others use.",
+)
 @click.option("--list", "listed", is_flag=True, help="List the entries and what would be done; do nothing.")
 @click.option("--report", "report_only", is_flag=True, help="Write the page of results from the records, no more.")
 def command(
@@ -51,6 +58,7 @@ def command(
     cut_down: bool,
     jobs: int,
     threads: int,
+    stretch: float,
     listed: bool,
     report_only: bool,
 ) -> None:
@@ -75,13 +83,14 @@ def command(
         threads=threads,
         missing=missing,
         again=again,
+        stretch=stretch,
         quick=cut_down,
     )
     entries = tables.get(table)
     if cut_down:
         entries = tuple(quick.shorten(entry) for entry in entries)
     steps = planning.plan(tables.choose(entries, only), entries, where)
-    _announce(steps)
+    _announce(steps, stretch)
     if not listed:
         _reproduce(steps, entries, where, jobs)
 
@@ -112,14 +121,16 @@ def _cut(steps: Sequence[Step], where: Where) -> Where:
     return dataclasses.replace(where, root=folder)
 
 
-def _announce(steps: Sequence[Step]) -> None:
+def _announce(steps: Sequence[Step], stretch: float) -> None:
     """Say what will be done."""
     shown = Table(box=None, pad_edge=False)
     for heading in ("entry", "to do", "why", "preset", "start", "at most, minutes"):
         shown.add_column(heading, justify="right" if heading.endswith("minutes") else "left", overflow="fold")
     for step in steps:
         entry = step.entry
-        shown.add_row(entry.name, step.to, step.reason, entry.preset, entry.start or "", f"{entry.minutes:g}")
+        shown.add_row(
+            entry.name, step.to, step.reason, entry.preset, entry.origin or "", f"{entry.minutes * stretch:g}"
+        )
     Console(width=None if sys.stdout.isatty() else WIDTH).print(shown)
 
 

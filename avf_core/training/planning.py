@@ -17,6 +17,7 @@ from avf_core.training import records, tables
 from avf_core.training.tables import Entry
 
 To = Literal["train", "go on", "score", "nothing"]
+OF_ONE_RUN = ("entry.json", "log.txt", "result.json", "curve.png")
 LEAST_MINUTES = 0.01  # what a run is told whose time is up: it saves and writes its result
 
 
@@ -24,7 +25,8 @@ LEAST_MINUTES = 0.01  # what a run is told whose time is up: it saves and writes
 class Where:
     """The table, and where things are: all data, the runs, and the records.
 
-    `again`: what was trained before is trained anew. `missing`: entries with a record are left alone.
+    `again`: what was trained before is trained anew. `missing`: entries with a record are left alone. `stretch`: runs
+    have so many times the minutes of the table.
     """
 
     table: str
@@ -34,6 +36,7 @@ class Where:
     threads: int = 1
     missing: bool = False
     again: bool = False
+    stretch: float = 1.0
     quick: bool = False
 
     def folder(self, name: str) -> Path:
@@ -90,7 +93,7 @@ def plan(entries: Sequence[Entry], table: Sequence[Entry], where: Where) -> list
     """
     there = [e for e in entries if where.missing and records.is_there(where.results, where.table, e)]
     wanted = [e for e in entries if e not in there]
-    needed = {one.name: one for entry in wanted for one in (*tables.ancestry(entry, table), entry)}
+    needed = {one.name: one for entry in wanted for one in (*tables.requirements(entry, table), entry)}
     steps = [_wanted(e, where) if e in wanted else _start(e, where) for e in needed.values()]
     return steps + [Step(entry=e, to="nothing", reason="its record is there") for e in there if e.name not in needed]
 
@@ -101,6 +104,22 @@ def begin_anew(steps: Sequence[Step], where: Where) -> None:
         folder = where.folder(step.entry.name)
         if step.to == "train" and (folder / "entry.json").exists():
             shutil.rmtree(folder)
+
+
+def begin(entry: Entry, where: Where) -> State:
+    """The state of an entry's run, whose folder is made where there is none: with what it goes on with.
+
+    Raises TrainingError where the folder holds another run.
+    """
+    folder = where.folder(entry.name)
+    state = State.of(folder, entry)
+    if entry.goes_on is not None and not (folder / "entry.json").exists():
+        before = where.folder(entry.goes_on)
+        shutil.copytree(before, folder, ignore=shutil.ignore_patterns(*OF_ONE_RUN), dirs_exist_ok=True)
+        seconds = json.loads((before / "entry.json").read_text())["seconds"]
+        state = replace(state, seconds=float(seconds))
+    state.save(folder)
+    return state
 
 
 def command(entry: Entry, where: Where, *, minutes: float) -> list[str]:

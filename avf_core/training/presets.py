@@ -52,7 +52,6 @@ BEST_DIRECT = TrainingConfig(
     clip_length=80,
     theta_rate=1e-3,
     phi_rate=1e-3,
-    learning_rate_decay=0.992,
     kl_anneal_epochs=10,
     clip_norm=3.0,
     weight_decay=0.05,
@@ -65,7 +64,6 @@ BEST_AVF = dataclasses.replace(
     clip_length=60,
     theta_rate=4e-4,
     phi_rate=5e-4,
-    learning_rate_decay=0.98,
     kl_anneal_epochs=0,
     clip_norm=1.5,
     average_decay=0.995,
@@ -74,7 +72,12 @@ BEST_AVF = dataclasses.replace(
 
 
 def music_best(*, direct_epochs: int, epochs: int) -> Preset:
-    """SRNN on piano rolls, regularised, on transposed clips; gradients whitened by the prior's scale."""
+    """SRNN on piano rolls, regularised, on transposed clips; gradients whitened by the prior's scale.
+
+    Learning rates fall to a tenth over `direct_epochs` of the baseline, and to a third over `epochs` of AVF.
+    """
+    avf = dataclasses.replace(BEST_AVF, epochs=epochs, learning_rate_decay=0.3 ** (1 / epochs))
+    direct = dataclasses.replace(BEST_DIRECT, epochs=direct_epochs, learning_rate_decay=0.1 ** (1 / direct_epochs))
     return Preset(
         model={"kind": "srnn", "dropout": 0.4, "hidden_dropout": 0.4},
         inference={
@@ -82,13 +85,13 @@ def music_best(*, direct_epochs: int, epochs: int) -> Preset:
             "iterations": 5,
             "rule": "gated",
             "inputs": "whitened",
-            "samples": 2,
+            "samples": 8,
             "antithetic": True,
             "units": 256,
         },
         baseline=MUSIC_BASELINE,
-        training=dataclasses.replace(BEST_AVF, epochs=epochs),
-        baseline_training=dataclasses.replace(BEST_DIRECT, epochs=direct_epochs),
+        training=avf,
+        baseline_training=direct,
     )
 
 
@@ -197,10 +200,10 @@ PRESETS = {
     "srnn-nottingham": music({"iterations": 1, "rule": "gated"}),
     "srnn-jsb": music({"iterations": 5, "rule": "learned_sgd", "normalize_mean": True}),
     "svg-actions": SVG_ACTIONS,
-    "srnn-jsb-best": music_best(direct_epochs=170, epochs=40),
-    "srnn-piano-best": music_best(direct_epochs=250, epochs=50),
-    "srnn-muse-best": music_best(direct_epochs=46, epochs=9),
-    "srnn-nottingham-best": music_best(direct_epochs=35, epochs=7),
+    "srnn-jsb-best": music_best(direct_epochs=560, epochs=60),
+    "srnn-piano-best": music_best(direct_epochs=1400, epochs=150),
+    "srnn-muse-best": music_best(direct_epochs=254, epochs=27),
+    "srnn-nottingham-best": music_best(direct_epochs=190, epochs=20),
     "vrnn-speech-small": VRNN_SPEECH_SMALL,
     "srnn-speech-small": SRNN_SPEECH_SMALL,
     "svg-actions-small": SVG_ACTIONS_SMALL,

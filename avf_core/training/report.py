@@ -26,7 +26,8 @@ Written by `avf reproduce --report` from the records in `results/` and the cards
 Nats per step; lower is better. Every frame is scored, from the first, and sums are divided by the frames scored, over
 all steps ("pooled") or first within each sequence ("mean over sequences"). Each run keeps the checkpoint that was best
 on the split it is selected on, which is never the one reported. "Updates" counts those of the run and of its start;
-"minutes" are those of training, of all runs behind, without validation. Spreads (±) are standard deviations over seeds.
+"minutes" are those of one core in training, of all runs behind, without validation. Spreads (±) are standard deviations
+over seeds.
 """
 TITLES = {"music": "Music", "speech": "Speech", "video": "Video"}
 

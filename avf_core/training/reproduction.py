@@ -101,32 +101,33 @@ class Queue:
     def _ready(self) -> list[Task]:
         """Tasks that wait for nothing but a place."""
         waited_for = {task.name for task in self.tasks if task.stage != "done"}
-        return [task for task in self.tasks if task.stage == "waiting" and task.step.entry.start not in waited_for]
+        return [task for task in self.tasks if task.stage == "waiting" and task.step.entry.origin not in waited_for]
 
     def _give_up(self) -> None:
         """Tasks whose start has failed fail too; starts stand before what starts from them."""
         for task in self.tasks:
             failed = {other.name for other in self.tasks if other.stage == "failed"}
-            if task.stage == "waiting" and task.step.entry.start in failed:
-                self._to(task, "failed", error=f"its start {task.step.entry.start} failed")
+            if task.stage == "waiting" and task.step.entry.origin in failed:
+                self._to(task, "failed", error=f"its start {task.step.entry.origin} failed")
 
     def _begin(self, task: Task) -> None:
-        entry, folder = task.step.entry, self.where.folder(task.name)
+        entry = task.step.entry
         task.resumed = time.monotonic()
         try:
-            state = State.of(folder, entry)
+            state = planning.begin(entry, self.where)
             task.seconds = state.seconds
             if state.trained:
                 self._score(task)
             else:
-                state.save(folder)
                 self._train(task)
         except (OSError, AvfError) as error:
             self._to(task, "failed", error=str(error))
 
     def _train(self, task: Task) -> None:
         """Start `avf train` in a session of its own, so that the terminal's Ctrl-C reaches it only through us."""
-        arguments = planning.command(task.step.entry, self.where, minutes=task.step.entry.minutes - task.seconds / 60.0)
+        entry = task.step.entry
+        left = entry.minutes * self.where.stretch - task.seconds / 60.0
+        arguments = planning.command(entry, self.where, minutes=left)
         typed = planning.as_typed(arguments)
         self.display.began(task, typed)
         with self._log(task).open("ab") as file:

@@ -23,7 +23,10 @@ FORMAT = "avf-run"
 
 @dataclass(kw_only=True)
 class Progress:
-    """Where a run stands. `position` counts the batches of `epoch` that are done; energies are in nats per step."""
+    """Where a run stands. `position` counts the batches of `epoch` that are done; energies are in nats per step.
+
+    `seconds` are those of the updates: the processor's where it trains (all threads together), else the wall clock's.
+    """
 
     epoch: int = 0
     position: int = 0

@@ -21,9 +21,10 @@ class Entry:
     """One run of a table.
 
     `changes` are KEY=VALUE as `avf train --set` takes them; `data` is a path below the root of all data. `start` is
-    the entry whose best checkpoint it starts from. Roles: `start` is only the start of others, `curve` a point of
-    "free energy against iterations in training". `minutes` is the wall clock's, all resumed parts together. With
-    `particles` the FIVO bound is reported beside the free energy.
+    the entry whose best checkpoint it starts from; `goes_on` is the entry of the same preset, data and seed that it is
+    the rest of, with more epochs: what that one has trained is taken over, state and all. Roles: `start` is only the
+    start of others, `curve` a point of "free energy against iterations in training". `minutes` is the wall clock's, all
+    resumed parts together. With `particles` the FIVO bound is reported beside the free energy.
     """
 
     name: str
@@ -34,15 +35,21 @@ class Entry:
     changes: tuple[str, ...] = ()
     seed: int = 1
     start: str | None = None
+    goes_on: str | None = None
     minutes: float = 45.0
     particles: int = 0
+
+    @property
+    def origin(self) -> str | None:
+        """The entry that must be trained before this one."""
+        return self.start or self.goes_on
 
     def same_run(self, other: "Entry") -> bool:
         """Whether both train the same thing; they may be limited and reported otherwise."""
         return self._trained() == other._trained()
 
     def _trained(self) -> "Entry":
-        return dataclasses.replace(self, group="", role="best", minutes=0.0, particles=0)
+        return dataclasses.replace(self, group="", role="best", goes_on=None, minutes=0.0, particles=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +92,7 @@ def music(
     seeds: Sequence[int],
     particles: int = 0,
 ) -> tuple[Entry, ...]:
-    """A set of piano rolls: for each seed a direct start, the direct baseline, and AVF from the start; and the best.
+    """A set of piano rolls: for each seed a direct start, AVF from it, and the baseline, which goes on; and the best.
 
     `epochs` are those of the baseline, of which AVF has its start's and `avf_epochs`; `validate_every` is for direct
     and iterative inference.
@@ -112,6 +119,7 @@ def music(
                 role="baseline",
                 preset=baseline,
                 changes=(f"training.epochs={epochs}", direct),
+                goes_on=start,
             ),
         ]
     best = Entry(
@@ -123,6 +131,7 @@ def music(
         changes=(f"training.epochs={2 * avf_epochs}", iterative),
         seed=seeds[0],
         start=f"{group}-baseline-{seeds[0]}",
+        minutes=90.0,
         particles=particles,
     )
     return (*entries, best)
@@ -155,9 +164,9 @@ def curve(group: str, like: Entry, *, changes: tuple[str, ...], minutes: float) 
 JSB = music(
     "jsb",
     "music/jsb_chorales.npz",
-    epochs=170,
-    avf_epochs=40,
-    validate_every=(10, 5),
+    epochs=560,
+    avf_epochs=60,
+    validate_every=(20, 10),
     seeds=(1, 2, 3),
     particles=128,
 )
@@ -165,9 +174,9 @@ SRNN_SPEECH = pair("srnn", "srnn-speech-small", CROWD16K, minutes=80.0)
 TABLES: dict[str, tuple[Entry, ...]] = {
     "music": (
         *JSB,
-        *music("nottingham", "music/nottingham.npz", epochs=35, avf_epochs=7, validate_every=(5, 7), seeds=(1,)),
-        *music("piano", "music/piano_midi.npz", epochs=250, avf_epochs=50, validate_every=(50, 50), seeds=(1,)),
-        *music("muse", "music/musedata.npz", epochs=46, avf_epochs=9, validate_every=(12, 9), seeds=(1,)),
+        *music("nottingham", "music/nottingham.npz", epochs=190, avf_epochs=20, validate_every=(10, 5), seeds=(1,)),
+        *music("piano", "music/piano_midi.npz", epochs=1400, avf_epochs=150, validate_every=(50, 25), seeds=(1,)),
+        *music("muse", "music/musedata.npz", epochs=254, avf_epochs=27, validate_every=(20, 9), seeds=(1,)),
         *curve("jsb", JSB[1], changes=("training.epochs=20",), minutes=20.0),
     ),
     "speech": (
@@ -195,14 +204,27 @@ def choose(entries: Sequence[Entry], globs: Sequence[str]) -> list[Entry]:
 
 
 def ancestry(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
-    """The starts behind an entry, the oldest first. Raises ConfigurationError where one is not in the table."""
+    """The runs behind an entry, the oldest first, whose updates come before its own.
+
+    An entry that goes on with another one counts the updates of that one as its own.
+    """
+    older = requirements(entry, entries)
+    following = (*older[1:], entry)
+    return [one for one, after in zip(older, following, strict=False) if after.start == one.name]
+
+
+def requirements(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
+    """What must be trained before an entry, the oldest first.
+
+    Raises ConfigurationError where one is not in the table, or where they require each other.
+    """
     by_name = {one.name: one for one in entries}
-    behind: list[Entry] = []
-    while entry.start is not None:
-        if entry.start not in by_name or by_name[entry.start] in behind:
+    chain: list[Entry] = []
+    while entry.origin is not None:
+        if entry.origin not in by_name or by_name[entry.origin] in chain:
             raise ConfigurationError(
-                f"{entry.name} starts from {entry.start}, which is no entry before it in its table"
+                f"{entry.name} starts from {entry.origin}, which is no entry before it in its table"
             )
-        entry = by_name[entry.start]
-        behind.insert(0, entry)
-    return behind
+        entry = by_name[entry.origin]
+        chain.insert(0, entry)
+    return chain
