@@ -23,14 +23,21 @@ from avf_server.settings import Settings
 logger = logging.getLogger(__name__)
 
 Announce = Callable[[str, list[str]], None]
+Stop = Callable[[], None]
+"""Stops a server as SIGTERM does, from any thread."""
 
 PING_INTERVAL = 20.0  # seconds
 DEAD_PEER_MS = 120_000  # milliseconds
 LAST_REPLIES = 1.0  # seconds for what was answered to be written
 
 
-def run(settings: Settings, listener: socket.socket, *, announce: Announce) -> None:
-    """Serve until told to stop. `announce` is called once ready, with the address and the models' names."""
+def run(
+    settings: Settings, listener: socket.socket, *, announce: Announce, hand_over: Callable[[Stop], None] | None = None
+) -> None:
+    """Serve until told to stop. `announce` is called once ready, with the address and the models' names.
+
+    `hand_over` is called just before, with what stops the server: signals reach the main thread only.
+    """
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MS)
     app = create_app(settings)
@@ -50,15 +57,23 @@ def run(settings: Settings, listener: socket.socket, *, announce: Announce) -> N
         server_header=False,
     )
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(app, config, listener, announce))
+        runner.run(_serve(app, config, listener, announce, hand_over))
 
 
-async def _serve(app: FastAPI, config: uvicorn.Config, listener: socket.socket, announce: Announce) -> None:
+async def _serve(
+    app: FastAPI,
+    config: uvicorn.Config,
+    listener: socket.socket,
+    announce: Announce,
+    hand_over: Callable[[Stop], None] | None,
+) -> None:
     async with app.router.lifespan_context(app):
         runtime: Runtime = app.state.runtime
         if not runtime.settings.api_keys:
             logger.warning("no API keys are set: whoever reaches this server may use it")
         server = _Server(config, runtime, lambda: announce(_url(listener), sorted(runtime.engine.models)))
+        if hand_over is not None:
+            hand_over(lambda: server.handle_exit(signal.SIGTERM, None))
         await server.serve(sockets=[listener])
 
 
