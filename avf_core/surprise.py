@@ -12,6 +12,7 @@ the caller carries.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -74,8 +75,7 @@ class ReferenceDistribution:
 
     def p_value(self, scores: Float[Tensor, "*batch"]) -> Float64[Tensor, "*batch"]:
         """P(score >= this one) on normal data, in (0, 1]; NaN for NaN."""
-        table = torch.tensor([self.values, self.levels], dtype=torch.float64, device=scores.device)
-        values, levels = table
+        values, levels = self._table.to(scores.device)
         s = scores.double()
         above = torch.searchsorted(values, s.contiguous()).clamp(1, len(values) - 1)
         width = (values[above] - values[above - 1]).clamp(min=SMALLEST)
@@ -86,6 +86,21 @@ class ReferenceDistribution:
         log_tail = -torch.log1p(shape * excess) / shape if shape > 0.0 else -excess
         p = torch.where(s > values[-1], (1.0 - levels[-1]) * log_tail.exp(), body)
         return torch.where(s.isnan(), s, p.clamp(SMALLEST, 1.0))
+
+    def quantile(self, level: float) -> float:
+        """The score in nats that a part `level`, in [0, 1), of normal data stays under; as `p_value` has it."""
+        beyond = (1.0 - level) / (1.0 - self.levels[-1])
+        if beyond >= 1.0:
+            return float(np.interp(level, self.levels, self.values))
+        shape = self.tail_shape
+        return self.values[-1] + self.tail_scale * (
+            (beyond**-shape - 1.0) / shape if shape > 0.0 else -math.log(beyond)
+        )
+
+    @cached_property
+    def _table(self) -> Float64[Tensor, "2 levels"]:
+        """Values over levels, made once: p-values are asked for at every step of a stream."""
+        return torch.tensor([self.values, self.levels], dtype=torch.float64)
 
     def as_dict(self) -> dict[str, object]:
         """The reference for a model card."""

@@ -10,6 +10,7 @@ import msgspec
 
 VERSION = "v1"
 SUBPROTOCOL_JSON = "avf.v1.json"
+SUBPROTOCOL_BINARY = "avf.v1.bin"
 PROBLEM_PREFIX = "urn:avf:problem:"
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 SNAPSHOT_MEDIA_TYPE = "application/vnd.avf.belief"
@@ -17,6 +18,10 @@ SNAPSHOT_MEDIA_TYPE = "application/vnd.avf.belief"
 Durability = Literal["none", "group"]
 Observation = list[float | None] | None
 """One observation: numbers, null for a dimension that is missing; null alone where all of it is missing."""
+
+
+Encoding = Literal["s16", "f32"]
+"""How samples are written: 16-bit integers, k standing for k / 32768, or 32-bit numbers. Little-endian, mono."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,17 +32,32 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """The base of what servers send: clients ignore fields that they don't know."""
 
 
+class Audio(Request, frozen=True):
+    """Sound as a session takes it: mono, `rate` samples a second; it must be the model's."""
+
+    rate: int
+    encoding: Encoding = "s16"
+    channels: int = 1
+
+
 class CreateSession(Request, frozen=True):
-    """POST /v1/sessions. `seed` fixes all randomness of the session; the server draws one where it is absent."""
+    """POST /v1/sessions. `seed` fixes all randomness of the session; the server draws one where it is absent.
+
+    With `audio`, the session also takes samples in chunks of any length, which the server cuts into observations.
+    """
 
     model: str
     seed: int | None = None
     iterations: int | None = None
     durability: Durability = "group"
+    audio: Audio | None = None
 
 
 class Session(Message, frozen=True):
-    """A session: its model, where it stands and how it was opened."""
+    """A session: its model, where it stands and how it was opened.
+
+    `next_sample` counts the samples that the session has in this epoch; null where it was opened without `audio`.
+    """
 
     id: str
     model: str
@@ -51,6 +71,8 @@ class Session(Message, frozen=True):
     latent_size: int
     created_at: float  # seconds since 1970
     expires_in: float  # seconds without a step or a reset, after which it ends
+    audio: Audio | None = None
+    next_sample: int | None = None
 
 
 class Steps(Request, frozen=True):
@@ -73,7 +95,9 @@ class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
 
     `prediction` is what the model expected before the observation, `likelihood` what it holds after it.
     `free_energies` are F of every iterate from the prior to the posterior. `durability` says what held for this
-    step when the reply was sent.
+    step when the reply was sent. `surprise` is the probability of a free energy at least as large on data that are
+    normal for the model, null where that is not known, or where nothing was observed. `observation` is what was
+    observed, in answers that were asked for it, and absent in all others.
     """
 
     epoch: int
@@ -88,6 +112,8 @@ class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
     prediction: Moments
     likelihood: Moments
     durability: Durability
+    surprise: float | None = None
+    observation: Observation | msgspec.UnsetType = msgspec.UNSET
 
 
 class StepsReply(Message, frozen=True):
@@ -96,6 +122,16 @@ class StepsReply(Message, frozen=True):
     session: str
     epoch: int
     next_seq: int
+    estimates: list[Estimate]
+
+
+class SamplesReply(Message, frozen=True):
+    """The answer to POST /v1/sessions/{id}/samples: the estimates of the observations that the chunk completed."""
+
+    session: str
+    epoch: int
+    next_seq: int
+    next_sample: int
     estimates: list[Estimate]
 
 
@@ -138,8 +174,24 @@ class Forecast(Message, frozen=True):
     paths: list[list[list[float]]] | None
 
 
+Modality = Literal["music", "audio", "video", "series"]
+
+
+class Quantiles(Message, frozen=True):
+    """A distribution by its quantiles: `values` at `levels`, both ascending."""
+
+    levels: list[float]
+    values: list[float]
+
+
 class ModelInfo(Message, frozen=True):
-    """A model that the server holds. `low` and `high` bound each observed number, null where there is no bound."""
+    """A model that the server holds. `low` and `high` bound each observed number, null where there is no bound.
+
+    `modality` says what an observation is a piece of, and so how to draw it: `music`, the keys of a piano roll from
+    MIDI pitch `first_pitch` up; `audio`, samples at `sample_rate` Hz; `video`, a frame of `shape` (height, width), row
+    by row; `series`, plain numbers. `normal` is what free energy is on data that are normal for the model, in nats.
+    What is not known is null.
+    """
 
     name: str
     digest: str
@@ -152,6 +204,11 @@ class ModelInfo(Message, frozen=True):
     high: float | None
     parameters: int
     card: dict[str, Any]
+    modality: Modality = "series"
+    shape: list[int] | None = None
+    sample_rate: int | None = None
+    first_pitch: int | None = None
+    normal: Quantiles | None = None
 
 
 class Models(Message, frozen=True):
@@ -163,7 +220,7 @@ class Models(Message, frozen=True):
 class Problem(Message, frozen=True):
     """An error as RFC 9457 says it: `type` is stable and documented, `detail` says what to do.
 
-    `expected_seq` and `expected_epoch` say where the session stands, in problems of order.
+    `expected_seq`, `expected_epoch` and `expected_sample` say where the session stands, in problems of order.
     """
 
     type: str
@@ -174,6 +231,7 @@ class Problem(Message, frozen=True):
     seq: int | None = None
     expected_seq: int | None = None
     expected_epoch: int | None = None
+    expected_sample: int | None = None
 
 
 class Observe(Request, frozen=True, tag_field="type", tag="observe"):
@@ -183,15 +241,65 @@ class Observe(Request, frozen=True, tag_field="type", tag="observe"):
     x: Observation
 
 
+class Samples(Request, frozen=True, tag_field="type", tag="samples"):
+    """Stream, client to server: samples of sound, the first of which is sample `offset` of the epoch, from 0.
+
+    Either `s16`, base64 of little-endian 16-bit integers, or `f32`, numbers within [-1, 1]: as the session agreed.
+    """
+
+    offset: int
+    s16: bytes | None = None
+    f32: list[float] | None = None
+
+
+class Marker(Message, frozen=True, tag_field="type", tag="marker"):
+    """Stream, both ways: text that comes back once all that was sent before it is answered. At most 1,024 bytes."""
+
+    text: str
+
+
+class KeepAlive(Message, frozen=True, tag_field="type", tag="keepalive"):
+    """Stream, both ways: comes back; says to both that the other is there."""
+
+
 class End(Request, frozen=True, tag_field="type", tag="end"):
     """Stream, client to server: no more observations will come; answer what is under way, then `ended`."""
 
 
 class Begin(Message, frozen=True, tag_field="type", tag="begin"):
-    """Stream, server to client, first: where the session stands, and how many observations may be in flight."""
+    """Stream, server to client, first: where the session stands, and how many observations may be in flight.
+
+    `next_sample` is that of the session.
+    """
 
     session: Session
     credit: int
+    next_sample: int | None = None
+
+
+class Summary(Message, frozen=True, tag_field="type", tag="summary"):
+    """Stream, server to client: an estimate without its arrays, where the stream was opened with fields=scalars."""
+
+    epoch: int
+    seq: int
+    free_energy: float
+    reconstruction: float
+    kl: float
+    iterations: int
+    durability: Durability
+    surprise: float | None = None
+    durable_seq: int | None = None
+
+
+class Ack(Message, frozen=True, tag_field="type", tag="ack"):
+    """Stream, server to client: all observations up to `seq` are answered; estimates that did not come will not.
+
+    `durable_seq` is the last observation that is as safe as the session's durability says.
+    """
+
+    epoch: int
+    seq: int
+    durable_seq: int | None = None
 
 
 class Error(Message, frozen=True, tag_field="type", tag="error"):
@@ -201,19 +309,25 @@ class Error(Message, frozen=True, tag_field="type", tag="error"):
 
 
 class Ended(Message, frozen=True, tag_field="type", tag="ended"):
-    """Stream, server to client, last: all was answered; the session goes on at `next_seq`."""
+    """Stream, server to client, last: all was answered; the session goes on at `next_seq`, and `next_sample`."""
 
     next_seq: int
+    next_sample: int | None = None
 
 
 class GoAway(Message, frozen=True, tag_field="type", tag="goaway"):
     """Stream, server to client: this server is stopping. Connect again; nothing acknowledged is lost."""
 
 
-ClientMessage = Observe | End
-ServerMessage = Begin | Estimate | Error | Ended | GoAway
+ClientMessage = Observe | Samples | Marker | KeepAlive | End
+ServerMessage = Begin | Estimate | Summary | Ack | Marker | KeepAlive | Error | Ended | GoAway
+
+LONGEST_MARKER = 1024  # bytes of UTF-8
 
 CLOSE_UNAUTHORISED = 4401
 CLOSE_UNKNOWN_SESSION = 4404
+CLOSE_TOO_SLOW = 4408
 CLOSE_CONFLICT = 4409
+CLOSE_GONE = 4410
+CLOSE_TOO_MANY = 4429
 CLOSE_GOING_AWAY = 1012

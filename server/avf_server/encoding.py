@@ -4,10 +4,12 @@ The law: numbers are moved from the device once a batch, not once a row; what is
 message.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 import torch
 from avf_client import wire
 from torch import Tensor
@@ -15,6 +17,7 @@ from torch import Tensor
 from avf_core.beliefs import Belief
 from avf_core.filtering import Estimate
 from avf_core.trees import tree_map
+from avf_server.normal import Normal
 
 if TYPE_CHECKING:
     from avf_server.engine import Row
@@ -22,8 +25,8 @@ if TYPE_CHECKING:
 _encoder = msgspec.json.Encoder()
 
 
-def estimates(estimate: Estimate, rows: "Sequence[Row]") -> list[wire.Estimate]:
-    """The messages of the first rows of a batch, one for each of `rows`."""
+def estimates(estimate: Estimate, rows: "Sequence[Row]", *, normal: Normal | None) -> list[wire.Estimate]:
+    """The messages of the first rows of a batch, one for each of `rows`; `normal` is what surprise is judged by."""
     count = len(rows)
     columns = {
         "free_energy": _numbers(estimate.free_energy, count),
@@ -36,6 +39,7 @@ def estimates(estimate: Estimate, rows: "Sequence[Row]") -> list[wire.Estimate]:
         "prediction": _moments(estimate.prediction, count),
         "likelihood": _moments(estimate.likelihood, count),
     }
+    columns["surprise"] = _surprise(columns["free_energy"], rows, normal)
     return [
         wire.Estimate(
             epoch=row.continues.epoch,
@@ -44,6 +48,17 @@ def estimates(estimate: Estimate, rows: "Sequence[Row]") -> list[wire.Estimate]:
             **{name: column[i] for name, column in columns.items()},
         )
         for i, row in enumerate(rows)
+    ]
+
+
+def _surprise(free_energies: list[float], rows: "Sequence[Row]", normal: Normal | None) -> list[float | None]:
+    """The p-value of every row; None where none is known, where nothing was observed, and where F is not finite."""
+    if normal is None:
+        return [None] * len(rows)
+    found = normal.surprise(free_energies)
+    return [
+        p if math.isfinite(f) and not np.isnan(row.x).all() else None
+        for p, f, row in zip(found, free_energies, rows, strict=True)
     ]
 
 

@@ -20,10 +20,12 @@ from avf_client import wire
 
 from avf_core import beliefs, checkpoints
 from avf_core.beliefs import Belief
+from avf_core.checkpoints import Checkpoint
 from avf_core.errors import AvfError, BeliefFormatError
 from avf_core.filtering import Estimate
 from avf_server import batching, encoding, problems
 from avf_server.batching import Position
+from avf_server.normal import Normal
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class Engine:
     def __init__(self, models: Sequence[str], *, device: str, threads: int, max_batch: int) -> None:
         """Raises CheckpointError where a model cannot be read."""
         self.models = {found.name: found for found in (checkpoints.load(name, device=device) for name in models)}
+        self.normals = {name: Normal.of(checkpoint) for name, checkpoint in self.models.items()}
         self._device = device
         self._aside = asyncio.Lock()
         self._sizes = batching.warmed_sizes(max_batch)
@@ -168,16 +171,16 @@ class Engine:
             following, estimate = checkpoint.filter.step(
                 belief, x, observed=None if bool(observed.all()) else observed, iterations=iterations or None
             )
-        return self._results(checkpoint.digest, following, estimate, rows)
+        return self._results(checkpoint, following, estimate, rows)
 
     def _results(
-        self, digest: str, following: Belief, estimate: Estimate, rows: list[Row]
+        self, checkpoint: Checkpoint, following: Belief, estimate: Estimate, rows: list[Row]
     ) -> list[Stepped | problems.ProblemError]:
         """What came of every row; the padding, which comes after them, is let go."""
         after = beliefs.unstack(following)
-        saved = beliefs.rows_to_bytes(following, provenance={"model": digest})
+        saved = beliefs.rows_to_bytes(following, provenance={"model": checkpoint.digest})
         finite = encoding.finite_rows(following, estimate)
-        messages = encoding.estimates(estimate, rows)
+        messages = encoding.estimates(estimate, rows, normal=self.normals[checkpoint.name])
         return [
             Stepped(
                 belief=after[i],

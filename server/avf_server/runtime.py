@@ -13,12 +13,13 @@ from avf_client import wire
 from avf_core import checkpoints
 from avf_core.errors import AvfError
 from avf_server.branches import Branches
+from avf_server.catalogue import model_info
 from avf_server.embedded import EmbeddedRedis
 from avf_server.engine import Engine
 from avf_server.forecasts import Forecasts
 from avf_server.problems import StartError, StoreError
 from avf_server.service import Service
-from avf_server.sessions import Sessions, model_info
+from avf_server.sessions import Sessions
 from avf_server.settings import Settings
 from avf_server.stores.redis import RedisStore
 from avf_server.telemetry import Telemetry
@@ -46,7 +47,7 @@ class Runtime:
     def models(self) -> list[wire.ModelInfo]:
         """The models as clients see them, by name."""
         return [
-            model_info(checkpoint, iterations=self.engine.iterations(name))
+            model_info(checkpoint, iterations=self.engine.iterations(name), normal=self.engine.normals[name])
             for name, checkpoint in sorted(self.engine.models.items())
         ]
 

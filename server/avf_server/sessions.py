@@ -224,22 +224,3 @@ class Sessions:
             created_at=meta.created_at,
             expires_in=expires_in,
         )
-
-
-def model_info(checkpoint: Checkpoint, *, iterations: int) -> wire.ModelInfo:
-    """A model as clients see it; bounds that are infinite are null."""
-    model = checkpoint.filter.model
-    low, high = model.observation.low, model.observation.high
-    return wire.ModelInfo(
-        name=checkpoint.name,
-        digest=checkpoint.digest,
-        kind=checkpoint.settings["model"]["kind"],
-        inference=checkpoint.settings["inference"]["kind"],
-        iterations=iterations,
-        observation_size=model.observation.size,
-        latent_size=model.latent_size,
-        low=None if low == float("-inf") else low,
-        high=None if high == float("inf") else high,
-        parameters=sum(parameter.numel() for parameter in checkpoint.filter.parameters()),
-        card=dict(checkpoint.card),
-    )

@@ -194,3 +194,15 @@ def test_detectors_that_mean_nothing_are_refused(wrong: dict) -> None:
     """The error says what is expected."""
     with pytest.raises(ConfigurationError, match="expected"):
         ChangeDetector(**wrong)
+
+
+@pytest.mark.parametrize("heavy", [False, True])
+def test_quantiles_are_the_scores_of_their_p_values(heavy: bool) -> None:
+    """In the table and in the tail, exponential or heavy: the score at level q has the p-value 1 - q."""
+    random = np.random.default_rng(0)
+    scores = random.pareto(3.0, 5000) if heavy else random.normal(10.0, 2.0, 5000)
+    reference = ReferenceDistribution.fit(scores)
+    assert (reference.tail_shape > 0.0) == heavy
+    for level in (0.05, 0.5, 0.95, 0.99, 0.9999):
+        score = torch.tensor([reference.quantile(level)], dtype=torch.float64)
+        assert float(reference.p_value(score)) == pytest.approx(1.0 - level, rel=1e-6)
