@@ -203,6 +203,31 @@ def test_a_stopped_queue_goes_on_where_it_was(done: Done, tmp_path: Path) -> Non
     assert "resuming" in (folder / "log.txt").read_text()
 
 
+def test_a_run_that_goes_on_with_another_is_that_run_with_more_epochs(done: Done, tmp_path: Path) -> None:
+    """The same weights as in one go; its updates and its minutes include those that it took over."""
+
+    def lasting(name: str, epochs: int, **changes: str) -> Entry:
+        short = quick.shorten(replace(BASELINE, name=name))
+        kept = tuple(change for change in short.changes if not change.startswith("training.epochs"))
+        return replace(short, changes=(*kept, f"training.epochs={epochs}"), **changes)  # type: ignore[arg-type]
+
+    table = (lasting("first", 2), lasting("whole", 4, goes_on="first"), lasting("alone", 4))
+    where = Where(table="tiny", root=done.out / "tiny-quick" / "data", out=tmp_path, results=tmp_path / "results")
+    queue = Queue(planning.plan(table[1:], table, where), table, where, Silent())
+    assert [task.name for task in queue.tasks] == ["first", "whole", "alone"]
+    assert queue.run(jobs=1, stop=lambda: 0) == []
+    weights = [(where.folder(name) / "weights.safetensors").read_bytes() for name in ("whole", "alone")]
+    assert weights[0] == weights[1]
+    whole, alone, first = (records.load(where.results, "tiny")[i] for i in (2, 0, 1))
+    assert whole["updates_in_all"] == alone["updates_in_all"] == 2 * first["updates_in_all"]
+    assert whole["curve"]["epoch"] == [1, 2, 3, 4]
+    assert whole["seconds_in_all"] > first["seconds_in_all"]
+    assert [entry.name for entry in tables.ancestry(table[1], table)] == []
+    last = lasting("last", 4, start="whole")
+    assert [entry.name for entry in tables.requirements(last, (*table, last))] == ["first", "whole"]
+    assert [entry.name for entry in tables.ancestry(last, (*table, last))] == ["whole"]
+
+
 # --- plans
 
 
