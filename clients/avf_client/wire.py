@@ -95,7 +95,7 @@ class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
 
     `prediction` is what the model expected before the observation, `likelihood` what it holds after it.
     `free_energies` are F of every iterate from the prior to the posterior. `durability` says what held for this
-    step when the reply was sent. `surprise` is the probability of a free energy at least as large on data that are
+    step when the reply was sent, and `durable_seq` is the last observation that is as safe as that says. `surprise` is the probability of a free energy at least as large on data that are
     normal for the model, null where that is not known, or where nothing was observed. `observation` is what was
     observed, in answers that were asked for it, and absent in all others.
     """
@@ -112,8 +112,26 @@ class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
     prediction: Moments
     likelihood: Moments
     durability: Durability
+    durable_seq: int | None = None
     surprise: float | None = None
     observation: Observation | msgspec.UnsetType = msgspec.UNSET
+
+
+class HistoryEntry(Message, frozen=True):
+    """The scalars of one step, as the history keeps them. Energies in nats, as in `Estimate`.
+
+    `prior_free_energy` is F before the first iteration; null where inference does not start at the prior.
+    """
+
+    epoch: int
+    seq: int
+    at: float  # seconds since 1970
+    free_energy: float
+    reconstruction: float
+    kl: float
+    prior_free_energy: float | None
+    iterations: int
+    surprise: float | None = None
 
 
 class StepsReply(Message, frozen=True):
@@ -123,6 +141,7 @@ class StepsReply(Message, frozen=True):
     epoch: int
     next_seq: int
     estimates: list[Estimate]
+    durable_seq: int | None = None
 
 
 class SamplesReply(Message, frozen=True):
@@ -211,6 +230,22 @@ class ModelInfo(Message, frozen=True):
     normal: Quantiles | None = None
 
 
+class TokenRequest(Request, frozen=True):
+    """POST /v1/tokens, and /v1/sessions/{id}/tokens: a token that is good for `lifetime_s` seconds."""
+
+    lifetime_s: float = 3600.0
+    read_only: bool = False
+
+
+class Token(Message, frozen=True):
+    """What a browser presents in place of an API key; for `session` only, or all of the key's where that is null."""
+
+    token: str
+    expires_at: float  # seconds since 1970
+    session: str | None
+    read_only: bool
+
+
 class Models(Message, frozen=True):
     """GET /v1/models."""
 
@@ -252,13 +287,13 @@ class Samples(Request, frozen=True, tag_field="type", tag="samples"):
     f32: list[float] | None = None
 
 
-class Marker(Message, frozen=True, tag_field="type", tag="marker"):
+class Marker(Request, frozen=True, tag_field="type", tag="marker"):
     """Stream, both ways: text that comes back once all that was sent before it is answered. At most 1,024 bytes."""
 
     text: str
 
 
-class KeepAlive(Message, frozen=True, tag_field="type", tag="keepalive"):
+class KeepAlive(Request, frozen=True, tag_field="type", tag="keepalive"):
     """Stream, both ways: comes back; says to both that the other is there."""
 
 

@@ -29,9 +29,12 @@ class Verdict(Enum):
     OTHER_EPOCH = auto()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Position:
-    """Where a session stands: `seq` is the last observation applied in `epoch`, 0 where there is none."""
+    """Where a session stands: `seq` is the last observation applied in `epoch`, 0 where there is none.
+
+    Positions are ordered as they come.
+    """
 
     epoch: int
     seq: int

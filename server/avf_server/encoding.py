@@ -67,6 +67,24 @@ def to_json(estimate: wire.Estimate) -> bytes:
     return _encoder.encode(estimate)
 
 
+def to_note(estimate: wire.Estimate, *, at: float) -> bytes:
+    """The record of a step in its session's history. `at` is in seconds since 1970."""
+    met = estimate.free_energies
+    return _encoder.encode(
+        wire.HistoryEntry(
+            epoch=estimate.epoch,
+            seq=estimate.seq,
+            at=at,
+            free_energy=estimate.free_energy,
+            reconstruction=estimate.reconstruction,
+            kl=estimate.kl,
+            prior_free_energy=met[0] if len(met) > 1 else None,
+            iterations=estimate.iterations,
+            surprise=estimate.surprise,
+        )
+    )
+
+
 def finite_rows(*values: Belief | Estimate) -> list[bool]:
     """For every row of a batch, whether all numbers of these values are finite."""
     masks: list[Tensor] = []

@@ -7,6 +7,7 @@ row that fails is answered by itself and harms no other; what comes out for a ro
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -52,11 +53,12 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Stepped:
-    """What came of a row: the belief after it, hot and as bytes, and the estimate as it goes over the wire."""
+    """What came of a row: the belief after it, hot and as bytes, the estimate as it is kept, and its note."""
 
     belief: Belief
     saved: bytes
     estimate: bytes
+    note: bytes
 
 
 class Engine:
@@ -181,11 +183,13 @@ class Engine:
         saved = beliefs.rows_to_bytes(following, provenance={"model": checkpoint.digest})
         finite = encoding.finite_rows(following, estimate)
         messages = encoding.estimates(estimate, rows, normal=self.normals[checkpoint.name])
+        now = time.time()
         return [
             Stepped(
                 belief=after[i],
                 saved=saved[i],
                 estimate=encoding.to_json(message),
+                note=encoding.to_note(message, at=now),
             )
             if finite[i]
             else problems.InvalidObservationError(NOT_FINITE)

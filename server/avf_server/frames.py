@@ -14,7 +14,7 @@ from avf_server.batching import Position, Verdict
 from avf_server.engine import Row, Stepped
 from avf_server.hot import Hot
 from avf_server.problems import ProblemError
-from avf_server.stores.base import Commit, Meta, pack, unpack
+from avf_server.stores.base import Commit, Meta, Step, pack, unpack
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def to_commit(item: Ready, stepped: Stepped) -> Commit:
         session=item.frame.meta.id,
         continues=item.hot.position,
         belief=stepped.saved,
-        reply=pack(item.frame.digest, stepped.estimate),
+        steps=(Step(reply=pack(item.frame.digest, stepped.estimate), note=stepped.note),),
     )
 
 

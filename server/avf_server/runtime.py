@@ -88,6 +88,7 @@ def _store(settings: Settings, url: str) -> RedisStore:
             timeout=settings.redis_timeout_s,
             window=settings.replay_window,
             ttl=settings.session_ttl_s,
+            history=settings.history_length,
         )
     except ValueError as error:
         raise StartError(f"{url!r} is no address of a Redis: {error}") from error

@@ -34,7 +34,12 @@ class Sessions:
         self._engine = engine
         self._telemetry = telemetry
         self._durable = durable
-        self._memory = MemoryStore(window=settings.replay_window, ttl=settings.session_ttl_s, clock=time.monotonic)
+        self._memory = MemoryStore(
+            window=settings.replay_window,
+            ttl=settings.session_ttl_s,
+            clock=time.monotonic,
+            history=settings.history_length,
+        )
         self._metas: OrderedDict[str, Meta] = OrderedDict()  # what never changes, most recently used last
         self._seen: OrderedDict[str, float] = OrderedDict()  # when this server last used a session
         self.hot = HotBeliefs(settings.hot_sessions)

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     hot_sessions: int = Field(default=1024, ge=1, description="beliefs kept on the device as a cache")
     session_ttl_s: float = Field(default=3600.0, gt=0, description="seconds without a step after which a session ends")
     replay_window: int = Field(default=128, ge=1, le=4096, description="stored replies a session, and steps a request")
+    history_length: int = Field(default=10_000, ge=1, description="notes kept of a session's last steps, at least")
     max_iterations: int = Field(default=100, ge=1, description="the most inference iterations a session may ask for")
     api_keys: Names = Field(default=(), description="keys by commas; empty leaves the server open", repr=False)
     redis_timeout_s: float = Field(default=0.1, gt=0, description="seconds that one call to Redis may take")

@@ -15,22 +15,23 @@ import pytest
 from avf_server.batching import Position
 from avf_server.embedded import EmbeddedRedis
 from avf_server.problems import StoreError
-from avf_server.stores.base import Commit, Meta, Outcome
+from avf_server.stores.base import Commit, Meta, Outcome, Step, Summary
 from avf_server.stores.memory import MemoryStore
 from avf_server.stores.redis import RedisStore
 
 WINDOW = 3
+LIMITS = {"window": WINDOW, "ttl": 60.0, "history": 1000}
 
 
-def meta(session: str) -> Meta:
+def meta(session: str, *, owner: str = "", created_at: float = 0.0) -> Meta:
     """A session's facts."""
-    return Meta(id=session, owner="", model="tiny", seed=1, iterations=2, durability="group", created_at=0.0)
+    return Meta(id=session, owner=owner, model="tiny", seed=1, iterations=2, durability="group", created_at=created_at)
 
 
-def commit(session: str, epoch: int, seq: int) -> Commit:
-    """The step after `seq`."""
-    continues = Position(epoch, seq)
-    return Commit(session=session, continues=continues, belief=b"belief%d" % seq, reply=b"reply%d" % (seq + 1))
+def commit(session: str, epoch: int, seq: int, *, count: int = 1) -> Commit:
+    """The `count` steps after `seq`."""
+    steps = [Step(reply=b"reply%d" % at, note=b"note%d.%d" % (epoch, at)) for at in range(seq + 1, seq + count + 1)]
+    return Commit(session=session, continues=Position(epoch, seq), belief=b"belief%d" % seq, steps=tuple(steps))
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -40,9 +41,9 @@ def store(request: pytest.FixtureRequest, redis_server: EmbeddedRedis) -> Callab
     @contextlib.asynccontextmanager
     async def opened() -> AsyncIterator[Any]:
         if request.param == "memory":
-            yield MemoryStore(window=WINDOW, ttl=60.0, clock=time.monotonic)
+            yield MemoryStore(**LIMITS, clock=time.monotonic)
         else:
-            redis = RedisStore(redis_server.url, timeout=5.0, window=WINDOW, ttl=60.0)
+            redis = RedisStore(redis_server.url, timeout=5.0, **LIMITS)
             yield redis
             await redis.close()
 
@@ -123,12 +124,140 @@ def test_of_racing_commits_one_wins(store: Any, patiently: Any) -> None:
     patiently(scenario())
 
 
+def test_many_steps_are_committed_at_once_or_not_at_all(store: Any, patiently: Any) -> None:
+    """Five steps in one commit leave what five commits leave; where the session stands elsewhere, nothing."""
+
+    async def scenario() -> None:
+        async with store() as kept:
+            session = uuid.uuid4().hex
+            await kept.create(meta(session))
+            assert await kept.commit([commit(session, 1, 0), commit(session, 1, 1, count=5)]) == [Outcome.APPLIED] * 2
+            assert await kept.commit([commit(session, 1, 4, count=5)]) == [Outcome.MOVED]
+            records = await kept.load([(session, seq) for seq in range(1, 8)])
+            assert {record.position for record in records} == {Position(1, 6)}
+            assert [record.reply for record in records] == [None, None, None, b"reply4", b"reply5", b"reply6", None]
+            assert len(await kept.history(session, count=100)) == 6
+
+    patiently(scenario())
+
+
+def test_the_history_is_read_in_order_from_any_place(store: Any, patiently: Any) -> None:
+    """It outlives a reset and ends with the session; its ids are positions, exclusive."""
+
+    async def scenario() -> None:
+        async with store() as kept:
+            session = uuid.uuid4().hex
+            await kept.create(meta(session))
+            assert await kept.history(session, count=9) == []
+            await kept.commit([commit(session, 1, 0, count=10)])
+            await kept.reset(session, epoch=1)
+            await kept.commit([commit(session, 2, 0, count=2)])
+            every = [(f"1-{seq}", b"note1.%d" % seq) for seq in range(1, 11)] + [
+                ("2-1", b"note2.1"),
+                ("2-2", b"note2.2"),
+            ]
+            assert await kept.history(session, count=100) == every
+            assert await kept.history(session, count=3) == every[:3]
+            assert await kept.history(session, count=3, newest=True) == every[-3:]
+            assert await kept.history(session, after="1-9", count=2) == every[9:11]
+            assert await kept.history(session, after="1-9", count=2, newest=True) == every[-2:]
+            assert await kept.history(session, after="2-2", count=2) == []
+            for wrong in ("", "1", "1-", "a-b", "1-2-3", "+", "-", "9" * 40 + "-1"):
+                with pytest.raises(ValueError, match="no id of a history"):
+                    await kept.history(session, after=wrong, count=1)
+            await kept.delete(session)
+            assert await kept.history(session, count=9) == []
+
+    patiently(scenario())
+
+
+def test_the_history_is_bounded(redis_server: EmbeddedRedis, patiently: Any) -> None:
+    """Of a thousand steps the last are kept: as many as were asked for, and in Redis at most a hundred more."""
+
+    async def scenario() -> None:
+        limits = LIMITS | {"history": 50}
+        redis = RedisStore(redis_server.url, timeout=5.0, **limits)
+        for kept, most in ((MemoryStore(**limits, clock=time.monotonic), 50), (redis, 150)):
+            session = uuid.uuid4().hex
+            await kept.create(meta(session))
+            await kept.commit([commit(session, 1, seq, count=100) for seq in range(0, 1000, 100)])
+            ids = [identifier for identifier, _ in await kept.history(session, count=2000)]
+            assert 50 <= len(ids) <= most
+            assert ids == [f"1-{seq}" for seq in range(1001 - len(ids), 1001)]
+        await redis.close()
+
+    patiently(scenario())
+
+
+def test_what_is_left_over_is_kept_until_the_next_step(store: Any, patiently: Any) -> None:
+    """It can be replaced; it ends with a step, with a reset, and is kept only where the session stands."""
+
+    async def scenario() -> None:
+        async with store() as kept:
+            session = uuid.uuid4().hex
+            await kept.create(meta(session))
+
+            async def rest() -> bytes:
+                (record,) = await kept.load([(session, None)])
+                found: bytes = record.rest
+                return found
+
+            assert await rest() == b""
+            await kept.commit([commit(session, 1, 0)])
+            assert await kept.keep_rest(session, continues=Position(1, 0), rest=b"old") is Outcome.MOVED
+            assert await kept.keep_rest("none", continues=Position(1, 0), rest=b"x") is Outcome.GONE
+            for samples in (b"1.2.3", b"", b"\x00\xff."):
+                assert await kept.keep_rest(session, continues=Position(1, 1), rest=samples) is Outcome.APPLIED
+                assert await rest() == samples
+            await kept.commit([commit(session, 1, 1)])
+            assert await rest() == b""
+            await kept.keep_rest(session, continues=Position(1, 2), rest=b"more")
+            await kept.reset(session, epoch=1)
+            assert await rest() == b""
+
+    patiently(scenario())
+
+
+def test_an_owner_s_sessions_are_listed_newest_first_page_by_page(store: Any, patiently: Any) -> None:
+    """Each with its position and its last note; others' are not there; those that ended leave no gap behind."""
+
+    async def scenario() -> None:
+        async with store() as kept:
+            owner, prefix = uuid.uuid4().hex, uuid.uuid4().hex
+            ids = [f"{prefix}.{i}" for i in range(7)]
+            for i, session in enumerate(ids):
+                await kept.create(meta(session, owner=owner, created_at=1e9 + i // 2))  # two have the same time
+                await kept.create(meta(f"other{session}", owner=f"other{owner}"))
+            await kept.commit([commit(ids[3], 1, 0, count=2)])
+            await kept.delete(ids[4])
+
+            async def pages(count: int) -> list[Summary]:
+                found: list[Summary] = []
+                cursor = None
+                while True:
+                    page, cursor = await kept.owned(owner, cursor=cursor, count=count)
+                    assert len(page) <= count
+                    found += page
+                    if cursor is None:
+                        return found
+
+            for count in (1, 2, 3, 100):
+                found = await pages(count)
+                assert [summary.meta.id for summary in found] == [ids[i] for i in (6, 5, 3, 2, 1, 0)]
+                assert [summary.note for summary in found] == [None, None, b"note1.2", None, None, None]
+            assert found[2].position == Position(1, 2)
+            assert await kept.owned("nobody", count=5) == ([], None)
+            assert await kept.owned(owner, cursor="nonsense", count=50) is not None
+
+    patiently(scenario())
+
+
 def test_memory_forgets_sessions_at_their_time(patiently: Any) -> None:
     """Those that were not used for the time to live are gone; a step makes the time start again."""
 
     async def scenario() -> None:
         clock = itertools.count(0.0, 4.0)  # every look at the clock is four seconds later
-        kept = MemoryStore(window=WINDOW, ttl=20.0, clock=lambda: next(clock))
+        kept = MemoryStore(window=WINDOW, ttl=20.0, history=1, clock=lambda: next(clock))
         await kept.create(meta("used"))
         await kept.create(meta("unused"))
         assert await kept.commit([commit("used", 1, 0)]) == [Outcome.APPLIED]
@@ -143,7 +272,7 @@ def test_redis_loses_its_scripts_and_commits_go_on(redis_server: EmbeddedRedis, 
     """A Redis that was started again knows no scripts: they are sent again, and the commit is applied once."""
 
     async def scenario() -> None:
-        kept = RedisStore(redis_server.url, timeout=5.0, window=WINDOW, ttl=60.0)
+        kept = RedisStore(redis_server.url, timeout=5.0, **LIMITS)
         session = uuid.uuid4().hex
         await kept.create(meta(session))
         assert await kept.commit([commit(session, 1, 0)]) == [Outcome.APPLIED]
@@ -161,7 +290,7 @@ def test_a_redis_that_does_not_answer_is_an_error_after_one_time_out(tmp_path: P
     """No retries: one call, one time-out, one StoreError; and all is well once Redis goes on."""
 
     async def scenario(redis: EmbeddedRedis) -> None:
-        kept = RedisStore(redis.url, timeout=0.1, window=WINDOW, ttl=60.0)
+        kept = RedisStore(redis.url, timeout=0.1, **LIMITS)
         retry = kept._redis.get_retry()
         assert retry is not None
         assert retry.get_retries() == 0

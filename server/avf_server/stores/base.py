@@ -29,24 +29,44 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """A session as it is kept. `reply` is the reply stored for the seq that was asked for, if it is still there."""
+class Summary:
+    """Where a session stands. `note` is the newest record of its history, None where nothing was ever observed."""
 
     meta: Meta
     position: Position
+    expires_in: float  # seconds
+    note: bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Summary):
+    """A session as it is kept. `reply` is the reply stored for the seq that was asked for, if it is still there.
+
+    `rest` is what was left over of what came after the last step (samples that fill no frame yet); empty where nothing
+    was. Records come without notes.
+    """
+
     belief: bytes | None  # None at the prior
     reply: bytes | None
-    expires_in: float  # seconds
+    rest: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What is kept of one step: its reply, for as long as it may be asked for again, and its note in the history."""
+
+    reply: bytes
+    note: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Commit:
-    """The step from `continues` to the next seq, with the belief after it and its reply."""
+    """The steps, at least one, from `continues` on, in order, and the belief after the last of them."""
 
     session: str
     continues: Position
     belief: bytes
-    reply: bytes
+    steps: tuple[Step, ...]
 
 
 class Outcome(Enum):
@@ -72,12 +92,37 @@ class Store(Protocol):
         """Move sessions on, all in one call."""
         ...
 
+    async def keep_rest(self, session: str, *, continues: Position, rest: bytes) -> Outcome:
+        """Keep what is left over after `continues`, which is where the session must stand; it ends with the next step.
+
+        It is given back by `load` as long as the session stands there, and counts as use of the session.
+        """
+        ...
+
+    async def history(
+        self, session: str, *, after: str | None = None, count: int, newest: bool = False
+    ) -> list[tuple[str, bytes]]:
+        """At most `count` notes of a session's steps, each with its id, "epoch-seq", oldest first.
+
+        They are those that come after the id `after`, from the oldest on where it is None; with `newest`, the last
+        ones of these. Empty where there is no such session. Raises ValueError where `after` is no id.
+        """
+        ...
+
+    async def owned(self, owner: str, *, cursor: str | None = None, count: int) -> tuple[list[Summary], str | None]:
+        """The sessions of an owner, newest first, with their notes: at most `count` after `cursor`, and the next one.
+
+        The next cursor is None at the end; a page may be shorter than `count`, and more follow. A cursor is whatever
+        this method gave, and any text is taken for one.
+        """
+        ...
+
     async def reset(self, session: str, *, epoch: int) -> Outcome:
-        """End `epoch` and begin the next one."""
+        """End `epoch` and begin the next one. The history stays: its ids say the epoch."""
         ...
 
     async def delete(self, session: str) -> bool:
-        """Forget a session; False where there was none."""
+        """Forget a session, and its history; False where there was none."""
         ...
 
 
@@ -89,3 +134,21 @@ def pack(digest: bytes, estimate: bytes) -> bytes:
 def unpack(reply: bytes) -> tuple[bytes, bytes]:
     """The digest and the estimate of a stored reply."""
     return reply[:DIGEST_SIZE], reply[DIGEST_SIZE:]
+
+
+def note_id(position: Position) -> str:
+    """The id, in a session's history, of the step that led to this position."""
+    return f"{position.epoch}-{position.seq}"
+
+
+def position_of(text: str) -> Position:
+    """The position that a note's id stands for. Raises ValueError where this is no such id."""
+    epoch, dash, seq = text.partition("-")
+    if not (dash and epoch.isdecimal() and seq.isdecimal() and len(text) <= 32):
+        raise ValueError(f"{text!r} is no id of a history: expected epoch-seq")
+    return Position(int(epoch), int(seq))
+
+
+def place(meta: Meta) -> str:
+    """Where a session stands among its owner's: text in the order of the times at which they were opened."""
+    return f"{round(meta.created_at * 1e6):016x}.{meta.id}"

@@ -17,34 +17,8 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from avf_server.batching import Position
 from avf_server.problems import StoreError
-from avf_server.stores.base import Commit, Meta, Outcome, Record
-
-COMMIT = """
-local at = redis.call('HMGET', KEYS[1], 'epoch', 'seq')
-if not at[1] then return 'gone' end
-if at[1] ~= ARGV[1] or at[2] ~= ARGV[2] then return 'moved' end
-local seq = tonumber(ARGV[2]) + 1
-redis.call('HSET', KEYS[1], 'seq', seq, 'belief', ARGV[3], 'r' .. seq, ARGV[4])
-redis.call('HDEL', KEYS[1], 'r' .. (seq - tonumber(ARGV[5])))
-redis.call('PEXPIRE', KEYS[1], ARGV[6])
-return 'applied'
-"""
-
-RESET = """
-local at = redis.call('HMGET', KEYS[1], 'epoch', 'seq')
-if not at[1] then return 'gone' end
-if at[1] ~= ARGV[1] then return 'moved' end
-local last = tonumber(at[2])
-for seq = math.max(1, last - tonumber(ARGV[2]) + 1), last do redis.call('HDEL', KEYS[1], 'r' .. seq) end
-redis.call('HDEL', KEYS[1], 'belief')
-redis.call('HSET', KEYS[1], 'epoch', tonumber(ARGV[1]) + 1, 'seq', 0)
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return 'applied'
-"""
-
-LAST = """
-return redis.call('HGET', KEYS[1], 'r' .. (redis.call('HGET', KEYS[1], 'seq') or ''))
-"""
+from avf_server.stores import _scripts as scripts
+from avf_server.stores.base import Commit, Meta, Outcome, Record, Summary, note_id, place, position_of
 
 OUTCOMES = {b"applied": Outcome.APPLIED, b"moved": Outcome.MOVED, b"gone": Outcome.GONE}
 
@@ -54,11 +28,25 @@ def key(session: str) -> str:
     return f"avf:{{{session}}}"
 
 
-class RedisStore:
-    """Sessions in the Redis at `url`. `timeout` and `ttl` are in seconds, `window` counts stored replies."""
+def history_key(session: str) -> str:
+    """The key of a session's history."""
+    return f"avf:{{{session}}}:history"
 
-    def __init__(self, url: str, *, timeout: float, window: int, ttl: float) -> None:
+
+def index_key(owner: str) -> str:
+    """The key of the index of an owner's sessions."""
+    return f"avf:owner:{owner}"
+
+
+class RedisStore:
+    """Sessions in the Redis at `url`. `timeout` and `ttl` are in seconds.
+
+    `window` counts stored replies of a session, `history` its notes: at least so many are kept.
+    """
+
+    def __init__(self, url: str, *, timeout: float, window: int, ttl: float, history: int) -> None:
         self._window = window
+        self._history = history
         self._ttl_ms = max(1, round(ttl * 1000))
         self._scripts: dict[str, str] = {}
         self._redis: Redis = Redis.from_url(
@@ -81,48 +69,100 @@ class RedisStore:
 
     async def create(self, meta: Meta, *, belief: bytes | None = None) -> None:
         """Keep a new session, in epoch 1 with nothing observed."""
-        fields: dict[Any, Any] = {"meta": msgspec.json.encode(meta), "epoch": 1, "seq": 0}
-        if belief is not None:
-            fields["belief"] = belief
-        async with _translated(), self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hset(key(meta.id), mapping=fields)
-            pipeline.pexpire(key(meta.id), self._ttl_ms)
-            await pipeline.execute()
+        async with _translated():
+            await self._redis.zadd(index_key(meta.owner), {place(meta): 0})
+        arguments = [msgspec.json.encode(meta), self._ttl_ms, *([] if belief is None else [belief])]
+        await self._run(scripts.CREATE, [(meta.id, arguments)])
 
     async def load(self, wanted: Sequence[tuple[str, int | None]]) -> list[Record | None]:
         """The sessions of these ids, each with the reply of that seq (None: of its last)."""
         async with _translated(), self._redis.pipeline(transaction=False) as pipeline:
             for session, seq in wanted:
-                fields = ["meta", "epoch", "seq", "belief", *([] if seq is None else [f"r{seq}"])]
+                fields = ["meta", "epoch", "seq", "belief", "rest", *([] if seq is None else [f"r{seq}"])]
                 pipeline.hmget(key(session), fields)
                 pipeline.pttl(key(session))
                 if seq is None:
-                    pipeline.eval(LAST, 1, key(session))
+                    pipeline.eval(scripts.LAST, 1, key(session))
             answers = iter(await pipeline.execute())
         records = []
         for _, seq in wanted:
             values, ttl = next(answers), next(answers)
-            records.append(_record(values, ttl, next(answers) if seq is None else values[4]))
+            records.append(_record(values, ttl, next(answers) if seq is None else values[5]))
         return records
 
     async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Move sessions on, all in one pipelined call."""
-        arguments = [
-            (c.session, [c.continues.epoch, c.continues.seq, c.belief, c.reply, self._window, self._ttl_ms])
-            for c in commits
-        ]
-        return await self._run(COMMIT, arguments)
+        return await self._moves(scripts.COMMIT, [(c.session, self._arguments(c)) for c in commits])
+
+    async def keep_rest(self, session: str, *, continues: Position, rest: bytes) -> Outcome:
+        """Keep what is left over after the step at which the session stands."""
+        arguments = [continues.epoch, continues.seq, rest, self._ttl_ms]
+        return (await self._moves(scripts.KEEP_REST, [(session, arguments)]))[0]
+
+    async def history(
+        self, session: str, *, after: str | None = None, count: int, newest: bool = False
+    ) -> list[tuple[str, bytes]]:
+        """At most `count` notes after the id `after`, oldest first; with `newest`, the last of these."""
+        start = "-" if after is None else f"({note_id(position_of(after))}"
+        async with _translated():
+            if newest:
+                entries = (await self._redis.xrevrange(history_key(session), min=start, count=count))[::-1]
+            else:
+                entries = await self._redis.xrange(history_key(session), min=start, count=count)
+        return [(identifier.decode(), fields[b"n"]) for identifier, fields in entries]
+
+    async def owned(self, owner: str, *, cursor: str | None = None, count: int) -> tuple[list[Summary], str | None]:
+        """The sessions of an owner, newest first, with their notes: two calls, more where some have gone meanwhile."""
+        while True:
+            last = "+" if cursor is None else f"({cursor}"
+            async with _translated():
+                found = await self._redis.zrevrangebylex(index_key(owner), last, "-", start=0, num=count)
+            places = [at.decode() for at in found]
+            summaries = await self._summaries(places)
+            await self._unlist(owner, [at for at, summary in zip(places, summaries, strict=True) if summary is None])
+            cursor = places[-1] if len(places) == count else None
+            if cursor is None or any(summaries):
+                return [summary for summary in summaries if summary is not None], cursor
 
     async def reset(self, session: str, *, epoch: int) -> Outcome:
         """End `epoch` and begin the next one."""
-        return (await self._run(RESET, [(session, [epoch, self._window, self._ttl_ms])]))[0]
+        return (await self._moves(scripts.RESET, [(session, [epoch, self._window, self._ttl_ms])]))[0]
 
     async def delete(self, session: str) -> bool:
-        """Forget a session; False where there was none."""
-        async with _translated():
-            return bool(await self._redis.delete(key(session)))
+        """Forget a session."""
+        (meta,) = await self._run(scripts.DELETE, [(session, [])])
+        if meta is None:
+            return False
+        found = msgspec.json.decode(meta, type=Meta)
+        await self._unlist(found.owner, [place(found)])
+        return True
 
-    async def _run(self, script: str, calls: Sequence[tuple[str, list[Any]]]) -> list[Outcome]:
+    def _arguments(self, commit: Commit) -> list[Any]:
+        steps = [part for step in commit.steps for part in (step.reply, step.note)]
+        at = commit.continues
+        return [at.epoch, at.seq, commit.belief, self._window, self._ttl_ms, self._history, *steps]
+
+    async def _summaries(self, places: Sequence[str]) -> list[Summary | None]:
+        """The sessions of these places in an index; None where a session has gone."""
+        async with _translated(), self._redis.pipeline(transaction=False) as pipeline:
+            for at in places:
+                session = at.partition(".")[2]
+                pipeline.hmget(key(session), ["meta", "epoch", "seq"])
+                pipeline.pttl(key(session))
+                pipeline.xrevrange(history_key(session), count=1)
+            answers = await pipeline.execute() if places else []
+        return [_summary(*answers[i : i + 3]) for i in range(0, len(answers), 3)]
+
+    async def _unlist(self, owner: str, places: Sequence[str]) -> None:
+        """Drop places from an owner's index."""
+        if places:
+            async with _translated():
+                await self._redis.zrem(index_key(owner), *places)
+
+    async def _moves(self, script: str, calls: Sequence[tuple[str, list[Any]]]) -> list[Outcome]:
+        return [OUTCOMES[answer] for answer in await self._run(script, calls)]
+
+    async def _run(self, script: str, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
         """Call a script once a session; where Redis has lost the script, nothing was applied, and it is sent again."""
         answers = await self._evaluate(script, calls)
         if any(isinstance(answer, NoScriptError) for answer in answers):
@@ -134,14 +174,14 @@ class RedisStore:
         for answer in answers:
             if isinstance(answer, Exception):
                 raise StoreError(f"Redis refuses to save: {answer}") from answer
-        return [OUTCOMES[answer] for answer in answers]
+        return answers
 
     async def _evaluate(self, script: str, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
         """Call a script once a session, in one transaction: Redis then writes and syncs its file once, not for each."""
         sha = await self._script(script)
         async with _translated(), self._redis.pipeline(transaction=True) as pipeline:
             for session, arguments in calls:
-                pipeline.evalsha(sha, 1, key(session), *arguments)
+                pipeline.evalsha(sha, 2, key(session), history_key(session), *arguments)
             answers: list[Any] = await pipeline.execute(raise_on_error=False)
         return answers
 
@@ -154,7 +194,7 @@ class RedisStore:
 
 
 def _record(values: list[bytes | None], ttl_ms: int, reply: bytes | None) -> Record | None:
-    meta, epoch, seq, belief = values[:4]
+    meta, epoch, seq, belief, rest = values[:5]
     if meta is None or epoch is None or seq is None:
         return None
     return Record(
@@ -162,7 +202,25 @@ def _record(values: list[bytes | None], ttl_ms: int, reply: bytes | None) -> Rec
         position=Position(int(epoch), int(seq)),
         belief=belief,
         reply=reply,
+        rest=_rest(rest, b"%s.%s." % (epoch, seq)),
         expires_in=max(0, ttl_ms) / 1000,
+    )
+
+
+def _rest(kept: bytes | None, at: bytes) -> bytes:
+    """What was left over, if it was kept where the session stands."""
+    return kept[len(at) :] if kept is not None and kept.startswith(at) else b""
+
+
+def _summary(values: list[bytes | None], ttl_ms: int, newest: list[tuple[bytes, dict[bytes, bytes]]]) -> Summary | None:
+    meta, epoch, seq = values
+    if meta is None or epoch is None or seq is None:
+        return None
+    return Summary(
+        meta=msgspec.json.decode(meta, type=Meta),
+        position=Position(int(epoch), int(seq)),
+        expires_in=max(0, ttl_ms) / 1000,
+        note=newest[0][1][b"n"] if newest else None,
     )
 
 
