@@ -95,9 +95,10 @@ class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
 
     `prediction` is what the model expected before the observation, `likelihood` what it holds after it.
     `free_energies` are F of every iterate from the prior to the posterior. `durability` says what held for this
-    step when the reply was sent, and `durable_seq` is the last observation that is as safe as that says. `surprise` is the probability of a free energy at least as large on data that are
-    normal for the model, null where that is not known, or where nothing was observed. `observation` is what was
-    observed, in answers that were asked for it, and absent in all others.
+    step when the reply was sent, and `durable_seq` is the last observation that is as safe as that says. `surprise`
+    is the probability of a free energy at least as large on data that are normal for the model, null where that is
+    not known, or where nothing was observed. `observation` is what was observed, in answers that were asked for it,
+    and absent in all others.
     """
 
     epoch: int
