@@ -104,9 +104,11 @@ class RedisStore:
     ) -> list[tuple[str, bytes]]:
         """At most `count` notes after the id `after`, oldest first; with `newest`, the last of these."""
         start = "-" if after is None else f"({note_id(position_of(after))}"
+        entries: Any
         async with _translated():
             if newest:
-                entries = (await self._redis.xrevrange(history_key(session), min=start, count=count))[::-1]
+                entries = await self._redis.xrevrange(history_key(session), min=start, count=count)
+                entries.reverse()
             else:
                 entries = await self._redis.xrange(history_key(session), min=start, count=count)
         return [(identifier.decode(), fields[b"n"]) for identifier, fields in entries]
@@ -116,7 +118,7 @@ class RedisStore:
         while True:
             last = "+" if cursor is None else f"({cursor}"
             async with _translated():
-                found = await self._redis.zrevrangebylex(index_key(owner), last, "-", start=0, num=count)
+                found: Any = await self._redis.zrevrangebylex(index_key(owner), last, "-", start=0, num=count)
             places = [at.decode() for at in found]
             summaries = await self._summaries(places)
             await self._unlist(owner, [at for at, summary in zip(places, summaries, strict=True) if summary is None])
