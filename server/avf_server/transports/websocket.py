@@ -153,6 +153,9 @@ class _Stream:
             return False
         if isinstance(item, wire.End):
             return await self._end()
+        if not isinstance(item, wire.Observe):
+            item = _Fatal(f"no message of {wire.SUBPROTOCOL_JSON} that this server answers", NOT_A_MESSAGE)
+            return await self._answered(item)
         try:
             reply = await self._runtime.service.observe(
                 self._session, seq=item.seq, x=item.x, owner=self._owner, epoch=self._epoch
