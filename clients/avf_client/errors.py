@@ -5,6 +5,7 @@
       ProtocolError           an answer that docs/protocol.md does not allow
       SourceError             a file or piece that cannot be read as observations
       MissingExtra            an optional dependency is not installed
+      StartFailed             a server in this process cannot start
       InvalidArgument         an argument that can never be right
       ProblemError            the server refused (or would have refused); `.problem` is its problem
         UnknownModel, UnknownSession, InvalidObservation, SequenceGap, ...
@@ -50,6 +51,10 @@ class MissingExtra(AvfClientError, ImportError):
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs the extra '{extra}': pip install 'avf[{extra}]'")
         self.extra = extra
+
+
+class StartFailed(AvfClientError):
+    """A server in this process (`Client.local`) cannot start. The message says why."""
 
 
 class ProblemError(AvfClientError):
@@ -125,6 +130,10 @@ class Unauthorised(ProblemError):
     """No valid API key."""
 
 
+class Forbidden(ProblemError):
+    """The token is for another session, or for looking only."""
+
+
 class Overloaded(ProblemError):
     """A queue of the server is full; ask again later."""
 
@@ -161,6 +170,7 @@ PROBLEMS: dict[str, type[ProblemError]] = {
     "session-moved": SessionMoved,
     "belief-unreadable": BeliefUnreadable,
     "unauthorised": Unauthorised,
+    "forbidden": Forbidden,
     "overloaded": Overloaded,
     "store-unavailable": StoreUnavailable,
     "stopping": Stopping,

@@ -232,9 +232,12 @@ class ModelInfo(Message, frozen=True):
 
 
 class TokenRequest(Request, frozen=True):
-    """POST /v1/tokens, and /v1/sessions/{id}/tokens: a token that is good for `lifetime_s` seconds."""
+    """POST /v1/tokens, and /v1/sessions/{id}/tokens: a token that is good for `lifetime_s` seconds.
 
-    lifetime_s: float = 3600.0
+    Where that is absent it is an hour, or the most that the server allows.
+    """
+
+    lifetime_s: float | None = None
     read_only: bool = False
 
 

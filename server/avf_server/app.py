@@ -17,10 +17,10 @@ from starlette.exceptions import HTTPException
 
 from avf_server import negotiation, problems
 from avf_server.problems import ProblemError
+from avf_server.routes.common import problem_response
 from avf_server.runtime import open_runtime
 from avf_server.settings import Settings, read
 from avf_server.transports import http, websocket
-from avf_server.transports.http import problem_response
 from avf_server.transports.limits import BodyLimit
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,8 @@ BODIES = {
     ("/v1/sessions/{session}/steps", "post"): "Steps",
     ("/v1/sessions/{session}/forecast", "post"): "ForecastRequest",
     ("/v1/sessions/{session}/fork", "post"): "Branch",
+    ("/v1/tokens", "post"): "TokenRequest",
+    ("/v1/sessions/{session}/tokens", "post"): "TokenRequest",
 }
 REPLIES = {
     ("/v1/models", "get"): "Models",
@@ -42,6 +44,8 @@ REPLIES = {
     ("/v1/sessions/{session}/forecast", "post"): "Forecast",
     ("/v1/sessions/{session}/fork", "post"): "Session",
     ("/v1/sessions/restore", "post"): "Session",
+    ("/v1/tokens", "post"): "Token",
+    ("/v1/sessions/{session}/tokens", "post"): "Token",
 }
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 
@@ -124,6 +128,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             wire.Branch,
             wire.ForecastRequest,
             wire.Forecast,
+            wire.TokenRequest,
+            wire.Token,
         ]
         _, components = msgspec.json.schema_components(
             [*messages, wire.Estimate, wire.Problem], ref_template="#/components/schemas/{name}"

@@ -1,28 +1,93 @@
-"""Who is calling. API keys own sessions; what is kept of a key is a hash.
+"""Who is calling. API keys own sessions; what is kept of a key is a hash. Tokens speak for a part of what a key owns.
 
-The law: a server with no keys is open and says so when it starts; one with keys tells callers without a valid
-one nothing at all.
+The laws: a server with no keys is open and says so when it starts; one with keys tells callers without a valid one
+nothing at all. What a token does not allow is refused, even where it would be harmless.
 """
 
 import hashlib
 import hmac
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
+from avf_server import problems, tokens
 from avf_server.problems import UnauthorisedError
 
 OPEN = ""
 """The owner of sessions on a server without keys."""
 
+Intent = Literal["read", "write"]
+"""Whether a request may change anything."""
 
-def owner_of(headers: Mapping[str, str], *, keys: tuple[str, ...]) -> str:
-    """The owner that these headers speak for. Raises UnauthorisedError."""
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who calls: the owner of sessions, and the key; and what the token allows, where it was one."""
+
+    owner: str
+    key: str | None = None
+    grant: tokens.Grant | None = None
+
+    @property
+    def expires_at(self) -> float:
+        """When what the caller presented ends, in seconds since 1970."""
+        return float("inf") if self.grant is None else self.grant.expires_at
+
+    def check(self, *, session: str | None, intent: Intent) -> None:
+        """Raise ForbiddenError unless the caller may do this to that session; None is all that an owner has."""
+        if self.grant is None:
+            return
+        if self.grant.session not in (None, session):
+            raise problems.ForbiddenError(f"this token is for session {self.grant.session} only")
+        if self.grant.read_only and intent == "write":
+            raise problems.ForbiddenError("this token is for looking only")
+
+
+def caller_of(
+    headers: Mapping[str, str], *, keys: tuple[str, ...], now: float, query: Mapping[str, str] | None = None
+) -> Caller:
+    """Who these headers speak for; where `query` is given, its `token` counts too. Raises UnauthorisedError."""
     if not keys:
-        return OPEN
-    scheme, _, given = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        raise UnauthorisedError("this server wants an API key: send the header Authorization: Bearer KEY")
-    presented = given.strip().encode()
-    matches = [hmac.compare_digest(presented, key.encode()) for key in keys]  # all of them: equal time for any key
-    if not any(matches):
+        return Caller(owner=OPEN)
+    presented = _presented(headers, query or {})
+    if tokens.is_token(presented):
+        grant, key = tokens.read(presented, keys=keys, now=now)
+        return Caller(owner=_owner(key.encode()), key=key, grant=grant)
+    matching = [key for key in keys if hmac.compare_digest(presented, key.encode())]  # all of them: equal time
+    if not matching:
         raise UnauthorisedError("this API key is not valid here")
-    return hashlib.sha256(presented).hexdigest()[:32]
+    return Caller(owner=_owner(presented), key=matching[0])
+
+
+def owner_of(
+    headers: Mapping[str, str],
+    *,
+    keys: tuple[str, ...],
+    session: str | None = None,
+    intent: Intent = "write",
+    query: Mapping[str, str] | None = None,
+) -> str:
+    """The owner that these headers speak for, who may do this to that session.
+
+    `query` is that of the address, for the requests in which browsers can set no headers: streams and events. Raises
+    UnauthorisedError, ForbiddenError.
+    """
+    caller = caller_of(headers, keys=keys, now=time.time(), query=query)
+    caller.check(session=session, intent=intent)
+    return caller.owner
+
+
+def _presented(headers: Mapping[str, str], query: Mapping[str, str]) -> bytes:
+    """The key or token of a request; of the address, tokens only: addresses are written into logs and histories."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip().encode()
+    token = query.get("token", "").encode()
+    if tokens.is_token(token):
+        return token
+    raise UnauthorisedError("this server wants an API key: send the header Authorization: Bearer KEY")
+
+
+def _owner(key: bytes) -> str:
+    return hashlib.sha256(key).hexdigest()[:32]

@@ -169,6 +169,12 @@ class UnauthorisedError(ProblemError):
     name, status, title = "unauthorised", 401, "No valid API key"
 
 
+class ForbiddenError(ProblemError):
+    """403: the token does not allow this."""
+
+    name, status, title = "forbidden", 403, "The token does not allow this"
+
+
 class OverloadedError(ProblemError):
     """503: a queue is full, or too many sessions are open."""
 

@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     max_horizon: int = Field(default=128, ge=1, description="the most steps ahead that a forecast may reach")
     max_forecast_values: int = Field(default=1 << 18, ge=1, description="steps x paths x dimensions of a forecast")
     max_wait_s: float = Field(default=30.0, ge=0, description="seconds a client may wait for an estimate to come")
+    max_token_s: float = Field(default=86_400.0, gt=0, description="seconds that a browser's token may be good for")
     retry_after_s: int = Field(default=1, ge=1, description="seconds that refused clients are told to wait")
     drain_s: float = Field(default=2.0, gt=0, description="seconds to finish what is under way when stopping")
 

@@ -1,0 +1,111 @@
+"""What the routes share: who calls, which codec reads the body, and which one writes the answer.
+
+The law: a route decides nothing; it decodes, calls a part of the runtime, and encodes. What reads asks for a `Viewer`,
+what changes anything for an `Owner`, so that a token for looking only is refused by every route that is not named so.
+"""
+
+import time
+from typing import Annotated
+
+from avf_client import wire
+from fastapi import Depends, Request, Response
+
+from avf_server import auth, negotiation, problems
+from avf_server.auth import Intent
+from avf_server.codecs.base import Body, MessageCodec
+from avf_server.problems import ProblemError
+from avf_server.runtime import Runtime
+
+
+def _runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+Server = Annotated[Runtime, Depends(_runtime)]
+
+
+def _authorised(request: Request, server: Runtime, intent: Intent, *, in_address: bool = False) -> auth.Caller:
+    """The caller, who may do this to the session that the address names."""
+    caller = auth.caller_of(
+        request.headers,
+        keys=server.settings.api_keys,
+        now=time.time(),
+        query=request.query_params if in_address else None,
+    )
+    caller.check(session=request.path_params.get("session"), intent=intent)
+    return caller
+
+
+def _owner(request: Request, server: Server) -> str:
+    return _authorised(request, server, "write").owner
+
+
+def _viewer(request: Request, server: Server) -> str:
+    return _authorised(request, server, "read").owner
+
+
+def _visitor(request: Request, server: Server) -> str:
+    keys = server.settings.api_keys
+    return auth.caller_of(request.headers, keys=keys, now=time.time()).owner
+
+
+def _watcher(request: Request, server: Server) -> auth.Caller:
+    return _authorised(request, server, "read", in_address=True)
+
+
+def _maker(request: Request, server: Server) -> auth.Caller:
+    return _authorised(request, server, "write")
+
+
+Owner = Annotated[str, Depends(_owner)]
+"""The owner of sessions, who may change them."""
+
+Viewer = Annotated[str, Depends(_viewer)]
+"""The owner of sessions, who may look at them."""
+
+Visitor = Annotated[str, Depends(_visitor)]
+"""Whoever has a valid key or token, also one for a session, where nothing of anyone's is shown."""
+
+Watcher = Annotated[auth.Caller, Depends(_watcher)]
+"""As `Viewer`, with the token in the address: where browsers can set no headers."""
+
+Maker = Annotated[auth.Caller, Depends(_maker)]
+"""As `Owner`, with the key."""
+
+
+def _writer(request: Request) -> MessageCodec:
+    return negotiation.writer(request.headers.get("accept", ""))
+
+
+Writer = Annotated[MessageCodec, Depends(_writer)]
+
+
+async def body(request: Request, kind: type[Body]) -> Body:
+    """The request's body. Raises UnsupportedMediaTypeError, BodyTooLargeError, MalformedBodyError."""
+    reader = negotiation.message_reader(request.headers.get("content-type", ""))
+    return reader.decode(await request.body(), kind)
+
+
+def reply(
+    writer: MessageCodec, message: object, *, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """The message in the form that the client asked for."""
+    varying = {"Vary": "Accept"} | (headers or {})
+    return Response(writer.encode(message), status, varying, media_type=writer.media_type)
+
+
+def opened(request: Request, writer: MessageCodec, session: wire.Session) -> Response:
+    """A session that has just been opened; its address begins with the prefix that the server is behind, if any."""
+    prefix = request.scope.get("root_path", "")
+    return reply(writer, session, status=201, headers={"Location": f"{prefix}/v1/sessions/{session.id}"})
+
+
+def problem_response(problem: ProblemError) -> Response:
+    """The problem as problem+json."""
+    return Response(
+        problems.to_json(problem),
+        problem.status,
+        problems.headers(problem),
+        media_type=wire.PROBLEM_MEDIA_TYPE,
+    )

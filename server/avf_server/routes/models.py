@@ -1,0 +1,21 @@
+"""The models that a server holds."""
+
+from avf_client import wire
+from fastapi import APIRouter, Response
+
+from avf_server.routes.common import Server, Visitor, Writer, reply
+
+router = APIRouter(tags=["models"])
+
+
+@router.get("/v1/models")
+async def list_models(server: Server, visitor: Visitor, writer: Writer) -> Response:
+    """The models this server holds."""
+    return reply(writer, wire.Models(models=server.models()))
+
+
+@router.get("/v1/models/{name}")
+async def get_model(name: str, server: Server, visitor: Visitor, writer: Writer) -> Response:
+    """One model."""
+    server.sessions.checkpoint(name)
+    return reply(writer, next(model for model in server.models() if model.name == name))

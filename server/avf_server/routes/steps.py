@@ -1,0 +1,87 @@
+"""Steps of a session: observations in, estimates out, and what comes next.
+
+The law: observations of one request are filtered in order, and the first that is refused ends it.
+"""
+
+import msgspec
+from avf_client import wire
+from fastapi import APIRouter, Request, Response
+
+from avf_server import negotiation, problems
+from avf_server.codecs.base import Place
+from avf_server.routes.common import Owner, Server, Viewer, Writer, body, reply
+from avf_server.stores.base import unpack
+
+router = APIRouter(tags=["steps"])
+
+
+class _StepsReply(msgspec.Struct, frozen=True, kw_only=True):
+    """`wire.StepsReply`, with the estimates as they are stored."""
+
+    session: str
+    epoch: int
+    next_seq: int
+    estimates: list[msgspec.Raw]
+
+
+@router.post("/v1/sessions/{session}/steps")
+async def post_steps(
+    session: str,
+    request: Request,
+    server: Server,
+    owner: Owner,
+    writer: Writer,
+    seq: int | None = None,
+    epoch: int | None = None,
+) -> Response:
+    """Filter observations. `seq` and `epoch` stand in the address where the body is raw numbers."""
+    reader = negotiation.reader(request.headers.get("content-type", ""))
+    size = await server.sessions.observation_size(session, owner=owner)
+    steps = reader.steps(await request.body(), place=Place(seq=seq, epoch=epoch), size=size)
+    most = server.settings.replay_window
+    if not 1 <= len(steps.observations) <= most:
+        raise problems.MalformedBodyError(
+            f"{len(steps.observations)} observations in one request, expected 1 to {most}", session=session
+        )
+    epoch, estimates = steps.epoch, []
+    for at, x in enumerate(steps.observations, steps.seq):
+        done = await server.service.observe(session, seq=at, x=x, owner=owner, epoch=epoch)
+        epoch = done.epoch
+        estimates.append(writer.stored(done.estimate))
+    return reply(writer, _StepsReply(session=session, epoch=done.epoch, next_seq=done.seq + 1, estimates=estimates))
+
+
+@router.get("/v1/sessions/{session}/estimate")
+async def get_estimate(
+    session: str,
+    request: Request,
+    server: Server,
+    owner: Viewer,
+    writer: Writer,
+    wait_seq: int | None = None,
+    timeout: float | None = None,
+) -> Response:
+    """The last estimate; with `wait_seq`, once that observation has been filtered, within `timeout` seconds."""
+    if wait_seq is None:
+        record = await server.waiting.last(session, owner=owner)
+    else:
+        record = await server.waiting.reached(session, seq=wait_seq, timeout=timeout, owner=owner)
+    assert record.reply is not None
+    headers = {"ETag": f'W/"{record.position.epoch}.{record.position.seq}"', "Vary": "Accept"}
+    if _known(request.headers.get("if-none-match", ""), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return reply(writer, writer.stored(unpack(record.reply)[1]), headers=headers)
+
+
+@router.post("/v1/sessions/{session}/forecast")
+async def post_forecast(session: str, request: Request, server: Server, owner: Viewer, writer: Writer) -> Response:
+    """Forecast the next observations; the session stays as it is."""
+    server.service.check_running()
+    wanted = await body(request, wire.ForecastRequest)
+    return reply(writer, await server.forecasts.forecast(session, wanted, owner=owner))
+
+
+def _known(if_none_match: str, tag: str) -> bool:
+    """Whether the client has what this tag stands for (RFC 9110, section 13.1.2: compared weakly)."""
+    tags = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
+    return "*" in tags or tag.removeprefix("W/") in tags
