@@ -13,6 +13,7 @@ from avf_server import batching
 from avf_server.batching import Position, Verdict
 from avf_server.engine import Row, Stepped
 from avf_server.hot import Hot
+from avf_server.observations import to_stored
 from avf_server.problems import ProblemError
 from avf_server.stores.base import Commit, Meta, Step, pack, unpack
 
@@ -72,7 +73,7 @@ def to_commit(item: Ready, stepped: Stepped) -> Commit:
         session=item.frame.meta.id,
         continues=item.hot.position,
         belief=stepped.saved,
-        steps=(Step(reply=pack(item.frame.digest, stepped.estimate), note=stepped.note),),
+        steps=(Step(reply=pack(item.frame.digest, to_stored(item.frame.x), stepped.estimate), note=stepped.note),),
     )
 
 

@@ -1,14 +1,18 @@
-"""Observations on the way in: from numbers as they came to a row of the batch, refused here or never.
+"""Observations on the way in: from numbers as they came to a row of the batch, refused here or never; and out again.
 
-The law: whatever passes fits the model (dimension, range, finite numbers), so that no row can spoil a batch.
+The law: whatever passes fits the model (dimension, range, finite numbers), so that no row can spoil a batch. What was
+passed is kept with its estimate, to be shown to those who watch.
 """
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from avf_client import wire
 
 from avf_core.models.base import ObservationSpec
 from avf_server.codecs.base import Given
 from avf_server.problems import InvalidObservationError
+from avf_server.stores.base import observation_of, unpack
 
 
 def to_row(x: Given, spec: ObservationSpec) -> npt.NDArray[np.float64]:
@@ -34,3 +38,27 @@ def to_row(x: Given, spec: ObservationSpec) -> npt.NDArray[np.float64]:
             f"dimension {worst} is {row[worst]:g}, expected a number in [{spec.low:g}, {spec.high:g}]"
         )
     return row.astype(np.float64)
+
+
+def to_stored(row: npt.NDArray[np.float64]) -> bytes:
+    """A row as it is kept: its numbers as little-endian float32, which is what they were rounded to."""
+    return row.astype("<f4").tobytes()
+
+
+def from_stored(data: bytes) -> wire.Observation:
+    """What `to_stored` gave, as a message says it: null where missing, null alone where all of it is."""
+    row = np.frombuffer(data, dtype="<f4")
+    missing = np.isnan(row)
+    if not missing.any():
+        return list(row.tolist())
+    return (
+        None if missing.all() else [None if gone else value for value, gone in zip(row.tolist(), missing, strict=True)]
+    )
+
+
+def with_observation(reply: bytes) -> bytes:
+    """The estimate of a stored reply, as JSON, with its observation; without, where an older release stored it so."""
+    estimate, stored = unpack(reply)[1], observation_of(reply)
+    if stored is None:
+        return estimate
+    return estimate[:-1] + b',"observation":' + msgspec.json.encode(from_stored(stored)) + b"}"

@@ -9,7 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 from avf_server import negotiation
+from avf_server.observations import with_observation
 from avf_server.problems import NotAcceptableError
+from avf_server.stores.base import unpack
 
 JSON, MSGPACK, FLOAT32 = "application/json", "application/msgpack", "application/vnd.avf.float32"
 SIZE = 6
@@ -149,3 +151,27 @@ def test_a_form_that_there_is_not_is_refused(accept: str) -> None:
     """The problem lists those there are."""
     with pytest.raises(NotAcceptableError, match=MSGPACK):
         negotiation.writer(accept)
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/msgpack"])
+def test_what_was_observed_is_told_to_those_who_ask(http: httpx.Client, accept: str) -> None:
+    """As 32 bits hold it, null where missing, null alone where all of it was; another tag; and only where asked for."""
+    path = f"/v1/sessions/{http.post('/v1/sessions', json={'model': 'tiny', 'seed': 1}).json()['id']}"
+    rounded = float(np.float32(0.1))
+    given = [([0.1] * 6, [rounded] * 6), ([1, None, 0.0, 1, None, 0.1], [1, None, 0, 1, None, rounded]), (None, None)]
+    read = msgspec.json.decode if accept.endswith("json") else msgspec.msgpack.decode
+    for seq, (x, kept) in enumerate(given, 1):
+        plain = http.post(f"{path}/steps", json={"seq": seq, "observations": [x]}).json()["estimates"][0]
+        shown = http.get(f"{path}/estimate?with=observation", headers={"accept": accept})
+        assert read(shown.content) == plain | {"observation": kept}
+        usual = http.get(f"{path}/estimate", headers={"accept": accept})
+        assert read(usual.content) == plain
+        assert usual.headers["etag"] != shown.headers["etag"]
+    assert http.get(f"{path}/estimate?with=everything").status_code == 400
+
+
+def test_replies_of_older_releases_are_read() -> None:
+    """Those were stored without the observation, which is then not told."""
+    reply = b"d" * 16 + b'{"seq":1}'
+    assert unpack(reply) == (b"d" * 16, b'{"seq":1}')
+    assert with_observation(reply) == b'{"seq":1}'

@@ -5,10 +5,10 @@ what changes anything for an `Owner`, so that a token for looking only is refuse
 """
 
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 from avf_client import wire
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from avf_server import auth, negotiation, problems
 from avf_server.auth import Intent
@@ -79,6 +79,10 @@ def _writer(request: Request) -> MessageCodec:
 
 
 Writer = Annotated[MessageCodec, Depends(_writer)]
+
+
+With = Annotated[Literal["observation"] | None, Query(alias="with")]
+"""What else an answer with an estimate is to hold."""
 
 
 async def body(request: Request, kind: type[Body]) -> Body:

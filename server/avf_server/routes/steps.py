@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 
 from avf_server import negotiation, problems
 from avf_server.codecs.base import Place
-from avf_server.routes.common import Owner, Server, Viewer, Writer, body, reply
+from avf_server.observations import with_observation
+from avf_server.routes.common import Owner, Server, Viewer, With, Writer, body, reply
 from avf_server.stores.base import unpack
 
 router = APIRouter(tags=["steps"])
@@ -60,17 +61,23 @@ async def get_estimate(
     writer: Writer,
     wait_seq: int | None = None,
     timeout: float | None = None,
+    with_: With = None,
 ) -> Response:
-    """The last estimate; with `wait_seq`, once that observation has been filtered, within `timeout` seconds."""
+    """The last estimate; with `wait_seq`, once that observation has been filtered, within `timeout` seconds.
+
+    `with=observation`: and what was observed.
+    """
     if wait_seq is None:
         record = await server.waiting.last(session, owner=owner)
     else:
         record = await server.waiting.reached(session, seq=wait_seq, timeout=timeout, owner=owner)
     assert record.reply is not None
-    headers = {"ETag": f'W/"{record.position.epoch}.{record.position.seq}"', "Vary": "Accept"}
+    tag = f"{record.position.epoch}.{record.position.seq}{'.x' if with_ else ''}"
+    headers = {"ETag": f'W/"{tag}"', "Vary": "Accept"}
     if _known(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    return reply(writer, writer.stored(unpack(record.reply)[1]), headers=headers)
+    estimate = with_observation(record.reply) if with_ else unpack(record.reply)[1]
+    return reply(writer, writer.stored(estimate), headers=headers)
 
 
 @router.post("/v1/sessions/{session}/forecast")

@@ -15,6 +15,8 @@ from avf_client import wire
 
 from avf_server.batching import DIGEST_SIZE, Position
 
+WITH_OBSERVATION = b"\x01"
+
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """What never changes about a session; `owner` is the hash of an API key, empty on an open server."""
@@ -126,14 +128,30 @@ class Store(Protocol):
         ...
 
 
-def pack(digest: bytes, estimate: bytes) -> bytes:
-    """A reply as it is stored: the digest of its observation, then the estimate as it went over the wire."""
-    return digest + estimate
+def pack(digest: bytes, observation: bytes, estimate: bytes) -> bytes:
+    """A reply as it is stored: the digest of its observation, the observation, the estimate as it went over the wire.
+
+    The observation is its numbers as little-endian float32. What stands before it tells this form from the older one,
+    without it, in which an estimate, which is JSON, came next.
+    """
+    return digest + WITH_OBSERVATION + len(observation).to_bytes(4, "little") + observation + estimate
 
 
 def unpack(reply: bytes) -> tuple[bytes, bytes]:
     """The digest and the estimate of a stored reply."""
-    return reply[:DIGEST_SIZE], reply[DIGEST_SIZE:]
+    return reply[:DIGEST_SIZE], reply[_middle(reply) :]
+
+
+def observation_of(reply: bytes) -> bytes | None:
+    """The observation of a stored reply, as it was packed; None where an older release stored it without."""
+    return reply[DIGEST_SIZE + 5 : _middle(reply)] if _middle(reply) > DIGEST_SIZE else None
+
+
+def _middle(reply: bytes) -> int:
+    """Where the estimate of a stored reply begins."""
+    if reply[DIGEST_SIZE : DIGEST_SIZE + 1] != WITH_OBSERVATION:
+        return DIGEST_SIZE
+    return DIGEST_SIZE + 5 + int.from_bytes(reply[DIGEST_SIZE + 1 : DIGEST_SIZE + 5], "little")
 
 
 def note_id(position: Position) -> str:
