@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ProtocolError,
         SequenceGap,
         SourceError,
+        StartFailed,
         UnknownModel,
         UnknownSession,
     )
@@ -43,6 +44,7 @@ _HOMES = {
     "SequenceGap": "errors",
     "Session": "sync",
     "SourceError": "errors",
+    "StartFailed": "errors",
     "UnknownModel": "errors",
     "UnknownSession": "errors",
 }
@@ -62,6 +64,7 @@ __all__ = [
     "SequenceGap",
     "Session",
     "SourceError",
+    "StartFailed",
     "UnknownModel",
     "UnknownSession",
     "sources",

@@ -5,6 +5,7 @@ its hands: a task is awaited to its end, kept for the next move, or cancelled wh
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,10 +13,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from avf_client import rest, wire
-from avf_client.closing import LARGEST_MESSAGE, SUBPROTOCOLS, decode, encode, translated
+from avf_client.closing import LARGEST_MESSAGE, SUBPROTOCOLS, translated
+from avf_client.encodings import Encoding, chosen
 from avf_client.errors import AvfClientError
-from avf_client.estimates import Estimate
+from avf_client.estimates import Summary
 from avf_client.observations import ObservationLike
+from avf_client.protocol import Incoming
 from avf_client.running import Run
 
 if TYPE_CHECKING:
@@ -34,10 +37,10 @@ class AsyncStreaming:
         self._run = run
         self._source = aiter(xs if isinstance(xs, AsyncIterable) else _asynchronous(xs))
         self._link: _Link | None = None
-        self._hearing: asyncio.Task[wire.ServerMessage] | None = None
+        self._hearing: asyncio.Task[Incoming] | None = None
         self._asking: asyncio.Task[Any] | None = None
 
-    async def estimates(self) -> AsyncGenerator[Estimate, None]:
+    async def estimates(self) -> AsyncGenerator[Summary, None]:
         """The estimates of all observations of the source, in order."""
         run = self._run
         try:
@@ -55,12 +58,12 @@ class AsyncStreaming:
         if run.source_error is not None:
             raise run.source_error
 
-    async def _advance(self) -> Estimate | None:
+    async def _advance(self) -> Summary | None:
         """One move: connect, or hear one message, or take one observation."""
         machine = self._run.machine
         try:
             if self._link is None:
-                self._link = await _Link.open(self._client, self._run.session_id)
+                self._link = await _Link.open(self._client, self._run)
             for outgoing in machine.outgoing():
                 await self._link.send(outgoing)
             self._hearing = self._hearing or asyncio.create_task(self._link.receive())
@@ -77,7 +80,7 @@ class AsyncStreaming:
                 return self._run.hear(hearing.result())
         except AvfClientError as error:
             await self._drop_link()
-            await asyncio.sleep(self._run.lost(error))
+            await asyncio.sleep(self._run.lost(error, now=time.monotonic()))
         else:
             self._take()
         return None
@@ -112,14 +115,15 @@ class AsyncStreaming:
 class _Link:
     """One connection. Raises ConnectionFailed where it breaks, and the problem where the server refuses."""
 
-    def __init__(self, url: str, socket: ClientConnection) -> None:
+    def __init__(self, url: str, socket: ClientConnection, encoding: Encoding) -> None:
         self.url = url
         self._socket = socket
+        self._encoding = encoding
 
     @classmethod
-    async def open(cls, client: "AsyncClient", session_id: str) -> "_Link":
+    async def open(cls, client: "AsyncClient", run: Run) -> "_Link":
         """Connect."""
-        url = rest.stream_url(client.base_url, session_id)
+        url = rest.stream_url(client.base_url, run.session_id, run.options.query)
         try:
             socket = await connect(
                 url,
@@ -132,24 +136,24 @@ class _Link:
             )
         except (OSError, InvalidHandshake, EOFError, ValueError) as error:
             raise translated(url, error) from error
-        return cls(url, socket)
+        return cls(url, socket, chosen(socket.subprotocol, size=run.observation_size))
 
     async def send(self, message: wire.ClientMessage) -> None:
         """Send one message. Where the connection is closed, `receive` says so, after what came before it closed."""
         try:
-            await self._socket.send(encode(message))
+            await self._socket.send(self._encoding.encode(message))
         except ConnectionClosed:
             return
         except OSError as error:
             raise translated(self.url, error) from error
 
-    async def receive(self) -> wire.ServerMessage:
+    async def receive(self) -> Incoming:
         """The next message."""
         try:
             data = await self._socket.recv()
         except (OSError, ConnectionClosed) as error:
             raise translated(self.url, error) from error
-        return decode(self.url, data)
+        return self._encoding.decode(data)
 
     async def close(self) -> None:
         """Close the connection."""

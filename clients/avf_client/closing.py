@@ -1,4 +1,4 @@
-"""The edge to the library `websockets`: messages to text and back, its exceptions to ours. No I/O.
+"""The edge to the library `websockets`: what it offers, and its exceptions as ours. No I/O.
 
 | close code                           | error                                      |
 |--------------------------------------|--------------------------------------------|
@@ -9,14 +9,14 @@
 | others, 1012 and no code at all too  | ConnectionFailed: the stream may reconnect |
 """
 
-import msgspec
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
 from avf_client import rest, wire
 from avf_client.errors import AvfClientError, ConnectionFailed, ProtocolError, refused
 
-SUBPROTOCOLS = [Subprotocol(wire.SUBPROTOCOL_JSON)]
+SUBPROTOCOLS = [Subprotocol(wire.SUBPROTOCOL_BINARY), Subprotocol(wire.SUBPROTOCOL_JSON)]
+"""What is offered to the server, the best first."""
 LARGEST_MESSAGE = 16 * 2**20
 """Bytes; an estimate of a model with a very large observation still fits."""
 
@@ -26,20 +26,6 @@ _PROBLEMS = {
     wire.CLOSE_CONFLICT: ("session-moved", 409),
 }
 _BROKEN_LAW = (1003, 1007, 1009)
-_decoder: msgspec.json.Decoder[wire.ServerMessage] = msgspec.json.Decoder(wire.ServerMessage)
-
-
-def encode(message: wire.ClientMessage) -> str:
-    """The text frame of a message."""
-    return msgspec.json.encode(message).decode()
-
-
-def decode(url: str, data: str | bytes) -> wire.ServerMessage:
-    """The message of a text frame. Raises ProtocolError."""
-    try:
-        return _decoder.decode(data)
-    except msgspec.MsgspecError as error:
-        raise ProtocolError(f"{url}: not a message of this protocol: {error}") from error
 
 
 def translated(url: str, error: Exception) -> AvfClientError:

@@ -6,8 +6,10 @@
 
 The law, whatever is cut and however often: each observation offered gets its estimate exactly once and in order.
 An observation is kept until its estimate has come; after `disconnected`, all that are kept are sent again under the
-same `seq`, and the server answers those it had already applied from its store. No more than the server's credit is
-ever unanswered.
+same `seq`, and the server answers those it had already applied from its store. Where the server has lost answered
+observations that it had not saved (durability `behind`), they are sent again from `unsaved`, and the answers to them
+are dropped; what cannot be sent again is an error. No more than the server's credit is ever unanswered. Where only
+every n-th estimate was asked for, `ack` answers the others, and an estimate answers all before it.
 
 | state     | means                                           | leaves it by           |
 |-----------|-------------------------------------------------|------------------------|
@@ -19,9 +21,16 @@ ever unanswered.
 
 from collections import OrderedDict
 from enum import Enum
+from typing import TypeAlias, cast
 
-from avf_client import wire
-from avf_client.errors import ProtocolError, from_problem, refused
+from avf_client import binary, wire
+from avf_client.errors import AvfClientError, ProtocolError, SequenceGap, from_problem, refused
+from avf_client.retries import Lagging
+from avf_client.unsaved import Unsaved
+
+Answer: TypeAlias = wire.Estimate | wire.Summary | binary.Estimate
+Incoming: TypeAlias = wire.ServerMessage | binary.Estimate
+"""What either sub-protocol brings: they differ in the form of estimates only."""
 
 
 class State(Enum):
@@ -37,17 +46,31 @@ class Stream:
     """One stream over a session that stands at (`epoch`, `next_seq`), over as many connections as it takes.
 
     in_flight  how many observations may be unanswered, at most; the server's credit where absent
+    every      estimates come of observations `every`, 2 `every`, ... only
+    unsaved    the answered observations that the server may still lose; none where absent
     """
 
-    def __init__(self, *, session: str, epoch: int, next_seq: int, in_flight: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        session: str,
+        epoch: int,
+        next_seq: int,
+        in_flight: int | None = None,
+        every: int = 1,
+        unsaved: Unsaved | None = None,
+    ) -> None:
         self.session = session
         self.epoch = epoch
         self.state = State.CLOSED
         self._limit = in_flight
+        self._every = every
         self._credit = 0
         self._next = next_seq  # the seq of the next observation offered
         self._kept: OrderedDict[int, wire.Observation] = OrderedDict()
+        self._unsaved = unsaved or Unsaved()
         self._sent = next_seq - 1  # the last seq sent on this connection
+        self._heard = next_seq - 1  # the last seq answered on this connection
         self._finished = False
         self._end_sent = False
 
@@ -92,9 +115,9 @@ class Stream:
         """What may be sent now; a message is given out once a connection."""
         if self.state is not State.OPEN:
             return []
-        unsent = [seq for seq in self._kept if seq > self._sent]
-        room = max(0, self._credit - (len(self._kept) - len(unsent)))
-        messages: list[wire.ClientMessage] = [wire.Observe(seq=s, x=self._kept[s]) for s in unsent[:room]]
+        unsent = range(self._sent + 1, self._next)
+        room = max(0, self._credit - (self._sent - self._heard))
+        messages: list[wire.ClientMessage] = [wire.Observe(seq=s, x=self._observation(s)) for s in unsent[:room]]
         if messages:
             self._sent = unsent[:room][-1]
         if self._finished and not self._end_sent and len(unsent) <= room:
@@ -102,27 +125,30 @@ class Stream:
             messages.append(wire.End())
         return messages
 
-    def receive(self, message: wire.ServerMessage) -> wire.Estimate | None:
+    def receive(self, message: Incoming) -> Answer | None:
         """Take a message of the server; gives the estimate where it brings a new one.
 
         Raises ProblemError where the server refused an observation: what was offered from the refused one on is
         forgotten. Raises ProtocolError for what the protocol does not allow.
         """
-        if isinstance(message, wire.Estimate):
-            return self._estimate(message)
-        if isinstance(message, wire.Begin):
+        if isinstance(message, wire.Estimate | wire.Summary | binary.Estimate):
+            return message if self._answered(message) and message.seq % self._every == 0 else None
+        if isinstance(message, wire.Ack):
+            self._answered(message)
+        elif isinstance(message, wire.Begin):
             self._begin(message)
         elif isinstance(message, wire.Error):
-            raise from_problem(message.problem)
+            raise self._refusal(message.problem)
         elif isinstance(message, wire.GoAway):
             self.state = State.DRAINING
-        else:
+        elif isinstance(message, wire.Ended):
             self._ended(message)
         return None
 
     def disconnected(self) -> None:
         """The connection is gone: all that is unanswered will be sent again on the next one."""
-        self._sent, self._credit, self._end_sent = self.acknowledged - 1, 0, False
+        self._sent = self._heard = self.acknowledged - 1
+        self._credit, self._end_sent = 0, False
         nothing_left = self._finished and not self._kept
         self.state = State.DONE if self.done or nothing_left else State.CLOSED
 
@@ -131,6 +157,18 @@ class Stream:
         self._next = self.acknowledged
         self._kept.clear()
         self.state = State.DONE
+
+    def _observation(self, seq: int) -> wire.Observation:
+        return self._kept[seq] if seq >= self.acknowledged else self._unsaved[seq]
+
+    def _refusal(self, problem: wire.Problem) -> AvfClientError:
+        """The error of a problem; a gap that can be filled is a reason to connect again, which fills it."""
+        error = from_problem(problem)
+        expected = problem.expected_seq
+        lost = isinstance(error, SequenceGap) and expected is not None and expected < self.acknowledged
+        if lost and self._unsaved.reaches(cast("int", expected), self.acknowledged):
+            return Lagging(f"the server has lost what it had not saved, from seq {expected} on")
+        return error
 
     def _begin(self, message: wire.Begin) -> None:
         if self.state is not State.CLOSED:
@@ -147,27 +185,39 @@ class Stream:
                 status=409,
                 session=self.session,
             )
-        if message.session.next_seq < self.acknowledged:
+        start = min(self.acknowledged, message.session.next_seq)
+        if not self._unsaved.reaches(start, self.acknowledged):
             raise refused(
                 "sequence-gap",
-                f"the server stands at seq {message.session.next_seq}, but answered up to {self.acknowledged - 1} "
+                f"the server stands at seq {start}, but answered up to {self.acknowledged - 1} "
                 "before: it has lost them (durability 'none'?); call reset() and begin again",
                 status=409,
                 session=self.session,
             )
+        self._sent = self._heard = start - 1
         self.state, self._credit = State.OPEN, message.credit
 
-    def _estimate(self, message: wire.Estimate) -> wire.Estimate | None:
+    def _answered(self, message: Answer | wire.Ack) -> bool:
+        """Take an answer to all up to its `seq`; False where that was answered before."""
         if self.state not in (State.OPEN, State.DRAINING):
-            raise ProtocolError(f"an estimate came while the stream was {self.state.value}")
+            raise ProtocolError(f"an answer came while the stream was {self.state.value}")
         if message.epoch != self.epoch:
-            raise ProtocolError(f"an estimate of epoch {message.epoch} came in epoch {self.epoch}")
-        if message.seq < self.acknowledged:
-            return None  # a repeated answer: its estimate was given out already
-        if message.seq > self.acknowledged or message.seq > self._sent:
-            raise ProtocolError(f"the estimate of seq {message.seq} came, expected {self.acknowledged}")
-        del self._kept[message.seq]
-        return message
+            raise ProtocolError(f"an answer of epoch {message.epoch} came in epoch {self.epoch}")
+        due = self.acknowledged + self._skippable(message)
+        if message.seq > due or message.seq > self._sent:
+            raise ProtocolError(f"the answer to seq {message.seq} came, expected {due}")
+        self._heard = max(self._heard, message.seq)
+        self._unsaved.saved(message.durable_seq)
+        news = message.seq >= self.acknowledged
+        while self.acknowledged <= message.seq:
+            seq, x = self._kept.popitem(last=False)
+            self._unsaved.answered(seq, x, durable_seq=message.durable_seq)
+        return news
+
+    def _skippable(self, message: Answer | wire.Ack) -> int:
+        """How many observations from the first unanswered one on need no answer of their own."""
+        without_estimate = -self.acknowledged % self._every
+        return without_estimate - 1 if isinstance(message, wire.Ack) else without_estimate
 
     def _ended(self, message: wire.Ended) -> None:
         if not self._end_sent or self._kept:

@@ -131,14 +131,14 @@ def read_response(call: Call[T], response: httpx.Response) -> T:
 
 
 def request(call: Call[T], *, timeout: float) -> dict[str, Any]:
-    """The arguments of httpx's `request`; `timeout` is in seconds, beyond the call's own patience."""
+    """The arguments of httpx's `request`; `timeout` is in seconds."""
     content_type = {} if call.body is None else {"Content-Type": call.media_type}
     return {
         "method": call.method,
         "url": call.path,
         "content": call.body,
         "headers": content_type,
-        "timeout": timeout + call.patience,
+        "timeout": timeout,
     }
 
 
@@ -149,6 +149,11 @@ def broken(base_url: str, error: httpx.RequestError) -> ConnectionFailed:
     if isinstance(error, httpx.TimeoutException):
         return ConnectionFailed(f"no answer from {base_url} in time ({type(error).__name__})")
     return ConnectionFailed(f"the connection to {base_url} broke: {error or type(error).__name__}")
+
+
+def late(base_url: str, timeout: float) -> ConnectionFailed:
+    """The error of a request whose answer was not whole in time."""
+    return ConnectionFailed(f"no whole answer from {base_url} within {timeout:.3g} s")
 
 
 def failure(what: str, *, status: int, media_type: str, body: bytes) -> AvfClientError:
@@ -176,9 +181,10 @@ def retry_after(response_headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def stream_url(base_url: str, session_id: str) -> str:
+def stream_url(base_url: str, session_id: str, query: Mapping[str, str] | None = None) -> str:
     """The address of a session's WebSocket."""
-    return "ws" + checked_url(base_url).removeprefix("http") + _path(session_id, "stream")
+    url = "ws" + checked_url(base_url).removeprefix("http") + _path(session_id, "stream")
+    return f"{url}?{urlencode(query)}" if query else url
 
 
 def checked_url(base_url: str) -> str:

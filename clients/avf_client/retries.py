@@ -16,6 +16,10 @@ class NeverSent(ConnectionFailed):
     """No connection could be made: the request never reached the server."""
 
 
+class Lagging(ConnectionFailed):
+    """The server has lost answered observations that it had not saved, and the client still has them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Retry:
     """How often, and after how long, to try again: exponential back-off with full jitter.
@@ -23,19 +27,55 @@ class Retry:
     attempts  tries in a row without progress, the first included
     first     seconds before the second try, at most; doubles each time
     most      seconds, the longest wait
+    total     seconds for all tries of one call together, or for a stream without progress; None for no end
     """
 
-    attempts: int = 6
+    attempts: int = 8
     first: float = 0.2
     most: float = 5.0
+    total: float | None = 60.0
 
-    def delay(self, failures: int, *, chance: float, retry_after: float | None = None) -> float | None:
-        """Seconds to wait after this many failures in a row, or None to give up. `chance` is uniform in [0, 1)."""
+    def delay(
+        self, failures: int, *, chance: float, retry_after: float | None = None, elapsed: float = 0.0
+    ) -> float | None:
+        """Seconds to wait after this many failures in a row, or None to give up. `chance` is uniform in [0, 1).
+
+        retry_after  what the server asked for: the jitter is added to it, so that clients don't come back together
+        elapsed      seconds since the first try
+        """
         if failures >= self.attempts:
             return None
-        ceiling = min(self.most, self.first * 2.0 ** (failures - 1))
-        jittered = ceiling * (0.5 + 0.5 * chance)
-        return jittered if retry_after is None else max(jittered, min(retry_after, self.most))
+        jittered = chance * min(self.most, self.first * 2.0 ** (failures - 1))
+        wait = jittered + min(retry_after or 0.0, self.most)
+        return None if self.total is not None and elapsed + wait > self.total else wait
+
+
+class Tries:
+    """The tries of one call: when to give up, and how long each may take. No clock: `now` is passed in, in seconds."""
+
+    def __init__(self, retry: Retry, *, now: float) -> None:
+        self._retry = retry
+        self._start = now
+        self._failures = 0
+
+    def limit(self, timeout: float, *, now: float) -> float:
+        """Seconds that the next answer may take: `timeout`, or what is left of all."""
+        if self._retry.total is None:
+            return timeout
+        return max(0.001, min(timeout, self._start + self._retry.total - now))
+
+    def failed(
+        self, error: AvfClientError, *, idempotent: bool, now: float, chance: float, retry_after: float | None
+    ) -> float:
+        """Seconds to wait before the next try. Raises `error` where there shall be none."""
+        self._failures += 1
+        delay = None
+        if may_repeat(error, idempotent=idempotent):
+            elapsed = now - self._start
+            delay = self._retry.delay(self._failures, chance=chance, retry_after=retry_after, elapsed=elapsed)
+        if delay is None:
+            raise error
+        return delay
 
 
 def may_repeat(error: AvfClientError, *, idempotent: bool) -> bool:

@@ -6,37 +6,44 @@ is survived as `retries` says; the session's place follows the estimates that ca
 
 import random
 
-from avf_client import wire
 from avf_client.errors import AvfClientError
-from avf_client.estimates import Estimate, from_wire
+from avf_client.estimates import Summary, from_answer
 from avf_client.observations import ObservationLike
+from avf_client.protocol import Incoming
 from avf_client.retries import Retry, may_reconnect
-from avf_client.session import SessionCore
+from avf_client.session import SessionCore, StreamOptions
 
 
 class Run:
     """One stream of observations through a session."""
 
-    def __init__(self, core: SessionCore, retry: Retry, *, in_flight: int | None) -> None:
-        self.machine = core.machine(in_flight)
+    def __init__(self, core: SessionCore, retry: Retry, options: StreamOptions) -> None:
+        self.machine = core.machine(options)
+        self.options = options
         self.source_error: Exception | None = None
         self._core = core
         self._retry = retry
         self._failures = 0  # in a row, without progress
+        self._began: float | None = None  # when the first of them was, in seconds
 
     @property
     def session_id(self) -> str:
         """The session that is streamed through."""
         return self.machine.session
 
-    def hear(self, message: wire.ServerMessage) -> Estimate | None:
+    @property
+    def observation_size(self) -> int:
+        """Numbers in one observation."""
+        return self._core.info.observation_size
+
+    def hear(self, message: Incoming) -> Summary | None:
         """Take what the server said; gives the estimate where it brings a new one."""
-        estimate = self.machine.receive(message)
-        if estimate is None:
-            return None
-        self._failures = 0
-        self._core.follow(self.machine)
-        return from_wire(estimate)
+        before = self.machine.acknowledged
+        answer = self.machine.receive(message)
+        if self.machine.acknowledged > before:
+            self._failures, self._began = 0, None
+            self._core.follow(self.machine)
+        return None if answer is None else from_answer(answer)
 
     def take(self, x: ObservationLike) -> None:
         """Take an observation of the source; one that does not fit is an error of the source."""
@@ -50,13 +57,16 @@ class Run:
         self.source_error = error
         self.machine.finish()
 
-    def lost(self, error: AvfClientError) -> float:
+    def lost(self, error: AvfClientError, *, now: float) -> float:
         """The connection is gone: seconds to wait before the next one. Raises `error` where there shall be none."""
         self.machine.disconnected()
         if self.machine.done:
             return 0.0
         self._failures += 1
-        delay = self._retry.delay(self._failures, chance=random.random()) if may_reconnect(error) else None
+        delay = None
+        if may_reconnect(error):
+            self._began = now if self._began is None else self._began
+            delay = self._retry.delay(self._failures, chance=random.random(), elapsed=now - self._began)
         if delay is None:
             raise error
         return delay

@@ -1,16 +1,56 @@
 """What a session's client remembers, and which calls it makes: no I/O. `sync` and `aio` are thin faces of this.
 
 The law: the place in the sequence moves on only by estimates that came; after a lost reply the same observation is
-sent under the same `seq`, so that nothing is applied twice.
+sent under the same `seq`, so that nothing is applied twice. What the server loses although it had answered, because
+the session's durability is `behind`, is sent again; what cannot be sent again is an error.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from avf_client import rest, wire
-from avf_client.errors import InvalidArgument, ProblemError, ProtocolError
+from avf_client.errors import ConnectionFailed, InvalidArgument, ProblemError, ProtocolError, SequenceGap
 from avf_client.estimates import Estimate, from_wire
 from avf_client.observations import ObservationLike, to_wire
 from avf_client.protocol import Stream
+from avf_client.unsaved import SETTLED, Unsaved
+
+T = TypeVar("T")
+Fields: TypeAlias = Literal["all", "scalars"]
+Script: TypeAlias = Generator[rest.Call[Any], Any, T]
+"""Calls to make, one after the other: each is sent its reply, or thrown its error; it returns what they came to."""
+
+REFILLS = 8
+"""How often in a row a server may lose what it had answered before that is an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions:
+    """How a stream is answered. Raises InvalidArgument.
+
+    in_flight  how many observations may be unanswered; as many as the server allows where absent
+    every      estimates come of observations `every`, 2 `every`, ... only
+    fields     "all", or "scalars": estimates without arrays
+    """
+
+    in_flight: int | None = None
+    every: int = 1
+    fields: Fields = "all"
+
+    def __post_init__(self) -> None:
+        if self.in_flight is not None and self.in_flight < 1:
+            raise InvalidArgument(f"in_flight is {self.in_flight}, expected at least 1")
+        if self.every < 1:
+            raise InvalidArgument(f"every is {self.every}, expected at least 1")
+        if self.fields not in ("all", "scalars"):
+            raise InvalidArgument(f"fields is {self.fields!r}, expected 'all' or 'scalars'")
+
+    @property
+    def query(self) -> dict[str, str]:
+        """What stands in the stream's address."""
+        given = {"every": str(self.every)} if self.every > 1 else {}
+        return given | ({"fields": self.fields} if self.fields != "all" else {})
 
 
 class SessionCore:
@@ -20,48 +60,100 @@ class SessionCore:
         self.info = info
         self.epoch = info.epoch
         self.next_seq = info.next_seq
+        self._unsaved = Unsaved(active=info.durability not in SETTLED)
 
     def place(self, info: wire.Session) -> None:
-        """Stand where the server says the session stands."""
+        """Stand where the server says the session stands; or where it will, once it has been sent what it lost."""
         if info.id != self.info.id:
             raise ProtocolError(f"the server answered for session {info.id}, not {self.info.id}")
+        if info.epoch != self.epoch:
+            self._unsaved.clear()
+        elif info.next_seq < self.next_seq and self._unsaved.reaches(info.next_seq, self.next_seq):
+            self.info = info
+            return
         self.info, self.epoch, self.next_seq = info, info.epoch, info.next_seq
 
     def observation(self, x: ObservationLike) -> wire.Observation:
         """The observation as the wire carries it, or InvalidObservation."""
         return to_wire(x, size=self.info.observation_size)
 
-    def chunks(self, xs: Iterable[ObservationLike]) -> list[list[wire.Observation]]:
-        """The observations in requests of at most 128, all checked before the first is sent."""
-        checked = [self.observation(x) for x in xs]
-        return [checked[start : start + rest.CHUNK] for start in range(0, len(checked), rest.CHUNK)]
+    def steps(self, xs: Iterable[ObservationLike]) -> Script[list[Estimate]]:
+        """Filter observations, at most 128 in a call, all checked before the first is sent.
 
-    def steps_call(self, observations: Sequence[wire.Observation]) -> rest.Call[wire.StepsReply]:
-        """Filter these observations, from `next_seq` on."""
-        request = wire.Steps(seq=self.next_seq, observations=list(observations), epoch=self.epoch)
+        Raises ProblemError, whose `estimates` are those of the observations before the refused one.
+        """
+        checked = [self.observation(x) for x in xs]
+        estimates: list[Estimate] = []
+        for start in range(0, len(checked), rest.CHUNK):
+            chunk = checked[start : start + rest.CHUNK]
+            try:
+                estimates += yield from self._filtered(chunk)
+            except ProblemError as error:
+                if applied := self._applied_before(error, count=len(chunk)):
+                    estimates += yield from self._filtered(chunk[:applied])
+                error.estimates = estimates
+                raise
+        return estimates
+
+    def machine(self, options: StreamOptions) -> Stream:
+        """A stream from here on."""
+        return Stream(
+            session=self.info.id,
+            epoch=self.epoch,
+            next_seq=self.next_seq,
+            in_flight=options.in_flight,
+            every=options.every,
+            unsaved=self._unsaved,
+        )
+
+    def follow(self, machine: Stream) -> None:
+        """Stand where a stream stands."""
+        self.next_seq = machine.acknowledged
+
+    def _filtered(self, observations: Sequence[wire.Observation]) -> Script[list[Estimate]]:
+        """One call's worth of observations; where the server has lost some that it had answered, those come first."""
+        start = self.next_seq
+        for _ in range(REFILLS):
+            try:
+                yield from self._refill(start)
+                reply = yield self._call(self.next_seq, observations)
+            except SequenceGap as gap:
+                start = self._recoverable(gap)
+            else:
+                return self._take(reply, observations)
+        raise ConnectionFailed(f"the server of session {self.info.id} loses what it answers, again and again")
+
+    def _recoverable(self, gap: SequenceGap) -> int:
+        """The `seq` from which on the server lost what this client still has. Raises `gap` where it has it not."""
+        start = gap.problem.expected_seq
+        if start is None or start >= self.next_seq or not self._unsaved.reaches(start, self.next_seq):
+            raise gap
+        return start
+
+    def _refill(self, start: int) -> Script[None]:
+        """Send again all from `start` on that was answered."""
+        for first in range(start, self.next_seq, rest.CHUNK):
+            again = range(first, min(first + rest.CHUNK, self.next_seq))
+            reply = yield self._call(first, [self._unsaved[seq] for seq in again])
+            self._unsaved.saved(reply.durable_seq)
+
+    def _call(self, seq: int, observations: Sequence[wire.Observation]) -> rest.Call[wire.StepsReply]:
+        request = wire.Steps(seq=seq, observations=list(observations), epoch=self.epoch)
         return rest.steps(self.info.id, request)
 
-    def take(self, reply: wire.StepsReply, *, count: int) -> list[Estimate]:
-        """The estimates of a reply to `count` observations; moves on past them."""
-        expected = range(self.next_seq, self.next_seq + count)
+    def _take(self, reply: wire.StepsReply, observations: Sequence[wire.Observation]) -> list[Estimate]:
+        """The estimates of a reply to these observations; moves on past them."""
+        expected = range(self.next_seq, self.next_seq + len(observations))
         if [(e.epoch, e.seq) for e in reply.estimates] != [(self.epoch, seq) for seq in expected]:
             raise ProtocolError(f"the reply has not the estimates {expected.start} to {expected.stop - 1}")
-        self.next_seq += count
+        for seq, x in zip(expected, observations, strict=True):
+            self._unsaved.answered(seq, x, durable_seq=reply.durable_seq)
+        self.next_seq = expected.stop
         return [from_wire(message) for message in reply.estimates]
 
-    def applied_before(self, error: ProblemError, *, count: int) -> int:
+    def _applied_before(self, error: ProblemError, *, count: int) -> int:
         """How many of `count` observations from `next_seq` on were applied before the refused one."""
         refused_seq = error.problem.seq
         if refused_seq is None or error.problem.expected_epoch is not None:
             return 0
         return min(max(0, refused_seq - self.next_seq), count)
-
-    def machine(self, in_flight: int | None) -> Stream:
-        """A stream from here on."""
-        if in_flight is not None and in_flight < 1:
-            raise InvalidArgument(f"in_flight is {in_flight}, expected at least 1")
-        return Stream(session=self.info.id, epoch=self.epoch, next_seq=self.next_seq, in_flight=in_flight)
-
-    def follow(self, machine: Stream) -> None:
-        """Stand where a stream stands."""
-        self.next_seq = machine.acknowledged

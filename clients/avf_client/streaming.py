@@ -14,10 +14,12 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
 from avf_client import rest, wire
-from avf_client.closing import LARGEST_MESSAGE, SUBPROTOCOLS, decode, encode, translated
+from avf_client.closing import LARGEST_MESSAGE, SUBPROTOCOLS, translated
+from avf_client.encodings import chosen
 from avf_client.errors import AvfClientError
-from avf_client.estimates import Estimate
+from avf_client.estimates import Summary
 from avf_client.observations import ObservationLike
+from avf_client.protocol import Incoming
 from avf_client.running import Run
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class Streaming:
         self._source = iter(xs)
         self._link: _Link | None = None
 
-    def estimates(self) -> Generator[Estimate, None, None]:
+    def estimates(self) -> Generator[Summary, None, None]:
         """The estimates of all observations of the source, in order."""
         run = self._run
         try:
@@ -50,11 +52,11 @@ class Streaming:
         if run.source_error is not None:
             raise run.source_error
 
-    def _advance(self) -> Estimate | None:
+    def _advance(self) -> Summary | None:
         """One move: connect, or hear one message, or take one observation."""
         machine = self._run.machine
         try:
-            link = self._link = self._link or _Link(self._client, self._run.session_id)
+            link = self._link = self._link or _Link(self._client, self._run)
             for outgoing in machine.outgoing():
                 link.send(outgoing)
             incoming = link.receive(wait=not machine.wants_observation)
@@ -62,7 +64,7 @@ class Streaming:
                 return self._run.hear(incoming)
         except AvfClientError as error:
             self._drop_link()
-            time.sleep(self._run.lost(error))
+            time.sleep(self._run.lost(error, now=time.monotonic()))
         else:
             self._take()
         return None
@@ -95,9 +97,9 @@ class Streaming:
 class _Link:
     """One connection. Raises ConnectionFailed where it breaks, and the problem where the server refuses."""
 
-    def __init__(self, client: "Client", session_id: str) -> None:
+    def __init__(self, client: "Client", run: Run) -> None:
         self._timeout = client.timeout
-        self._url = rest.stream_url(client.base_url, session_id)
+        self._url = rest.stream_url(client.base_url, run.session_id, run.options.query)
         self._stack = ExitStack()
         try:
             self._socket: ClientConnection = self._stack.enter_context(
@@ -113,17 +115,18 @@ class _Link:
             )
         except (OSError, InvalidHandshake, EOFError, ValueError) as error:
             raise translated(self._url, error) from error
+        self._encoding = chosen(self._socket.subprotocol, size=run.observation_size)
 
     def send(self, message: wire.ClientMessage) -> None:
         """Send one message. Where the connection is closed, `receive` says so, after what came before it closed."""
         try:
-            self._socket.send(encode(message))
+            self._socket.send(self._encoding.encode(message))
         except ConnectionClosed:
             return
         except OSError as error:
             raise translated(self._url, error) from error
 
-    def receive(self, *, wait: bool) -> wire.ServerMessage | None:
+    def receive(self, *, wait: bool) -> Incoming | None:
         """The next message; where not `wait`, None if none has arrived."""
         try:
             data = self._socket.recv(timeout=self._timeout if wait else 0)
@@ -131,7 +134,7 @@ class _Link:
             if isinstance(error, TimeoutError) and not wait:
                 return None
             raise translated(self._url, error) from error
-        return decode(self._url, data)
+        return self._encoding.decode(data)
 
     def close(self) -> None:
         """Close the connection."""

@@ -40,7 +40,11 @@ class LocalServer:
         self._stop: Callable[[], None] | None = None
         self._error: BaseException | None = None
         own = {"redis_url": None, "data_dir": Path(self._folder.name), "models": tuple(models)}
-        self._settings = read({**settings, **own, "api_keys": (self.api_key,)})
+        try:
+            self._settings = read({**settings, **own, "api_keys": (self.api_key,)})
+        except StartError:
+            self._folder.cleanup()
+            raise
         self._thread = threading.Thread(target=self._serve, name="avf-local", daemon=True)
         self._thread.start()
         self._ready.wait()

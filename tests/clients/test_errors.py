@@ -55,13 +55,28 @@ def test_a_request_is_repeated_only_where_that_is_safe(
 
 
 def test_delays_grow_are_jittered_and_end() -> None:
-    """Delays double up to the longest, vary by chance, respect Retry-After, and end after `attempts`."""
-    retry = retries.Retry(attempts=5, first=1.0, most=3.0)
+    """Delays double up to the longest, vary by chance from none at all, add to Retry-After, and end."""
+    retry = retries.Retry(attempts=5, first=1.0, most=3.0, total=20.0)
     assert [retry.delay(n, chance=0.999999) for n in (1, 2, 3)] == pytest.approx([1.0, 2.0, 3.0], abs=1e-4)
-    assert retry.delay(1, chance=0.0) == 0.5
-    assert retry.delay(1, chance=0.0, retry_after=2.0) == 2.0
+    assert retry.delay(1, chance=0.0) == 0.0
+    assert retry.delay(1, chance=0.5, retry_after=2.0) == 2.5
     assert retry.delay(1, chance=0.0, retry_after=3600.0) == 3.0
     assert retry.delay(5, chance=0.0) is None
+    assert retry.delay(2, chance=0.5, elapsed=18.9) == 1.0
+    assert retry.delay(2, chance=0.5, elapsed=19.1) is None
+
+
+def test_a_call_ends_in_time_with_all_its_tries() -> None:
+    """No try may take longer than what is left of `total`, and none begins after it."""
+    tries = retries.Tries(retries.Retry(attempts=9, first=1.0, total=20.0), now=100.0)
+    assert tries.limit(15.0, now=100.0) == 15.0
+    cut = errors.ConnectionFailed("cut")
+    assert tries.failed(cut, idempotent=True, now=114.0, chance=0.5, retry_after=None) == 0.5
+    assert tries.limit(15.0, now=114.5) == 5.5
+    with pytest.raises(errors.ConnectionFailed, match="cut"):
+        tries.failed(cut, idempotent=True, now=119.9, chance=0.5, retry_after=None)
+    with pytest.raises(errors.ConnectionFailed, match="cut"):
+        retries.Tries(retries.Retry(), now=0.0).failed(cut, idempotent=False, now=0.0, chance=0.0, retry_after=None)
 
 
 @pytest.mark.parametrize(
