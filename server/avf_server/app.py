@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from avf_server import negotiation, problems
 from avf_server.problems import ProblemError
 from avf_server.routes.common import problem_response
+from avf_server.routes.samples import ENCODINGS
 from avf_server.runtime import open_runtime
 from avf_server.settings import Settings, read
 from avf_server.transports import http, websocket
@@ -40,6 +41,7 @@ REPLIES = {
     ("/v1/sessions/{session}", "get"): "Session",
     ("/v1/sessions/{session}/reset", "post"): "Session",
     ("/v1/sessions/{session}/steps", "post"): "StepsReply",
+    ("/v1/sessions/{session}/samples", "post"): "SamplesReply",
     ("/v1/sessions/{session}/estimate", "get"): "Estimate",
     ("/v1/sessions/{session}/forecast", "post"): "Forecast",
     ("/v1/sessions/{session}/fork", "post"): "Session",
@@ -128,6 +130,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             wire.Branch,
             wire.ForecastRequest,
             wire.Forecast,
+            wire.SamplesReply,
             wire.TokenRequest,
             wire.Token,
         ]
@@ -139,6 +142,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             schema["paths"][path][method]["requestBody"] = {"required": True, "content": _content(name)}
         for media_type in set(negotiation.readers()) - set(negotiation.writers()):
             schema["paths"]["/v1/sessions/{session}/steps"]["post"]["requestBody"]["content"][media_type] = BINARY
+        samples = {"required": True, "content": dict.fromkeys(ENCODINGS, BINARY)}
+        schema["paths"]["/v1/sessions/{session}/samples"]["post"]["requestBody"] = samples
         snapshot = {wire.SNAPSHOT_MEDIA_TYPE: BINARY}
         schema["paths"]["/v1/sessions/restore"]["post"]["requestBody"] = {"required": True, "content": snapshot}
         schema["paths"]["/v1/sessions/{session}/snapshot"]["get"]["responses"]["200"]["content"] = snapshot

@@ -29,7 +29,7 @@ def writers() -> dict[str, MessageCodec]:
 
 def reader(content_type: str) -> Codec:
     """The codec of observations in a body of this type. Raises UnsupportedMediaTypeError."""
-    media_type = _media_type(content_type)
+    media_type = media_type_of(content_type)
     if media_type not in readers():
         raise _unsupported(media_type, list(readers()))
     return readers()[media_type]
@@ -37,7 +37,7 @@ def reader(content_type: str) -> Codec:
 
 def message_reader(content_type: str) -> MessageCodec:
     """The codec of a message in a body of this type. Raises UnsupportedMediaTypeError."""
-    media_type = _media_type(content_type)
+    media_type = media_type_of(content_type)
     if media_type not in writers():
         raise _unsupported(media_type, list(writers()))
     return writers()[media_type]
@@ -45,7 +45,7 @@ def message_reader(content_type: str) -> MessageCodec:
 
 def check(content_type: str, *, expected: str) -> None:
     """Raise UnsupportedMediaTypeError unless a body is of this type."""
-    media_type = _media_type(content_type)
+    media_type = media_type_of(content_type)
     if media_type != expected:
         raise _unsupported(media_type, [expected])
 
@@ -66,7 +66,8 @@ def _unsupported(media_type: str, expected: list[str]) -> UnsupportedMediaTypeEr
     return UnsupportedMediaTypeError(f"the body is {given}, expected {' or '.join(expected)}")
 
 
-def _media_type(header: str) -> str:
+def media_type_of(header: str) -> str:
+    """The media type of a header `Content-Type`, without its parameters."""
     return header.partition(";")[0].strip().lower()
 
 

@@ -38,6 +38,7 @@ class ProblemError(ServerError):
         seq: int | None = None,
         expected_seq: int | None = None,
         expected_epoch: int | None = None,
+        expected_sample: int | None = None,
         retry_after: int | None = None,
         allow: str | None = None,
     ) -> None:
@@ -47,6 +48,7 @@ class ProblemError(ServerError):
         self.seq = seq
         self.expected_seq = expected_seq
         self.expected_epoch = expected_epoch
+        self.expected_sample = expected_sample
         self.retry_after = retry_after  # seconds
         self.allow = allow
 
@@ -187,6 +189,12 @@ class StoreUnavailableError(ProblemError):
     name, status, title = "store-unavailable", 503, "The store does not answer"
 
 
+class NotReplicatedError(ProblemError):
+    """503: the step is saved, but too few replicas have it."""
+
+    name, status, title = "not-replicated", 503, "Not replicated yet"
+
+
 class StoppingError(ProblemError):
     """503: the server is stopping."""
 
@@ -214,6 +222,7 @@ def to_message(problem: ProblemError) -> wire.Problem:
         seq=problem.seq,
         expected_seq=problem.expected_seq,
         expected_epoch=problem.expected_epoch,
+        expected_sample=problem.expected_sample,
     )
 
 

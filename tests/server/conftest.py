@@ -237,3 +237,28 @@ def patiently() -> Callable[..., Any]:
         return asyncio.run(bounded())
 
     return run
+
+
+SPEECH = {
+    "model": {
+        "kind": "srnn",
+        "observation_size": 200,
+        "latent_size": 4,
+        "hidden_size": 8,
+        "prior_widths": [8],
+        "decoder_widths": [8],
+        "likelihood": "discretized",
+        "scale": 0.1,
+    },
+    "inference": {"kind": "iterative", "iterations": 2, "units": 16, "rule": "learned_sgd"},
+}
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny checkpoint of sound: 200 samples an observation, 16,000 a second."""
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("models") / "speech"
+    card = {"name": "speech", "data": {"name": "made", "kind": "audio", "options": {"rate": 16000}}}
+    checkpoints.save(folder, filter=configuration.build(SPEECH), settings=SPEECH, card=card)
+    return folder

@@ -38,8 +38,8 @@ def raw(xs: Any) -> bytes:
 
 
 def test_each_file_is_a_codec_under_its_media_type() -> None:
-    """Three of observations; two of all messages, JSON first."""
-    assert list(negotiation.readers()) == [JSON, FLOAT32, MSGPACK]
+    """Four of observations; two of all messages, JSON first."""
+    assert list(negotiation.readers()) == [JSON, FLOAT32, MSGPACK, "application/vnd.avf.s16"]
     assert list(negotiation.writers()) == [JSON, MSGPACK]
 
 

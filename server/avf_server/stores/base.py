@@ -28,6 +28,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     iterations: int
     durability: wire.Durability
     created_at: float  # seconds since 1970
+    audio: wire.Audio | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

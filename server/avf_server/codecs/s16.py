@@ -1,0 +1,29 @@
+"""Raw little-endian 16-bit integers: observations of sound only. `seq` stands in the address. k is k / 32768."""
+
+from avf_client.binary import WIDTHS, to_numbers
+
+from avf_server.codecs.base import Place, Steps
+from avf_server.problems import MalformedBodyError
+
+WIDTH = WIDTHS["s16"]
+
+
+class S16Codec:
+    """Observations as an array of shape (T, D), row-major; none is missing."""
+
+    media_type = "application/vnd.avf.s16"
+
+    def steps(self, body: bytes, *, place: Place, size: int) -> Steps:
+        """The rows of the array. Raises MalformedBodyError where the last one is cut, or `seq` is missing."""
+        if place.seq is None:
+            raise MalformedBodyError("seq is missing: with this media type it stands in the address, as ?seq=1")
+        if len(body) % (WIDTH * size):
+            raise MalformedBodyError(
+                f"the body has {len(body)} bytes, expected a multiple of {WIDTH * size}: "
+                f"observations of {size} samples of {WIDTH} bytes"
+            )
+        rows = to_numbers(body, encoding="s16").reshape(-1, size)
+        return Steps(seq=place.seq, epoch=place.epoch, observations=list(rows))
+
+
+codec = S16Codec()
