@@ -15,7 +15,7 @@ PROBLEM_PREFIX = "urn:avf:problem:"
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 SNAPSHOT_MEDIA_TYPE = "application/vnd.avf.belief"
 
-Durability = Literal["none", "group"]
+Durability = Literal["none", "behind", "group", "wait"]
 Observation = list[float | None] | None
 """One observation: numbers, null for a dimension that is missing; null alone where all of it is missing."""
 
@@ -135,6 +135,55 @@ class HistoryEntry(Message, frozen=True):
     surprise: float | None = None
 
 
+class History(Message, frozen=True):
+    """GET /v1/sessions/{id}/history: scalars of steps, in order.
+
+    `cursor` names the last of them, or is the one that was given where there are none; with it, what comes next is
+    had. `more` says that there is more already.
+    """
+
+    session: str
+    entries: list[HistoryEntry]
+    cursor: str | None
+    more: bool
+
+
+class SessionSummary(Message, frozen=True):
+    """A session in a list: with its last step, null where nothing was observed, and when it was last used."""
+
+    session: Session
+    last: HistoryEntry | None
+    used_at: float  # seconds since 1970
+
+
+class Sessions(Message, frozen=True):
+    """GET /v1/sessions: the caller's sessions, the last opened first; `cursor` is null on the last page."""
+
+    sessions: list[SessionSummary]
+    cursor: str | None
+
+
+class Missed(Message, frozen=True):
+    """Event `history`: scalars of steps whose estimates were not sent; `cut` where older ones are left out."""
+
+    entries: list[HistoryEntry]
+    cut: bool
+
+
+class Moved(Message, frozen=True):
+    """In event `steps`: a session went on by so many steps, of which this is the last."""
+
+    session: str
+    steps: int
+    last: HistoryEntry
+
+
+class Moves(Message, frozen=True):
+    """Event `steps`: all sessions of the caller that went on since the last one."""
+
+    sessions: list[Moved]
+
+
 class StepsReply(Message, frozen=True):
     """The estimates of a `Steps` request, in order, one for each observation."""
 
@@ -229,6 +278,44 @@ class ModelInfo(Message, frozen=True):
     sample_rate: int | None = None
     first_pitch: int | None = None
     normal: Quantiles | None = None
+
+
+class StoreStatus(Message, frozen=True):
+    """Whether Redis answers, and how fast; `detail` says why not."""
+
+    ok: bool
+    latency_s: float | None
+    detail: str | None
+
+
+class Status(Message, frozen=True):
+    """GET /v1/status: how the server is. Times in seconds; latencies and rows a batch are of the last minute.
+
+    `latency_*` are from an observation's coming to its answer, to 20 %, null where there was none. `steps_per_s` is of
+    the last ten seconds. `sessions` counts those that this server has seen. `load` is the machine's, of one minute.
+    """
+
+    version: str
+    uptime_s: float
+    stopping: bool
+    device: str
+    models: list[str]
+    sessions: int
+    max_sessions: int
+    streams: int
+    watchers: int
+    steps_per_s: float
+    latency_p50_s: float | None
+    latency_p99_s: float | None
+    batch_rows: float | None
+    max_batch: int
+    queue: int
+    queue_limit: int
+    hot: int
+    store: StoreStatus
+    memory_bytes: int | None
+    load: float | None
+    cpus: int
 
 
 class TokenRequest(Request, frozen=True):
