@@ -24,14 +24,16 @@ if TYPE_CHECKING:
         UnknownModel,
         UnknownSession,
     )
-    from avf_client.estimates import Estimate
+    from avf_client.estimates import Estimate, Summary
     from avf_client.forecasts import Forecast
     from avf_client.retries import Retry
     from avf_client.sync import Client, Session
+    from avf_client.wire import Audio
 
 _HOMES = {
     "AsyncClient": "aio",
     "AsyncSession": "aio",
+    "Audio": "wire",
     "AvfClientError": "errors",
     "Client": "sync",
     "ConnectionFailed": "errors",
@@ -45,6 +47,7 @@ _HOMES = {
     "Session": "sync",
     "SourceError": "errors",
     "StartFailed": "errors",
+    "Summary": "estimates",
     "UnknownModel": "errors",
     "UnknownSession": "errors",
 }
@@ -52,6 +55,7 @@ _HOMES = {
 __all__ = [
     "AsyncClient",
     "AsyncSession",
+    "Audio",
     "AvfClientError",
     "Client",
     "ConnectionFailed",
@@ -65,6 +69,7 @@ __all__ = [
     "Session",
     "SourceError",
     "StartFailed",
+    "Summary",
     "UnknownModel",
     "UnknownSession",
     "sources",

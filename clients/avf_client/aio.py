@@ -71,10 +71,15 @@ class AsyncClient:
         seed: int | None = None,
         iterations: int | None = None,
         durability: wire.Durability | None = None,
+        audio: wire.Audio | None = None,
     ) -> AsyncSession:
         """Open a session, as `Client.session` does."""
         request = wire.CreateSession(
-            model=model, seed=seed, iterations=iterations, durability=durability or self.durability
+            model=model,
+            seed=seed,
+            iterations=iterations,
+            durability=durability or self.durability,
+            audio=audio,
         )
         return AsyncSession(self, await self.call(rest.create(request)), owned=True)
 

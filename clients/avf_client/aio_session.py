@@ -84,7 +84,8 @@ class AsyncSession:
         from avf_client.aio_streaming import AsyncStreaming  # websockets, only where it is used
 
         options = StreamOptions(in_flight=in_flight, every=every, fields=fields)
-        return AsyncStreaming(self._client, Run(self._core, self._client.retry, options), xs).estimates()
+        pieces = xs if isinstance(xs, AsyncIterable) else self._core.pieces(xs)
+        return AsyncStreaming(self._client, Run(self._core, self._client.retry, options), pieces).estimates()
 
     async def estimate(self, *, wait_seq: int | None = None, timeout: float = 30.0) -> Estimate:
         """The last estimate, or that of `wait_seq` once it is there, as `Session.estimate` does."""

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from avf_client import rest, wire
+from avf_client import rest
 from avf_client.closing import LARGEST_MESSAGE, SUBPROTOCOLS, translated
 from avf_client.encodings import Encoding, chosen
 from avf_client.errors import AvfClientError
 from avf_client.estimates import Summary
 from avf_client.observations import ObservationLike
-from avf_client.protocol import Incoming
+from avf_client.protocol import Incoming, Outgoing
 from avf_client.running import Run
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class _Link:
             raise translated(url, error) from error
         return cls(url, socket, chosen(socket.subprotocol, size=run.observation_size))
 
-    async def send(self, message: wire.ClientMessage) -> None:
+    async def send(self, message: Outgoing) -> None:
         """Send one message. Where the connection is closed, `receive` says so, after what came before it closed."""
         try:
             await self._socket.send(self._encoding.encode(message))

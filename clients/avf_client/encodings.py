@@ -11,7 +11,7 @@ import numpy as np
 
 from avf_client import binary, wire
 from avf_client.errors import ProtocolError
-from avf_client.protocol import Incoming
+from avf_client.protocol import Incoming, Outgoing
 
 _decoder: msgspec.json.Decoder[wire.ServerMessage] = msgspec.json.Decoder(wire.ServerMessage)
 
@@ -19,7 +19,7 @@ _decoder: msgspec.json.Decoder[wire.ServerMessage] = msgspec.json.Decoder(wire.S
 class Encoding(Protocol):
     """How messages are written."""
 
-    def encode(self, message: wire.ClientMessage) -> str | bytes:
+    def encode(self, message: Outgoing) -> str | bytes:
         """The frame of a message."""
         ...
 
@@ -36,8 +36,10 @@ def chosen(subprotocol: str | None, *, size: int) -> Encoding:
 class Json:
     """`avf.v1.json`."""
 
-    def encode(self, message: wire.ClientMessage) -> str:
+    def encode(self, message: Outgoing) -> str:
         """One JSON message a text frame."""
+        if isinstance(message, binary.Samples):
+            return msgspec.json.encode(_samples(message)).decode()
         return msgspec.json.encode(message).decode()
 
     def decode(self, data: str | bytes) -> Incoming:
@@ -54,14 +56,12 @@ class Binary:
     def __init__(self, size: int) -> None:
         self._size = size
 
-    def encode(self, message: wire.ClientMessage) -> bytes:
+    def encode(self, message: Outgoing) -> bytes:
         """One message a binary frame; what is missing is NaN."""
         if isinstance(message, wire.Observe):
             x = [None] * self._size if message.x is None else message.x
             rows = np.array([x], dtype=np.float32)
             return binary.encode(binary.Observations(seq=message.seq, rows=rows))
-        if isinstance(message, wire.Samples):
-            raise TypeError("samples are sent as observations")
         return binary.encode(message)
 
     def decode(self, data: str | bytes) -> Incoming:
@@ -69,3 +69,9 @@ class Binary:
         if isinstance(data, str):
             raise ProtocolError(f"a text frame came, expected a binary one: this is {wire.SUBPROTOCOL_BINARY}")
         return binary.decode_server(data)
+
+
+def _samples(message: binary.Samples) -> wire.Samples:
+    if message.encoding == "s16":
+        return wire.Samples(offset=message.offset, s16=bytes(message.data))
+    return wire.Samples(offset=message.offset, f32=message.numbers().tolist())

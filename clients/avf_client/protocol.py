@@ -26,11 +26,12 @@ from typing import TypeAlias, cast
 from avf_client import binary, wire
 from avf_client.errors import AvfClientError, ProtocolError, SequenceGap, from_problem, refused
 from avf_client.retries import Lagging
-from avf_client.unsaved import Unsaved
+from avf_client.unsaved import Item, Unsaved
 
 Answer: TypeAlias = wire.Estimate | wire.Summary | binary.Estimate
 Incoming: TypeAlias = wire.ServerMessage | binary.Estimate
 """What either sub-protocol brings: they differ in the form of estimates only."""
+Outgoing: TypeAlias = wire.Observe | wire.End | binary.Samples
 
 
 class State(Enum):
@@ -67,8 +68,8 @@ class Stream:
         self._every = every
         self._credit = 0
         self._next = next_seq  # the seq of the next observation offered
-        self._kept: OrderedDict[int, wire.Observation] = OrderedDict()
-        self._unsaved = unsaved or Unsaved()
+        self._kept: OrderedDict[int, Item] = OrderedDict()
+        self._unsaved = Unsaved() if unsaved is None else unsaved
         self._sent = next_seq - 1  # the last seq sent on this connection
         self._heard = next_seq - 1  # the last seq answered on this connection
         self._finished = False
@@ -98,31 +99,28 @@ class Stream:
     def _window(self) -> int:
         return self._credit if self._limit is None else min(self._credit, self._limit)
 
-    def offer(self, x: wire.Observation) -> int:
-        """Take the next observation, to be sent by `outgoing`; gives its `seq`."""
+    def offer(self, x: wire.Observation) -> None:
+        """Take the next observation, to be sent by `outgoing`."""
         if not self.wants_observation:
             raise RuntimeError("an observation was offered beyond the credit: ask wants_observation first")
-        seq = self._next
-        self._kept[seq] = x
-        self._next += 1
-        return seq
+        self._keep(x)
 
     def finish(self) -> None:
         """No more observations will be offered."""
         self._finished = True
 
-    def outgoing(self) -> list[wire.ClientMessage]:
+    def outgoing(self) -> list[Outgoing]:
         """What may be sent now; a message is given out once a connection."""
         if self.state is not State.OPEN:
             return []
         unsent = range(self._sent + 1, self._next)
         room = max(0, self._credit - (self._sent - self._heard))
-        messages: list[wire.ClientMessage] = [wire.Observe(seq=s, x=self._observation(s)) for s in unsent[:room]]
+        messages = [self._message(seq) for seq in unsent[:room]]
         if messages:
             self._sent = unsent[:room][-1]
-        if self._finished and not self._end_sent and len(unsent) <= room:
+        if self._finished and not self._end_sent and len(unsent) <= room and self._complete:
             self._end_sent = True
-            messages.append(wire.End())
+            messages += [*self._last_words(), wire.End()]
         return messages
 
     def receive(self, message: Incoming) -> Answer | None:
@@ -149,7 +147,7 @@ class Stream:
         """The connection is gone: all that is unanswered will be sent again on the next one."""
         self._sent = self._heard = self.acknowledged - 1
         self._credit, self._end_sent = 0, False
-        nothing_left = self._finished and not self._kept
+        nothing_left = self._finished and not self._kept and not self._last_words()
         self.state = State.DONE if self.done or nothing_left else State.CLOSED
 
     def abandon(self) -> None:
@@ -158,8 +156,22 @@ class Stream:
         self._kept.clear()
         self.state = State.DONE
 
-    def _observation(self, seq: int) -> wire.Observation:
-        return self._kept[seq] if seq >= self.acknowledged else self._unsaved[seq]
+    def _keep(self, item: Item) -> None:
+        self._kept[self._next] = item
+        self._next += 1
+
+    def _message(self, seq: int) -> Outgoing:
+        item = self._kept[seq] if seq >= self.acknowledged else self._unsaved[seq]
+        return item if isinstance(item, binary.Samples) else wire.Observe(seq=seq, x=item)
+
+    @property
+    def _complete(self) -> bool:
+        """Whether all that was taken has a `seq`."""
+        return True
+
+    def _last_words(self) -> list[Outgoing]:
+        """What is to be sent before `end`, once all that was offered has been."""
+        return []
 
     def _refusal(self, problem: wire.Problem) -> AvfClientError:
         """The error of a problem; a gap that can be filled is a reason to connect again, which fills it."""

@@ -46,9 +46,9 @@ class Run:
         return None if answer is None else from_answer(answer)
 
     def take(self, x: ObservationLike) -> None:
-        """Take an observation of the source; one that does not fit is an error of the source."""
+        """Take an observation, or samples, of the source; what does not fit is an error of the source."""
         try:
-            self.machine.offer(self._core.observation(x))
+            self._core.offer(self.machine, x)
         except AvfClientError as error:
             self.source_failed(error)
 

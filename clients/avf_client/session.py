@@ -9,11 +9,14 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from avf_client import rest, wire
-from avf_client.errors import ConnectionFailed, InvalidArgument, ProblemError, ProtocolError, SequenceGap
+import numpy as np
+
+from avf_client import binary, rest, wire
+from avf_client.errors import ConnectionFailed, InvalidArgument, ProblemError, ProtocolError, SequenceGap, refused
 from avf_client.estimates import Estimate, from_wire
 from avf_client.observations import ObservationLike, to_wire
 from avf_client.protocol import Stream
+from avf_client.sound import SoundStream
 from avf_client.unsaved import SETTLED, Unsaved
 
 T = TypeVar("T")
@@ -60,6 +63,7 @@ class SessionCore:
         self.info = info
         self.epoch = info.epoch
         self.next_seq = info.next_seq
+        self.next_sample = info.next_sample or 0
         self._unsaved = Unsaved(active=info.durability not in SETTLED)
 
     def place(self, info: wire.Session) -> None:
@@ -72,6 +76,7 @@ class SessionCore:
             self.info = info
             return
         self.info, self.epoch, self.next_seq = info, info.epoch, info.next_seq
+        self.next_sample = info.next_sample or 0
 
     def observation(self, x: ObservationLike) -> wire.Observation:
         """The observation as the wire carries it, or InvalidObservation."""
@@ -96,19 +101,46 @@ class SessionCore:
         return estimates
 
     def machine(self, options: StreamOptions) -> Stream:
-        """A stream from here on."""
-        return Stream(
+        """A stream from here on: of samples where the session was opened with audio, else of observations."""
+        if self.info.audio is None:
+            return Stream(
+                session=self.info.id,
+                epoch=self.epoch,
+                next_seq=self.next_seq,
+                in_flight=options.in_flight,
+                every=options.every,
+                unsaved=self._unsaved,
+            )
+        return SoundStream(
             session=self.info.id,
             epoch=self.epoch,
             next_seq=self.next_seq,
+            next_sample=self.next_sample,
+            size=self.info.observation_size,
+            encoding=self.info.audio.encoding,
             in_flight=options.in_flight,
             every=options.every,
             unsaved=self._unsaved,
         )
 
+    def offer(self, machine: Stream, x: ObservationLike) -> None:
+        """Give a stream what its source gave: an observation, or a chunk of samples. Raises InvalidObservation."""
+        if isinstance(machine, SoundStream):
+            machine.offer_samples(x)
+        else:
+            machine.offer(self.observation(x))
+
+    def pieces(self, xs: Iterable[ObservationLike]) -> Iterable[ObservationLike]:
+        """The source of a stream as pieces: one array of samples is one piece."""
+        if self.info.audio is not None and isinstance(xs, np.ndarray) and xs.ndim == 1:
+            return [xs]
+        return xs
+
     def follow(self, machine: Stream) -> None:
         """Stand where a stream stands."""
         self.next_seq = machine.acknowledged
+        if isinstance(machine, SoundStream):
+            self.next_sample = machine.next_sample
 
     def _filtered(self, observations: Sequence[wire.Observation]) -> Script[list[Estimate]]:
         """One call's worth of observations; where the server has lost some that it had answered, those come first."""
@@ -134,8 +166,22 @@ class SessionCore:
         """Send again all from `start` on that was answered."""
         for first in range(start, self.next_seq, rest.CHUNK):
             again = range(first, min(first + rest.CHUNK, self.next_seq))
-            reply = yield self._call(first, [self._unsaved[seq] for seq in again])
+            reply = yield self._call(first, [self._lost(seq) for seq in again])
             self._unsaved.saved(reply.durable_seq)
+
+    def _lost(self, seq: int) -> wire.Observation:
+        """Observation `seq`, which was answered and lost, as it was or would have been sent as such."""
+        item = self._unsaved[seq]
+        if not isinstance(item, binary.Samples):
+            return item
+        if len(item) != self.info.observation_size:
+            raise refused(
+                "sequence-gap",
+                f"the server has lost observation {seq}, of which this client has {len(item)} samples only",
+                status=409,
+                session=self.info.id,
+            )
+        return [float(sample) for sample in item.numbers()]
 
     def _call(self, seq: int, observations: Sequence[wire.Observation]) -> rest.Call[wire.StepsReply]:
         request = wire.Steps(seq=seq, observations=list(observations), epoch=self.epoch)
@@ -149,6 +195,7 @@ class SessionCore:
         for seq, x in zip(expected, observations, strict=True):
             self._unsaved.answered(seq, x, durable_seq=reply.durable_seq)
         self.next_seq = expected.stop
+        self.next_sample = (self.next_seq - 1) * self.info.observation_size  # without remainder
         return [from_wire(message) for message in reply.estimates]
 
     def _applied_before(self, error: ProblemError, *, count: int) -> int:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
-from avf_client import rest, wire
+from avf_client import rest
 from avf_client.closing import LARGEST_MESSAGE, SUBPROTOCOLS, translated
 from avf_client.encodings import chosen
 from avf_client.errors import AvfClientError
 from avf_client.estimates import Summary
 from avf_client.observations import ObservationLike
-from avf_client.protocol import Incoming
+from avf_client.protocol import Incoming, Outgoing
 from avf_client.running import Run
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class _Link:
             raise translated(self._url, error) from error
         self._encoding = chosen(self._socket.subprotocol, size=run.observation_size)
 
-    def send(self, message: wire.ClientMessage) -> None:
+    def send(self, message: Outgoing) -> None:
         """Send one message. Where the connection is closed, `receive` says so, after what came before it closed."""
         try:
             self._socket.send(self._encoding.encode(message))

@@ -83,6 +83,7 @@ class Client:
         seed: int | None = None,
         iterations: int | None = None,
         durability: wire.Durability | None = None,
+        audio: wire.Audio | None = None,
     ) -> Session:
         """Open a session; as a context manager it ends when the block does.
 
@@ -90,11 +91,16 @@ class Client:
         iterations  updates of the posterior a step; the model's own number where absent
         durability  "group": saved before each reply; "wait": replicated, too; "behind": saved soon after; "none":
                     kept in the server's memory only. The client's own where absent
+        audio       of models of sound, such as `Audio(rate=16_000)`: the session streams samples, not observations
 
         Raises UnknownModel, InvalidSetting.
         """
         request = wire.CreateSession(
-            model=model, seed=seed, iterations=iterations, durability=durability or self.durability
+            model=model,
+            seed=seed,
+            iterations=iterations,
+            durability=durability or self.durability,
+            audio=audio,
         )
         return Session(self, self.call(rest.create(request)), owned=True)
 

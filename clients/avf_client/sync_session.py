@@ -89,6 +89,8 @@ class Session:
     ) -> Generator[Summary, None, None]:
         """Filter observations as they come, over a WebSocket; one estimate for each, in order.
 
+        xs         observations (D,); of a session that was opened with `audio`, chunks of samples of any length, 16-bit
+                   integers or numbers within [-1, 1]: what completes no observation stays with the session
         in_flight  how many may be unanswered: as many as the server allows where absent, for throughput; 1 gives
                    each estimate before the next observation is taken, for live sources
         every      estimates of observations `every`, 2 `every`, ... only, to spare the wire
@@ -101,7 +103,7 @@ class Session:
         from avf_client.streaming import Streaming  # websockets, only where it is used
 
         options = StreamOptions(in_flight=in_flight, every=every, fields=fields)
-        return Streaming(self._client, Run(self._core, self._client.retry, options), xs).estimates()
+        return Streaming(self._client, Run(self._core, self._client.retry, options), self._core.pieces(xs)).estimates()
 
     def estimate(self, *, wait_seq: int | None = None, timeout: float = 30.0) -> Estimate:
         """The last estimate. Raises NoEstimate before the first observation of an epoch.

@@ -8,13 +8,18 @@ should it come to that, is told and not hidden.
 """
 
 from collections import OrderedDict
+from typing import TypeAlias
 
-from avf_client import wire
+from avf_client import binary, wire
 
 SETTLED = frozenset({"none", "group", "wait"})
 """Durabilities of which an answer says all: nothing is saved later."""
 MOST_VALUES = 1 << 20
 """Numbers kept, over all observations: 8 MiB as float64."""
+
+
+Item: TypeAlias = wire.Observation | binary.Samples
+"""What a `seq` was sent as: the observation, or those of its samples that this client sent."""
 
 
 class Unsaved:
@@ -28,15 +33,15 @@ class Unsaved:
         self._active = active
         self._most = most
         self._values = 0
-        self._kept: OrderedDict[int, wire.Observation] = OrderedDict()
+        self._kept: OrderedDict[int, Item] = OrderedDict()
 
-    def __getitem__(self, seq: int) -> wire.Observation:
+    def __getitem__(self, seq: int) -> Item:
         return self._kept[seq]
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def answered(self, seq: int, x: wire.Observation, *, durable_seq: int | None) -> None:
+    def answered(self, seq: int, x: Item, *, durable_seq: int | None) -> None:
         """Observation `seq` was answered, and all up to `durable_seq` is saved."""
         self.saved(durable_seq)
         if self._active and seq > (durable_seq or 0):
@@ -64,5 +69,5 @@ class Unsaved:
         self._values -= _size(x)
 
 
-def _size(x: wire.Observation) -> int:
+def _size(x: Item) -> int:
     return 1 if x is None else len(x)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from avf_client import AsyncClient, Client, Retry, errors
 
-QUICK = Retry(attempts=6, first=0.001, most=0.01)
+QUICK = Retry(attempts=12, first=0.002, most=0.1)
 FRAMES = np.eye(88)[np.random.default_rng(0).integers(0, 88, size=(60, 4))].max(1)
 
 

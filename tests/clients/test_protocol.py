@@ -6,13 +6,16 @@ from typing import Any
 import pytest
 from avf_client import errors, wire
 from avf_client.protocol import State, Stream
+from avf_client.unsaved import Unsaved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SESSION = "s-1"
 
 
-def begin(*, epoch: int = 1, next_seq: int = 1, credit: int = 4, session: str = SESSION) -> wire.Begin:
+def begin(
+    *, epoch: int = 1, next_seq: int = 1, credit: int = 4, session: str = SESSION, next_sample: int | None = None
+) -> wire.Begin:
     """What a server says first."""
     info = wire.Session(
         id=session,
@@ -28,10 +31,10 @@ def begin(*, epoch: int = 1, next_seq: int = 1, credit: int = 4, session: str = 
         created_at=0.0,
         expires_in=1.0,
     )
-    return wire.Begin(session=info, credit=credit)
+    return wire.Begin(session=info, credit=credit, next_sample=next_sample)
 
 
-def estimate(seq: int, *, value: float = 0.0, epoch: int = 1) -> wire.Estimate:
+def estimate(seq: int, *, value: float = 0.0, epoch: int = 1, durable_seq: int | None = None) -> wire.Estimate:
     """An answer."""
     moments = wire.Moments(mean=[0.0], deviation=[1.0])
     return wire.Estimate(
@@ -47,6 +50,7 @@ def estimate(seq: int, *, value: float = 0.0, epoch: int = 1) -> wire.Estimate:
         prediction=moments,
         likelihood=moments,
         durability="group",
+        durable_seq=durable_seq,
     )
 
 
@@ -214,11 +218,82 @@ def test_a_refused_observation_leaves_the_place_at_it() -> None:
     assert stream.acknowledged == 2
 
 
+# --- answers before saves
+
+
+def test_what_the_server_answered_and_lost_is_sent_again() -> None:
+    """Of three answered observations one was saved: the others are sent again, and their answers are dropped."""
+    stream = machine(unsaved=Unsaved(active=True))
+    stream.receive(begin())
+    for value in range(4):
+        stream.offer([float(value)])
+    stream.outgoing()
+    for seq in (1, 2, 3):
+        stream.receive(estimate(seq, durable_seq=1))
+    stream.disconnected()
+    stream.receive(begin(next_seq=2))
+    again = stream.outgoing()
+    assert again == [wire.Observe(seq=seq, x=[seq - 1.0]) for seq in (2, 3, 4)]
+    given = [stream.receive(estimate(seq, durable_seq=4)) for seq in (2, 3, 4)]
+    assert [answer is None for answer in given] == [True, True, False]
+
+
+def test_a_gap_that_can_be_filled_is_a_reason_to_connect_again() -> None:
+    """The server says that it lost answered observations: those that are still here are no error of the user's."""
+    stream = machine(unsaved=Unsaved(active=True))
+    stream.receive(begin())
+    stream.offer([0.0])
+    stream.outgoing()
+    stream.receive(estimate(1, durable_seq=0))
+    with pytest.raises(errors.ConnectionFailed, match="not saved"):
+        stream.receive(wire.Error(problem=problem("sequence-gap", expected_seq=1)))
+    with pytest.raises(errors.SequenceGap):
+        stream.receive(wire.Error(problem=problem("sequence-gap", expected_seq=9)))
+
+
+def test_what_is_kept_is_bounded_and_a_true_loss_is_told() -> None:
+    """Past the bound the oldest is forgotten; where just that was lost, the user is told."""
+    unsaved = Unsaved(active=True, most=4)
+    for seq in range(1, 4):
+        unsaved.answered(seq, [0.0, 0.0], durable_seq=None)
+    assert len(unsaved) == 2
+    assert unsaved.reaches(2, 4)
+    assert not unsaved.reaches(1, 4)
+    stream = Stream(session=SESSION, epoch=1, next_seq=4, unsaved=unsaved)
+    with pytest.raises(errors.SequenceGap, match="lost"):
+        stream.receive(begin(next_seq=1))
+
+
+# --- thinned answers
+
+
+def test_acks_answer_what_lies_between_estimates() -> None:
+    """With every=3, an ack answers 1 and 2, and the estimate of 6 answers 4 and 5, too."""
+    stream = opened(7, credit=8, every=3)
+    stream.outgoing()
+    assert stream.receive(wire.Ack(epoch=1, seq=2)) is None
+    assert stream.acknowledged == 3
+    given = [stream.receive(estimate(seq)) for seq in (3, 6)]
+    assert [answer.seq for answer in given if answer] == [3, 6]
+    with pytest.raises(errors.ProtocolError):
+        stream.receive(wire.Ack(epoch=1, seq=8))
+
+
+def test_an_ack_in_place_of_a_due_estimate_is_refused() -> None:
+    """Observation 3 wants an estimate: an ack that goes past it has lost one."""
+    stream = opened(4, every=3)
+    stream.outgoing()
+    with pytest.raises(errors.ProtocolError):
+        stream.receive(wire.Ack(epoch=1, seq=3))
+
+
 class FakeServer:
     """A server as docs/protocol.md wants it, without a network: the session survives its connections."""
 
-    def __init__(self, credit: int) -> None:
+    def __init__(self, credit: int, every: int) -> None:
         self.credit = credit
+        self.every = every
+        self.saved = 0  # of the applied ones: what is left of them when the server dies
         self.applied: list[float] = []
         self.up: deque[wire.ClientMessage] = deque()
         self.down: deque[wire.ServerMessage] = deque()
@@ -242,15 +317,25 @@ class FakeServer:
         if message.seq == len(self.applied) + 1:
             self.applied.append(value)
         assert self.applied[message.seq - 1] == value, "the client sent another observation under the same seq"
-        self.down.append(estimate(message.seq, value=value))
+        if message.seq % self.every == 0:
+            self.down.append(estimate(message.seq, value=value, durable_seq=self.saved))
+        else:
+            self.down.append(wire.Ack(epoch=1, seq=message.seq, durable_seq=self.saved))
+
+    def save(self) -> None:
+        self.saved = len(self.applied)
+
+    def die(self) -> None:
+        del self.applied[self.saved :]
+        self.connect()
 
 
 class Simulation:
     """A client and a fake server, and a network that a test moves step by step."""
 
-    def __init__(self, *, total: int, credit: int, in_flight: int | None) -> None:
-        self.stream = machine(in_flight=in_flight)
-        self.server = FakeServer(credit)
+    def __init__(self, *, total: int, credit: int, in_flight: int | None, every: int) -> None:
+        self.stream = machine(in_flight=in_flight, every=every, unsaved=Unsaved(active=True))
+        self.server = FakeServer(credit, every)
         self.total = total
         self.offered = 0
         self.given: list[tuple[int, float]] = []
@@ -280,25 +365,32 @@ class Simulation:
     def goaway(self) -> None:
         self.server.down.append(wire.GoAway())
 
+    def die(self) -> None:
+        self.stream.disconnected()
+        self.server.die()
+
     def act(self, name: str) -> None:
-        if name == "work":
-            self.server.work()
+        if name in ("work", "save"):
+            getattr(self.server, name)()
         else:
             getattr(self, name)()
 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    actions=st.lists(st.sampled_from(["offer", "send", "work", "deliver", "cut", "goaway"]), max_size=120),
+    actions=st.lists(
+        st.sampled_from(["offer", "send", "work", "deliver", "save", "cut", "die", "goaway"]), max_size=120
+    ),
     total=st.integers(0, 12),
     credit=st.integers(1, 5),
     in_flight=st.none() | st.integers(1, 6),
+    every=st.integers(1, 4),
 )
 def test_each_estimate_is_given_exactly_once_and_in_order(
-    actions: list[str], total: int, credit: int, in_flight: int | None
+    actions: list[str], total: int, credit: int, in_flight: int | None, every: int
 ) -> None:
-    """Whatever is delivered, cut or replayed when, each observation is applied once and answered once, in order."""
-    simulation = Simulation(total=total, credit=credit, in_flight=in_flight)
+    """Whatever is delivered, cut, lost or replayed when, each observation is applied and answered once, in order."""
+    simulation = Simulation(total=total, credit=credit, in_flight=in_flight, every=every)
     for action in actions:
         simulation.act(action)
     simulation.cut()
@@ -306,6 +398,6 @@ def test_each_estimate_is_given_exactly_once_and_in_order(
         for action in ("offer", "send", "work", "deliver"):
             simulation.act(action)
     assert simulation.stream.done
-    assert simulation.given == [(seq + 1, float(seq)) for seq in range(total)]
+    assert simulation.given == [(seq + 1, float(seq)) for seq in range(total) if (seq + 1) % every == 0]
     assert simulation.server.applied == [float(value) for value in range(total)]
     assert simulation.stream.acknowledged == total + 1

@@ -10,7 +10,7 @@ import pytest
 from avf_client import Client, Estimate, Retry, errors
 from avf_client.sync import Session
 
-QUICK = Retry(attempts=6, first=0.001, most=0.01)
+QUICK = Retry(attempts=12, first=0.002, most=0.1)
 NO_RETRY = Retry(attempts=1)
 
 
