@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from avf_server.app import create_app
 from avf_server.runtime import Runtime
 from avf_server.settings import Settings
+from avf_server.streams.sockets import bounded
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def run(
         app,
         loop="uvloop",
         http="httptools",
-        ws="websockets-sansio",
+        ws=bounded(settings.stream_send_s),
         ws_max_size=settings.max_body_bytes,
         ws_ping_interval=PING_INTERVAL,
         ws_ping_timeout=None,

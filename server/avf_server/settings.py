@@ -47,11 +47,25 @@ class Settings(BaseSettings):
     max_iterations: int = Field(default=100, ge=1, description="the most inference iterations a session may ask for")
     api_keys: Names = Field(default=(), description="keys by commas; empty leaves the server open", repr=False)
     redis_timeout_s: float = Field(default=0.1, gt=0, description="seconds that one call to Redis may take")
+    behind_s: float = Field(default=0.2, gt=0, description="seconds that steps of `behind` may wait to be saved")
+    behind_steps: int = Field(default=64, ge=1, description="steps of a session that may wait to be saved")
+    wait_replicas: int = Field(default=1, ge=1, description="replicas that must have a step of `wait`")
     stream_credit: int = Field(default=32, ge=1, description="unanswered observations on one stream")
+    stream_send_s: float = Field(
+        default=30.0, gt=0, description="seconds until a stream whose client reads nothing is closed"
+    )
+    max_streams: int = Field(default=4096, ge=1, description="open streams, before new ones are refused")
     max_horizon: int = Field(default=128, ge=1, description="the most steps ahead that a forecast may reach")
     max_forecast_values: int = Field(default=1 << 18, ge=1, description="steps x paths x dimensions of a forecast")
     max_wait_s: float = Field(default=30.0, ge=0, description="seconds a client may wait for an estimate to come")
     max_token_s: float = Field(default=86_400.0, gt=0, description="seconds that a browser's token may be good for")
+    max_page: int = Field(default=1000, ge=1, description="entries of one page of a list, or of a history")
+    max_watchers: int = Field(default=256, ge=1, description="streams of events that may be open")
+    root_path: str = Field(
+        default="",
+        pattern=r"^((/[A-Za-z0-9._~-]+)+)?$",
+        description="prefix that a proxy puts before all addresses, such as /avf",
+    )
     retry_after_s: int = Field(default=1, ge=1, description="seconds that refused clients are told to wait")
     drain_s: float = Field(default=2.0, gt=0, description="seconds to finish what is under way when stopping")
 

@@ -76,7 +76,7 @@ def test_a_stream_begins_answers_in_order_and_ends(
             estimates = [await client.receive() for _ in xs]
             assert {estimate["type"] for estimate in estimates} == {"estimate"}
             same(estimates, xs, seed=1)
-            assert await client.receive() == {"type": "ended", "next_seq": 21}
+            assert await client.receive() == {"type": "ended", "next_seq": 21, "next_sample": None}
             assert await client.close_code() == 1000
 
     patiently(scenario())
@@ -164,7 +164,7 @@ def test_what_is_no_message_ends_the_stream_and_not_the_session(
 def test_an_unknown_session_and_another_epoch_close_the_stream(
     stream: Any, session: str, http: httpx.Client, patiently: Any
 ) -> None:
-    """4404 at the start; 4409 once a reset has gone on with the session; 4404 once it is deleted."""
+    """4404 at the start; 4409 once a reset has gone on with the session; 4410 once it is deleted."""
 
     async def scenario() -> None:
         async with stream("none") as client:
@@ -181,7 +181,7 @@ def test_an_unknown_session_and_another_epoch_close_the_stream(
             await asyncio.to_thread(http.delete, f"/v1/sessions/{session}")
             await client.observe(1, ZERO)
             assert (await client.receive())["problem"]["type"] == "urn:avf:problem:unknown-session"
-            assert await client.close_code() == 4404
+            assert await client.close_code() == 4410
 
     patiently(scenario())
 

@@ -1,0 +1,182 @@
+"""The two sub-protocols of streams: WebSocket frames become messages here, and messages frames.
+
+The law: both say the same. What is no message is a Fatal, with the code that the stream ends with, and no exception.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from avf_client import binary, wire
+from starlette.websockets import WebSocketDisconnect
+
+from avf_server.codecs.base import Given
+from avf_server.frames import Reply
+
+NOT_THIS_KIND, NOT_A_MESSAGE = 1003, 1007
+Event = Mapping[str, Any]
+"""An event of ASGI."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observations:
+    """Observations `seq`, `seq` + 1, ..."""
+
+    seq: int
+    xs: Sequence[Given]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fatal:
+    """In place of a message: what came is none, and the stream ends with this code."""
+
+    detail: str
+    code: int
+
+
+Item = Observations | binary.Samples | wire.Marker | wire.KeepAlive | wire.End | Fatal
+Said = wire.Begin | wire.Summary | wire.Ack | wire.Marker | wire.KeepAlive | wire.Error | wire.Ended | wire.GoAway
+
+
+class Dialect(Protocol):
+    """A sub-protocol."""
+
+    subprotocol: str
+
+    def decode(self, event: Event) -> Item:
+        """What a client said. Raises WebSocketDisconnect where it has left."""
+        ...
+
+    def encode(self, message: Said) -> dict[str, Any]:
+        """The event that sends a message."""
+        ...
+
+    def estimate(self, reply: Reply, *, arrays: bool) -> dict[str, Any]:
+        """The event that sends the estimate of a reply, or its summary."""
+        ...
+
+
+class Json:
+    """Messages as text. Estimates go out as they are stored."""
+
+    subprotocol = wire.SUBPROTOCOL_JSON
+
+    def __init__(self) -> None:
+        self._decoder: msgspec.json.Decoder[wire.ClientMessage] = msgspec.json.Decoder(wire.ClientMessage)
+
+    def decode(self, event: Event) -> Item:
+        """What a client said. Raises WebSocketDisconnect where it has left."""
+        text = _content(event, "text")
+        if text is None:
+            return Fatal(detail=f"a binary frame, expected text: this is {self.subprotocol}", code=NOT_THIS_KIND)
+        try:
+            return _item(self._decoder.decode(text))
+        except (msgspec.DecodeError, RecursionError) as error:
+            return Fatal(detail=f"no message of {self.subprotocol}: {error}", code=NOT_A_MESSAGE)
+
+    def encode(self, message: Said) -> dict[str, Any]:
+        """The event that sends a message."""
+        return {"type": "websocket.send", "text": msgspec.json.encode(message).decode()}
+
+    def estimate(self, reply: Reply, *, arrays: bool) -> dict[str, Any]:
+        """The event that sends the estimate of a reply, or its summary."""
+        if arrays:
+            return {"type": "websocket.send", "text": reply.estimate.decode()}
+        scalars = msgspec.json.decode(reply.estimate, type=_Scalars)
+        return self.encode(wire.Summary(**msgspec.structs.asdict(scalars)))
+
+
+class Binary:
+    """Messages as bytes."""
+
+    subprotocol = wire.SUBPROTOCOL_BINARY
+
+    def __init__(self) -> None:
+        self._decoder = msgspec.json.Decoder(wire.Estimate)
+
+    def decode(self, event: Event) -> Item:
+        """What a client said. Raises WebSocketDisconnect where it has left."""
+        data = _content(event, "bytes")
+        if data is None:
+            return Fatal(detail=f"a text frame, expected a binary one: this is {self.subprotocol}", code=NOT_THIS_KIND)
+        try:
+            message = binary.decode_client(data)
+        except binary.MalformedFrame as error:
+            return Fatal(detail=f"no message of {self.subprotocol}: {error}", code=NOT_A_MESSAGE)
+        if isinstance(message, binary.Observations):
+            return Observations(seq=message.seq, xs=list(message.rows))
+        return message
+
+    def encode(self, message: Said) -> dict[str, Any]:
+        """The event that sends a message."""
+        assert not isinstance(message, wire.Summary)
+        return {"type": "websocket.send", "bytes": binary.encode(message)}
+
+    def estimate(self, reply: Reply, *, arrays: bool) -> dict[str, Any]:
+        """The event that sends the estimate of a reply."""
+        message = self._decoder.decode(reply.estimate)
+        estimate = binary.estimate_of(message, durable_seq=reply.durable_seq, arrays=arrays)
+        return {"type": "websocket.send", "bytes": binary.encode(estimate)}
+
+
+class _Scalars(msgspec.Struct, tag_field="type", tag="estimate"):
+    """What a summary has of an estimate; its arrays are passed over without being read."""
+
+    epoch: int
+    seq: int
+    free_energy: float
+    reconstruction: float
+    kl: float
+    iterations: int
+    durability: wire.Durability
+    surprise: float | None = None
+    durable_seq: int | None = None
+
+
+DIALECTS: Mapping[str, Dialect] = {dialect.subprotocol: dialect for dialect in (Json(), Binary())}
+
+
+def chosen(offered: Sequence[str]) -> Dialect | None:
+    """The first sub-protocol of those offered that there is; JSON where none is offered, None where none is known."""
+    if not offered:
+        return DIALECTS[wire.SUBPROTOCOL_JSON]
+    return next((DIALECTS[name] for name in offered if name in DIALECTS), None)
+
+
+def _content(event: Event, kind: str) -> Any:
+    if event["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(event.get("code", 1000))
+    return event.get(kind)
+
+
+def _item(message: wire.ClientMessage) -> Item:
+    """A message of JSON as it is handled. Chunks of sound become bytes, whatever form they came in."""
+    if isinstance(message, wire.Observe):
+        return Observations(seq=message.seq, xs=[message.x])
+    if isinstance(message, wire.Samples):
+        return _samples(message)
+    if isinstance(message, wire.Marker) and len(message.text.encode()) > wire.LONGEST_MARKER:
+        return Fatal(
+            detail=f"a marker of {len(message.text.encode())} bytes, expected at most {wire.LONGEST_MARKER}",
+            code=NOT_A_MESSAGE,
+        )
+    return message
+
+
+def _samples(message: wire.Samples) -> binary.Samples | Fatal:
+    if (message.s16 is None) is (message.f32 is None):
+        return Fatal(detail="samples has s16, base64 of the samples, or f32, a list, and not both", code=NOT_A_MESSAGE)
+    encoding: wire.Encoding = "f32" if message.s16 is None else "s16"
+    with np.errstate(over="ignore"):  # an infinity is refused with all else that is beyond 1
+        data = np.asarray(message.f32, dtype=np.float64).astype("<f4").tobytes() if message.s16 is None else message.s16
+    width = binary.WIDTHS[encoding]
+    if not data or len(data) % width:
+        return Fatal(
+            detail=f"{len(data)} bytes of samples, expected whole samples of {width} bytes, and at least one",
+            code=NOT_A_MESSAGE,
+        )
+    if not 0 <= message.offset <= binary.LARGEST_NUMBER:
+        return Fatal(detail=f"offset is no number in [0, {binary.LARGEST_NUMBER}]", code=NOT_A_MESSAGE)
+    return binary.Samples(offset=message.offset, encoding=encoding, data=data)
