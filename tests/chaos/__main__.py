@@ -1,0 +1,95 @@
+"""`make chaos MINUTES=10`: the long form. One JSON object on standard output, progress and violations on standard error.
+
+Exit code 1 where anything was lost, doubled, wrong, reordered or out of nowhere, where a server had a fault of its own,
+or where one that was told to stop took too long.
+"""
+
+import argparse
+import asyncio
+import json
+import secrets
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from .experiment import Outcome, Plan, experiment
+from .faults import Faults
+from .history import History, Reply
+from .report import passed
+
+SHOWN = 20  # violations
+console = Console(stderr=True)
+
+
+def main() -> None:
+    """Read the options, carry out the plan, print what came of it."""
+    options = _options()
+    plan = Plan(
+        seed=secrets.randbelow(10**6) if options.seed is None else options.seed,
+        seconds=60.0 * options.minutes,
+        servers=options.servers,
+        sessions=options.sessions,
+        every=options.every,
+        durabilities=("group", "behind", "wait"),
+        replica=True,
+    )
+    with tempfile.TemporaryDirectory(prefix="avf-chaos-") as name:
+        outcome = asyncio.run(_watched(plan, Path(name)))
+        if not passed(outcome.counts):
+            _tell(outcome, Path(name))
+    sys.stdout.write(json.dumps(outcome.counts) + "\n")
+    sys.exit(0 if passed(outcome.counts) else 1)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Servers and their Redis under fire.")
+    parser.add_argument("--minutes", type=float, default=2.0, help="how long [default: 2]")
+    parser.add_argument("--seed", type=int, help="of the plan; drawn where absent")
+    parser.add_argument("--servers", type=int, default=4, help="[default: 4]")
+    parser.add_argument("--sessions", type=int, default=24, help="[default: 24]")
+    parser.add_argument("--every", type=float, default=1.3, help="mean seconds between two faults [default: 1.3]")
+    return parser.parse_args()
+
+
+async def _watched(plan: Plan, folder: Path) -> Outcome:
+    """The experiment, with its progress on standard error."""
+    if not console.is_terminal:
+        return await experiment(plan, folder)
+    with Live(console=console, refresh_per_second=2) as live:
+        return await experiment(
+            plan, folder, progress=lambda faults, history: live.update(_table(plan, faults, history))
+        )
+
+
+def _table(plan: Plan, faults: Faults, history: History) -> Table:
+    """What has happened so far."""
+    table = Table(title=f"seed {plan.seed}, {plan.seconds / 60:g} minutes")
+    table.add_column("done")
+    table.add_column("times", justify="right")
+    rows = Counter(fault.kind for fault in faults.log) | {"reset": faults.cluster.proxy.resets}
+    rows |= {"client crash": history.crashes, "reply": sum(isinstance(event, Reply) for event in history.events)}
+    for name, count in rows.items():
+        table.add_row(name.replace("_", " "), str(count))
+    return table
+
+
+def _tell(outcome: Outcome, folder: Path) -> None:
+    """What went wrong, for people."""
+    for durability, found in outcome.findings.items():
+        for line in found.violations[:SHOWN]:
+            console.print(f"[red]{durability}[/red] {line}", soft_wrap=True)
+    for name, count in outcome.history.faults.items():
+        console.print(f"[red]{count} answers were {name}[/red]")
+    for log in sorted(folder.glob("server*.log")):
+        traces = [line for line in log.read_text().splitlines() if "Error" in line or "ERROR" in line]
+        for line in traces[-SHOWN:]:
+            console.print(f"{log.name}: {line}", soft_wrap=True, markup=False)
+
+
+if __name__ == "__main__":
+    main()

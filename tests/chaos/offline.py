@@ -1,0 +1,126 @@
+"""The truth: the model that the servers serve, the observations that clients send, and the library's own run of them.
+
+The laws: an observation follows from (seed, epoch, seq), so that a client that has forgotten all knows it again; the
+offline run is one uninterrupted `Filter.scan` of all sessions at once.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from avf_client import wire
+
+from avf_core import checkpoints, configuration
+from avf_core.filtering import Estimate, Filter
+from avf_core.trees import tree_map
+
+from .checker import Truth
+from .history import History, Reply, Value
+
+MODEL = "tiny"
+SIZE = 6
+MISSING = 0.05  # of all dimensions
+BLOCK = 256  # steps offline at a time
+SETTINGS = {
+    "model": {
+        "kind": "srnn",
+        "observation_size": SIZE,
+        "latent_size": 4,
+        "hidden_size": 8,
+        "prior_widths": [8],
+        "decoder_widths": [8],
+    },
+    "inference": {"kind": "iterative", "iterations": 2, "units": 16, "rule": "learned_sgd"},
+}
+
+
+def save_model(folder: Path) -> Path:
+    """A tiny checkpoint, untrained; its folder."""
+    torch.manual_seed(0)
+    checkpoints.save(folder / MODEL, filter=configuration.build(SETTINGS), settings=SETTINGS, card={"name": MODEL})
+    return folder / MODEL
+
+
+def observation(seed: int, epoch: int, seq: int) -> list[float | None]:
+    """Observation `seq`: binary numbers, some of them missing."""
+    random = np.random.default_rng([seed, epoch, seq])
+    numbers = random.integers(0, 2, SIZE).astype(float).tolist()
+    missing = random.random(SIZE) < MISSING
+    return [None if gone else number for gone, number in zip(missing, numbers, strict=True)]
+
+
+def value(estimate: wire.Estimate) -> Value:
+    """The numbers by which estimates are compared."""
+    return (
+        estimate.free_energy,
+        estimate.kl,
+        *estimate.free_energies,
+        *estimate.posterior.mean,
+        *(estimate.posterior.deviation or ()),
+        *estimate.prediction.mean,
+        *estimate.likelihood.mean,
+    )
+
+
+def truth_of(history: History, model: Path) -> Truth:
+    """The offline run of every epoch of which anything was acknowledged."""
+    seeds = {opened.session: opened.seed for opened in history.sessions()}
+    counts: dict[tuple[str, int], int] = {}
+    for event in history.events:
+        if isinstance(event, Reply):
+            place = event.session, event.epoch
+            counts[place] = max(counts.get(place, 0), event.seq)
+    places = sorted(counts, key=lambda place: -counts[place])
+    values = _scan(
+        checkpoints.load(model).filter,
+        [(seeds[session], epoch, counts[session, epoch]) for session, epoch in places],
+    )
+    found = dict(zip(places, values, strict=True))
+
+    def truth(session: str, epoch: int, count: int) -> Sequence[Value]:
+        return found[session, epoch][:count]
+
+    return truth
+
+
+def _scan(filter: Filter, runs: Sequence[tuple[int, int, int]]) -> list[list[Value]]:
+    """The values of (seed, epoch, count), the longest first; rows leave the batch as they end."""
+    values: list[list[Value]] = [[] for _ in runs]
+    if not runs:
+        return values
+    belief = filter.initial(torch.tensor([seed for seed, _, _ in runs]))
+    for start in range(0, runs[0][2], BLOCK):
+        left = sum(count > start for _, _, count in runs)
+        belief = tree_map(lambda tensor, left=left: tensor[:left], belief)
+        xs = torch.tensor([_block(seed, epoch, start) for seed, epoch, _ in runs[:left]]).transpose(0, 1)
+        with torch.no_grad():
+            belief, estimate = filter.scan(belief, xs, observed=~xs.isnan())
+        numbers = _numbers(estimate)
+        for row, (_, _, count) in enumerate(runs[:left]):
+            values[row] += map(tuple, numbers[: count - start, row].tolist())
+    return values
+
+
+def _block(seed: int, epoch: int, start: int) -> list[list[float]]:
+    rows = map(partial(observation, seed, epoch), range(start + 1, start + BLOCK + 1))
+    return [[float("nan") if number is None else number for number in row] for row in rows]
+
+
+def _numbers(estimate: Estimate) -> torch.Tensor:
+    """As `value`: shape (time, batch, numbers)."""
+    posterior = estimate.posterior
+    assert hasattr(posterior, "log_variance")
+    return torch.cat(
+        [
+            estimate.free_energy[..., None],
+            estimate.kl[..., None],
+            estimate.free_energies,
+            posterior.mean,
+            torch.exp(0.5 * posterior.log_variance),
+            estimate.prediction.mean,
+            estimate.likelihood.mean,
+        ],
+        -1,
+    )

@@ -1,0 +1,53 @@
+"""The short form of `make chaos`: real processes, a real Redis, seeded faults, and the judge."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from avf_client import Retry
+
+from .experiment import Outcome, Plan, experiment
+from .faults import Faults
+from .proxy import Mischief
+from .report import ZEROS
+from .sdk_driver import SdkDriver
+
+pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(300)]
+
+
+def clean(outcome: Outcome) -> None:
+    """Assert that every zero is one, that every client got on, and that no server failed."""
+    violations = [line for found in outcome.findings.values() for line in found.violations]
+    assert violations == []
+    assert {name: outcome.counts[name] for name in ZEROS} == dict.fromkeys(ZEROS, 0), outcome.history.faults
+    assert all(found.acknowledged > 0 for found in outcome.findings.values())
+
+
+def test_nothing_acknowledged_is_lost_or_applied_twice(tmp_path: Path) -> None:
+    """Servers and Redis are killed and stopped, connections reset and swallowed, clients crash and say things twice."""
+    outcome = asyncio.run(experiment(Plan(seed=1, seconds=20.0, sessions=16, every=1.0), tmp_path))
+    clean(outcome)
+    counts = outcome.counts
+    assert min(counts[name] for name in ("kills", "redis_kills", "resets", "client_crashes")) > 0
+    assert counts["recoveries"] > 0
+
+
+class DefaultDriver(SdkDriver):
+    """The SDK as it comes."""
+
+    retry = Retry()
+    timeout = 10.0
+
+
+def test_a_rolling_restart_is_seen_by_no_client(tmp_path: Path) -> None:
+    """Each server in turn is told to stop, ends with 0 within five seconds, and is replaced: the SDK raises nothing."""
+
+    async def act(faults: Faults) -> None:
+        for server in faults.cluster.servers:
+            await faults.restart(server)
+
+    plan = Plan(seed=2, seconds=0.0, servers=2, sessions=8, kinds=(DefaultDriver,), threads=0, mischief=Mischief())
+    outcome = asyncio.run(experiment(plan, tmp_path, act=act))
+    clean(outcome)
+    assert outcome.errors == []
+    assert outcome.counts["drains"] == 2
