@@ -118,7 +118,10 @@ def proxy(server: str) -> Iterator[Callable[[list[int]], "CuttingProxy"]]:
 
 
 class CuttingProxy:
-    """A TCP proxy: connection i is cut once `cuts[i]` bytes have come from the server; later ones are left alone."""
+    """A TCP proxy: connection i is cut once `cuts[i]` bytes have come from the server; later ones are left alone.
+
+    A negative number counts the bytes that have come from the client.
+    """
 
     def __init__(self, target: str, cuts: list[int]) -> None:
         host, _, port = target.removeprefix("http://").partition(":")
@@ -141,7 +144,9 @@ class CuttingProxy:
             budget = self._cuts[self.connections] if self.connections < len(self._cuts) else None
             self.connections += 1
             self._open += [near, far]
-            for source, sink, left in ((near, far, None), (far, near, budget)):
+            up = None if budget is None or budget >= 0 else -budget
+            down = None if budget is None or budget < 0 else budget
+            for source, sink, left in ((near, far, up), (far, near, down)):
                 thread = threading.Thread(target=_pump, args=(source, sink, left))
                 self._threads.append(thread)
                 thread.start()
