@@ -1,4 +1,4 @@
-"""`make chaos MINUTES=10`: the long form. One JSON object on standard output, progress and violations on standard error.
+"""`make chaos MINUTES=10`: the long form. One JSON object on standard output, progress and violations on stderr.
 
 Exit code 1 where anything was lost, doubled, wrong, reordered or out of nowhere, where a server had a fault of its own,
 or where one that was told to stop took too long.

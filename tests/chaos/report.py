@@ -3,8 +3,8 @@
 `recovery` is the time from a kill -9 of a server to the next acknowledged step of each session that had a connection to
 it: a step that the killed server cannot have answered, since it was asked for after the kill or, where the SDK repeats
 requests by itself, came `BUFFERED` seconds after it. Kills during which something else was wrong (Redis away, a server
-stopped, connections that carry nothing) are left out: they are in `longest_outage_s`, which is the longest time that any
-session went without an acknowledgement, whatever was wrong.
+stopped, connections that carry nothing) are left out: they are in `longest_outage_s`, the longest time that any session
+went without an acknowledgement, whatever was wrong.
 """
 
 import statistics
