@@ -63,8 +63,13 @@ def _surprise(free_energies: list[float], rows: "Sequence[Row]", normal: Normal 
 
 
 def to_json(estimate: wire.Estimate) -> bytes:
-    """The estimate as it goes over the wire and into the store."""
-    return _encoder.encode(estimate)
+    """The estimate as it is stored: as it goes over the wire, but for what is safe by now, which `complete` adds."""
+    return _encoder.encode(estimate).replace(b'"durable_seq":null,', b"", 1)
+
+
+def complete(stored: bytes, *, durable_seq: int) -> bytes:
+    """A stored estimate, or a reply that ends with one, that says what is safe by now."""
+    return stored[:-1] + b',"durable_seq":%d}' % durable_seq
 
 
 def to_note(estimate: wire.Estimate, *, at: float) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from avf_server import batching
+from avf_server import batching, encoding, problems
 from avf_server.batching import Position, Verdict
 from avf_server.engine import Row, Stepped
 from avf_server.hot import Hot
@@ -20,11 +20,15 @@ from avf_server.stores.base import Commit, Meta, Step, pack, unpack
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to one observation: where it was applied, and the estimate as it goes over the wire."""
+    """The answer to one observation: where it was applied, and the estimate as it goes over the wire.
+
+    `durable_seq` is the last observation that was as safe as its session chose when this was answered.
+    """
 
     epoch: int
     seq: int
     estimate: bytes
+    durable_seq: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,8 +81,32 @@ def to_commit(item: Ready, stepped: Stepped) -> Commit:
     )
 
 
-def answer(frame: Frame, reply: Reply) -> None:
-    """Give the frame its reply."""
+def refusal(frame: Frame, verdict: Verdict | None, position: Position, *, window: int) -> ProblemError:
+    """The problem of an observation that does not apply; None means that another server has gone on."""
+    expected, seq = position.seq + 1, frame.seq
+    known: dict[Verdict | None, tuple[type[ProblemError], str]] = {
+        None: (problems.SessionMovedError, "another server has gone on with the session; ask again"),
+        Verdict.GAP: (problems.SequenceGapError, f"seq is {seq}, expected {expected}"),
+        Verdict.TOO_OLD: (
+            problems.ReplayWindowPassedError,
+            f"the reply to seq {seq} is no longer stored: the last {window} are; the next seq is {expected}",
+        ),
+        Verdict.CONFLICT: (
+            problems.ObservationConflictError,
+            f"seq {seq} was applied with another observation; the next seq is {expected}",
+        ),
+        Verdict.OTHER_EPOCH: (
+            problems.EpochMismatchError,
+            f"epoch is {frame.epoch}, the session is in epoch {position.epoch}, at seq {expected}",
+        ),
+    }
+    kind, detail = known[verdict]
+    return kind(detail, expected_seq=expected, expected_epoch=position.epoch)
+
+
+def answer(frame: Frame, epoch: int, stored: bytes, *, durable_seq: int) -> None:
+    """Give the frame its reply, of an estimate as it is stored."""
+    reply = Reply(epoch, frame.seq, encoding.complete(stored, durable_seq=durable_seq), durable_seq)
     if not frame.answer.done():  # a client that has gone has cancelled it
         frame.answer.set_result(reply)
 

@@ -6,7 +6,7 @@ The law: whatever is opened here is closed here, in the opposite order; what can
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from avf_client import wire
 
@@ -16,11 +16,15 @@ from avf_server.branches import Branches
 from avf_server.catalogue import model_info
 from avf_server.embedded import EmbeddedRedis
 from avf_server.engine import Engine
+from avf_server.events import Events
 from avf_server.forecasts import Forecasts
+from avf_server.keeping import Keeping
+from avf_server.listing import Listing
 from avf_server.problems import StartError, StoreError
 from avf_server.service import Service
 from avf_server.sessions import Sessions
 from avf_server.settings import Settings
+from avf_server.status import Status
 from avf_server.stores.redis import RedisStore
 from avf_server.telemetry import Telemetry
 from avf_server.waiting import Waiting
@@ -41,8 +45,11 @@ class Runtime:
     waiting: Waiting
     forecasts: Forecasts
     branches: Branches
+    listing: Listing
+    events: Events
+    status: Status
     telemetry: Telemetry
-    streams: set[asyncio.Task[None]] = field(default_factory=set)
+    streams: set[asyncio.Task[None]]
 
     def models(self) -> list[wire.ModelInfo]:
         """The models as clients see them, by name."""
@@ -64,10 +71,12 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         stack.callback(engine.close)
         await engine.warm()
         telemetry = Telemetry()
-        sessions = Sessions(settings, engine, store, telemetry)
+        sessions = Sessions(settings, engine, Keeping(settings, store), telemetry)
         service = Service(settings, engine, sessions, telemetry)
         service.start()
         stack.push_async_callback(service.stop)
+        listing = Listing(settings, sessions)
+        events, streams = Events(service, listing), set[asyncio.Task[None]]()
         yield Runtime(
             settings=settings,
             engine=engine,
@@ -77,7 +86,11 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             waiting=Waiting(service),
             forecasts=Forecasts(settings, engine, sessions),
             branches=Branches(engine, sessions),
+            listing=listing,
+            events=events,
+            status=Status(settings, engine, store, service, events, streams=lambda: len(streams)),
             telemetry=telemetry,
+            streams=streams,
         )
 
 

@@ -28,7 +28,7 @@ from avf_server.observations import to_row
 from avf_server.problems import ProblemError, StoreError
 from avf_server.sessions import Sessions
 from avf_server.settings import Settings
-from avf_server.stores.base import Meta, Outcome, Record, unpack
+from avf_server.stores.base import Meta, Outcome, Record, Store, unpack
 from avf_server.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -43,15 +43,23 @@ class Service:
         self.settings = settings
         self.engine = engine
         self.sessions = sessions
+        self.keeping = sessions.keeping
         self.telemetry = telemetry
         self.stopping = asyncio.Event()
         self._queue: deque[Frame] = deque()
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
         self._ticking: asyncio.Task[None] | None = None
+        self._held: dict[Frame, asyncio.Task[None]] = {}  # applied, and answered once replicas have it
+
+    @property
+    def waiting(self) -> int:
+        """Observations that wait for a tick."""
+        return len(self._queue)
 
     def start(self) -> None:
         """Begin to tick."""
+        self.keeping.start()
         self._ticking = asyncio.create_task(self._run(), name="avf-ticks")
 
     def refuse(self) -> None:
@@ -73,6 +81,8 @@ class Service:
         ticking.cancel()
         await asyncio.gather(ticking, return_exceptions=True)
         self._refuse_all(list(self._queue), self._stopping_problem())
+        await asyncio.gather(*self._held.values(), return_exceptions=True)
+        await self.keeping.stop()
 
     def check_running(self) -> None:
         """Raise StoppingError once the server stops."""
@@ -109,7 +119,8 @@ class Service:
         self._queue.append(Frame(meta=meta, epoch=epoch, seq=seq, x=x, digest=digest, answer=answer))
         self._wanted.set()
         self._idle.clear()
-        return await answer
+        with self.telemetry.answering():
+            return await answer
 
     async def _run(self) -> None:
         """Tick while anything is queued; a tick that fails answers its frames and no others."""
@@ -137,13 +148,13 @@ class Service:
         if not frames:
             return
         with self.telemetry.tick.time():
-            self.telemetry.batch.observe(len(frames))
+            self.telemetry.batched(len(frames))
             ready = await self._load(frames)
             stepped = await self.engine.step([way.to_row(item) for item in ready])
             done = self._refuse_failed(ready, stepped)
-            outcomes = await self._commit(done)
-            self._reply(done, outcomes)
-            await self._settle([item.frame for item, _ in done if not item.frame.answer.done()])
+            for store in self.keeping.stores():
+                await self._save(store, done)
+            await self._settle([item.frame for item, _ in done if self._is_open(item.frame)])
             self.telemetry.hot.set(len(self.sessions.hot))
 
     async def _load(self, frames: Sequence[Frame]) -> list[Ready]:
@@ -156,23 +167,24 @@ class Service:
             else:
                 cold.append(frame)
         for frame, record in await self._records(cold):
-            verdict = way.judge(frame, record.position, record.reply)
-            if verdict is Verdict.APPLY:
+            verdict: Verdict | None = way.judge(frame, record.position, record.reply)
+            if self.keeping.take_lost(frame.meta.id):
+                self._refuse(frame, None, record.position)
+            elif verdict is Verdict.APPLY:
                 ready.append(Ready(frame=frame, hot=Hot(position=record.position, belief=record.belief)))
             elif verdict is Verdict.REPLAY and record.reply is not None:
                 self._replay(frame, record.position, record.reply)
             else:
-                way.refuse(frame, self._refusal(frame, verdict, record.position))
+                self._refuse(frame, verdict, record.position)
         return ready
 
     async def _records(self, frames: Sequence[Frame]) -> list[tuple[Frame, Record]]:
         """The frames with their sessions as they are kept; those whose sessions are not to be had are answered."""
         found = []
-        for durable in (True, False):
-            group = [frame for frame in frames if (frame.meta.durability != "none") is durable]
+        for store in self.keeping.stores():
+            group = [frame for frame in frames if self.keeping.store_of(frame.meta.durability) is store]
             if not group:
                 continue
-            store = self.sessions.store_of(group[0].meta.durability)
             try:
                 records = await store.load([(frame.meta.id, frame.seq) for frame in group])
             except StoreError as error:
@@ -199,36 +211,29 @@ class Service:
                 done.append((item, result))
         return done
 
-    async def _commit(self, done: Sequence[tuple[Ready, Stepped]]) -> list[Outcome | None]:
-        """What became of every commit; None where the store did not say."""
-        outcomes: list[Outcome | None] = [None] * len(done)
-        for durable in (True, False):
-            indices = [i for i, (item, _) in enumerate(done) if (item.frame.meta.durability != "none") is durable]
-            if not indices:
-                continue
-            store = self.sessions.store_of(done[indices[0]][0].frame.meta.durability)
-            try:
-                answers = await store.commit([way.to_commit(*done[i]) for i in indices])
-            except StoreError as error:
-                logger.warning("%d commits are in doubt: %s", len(indices), error)
-                self.telemetry.store_errors.inc()
-            else:
-                for index, answer in zip(indices, answers, strict=True):
-                    outcomes[index] = answer
-        return outcomes
-
-    def _reply(self, done: Sequence[tuple[Ready, Stepped]], outcomes: Sequence[Outcome | None]) -> None:
-        """Answer what was committed; of all else the hot belief is dropped, and `_settle` asks the store."""
-        for (item, stepped), outcome in zip(done, outcomes, strict=True):
-            frame, at = item.frame, item.hot.position
+    async def _save(self, store: Store, done: Sequence[tuple[Ready, Stepped]]) -> None:
+        """Commit the steps of one store, and answer what was committed; of all else `_settle` asks the store."""
+        group = [each for each in done if self.keeping.store_of(each[0].frame.meta.durability) is store]
+        if not group:
+            return
+        outcomes: Sequence[Outcome | None]
+        try:
+            outcomes = await store.commit([way.to_commit(*each) for each in group])
+        except StoreError as error:
+            logger.warning("%d commits are in doubt: %s", len(group), error)
+            self.telemetry.store_errors.inc()
+            outcomes = [None] * len(group)
+        for (item, stepped), outcome in zip(group, outcomes, strict=True):
+            session, at = item.frame.meta.id, item.hot.position
             if outcome is Outcome.APPLIED:
                 position = Position(at.epoch, at.seq + 1)
-                self.sessions.hot.put(frame.meta.id, Hot(position=position, belief=stepped.belief))
-                self.sessions.touch(frame.meta.id)
+                self.sessions.hot.put(session, Hot(position=position, belief=stepped.belief))
+                self.sessions.touch(session)
+                self.sessions.feed.stepped(item.frame.meta.owner, session, position, stepped.note)
                 self.telemetry.steps.labels("applied").inc()
-                way.answer(frame, Reply(position.epoch, position.seq, stepped.estimate))
+                self._answer(item.frame, position, stepped.estimate)
             else:
-                self.sessions.hot.drop(frame.meta.id)
+                self.sessions.hot.drop(session)
 
     async def _settle(self, frames: Sequence[Frame]) -> None:
         """Answer frames whose commit was refused or is in doubt: replayed where what is stored is theirs."""
@@ -241,33 +246,46 @@ class Service:
             elif verdict is Verdict.APPLY:
                 way.refuse(frame, self.sessions.unavailable(StoreError("Redis did not confirm the step in time")))
             else:
-                way.refuse(frame, self._refusal(frame, None, record.position))
+                self._refuse(frame, None, record.position)
 
     def _replay(self, frame: Frame, position: Position, reply: bytes) -> None:
         self.telemetry.steps.labels("replayed").inc()
-        way.answer(frame, Reply(position.epoch, frame.seq, unpack(reply)[1]))
+        self._answer(frame, position, unpack(reply)[1])
 
-    def _refusal(self, frame: Frame, verdict: Verdict | None, position: Position) -> ProblemError:
-        """The problem of an observation that does not apply; None means that another server has gone on."""
-        expected, seq, window = position.seq + 1, frame.seq, self.settings.replay_window
-        known: dict[Verdict | None, tuple[type[ProblemError], str]] = {
-            None: (problems.SessionMovedError, "another server has gone on with the session; ask again"),
-            Verdict.GAP: (problems.SequenceGapError, f"seq is {seq}, expected {expected}"),
-            Verdict.TOO_OLD: (
-                problems.ReplayWindowPassedError,
-                f"the reply to seq {seq} is no longer stored: the last {window} are; the next seq is {expected}",
+    def _answer(self, frame: Frame, position: Position, stored: bytes) -> None:
+        """Answer with an estimate as it is stored, once it is as safe as its session chose."""
+        if frame.meta.durability == "wait":
+            task = asyncio.create_task(self._answer_replicated(frame, position, stored))
+            self._held[frame] = task
+            task.add_done_callback(lambda _: self._held.pop(frame, None))
+            return
+        if frame.meta.durability == "behind":
+            safe = self.keeping.behind.saved(frame.meta.id, position)
+        else:
+            safe = 0 if frame.meta.durability == "none" else position.seq
+        way.answer(frame, position.epoch, stored, durable_seq=safe)
+
+    async def _answer_replicated(self, frame: Frame, position: Position, stored: bytes) -> None:
+        session, why = frame.meta.id, "too few replicas of Redis have it"
+        try:
+            if await self.keeping.is_replicated(session):
+                return way.answer(frame, position.epoch, stored, durable_seq=position.seq)
+        except StoreError as error:
+            why = str(error)
+        return way.refuse(
+            frame,
+            problems.NotReplicatedError(
+                f"seq {frame.seq} is saved, but {why}; send the same again for its reply",
+                retry_after=self.settings.retry_after_s,
             ),
-            Verdict.CONFLICT: (
-                problems.ObservationConflictError,
-                f"seq {seq} was applied with another observation; the next seq is {expected}",
-            ),
-            Verdict.OTHER_EPOCH: (
-                problems.EpochMismatchError,
-                f"epoch is {frame.epoch}, the session is in epoch {position.epoch}, at seq {expected}",
-            ),
-        }
-        kind, detail = known[verdict]
-        return kind(detail, expected_seq=expected, expected_epoch=position.epoch)
+        )
+
+    def _is_open(self, frame: Frame) -> bool:
+        """Whether a frame has no answer yet, and none under way."""
+        return not frame.answer.done() and frame not in self._held
+
+    def _refuse(self, frame: Frame, verdict: Verdict | None, position: Position) -> None:
+        way.refuse(frame, way.refusal(frame, verdict, position, window=self.settings.replay_window))
 
     def _stopping_problem(self) -> problems.StoppingError:
         return problems.StoppingError(

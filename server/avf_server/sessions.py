@@ -8,18 +8,19 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import replace
 
 from avf_client import wire
 
 from avf_core.checkpoints import Checkpoint
-from avf_server import problems
+from avf_server import audio, encoding, problems
 from avf_server.engine import Engine
+from avf_server.feed import Feed
 from avf_server.hot import HotBeliefs
-from avf_server.news import News
+from avf_server.keeping import Keeping
 from avf_server.problems import StoreError
 from avf_server.settings import Settings
-from avf_server.stores.base import Meta, Outcome, Record, Store
-from avf_server.stores.memory import MemoryStore
+from avf_server.stores.base import Meta, Outcome, Record, Store, Summary
 from avf_server.telemetry import Telemetry
 
 MAX_SEED = 2**63 - 1
@@ -27,31 +28,26 @@ RESET_ATTEMPTS = 8  # each one lost means that another server has gone on meanwh
 
 
 class Sessions:
-    """All sessions this server can reach: those of `durable`, and those in its own memory."""
+    """All sessions this server can reach: those of Redis, and those in its own memory."""
 
-    def __init__(self, settings: Settings, engine: Engine, durable: Store, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, engine: Engine, keeping: Keeping, telemetry: Telemetry) -> None:
         self._settings = settings
         self._engine = engine
         self._telemetry = telemetry
-        self._durable = durable
-        self._memory = MemoryStore(
-            window=settings.replay_window,
-            ttl=settings.session_ttl_s,
-            clock=time.monotonic,
-            history=settings.history_length,
-        )
+        self.keeping = keeping
+        self.news = keeping.news
         self._metas: OrderedDict[str, Meta] = OrderedDict()  # what never changes, most recently used last
         self._seen: OrderedDict[str, float] = OrderedDict()  # when this server last used a session
         self.hot = HotBeliefs(settings.hot_sessions)
-        self.news = News()
+        self.feed = Feed()
 
     def store(self, session: str) -> Store:
         """The store that keeps a session."""
-        return self._memory if session in self._memory else self._durable
+        return self.keeping.store(session)
 
     def store_of(self, durability: wire.Durability) -> Store:
         """The store of the sessions of this durability."""
-        return self._memory if durability == "none" else self._durable
+        return self.keeping.store_of(durability)
 
     def checkpoint(self, model: str) -> Checkpoint:
         """The model of this name. Raises UnknownModelError."""
@@ -66,7 +62,7 @@ class Sessions:
 
         Raises UnknownModelError, InvalidSettingError, OverloadedError.
         """
-        self.checkpoint(request.model)
+        checkpoint = self.checkpoint(request.model)
         seed = secrets.randbits(53) if request.seed is None else request.seed
         if not 0 <= seed <= MAX_SEED:
             raise problems.InvalidSettingError(f"seed is {seed}, expected a number in [0, {MAX_SEED}]")
@@ -78,6 +74,7 @@ class Sessions:
             iterations=self._iterations(request),
             durability=request.durability,
             created_at=time.time(),
+            audio=audio.agreed(request.audio, checkpoint),
         )
         self._admit(time.monotonic())
         try:
@@ -86,12 +83,14 @@ class Sessions:
             raise self.unavailable(error) from error
         self.touch(meta.id)
         self._remember(meta)
-        return self._message(meta, epoch=1, next_seq=1, expires_in=self._settings.session_ttl_s)
+        opened = self._message(meta, epoch=1, next_seq=1, expires_in=self._settings.session_ttl_s)
+        self.feed.opened(owner, opened)
+        return opened
 
     async def session(self, session: str, *, owner: str) -> wire.Session:
         """Where a session stands. Raises UnknownSessionError."""
         record = await self.record(session, owner=owner)
-        return self._from_record(record)
+        return self.describe(record)
 
     async def reset(self, session: str, *, owner: str) -> wire.Session:
         """Begin a new epoch at the prior. Raises UnknownSessionError."""
@@ -123,6 +122,7 @@ class Sessions:
         except StoreError as error:
             raise self.unavailable(error, session=session) from error
         self.forget([session])
+        self.feed.ended(owner, session)
         if not found:
             raise self.unknown(session)
 
@@ -139,10 +139,13 @@ class Sessions:
         """The dimensions of a session's observations. Raises UnknownSessionError, UnknownModelError."""
         return self.checkpoint((await self.meta(session, owner=owner)).model).filter.model.observation.size
 
-    async def record(self, session: str, *, owner: str) -> Record:
-        """A session with its last reply, from the store. Raises UnknownSessionError."""
+    async def record(self, session: str, *, owner: str, seq: int | None = None) -> Record:
+        """A session with its reply to `seq`, or its last one, from the store, and what is safe of it by now.
+
+        Raises UnknownSessionError.
+        """
         try:
-            (record,) = await self.store(session).load([(session, None)])
+            (record,) = await self.store(session).load([(session, seq)])
         except StoreError as error:
             raise self.unavailable(error, session=session) from error
         if record is None:
@@ -150,7 +153,9 @@ class Sessions:
         if record is None or record.meta.owner != owner:
             raise self.unknown(session)
         self._remember(record.meta)
-        return record
+        safe = await self.keeping.durable_seq(record.meta, record.position)
+        reply = record.reply and encoding.complete(record.reply, durable_seq=safe)
+        return replace(record, reply=reply, durable_seq=safe)
 
     def touch(self, session: str) -> None:
         """Note that a session was used just now."""
@@ -209,12 +214,28 @@ class Sessions:
         if len(self._metas) > max(self._settings.max_sessions, self._settings.hot_sessions):
             self._metas.popitem(last=False)
 
-    def _from_record(self, record: Record) -> wire.Session:
-        position = record.position
-        return self._message(record.meta, epoch=position.epoch, next_seq=position.seq + 1, expires_in=record.expires_in)
+    @property
+    def seen(self) -> int:
+        """How many open sessions this server has seen."""
+        return len(self._seen)
 
-    def _message(self, meta: Meta, *, epoch: int, next_seq: int, expires_in: float) -> wire.Session:
+    def holds(self, model: str) -> bool:
+        """Whether there is a model of this name on this server."""
+        return model in self._engine.models
+
+    def describe(self, found: Summary) -> wire.Session:
+        """A session as it was found in the store. Raises UnknownModelError."""
+        return self._message(
+            found.meta,
+            epoch=found.position.epoch,
+            next_seq=found.position.seq + 1,
+            expires_in=found.expires_in,
+            rest=len(found.rest) // audio.WIDTH if isinstance(found, Record) else 0,
+        )
+
+    def _message(self, meta: Meta, *, epoch: int, next_seq: int, expires_in: float, rest: int = 0) -> wire.Session:
         checkpoint = self.checkpoint(meta.model)
+        size = checkpoint.filter.model.observation.size
         return wire.Session(
             id=meta.id,
             model=meta.model,
@@ -224,8 +245,10 @@ class Sessions:
             seed=meta.seed,
             iterations=meta.iterations,
             durability=meta.durability,
-            observation_size=checkpoint.filter.model.observation.size,
+            observation_size=size,
             latent_size=checkpoint.filter.model.latent_size,
             created_at=meta.created_at,
             expires_in=expires_in,
+            audio=meta.audio,
+            next_sample=None if meta.audio is None else (next_seq - 1) * size + rest,
         )

@@ -139,4 +139,4 @@ class Sound:
                 seq=cut.seq,
                 expected_seq=at.seq + 1,
             )
-        return Reply(at.epoch, cut.seq, unpack(record.reply)[1])
+        return Reply(at.epoch, cut.seq, unpack(record.reply)[1], record.durable_seq)

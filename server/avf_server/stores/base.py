@@ -46,12 +46,13 @@ class Record(Summary):
     """A session as it is kept. `reply` is the reply stored for the seq that was asked for, if it is still there.
 
     `rest` is what was left over of what came after the last step (samples that fill no frame yet); empty where nothing
-    was. Records come without notes.
+    was. Records come without notes. `durable_seq` is what the server makes of it, when it hands the record out.
     """
 
     belief: bytes | None  # None at the prior
     reply: bytes | None
     rest: bytes = b""
+    durable_seq: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,20 +5,27 @@ more than the time-out; a commit whose fate is unknown is a StoreError, never a 
 a hash tag, so that a script touches one slot.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.asyncio.cluster import PipelineCommand, RedisCluster
+from redis.exceptions import ClusterDownError, NoScriptError, RedisError, ResponseError
 
 from avf_server.batching import Position
 from avf_server.problems import StoreError
 from avf_server.stores import _scripts as scripts
+from avf_server.stores._addresses import connect
+from avf_server.stores._circuit import Circuit
 from avf_server.stores.base import Commit, Meta, Outcome, Record, Summary, note_id, place, position_of
+
+CALLS = 64
+"""Calls at a time, and so connections, of each node where Redis is a Cluster; more wait for their turn."""
+WAIT_SHARE = 0.8
+"""How much of a call's time Redis may wait for its replicas."""
+CHECKED, WAITED = "avf:checked", "avf:waited"
 
 OUTCOMES = {b"applied": Outcome.APPLIED, b"moved": Outcome.MOVED, b"gone": Outcome.GONE}
 
@@ -48,35 +55,38 @@ class RedisStore:
         self._window = window
         self._history = history
         self._ttl_ms = max(1, round(ttl * 1000))
+        self._timeout = timeout
         self._scripts: dict[str, str] = {}
-        self._redis: Redis = Redis.from_url(
-            url,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-            driver_info=None,
-        )
+        self._redis: Any = connect(url, timeout=timeout)  # redis-py types its clients apart; all have what is used here
+        self._cluster = isinstance(self._redis, RedisCluster)
+        self._calls = asyncio.Semaphore(CALLS)
+        self._circuit = Circuit(self._probe)
 
     async def ping(self) -> None:
-        """Ask Redis whether it is there."""
-        async with _translated():
-            await self._redis.ping()
+        """Ask Redis whether it is there, all of it where it is a Cluster."""
+        async with self._call(known_away=True):
+            await (self._redis.ping(target_nodes=RedisCluster.PRIMARIES) if self._cluster else self._redis.ping())
+
+    async def check(self) -> None:
+        """Write, to see whether Redis takes what it is given: a replica, or one that is full, answers pings."""
+        async with self._call():
+            await self._redis.set(CHECKED, 1, px=60_000)
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._circuit.close()
         await self._redis.aclose()
 
     async def create(self, meta: Meta, *, belief: bytes | None = None) -> None:
         """Keep a new session, in epoch 1 with nothing observed."""
-        async with _translated():
+        async with self._call():
             await self._redis.zadd(index_key(meta.owner), {place(meta): 0})
         arguments = [msgspec.json.encode(meta), self._ttl_ms, *([] if belief is None else [belief])]
         await self._run(scripts.CREATE, [(meta.id, arguments)])
 
     async def load(self, wanted: Sequence[tuple[str, int | None]]) -> list[Record | None]:
         """The sessions of these ids, each with the reply of that seq (None: of its last)."""
-        async with _translated(), self._redis.pipeline(transaction=False) as pipeline:
+        async with self._call(), self._redis.pipeline(transaction=False) as pipeline:
             for session, seq in wanted:
                 fields = ["meta", "epoch", "seq", "belief", "rest", *([] if seq is None else [f"r{seq}"])]
                 pipeline.hmget(key(session), fields)
@@ -105,7 +115,7 @@ class RedisStore:
         """At most `count` notes after the id `after`, oldest first; with `newest`, the last of these."""
         start = "-" if after is None else f"({note_id(position_of(after))}"
         entries: Any
-        async with _translated():
+        async with self._call():
             if newest:
                 entries = await self._redis.xrevrange(history_key(session), min=start, count=count)
                 entries.reverse()
@@ -117,7 +127,7 @@ class RedisStore:
         """The sessions of an owner, newest first, with their notes: two calls, more where some have gone meanwhile."""
         while True:
             last = "+" if cursor is None else f"({cursor}"
-            async with _translated():
+            async with self._call():
                 found: Any = await self._redis.zrevrangebylex(index_key(owner), last, "-", start=0, num=count)
             places = [at.decode() for at in found]
             summaries = await self._summaries(places)
@@ -139,6 +149,32 @@ class RedisStore:
         await self._unlist(found.owner, [place(found)])
         return True
 
+    async def replicas(self, sessions: Sequence[str], *, replicas: int) -> list[int]:
+        """How many replicas, up to about `replicas`, have what was saved of these sessions until now."""
+        if not self._cluster:
+            return [await self._wait(None, WAITED, replicas)] * len(sessions)
+        nodes = {session: self._redis.get_node_from_key(key(session)) for session in sessions}
+        one_of = {node.name: (node, session) for session, node in nodes.items()}
+        waits = [self._wait(node, f"{key(session)}:waited", replicas) for node, session in one_of.values()]
+        counts = dict(zip(one_of, await asyncio.gather(*waits), strict=True))
+        return [counts[nodes[session].name] for session in sessions]
+
+    async def _wait(self, node: Any, written: str, replicas: int) -> int:
+        """Write, and wait until this, and so all that was written before, has reached replicas; how many."""
+        limit = max(1, round(self._timeout * WAIT_SHARE * 1000))
+        commands = [("SET", written, 1, "PX", 60_000), ("WAIT", replicas, limit)]
+        async with self._call():
+            if node is not None:
+                queued = [PipelineCommand(i, *command) for i, command in enumerate(commands)]
+                await node.execute_pipeline(queued)
+                answers = [_checked(each.result) for each in queued]
+            else:
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    for command in commands:
+                        pipeline.execute_command(*command)
+                    answers = await pipeline.execute()
+        return int(answers[1])
+
     def _arguments(self, commit: Commit) -> list[Any]:
         steps = [part for step in commit.steps for part in (step.reply, step.note)]
         at = commit.continues
@@ -146,7 +182,7 @@ class RedisStore:
 
     async def _summaries(self, places: Sequence[str]) -> list[Summary | None]:
         """The sessions of these places in an index; None where a session has gone."""
-        async with _translated(), self._redis.pipeline(transaction=False) as pipeline:
+        async with self._call(), self._redis.pipeline(transaction=False) as pipeline:
             for at in places:
                 session = at.partition(".")[2]
                 pipeline.hmget(key(session), ["meta", "epoch", "seq"])
@@ -158,7 +194,7 @@ class RedisStore:
     async def _unlist(self, owner: str, places: Sequence[str]) -> None:
         """Drop places from an owner's index."""
         if places:
-            async with _translated():
+            async with self._call():
                 await self._redis.zrem(index_key(owner), *places)
 
     async def _moves(self, script: str, calls: Sequence[tuple[str, list[Any]]]) -> list[Outcome]:
@@ -173,26 +209,57 @@ class RedisStore:
             again = await self._evaluate(script, [calls[i] for i in missing])
             for i, answer in zip(missing, again, strict=True):
                 answers[i] = answer
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise StoreError(f"Redis refuses to save: {answer}") from answer
         return answers
 
     async def _evaluate(self, script: str, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
-        """Call a script once a session, in one transaction: Redis then writes and syncs its file once, not for each."""
-        sha = await self._script(script)
-        async with _translated(), self._redis.pipeline(transaction=True) as pipeline:
+        """Call a script once a session, in one transaction: Redis then writes and syncs its file once, not for each.
+
+        A Cluster has no transactions over slots, and its nodes do not share scripts: it is sent the script itself.
+        """
+        name = script if self._cluster else await self._script(script)
+        async with self._call(), self._redis.pipeline(transaction=not self._cluster) as pipeline:
             for session, arguments in calls:
-                pipeline.evalsha(sha, 2, key(session), history_key(session), *arguments)
+                evaluate = pipeline.eval if self._cluster else pipeline.evalsha
+                evaluate(name, 2, key(session), history_key(session), *arguments)
             answers: list[Any] = await pipeline.execute(raise_on_error=False)
-        return answers
+            return [answer if isinstance(answer, NoScriptError) else _checked(answer) for answer in answers]
 
     async def _script(self, script: str) -> str:
         """The name under which Redis holds the script."""
         if script not in self._scripts:
-            async with _translated():
+            async with self._call():
                 self._scripts[script] = str(await self._redis.script_load(script))
         return self._scripts[script]
+
+    async def _probe(self) -> None:
+        """Ask on new connections: those that there are may lead to where Redis no longer is."""
+        with suppress(RedisError, OSError, TimeoutError):
+            if self._cluster:
+                await self._redis.aclose()  # to be opened again with what the Cluster then is
+            else:
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
+        await self.ping()
+
+    @asynccontextmanager
+    async def _call(self, *, known_away: bool = False) -> AsyncIterator[None]:
+        """One call: bounded in time and number, not made while Redis is away, its errors as StoreError."""
+        try:
+            async with self._calls:
+                if not known_away:
+                    await self._circuit.check()
+                async with asyncio.timeout(self._timeout):
+                    yield
+        except ClusterDownError as error:
+            raise self._away(error) from error
+        except ResponseError as error:
+            raise StoreError(f"Redis refuses: {error}") from error
+        except (RedisError, OSError, TimeoutError) as error:
+            raise self._away(error) from error
+
+    def _away(self, error: Exception) -> StoreError:
+        away = StoreError(f"Redis does not answer: {error or type(error).__name__}")
+        self._circuit.trip(away)
+        return away
 
 
 def _record(values: list[bytes | None], ttl_ms: int, reply: bytes | None) -> Record | None:
@@ -226,12 +293,8 @@ def _summary(values: list[bytes | None], ttl_ms: int, newest: list[tuple[bytes, 
     )
 
 
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """Errors of redis-py, and of the sockets under it, as StoreError."""
-    try:
-        yield
-    except ResponseError as error:
-        raise StoreError(f"Redis refuses: {error}") from error
-    except (RedisError, OSError, TimeoutError) as error:
-        raise StoreError(f"Redis does not answer: {error or type(error).__name__}") from error
+def _checked(answer: Any) -> Any:
+    """The answer to one of many commands; raised where it is an error."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

@@ -1,0 +1,50 @@
+"""Redis known to be away is not asked: the first call that fails opens the circuit, and a probe closes it again.
+
+The law: while the circuit is open every call fails at once, with the reason that opened it, so that nobody waits for a
+time-out that another has already waited for; one task asks on behalf of all, so that nothing piles up.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from avf_server.problems import StoreError
+
+INTERVAL = 0.1  # seconds between probes
+
+
+class Circuit:
+    """`probe` asks Redis whether it is there, and raises StoreError where it is not."""
+
+    def __init__(self, probe: Callable[[], Awaitable[None]]) -> None:
+        self._probe = probe
+        self._reason: StoreError | None = None
+        self._probing: asyncio.Task[None] | None = None
+
+    async def check(self) -> None:
+        """Raise StoreError while Redis is known to be away."""
+        if self._reason is not None:
+            await asyncio.sleep(0)  # who asks again and again leaves time for the probe
+            raise StoreError(str(self._reason))
+
+    def trip(self, reason: StoreError) -> None:
+        """Redis did not answer: ask no more until it does."""
+        self._reason = reason
+        if self._probing is None:
+            self._probing = asyncio.create_task(self._ask(), name="avf-redis-probe")
+
+    async def close(self) -> None:
+        """End the probe."""
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
+
+    async def _ask(self) -> None:
+        while self._reason is not None:
+            await asyncio.sleep(INTERVAL)
+            try:
+                await self._probe()
+            except StoreError as error:
+                self._reason = error
+            else:
+                self._reason = None
+        self._probing = None
