@@ -23,6 +23,7 @@ from avf_server.runtime import open_runtime
 from avf_server.settings import Settings, read
 from avf_server.transports import http, websocket
 from avf_server.transports.limits import BodyLimit
+from avf_server.transports.prefix import Prefix
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,9 @@ REPLIES = {
     ("/v1/sessions/{session}/forecast", "post"): "Forecast",
     ("/v1/sessions/{session}/fork", "post"): "Session",
     ("/v1/sessions/restore", "post"): "Session",
+    ("/v1/sessions", "get"): "Sessions",
+    ("/v1/sessions/{session}/history", "get"): "History",
+    ("/v1/status", "get"): "Status",
     ("/v1/tokens", "post"): "Token",
     ("/v1/sessions/{session}/tokens", "post"): "Token",
 }
@@ -71,6 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=wire.VERSION,
         lifespan=lifespan,
         redirect_slashes=False,
+        root_path_in_servers=False,  # which would keep every prefix that a request ever named
     )
     app.include_router(http.router)
     app.include_router(websocket.router)
@@ -79,6 +84,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(Exception, _on_fault)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(Prefix, prefix=settings.root_path)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -133,6 +139,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             wire.SamplesReply,
             wire.TokenRequest,
             wire.Token,
+            wire.Sessions,
+            wire.History,
+            wire.Status,
         ]
         _, components = msgspec.json.schema_components(
             [*messages, wire.Estimate, wire.Problem], ref_template="#/components/schemas/{name}"

@@ -32,6 +32,7 @@ from avf_server.settings import Settings, read
     help="A model of the zoo, or a folder; may be repeated.  [default: all]",
 )
 @click.option("--device", help="Torch device of the models.  [default: cpu]")
+@click.option("--root-path", help="Prefix that a proxy puts before all addresses, such as /avf.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON to standard output once ready.")
 def command(as_json: bool, **options: Any) -> None:
     """Serve models: sessions over HTTP and WebSocket, beliefs in Redis.

@@ -21,7 +21,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     assert set(documented) == NAMES
     for name, default in documented.items():
         field = Settings.model_fields[name.removeprefix(PREFIX).lower()]
-        shown = {None: "none", (): "none"}.get(field.default, str(field.default))
+        shown = {None: "none", (): "none", "": "none"}.get(field.default, str(field.default))
         assert default == shown, name
 
 

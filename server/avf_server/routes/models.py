@@ -1,4 +1,4 @@
-"""The models that a server holds."""
+"""The models that a server holds, and how the server is."""
 
 from avf_client import wire
 from fastapi import APIRouter, Response
@@ -19,3 +19,9 @@ async def get_model(name: str, server: Server, visitor: Visitor, writer: Writer)
     """One model."""
     server.sessions.checkpoint(name)
     return reply(writer, next(model for model in server.models() if model.name == name))
+
+
+@router.get("/v1/status")
+async def get_status(server: Server, visitor: Visitor, writer: Writer) -> Response:
+    """How the server is, for people who look at it."""
+    return reply(writer, await server.status.now())

@@ -5,11 +5,11 @@ A subject is a file in `routes/` with a `router`; routes are matched in this ord
 
 from fastapi import APIRouter
 
-from avf_server.routes import health, models, samples, sessions, steps, tokens
+from avf_server.routes import health, models, samples, sessions, steps, tokens, watching
 from avf_server.routes.common import problem_response
 
 __all__ = ["problem_response", "router"]
 
 router = APIRouter()
-for subject in (models, sessions, steps, samples, tokens, health):
+for subject in (models, sessions, steps, samples, watching, tokens, health):
     router.include_router(subject.router)
