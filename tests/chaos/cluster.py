@@ -216,7 +216,7 @@ class Cluster:
         return [server.address for server in self.servers if server.up.is_set()]
 
     def _redis(self, name: str, nursery: Nursery, *, primary: Address | None = None) -> Redis:
-        return Redis(name, nursery, folder=self._folder / name, port=_free_port(), primary=primary)
+        return Redis(name, nursery, folder=self._folder / name, port=free_port(), primary=primary)
 
     async def _keep(self, stack: AsyncExitStack, part: Part) -> Part:
         stack.push_async_callback(part.give_up)
@@ -224,7 +224,7 @@ class Cluster:
         return part
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
