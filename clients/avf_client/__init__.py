@@ -25,7 +25,9 @@ if TYPE_CHECKING:
         UnknownSession,
     )
     from avf_client.estimates import Estimate, Summary
+    from avf_client.events import Event
     from avf_client.forecasts import Forecast
+    from avf_client.histories import History
     from avf_client.retries import Retry
     from avf_client.sync import Client, Session
     from avf_client.wire import Audio
@@ -38,7 +40,9 @@ _HOMES = {
     "Client": "sync",
     "ConnectionFailed": "errors",
     "Estimate": "estimates",
+    "Event": "events",
     "Forecast": "forecasts",
+    "History": "histories",
     "InvalidObservation": "errors",
     "ProblemError": "errors",
     "ProtocolError": "errors",
@@ -60,7 +64,9 @@ __all__ = [
     "Client",
     "ConnectionFailed",
     "Estimate",
+    "Event",
     "Forecast",
+    "History",
     "InvalidObservation",
     "ProblemError",
     "ProtocolError",

@@ -22,7 +22,7 @@ from avf_client import local, rest, wire
 from avf_client.aio_session import AsyncSession
 from avf_client.errors import AvfClientError, ConnectionFailed, ProblemError
 from avf_client.retries import Retry, Tries
-from avf_client.session import Script
+from avf_client.session import Script, listed
 
 __all__ = ["AsyncClient", "AsyncSession"]
 
@@ -98,6 +98,18 @@ class AsyncClient:
         """Open a session that goes on from a snapshot, as `Client.restore` does."""
         options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
         return AsyncSession(self, await self.call(rest.restore(snapshot, options)), owned=True)
+
+    async def status(self) -> wire.Status:
+        """How the server is: load, latencies, its store."""
+        return await self.call(rest.status())
+
+    async def sessions(self, *, limit: int | None = None) -> list[wire.SessionSummary]:
+        """Your open sessions, with the last step of each, the last opened first; all of them, or `limit`."""
+        return await self.perform(listed(limit))
+
+    async def token(self, *, lifetime_s: float | None = None, read_only: bool = False) -> wire.Token:
+        """A short-lived token for browsers, in place of the API key. See also `AsyncSession.token`, for one session."""
+        return await self.call(rest.token(None, wire.TokenRequest(lifetime_s=lifetime_s, read_only=read_only)))
 
     async def call(self, call: rest.Call[T]) -> T:
         """Make one call, trying again where that is safe. Cancelled, it may have been applied or not."""

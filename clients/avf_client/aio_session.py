@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Literal, Self, overload
 from avf_client import forecasts, rest, wire
 from avf_client.errors import AvfClientError, UnknownSession
 from avf_client.estimates import Estimate, Summary, from_wire
+from avf_client.events import Event, EventRun
 from avf_client.forecasts import Forecast
+from avf_client.histories import History
 from avf_client.observations import ObservationLike
 from avf_client.running import Run
 from avf_client.session import Fields, SessionCore, StreamOptions
+from avf_client.watching import watch_async
 
 if TYPE_CHECKING:
     from avf_client.aio import AsyncClient
@@ -103,6 +106,27 @@ class AsyncSession:
         """The next `horizon` observations, as `Session.forecast` does."""
         request = wire.ForecastRequest(horizon=horizon, paths=paths, quantiles=tuple(quantiles), with_paths=with_paths)
         return forecasts.from_wire(await self._client.call(rest.forecast(self.id, request)))
+
+    async def history(self, *, newest: int | None = None) -> History:
+        """Scalars of the steps so far, over all epochs, as far as the server remembers; or of the `newest` ones."""
+        return await self._client.perform(self._core.history(newest))
+
+    def events(self, *, interval: float = 0.0, observation: bool = False) -> AsyncGenerator[Event, None]:
+        """What becomes of the session from now on, whoever feeds it, until it ends.
+
+        interval     seconds between two events, at least; what lies between is told by its scalars
+        observation  whether estimates come with what was observed
+
+        A connection that breaks is made again, and nothing is told twice.
+        """
+        path = rest.events_path(self.id, interval=interval, observation=observation)
+        run = EventRun(self._client.retry, size=self.info.observation_size)
+        return watch_async(self._client, path, run)
+
+    async def token(self, *, lifetime_s: float | None = None, read_only: bool = False) -> wire.Token:
+        """A short-lived token for this session only, for a page that shows it."""
+        request = wire.TokenRequest(lifetime_s=lifetime_s, read_only=read_only)
+        return await self._client.call(rest.token(self.id, request))
 
     async def snapshot(self) -> bytes:
         """The belief of the session, as `Session.snapshot` does."""

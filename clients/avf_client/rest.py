@@ -42,6 +42,33 @@ def models() -> Call[wire.Models]:
     return Call(method="GET", path="/v1/models", reply=wire.Models)
 
 
+def status() -> Call[wire.Status]:
+    """How the server is."""
+    return Call(method="GET", path="/v1/status", reply=wire.Status)
+
+
+def sessions(*, cursor: str | None = None, limit: int | None = None) -> Call[wire.Sessions]:
+    """A page of the caller's sessions."""
+    return Call(method="GET", path="/v1/sessions" + _query(cursor=cursor, limit=limit), reply=wire.Sessions)
+
+
+def history(session_id: str, *, cursor: str | None = None, newest: int | None = None) -> Call[wire.History]:
+    """A page of a session's past, after `cursor`; or the `newest` steps."""
+    query = _query(cursor=cursor) if newest is None else _query(limit=newest, newest="true")
+    return Call(method="GET", path=_path(session_id, "history") + query, reply=wire.History)
+
+
+def token(session_id: str | None, request: wire.TokenRequest) -> Call[wire.Token]:
+    """A token; a repeated one is another token, which does no harm."""
+    path = "/v1/tokens" if session_id is None else _path(session_id, "tokens")
+    return Call(method="POST", path=path, reply=wire.Token, body=msgspec.json.encode(request))
+
+
+def events_path(session_id: str, *, interval: float, observation: bool) -> str:
+    """Where a session's events are."""
+    return _path(session_id, "events") + _query(interval=interval, **({"with": "observation"} if observation else {}))
+
+
 def create(request: wire.CreateSession) -> Call[wire.Session]:
     """Open a session; not idempotent, a repeated one would open two."""
     return Call(
@@ -92,8 +119,7 @@ def snapshot(session_id: str) -> Call[bytes]:
 
 def restore(data: bytes, options: wire.Branch) -> Call[wire.Session]:
     """A session that goes on from a snapshot; not idempotent, a repeated one would open two."""
-    given = {name: value for name, value in msgspec.structs.asdict(options).items() if value is not None}
-    path = "/v1/sessions/restore" + (f"?{urlencode(given)}" if given else "")
+    path = "/v1/sessions/restore" + _query(**msgspec.structs.asdict(options))
     return Call(
         method="POST",
         path=path,
@@ -202,3 +228,8 @@ def _path(session_id: str, *tail: str) -> str:
     if not session_id:
         raise InvalidArgument("the session's identifier is empty")
     return "/".join(["/v1/sessions", quote(session_id, safe=""), *tail])
+
+
+def _query(**values: Any) -> str:
+    given = {name: value for name, value in values.items() if value is not None}
+    return f"?{urlencode(given)}" if given else ""

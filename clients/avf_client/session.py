@@ -14,6 +14,7 @@ import numpy as np
 from avf_client import binary, rest, wire
 from avf_client.errors import ConnectionFailed, InvalidArgument, ProblemError, ProtocolError, SequenceGap, refused
 from avf_client.estimates import Estimate, from_wire
+from avf_client.histories import History, of_entries
 from avf_client.observations import ObservationLike, to_wire
 from avf_client.protocol import Stream
 from avf_client.sound import SoundStream
@@ -54,6 +55,19 @@ class StreamOptions:
         """What stands in the stream's address."""
         given = {"every": str(self.every)} if self.every > 1 else {}
         return given | ({"fields": self.fields} if self.fields != "all" else {})
+
+
+def listed(limit: int | None) -> Script[list[wire.SessionSummary]]:
+    """The caller's sessions, page by page."""
+    found: list[wire.SessionSummary] = []
+    cursor: str | None = None
+    while limit is None or len(found) < limit:
+        page: wire.Sessions = yield rest.sessions(cursor=cursor)
+        found += page.sessions
+        cursor = page.cursor
+        if cursor is None:
+            break
+    return found[:limit]
 
 
 class SessionCore:
@@ -99,6 +113,15 @@ class SessionCore:
                 error.estimates = estimates
                 raise
         return estimates
+
+    def history(self, newest: int | None) -> Script[History]:
+        """The steps that the server remembers: all of them, page by page, or the newest."""
+        page: wire.History = yield rest.history(self.info.id, newest=newest)
+        entries = page.entries
+        while page.more:
+            page = yield rest.history(self.info.id, cursor=page.cursor)
+            entries = entries + page.entries
+        return of_entries(entries)
 
     def machine(self, options: StreamOptions) -> Stream:
         """A stream from here on: of samples where the session was opened with audio, else of observations."""

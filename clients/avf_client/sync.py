@@ -19,7 +19,7 @@ import httpx
 from avf_client import local, rest, wire
 from avf_client.errors import AvfClientError, ConnectionFailed, ProblemError
 from avf_client.retries import Retry, Tries
-from avf_client.session import Script
+from avf_client.session import Script, listed
 from avf_client.sync_session import Session
 
 __all__ = ["Client", "Session"]
@@ -126,6 +126,18 @@ class Client:
         """
         options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
         return Session(self, self.call(rest.restore(snapshot, options)), owned=True)
+
+    def status(self) -> wire.Status:
+        """How the server is: load, latencies, its store."""
+        return self.call(rest.status())
+
+    def sessions(self, *, limit: int | None = None) -> list[wire.SessionSummary]:
+        """Your open sessions, with the last step of each, the last opened first; all of them, or `limit`."""
+        return self.perform(listed(limit))
+
+    def token(self, *, lifetime_s: float | None = None, read_only: bool = False) -> wire.Token:
+        """A short-lived token for browsers, in place of the API key. See also `Session.token`, for one session."""
+        return self.call(rest.token(None, wire.TokenRequest(lifetime_s=lifetime_s, read_only=read_only)))
 
     def call(self, call: rest.Call[T]) -> T:
         """Make one call, trying again where that is safe."""

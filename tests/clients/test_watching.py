@@ -1,0 +1,148 @@
+"""Watching sessions by the SDK: histories, lists, events, tokens and the server's state, against a real server."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from avf_client import AsyncClient, Client, Event, Retry, errors
+from avf_client.events import EventRun
+
+X = np.eye(88)[:8]
+QUICK = Retry(attempts=12, first=0.002, most=0.1)
+
+
+@pytest.fixture(scope="module")
+def client(checkpoint: Path) -> Iterator[Client]:
+    """A client of a server with a key, in this process."""
+    with Client.local(checkpoint, max_page=3) as made:
+        yield made
+
+
+def test_a_history_is_arrays(client: Client) -> None:
+    """All steps of all epochs, over more than one page, and the newest ones."""
+    with client.session("tiny", durability="group") as session:
+        estimates = session.steps(X)
+        session.reset()
+        estimates += session.steps(X[:2])
+        history = session.history()
+        assert len(history) == 10
+        assert list(zip(history.epoch.tolist(), history.seq.tolist(), strict=True)) == [
+            (e.epoch, e.seq) for e in estimates
+        ]
+        np.testing.assert_allclose(history.free_energy, [e.free_energy for e in estimates])
+        np.testing.assert_allclose(history.prior_free_energy, [e.free_energies[0] for e in estimates], rtol=1e-6)
+        assert (np.diff(history.at) >= 0).all()
+        assert session.history(newest=2).seq.tolist() == [1, 2]
+        with pytest.raises(errors.InvalidSetting):
+            session.history(newest=0)
+
+
+def test_sessions_are_listed(client: Client) -> None:
+    """The last opened first, over more than one page, each with its last step."""
+    opened = [client.session("tiny") for _ in range(5)]
+    opened[2].steps(X[:3])
+    listed = client.sessions()
+    assert [each.session.id for each in listed] == [session.id for session in reversed(opened)]
+    last = listed[2].last
+    assert last is not None
+    assert last.seq == 3
+    assert [each.session.id for each in client.sessions(limit=2)] == [opened[4].id, opened[3].id]
+    for session in opened:
+        session.close()
+    assert client.sessions() == []
+
+
+def test_the_server_says_how_it_is(client: Client) -> None:
+    """Models and store."""
+    status = client.status()
+    assert status.models == ["tiny"]
+    assert status.store.ok
+
+
+def test_a_token_stands_for_the_key(client: Client) -> None:
+    """For all sessions or for one, and for looking only."""
+    with client.session("tiny") as session, client.session("tiny") as other:
+        session.steps(X[:2])
+        with Client(client.base_url, session.token(read_only=True).token) as page:
+            watched = page.attach(session.id)
+            assert watched.estimate().seq == 2
+            with pytest.raises(errors.ProblemError, match="forbidden"):
+                watched.step(X[0])
+            with pytest.raises(errors.ProblemError):
+                page.attach(other.id)
+        with Client(client.base_url, client.token(lifetime_s=60).token) as page:
+            assert page.attach(other.id).step(X[0]).seq == 1
+
+
+def test_events_tell_what_becomes_of_a_session(client: Client) -> None:
+    """The last estimate first, then those that come, a reset, and the end, which ends the loop."""
+    with client.session("tiny", durability="group") as session:
+        session.step(X[0])
+        seen: list[tuple[str, int | None]] = []
+        for event in session.events(observation=True):
+            seen.append((event.kind, event.estimate.seq if event.estimate else event.epoch))
+            if seen[-1] == ("estimate", 1) and len(seen) == 1:
+                assert event.observation is not None
+                np.testing.assert_array_equal(event.observation, X[0])
+                session.step(None)
+            elif event.kind == "estimate":
+                assert event.observation is not None
+                assert np.isnan(event.observation).all()
+                session.reset()
+            elif event.kind == "reset":
+                session.close()
+        assert seen == [("estimate", 1), ("estimate", 2), ("reset", 2), ("end", None)]
+        with pytest.raises(errors.UnknownSession):
+            next(session.events())
+
+
+def test_events_survive_cuts(server: str, proxy: Callable[[list[int]], Any]) -> None:
+    """What was missed while the connection was cut is told by its scalars, and nothing is told twice."""
+
+    async def run() -> list[Event]:
+        made = proxy([2_000, 300, 9_000, 50, 6_000])
+        async with (
+            AsyncClient(server) as client,
+            await client.session("tiny") as session,
+            AsyncClient(made.url, retry=QUICK) as cut,
+        ):
+            attached = await cut.attach(session.id)
+
+            async def feed() -> None:
+                for _ in range(40):
+                    await session.step(X[0])
+                await session.close()
+
+            feeding = asyncio.create_task(feed())
+            events = [event async for event in attached.events()]
+            await feeding
+        assert made.connections == 6
+        return events
+
+    events = asyncio.run(run())
+    told: list[int] = []
+    for event in events:
+        if event.history is not None:
+            told += event.history.seq.tolist()
+        elif event.estimate is not None:
+            told.append(event.estimate.seq)
+    assert events[-1].kind == "end"
+    assert told == sorted(set(told))
+
+
+def test_events_that_are_cut_in_the_midst_are_not_told() -> None:
+    """Half an event is none; what this release does not know is passed over; the last id is sent on."""
+    run = EventRun(QUICK, size=2)
+    assert [run.hear(line) for line in (": alive", "", "event: novelty", "id: 3", "data: {}", "")] == [None] * 6
+    assert run.headers["Last-Event-ID"] == "3"
+    run.hear("event: reset")
+    run.lost(errors.ConnectionFailed("cut"))
+    assert run.hear("") is None
+    reset = [run.hear(line) for line in ("event: reset", "id: 9", 'data: {"epoch": 4}', "")][-1]
+    assert reset is not None
+    assert (reset.kind, reset.epoch, run.headers["Last-Event-ID"]) == ("reset", 4, "9")
+    with pytest.raises(errors.ProtocolError, match="reset"):
+        [run.hear(line) for line in ("event: reset", "data: {", "")]
