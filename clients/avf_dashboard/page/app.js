@@ -1,0 +1,113 @@
+// The page: which view is shown for an address, the theme, who is looking, and what outlives a view.
+
+import * as api from "./api.js";
+import * as auth from "./auth.js";
+import { mark, write } from "./dom.js";
+import { repaint, surfaces } from "./charts/surface.js";
+import { Running } from "./running.js";
+import { Login } from "./views/login.js";
+import { Overview } from "./views/overview.js";
+import { SessionView } from "./views/session.js";
+import { Try } from "./views/try.js";
+
+const STATES = { live: "live", lost: "reconnecting", gone: "ended", connecting: "connecting", paused: "paused" };
+const THEMES = ["auto", "light", "dark"];
+const main = document.getElementById("main");
+const connection = document.getElementById("connection");
+const signOut = document.getElementById("sign-out");
+
+/** What views share: models by name, traces that outlive their view, streams of this page, the state of the connection. */
+const shared = {
+  traces: new Map(), // of sessions that were looked at, so that one that has ended stays readable
+  running: new Running(document.getElementById("running")),
+  models: null,
+
+  /** The models of the server, asked for once. */
+  async model(name) {
+    if (this.models === null || !this.models.has(name)) {
+      this.models = new Map((await api.models()).map((model) => [model.name, model]));
+    }
+    return this.models.get(name);
+  },
+
+  /** Show how the connection is. */
+  state(name) {
+    mark(connection, "data-state", name);
+    write(connection, STATES[name]);
+  },
+};
+
+let view = null;
+
+function make(address) {
+  const [, name, id] = address.replace(/^#/, "").split("/");
+  if (name === "session" && id) return new SessionView(shared, decodeURIComponent(id));
+  if (name === "try") return new Try(shared);
+  return new Overview(shared);
+}
+
+function show(next) {
+  view?.close();
+  view = next;
+  main.replaceChildren(next.root);
+  document.title = next.title ? `${next.title} · avf` : "avf";
+  for (const link of document.querySelectorAll("nav a")) {
+    mark(link, "aria-current", link.dataset.view === next.name ? "page" : null);
+  }
+  signOut.hidden = !auth.known();
+  next.open?.();
+}
+
+function navigate({ focus = true } = {}) {
+  if (wantsLogin()) return login();
+  show(make(location.hash));
+  if (focus) main.focus({ preventScroll: true });
+  scrollTo(0, 0);
+}
+
+/** The server says in its page whether it wants keys, so that the first thing asked is not refused. */
+const wantsLogin = () => document.documentElement.dataset.login === "required" && auth.token() === null;
+
+function login(expired = false) {
+  if (view instanceof Login) return;
+  shared.state("paused");
+  show(new Login({ expired, onDone: () => navigate() }));
+}
+
+function themed() {
+  let chosen = "auto";
+  const button = document.getElementById("theme");
+  try {
+    chosen = localStorage.getItem("avf.theme") ?? "auto";
+  } catch {
+    // A browser that keeps nothing shows the theme of the system.
+  }
+  const apply = () => {
+    if (chosen === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = chosen;
+    write(button, `Theme: ${chosen}`);
+    repaint(surfaces);
+    view?.repaint?.();
+  };
+  button.addEventListener("click", () => {
+    chosen = THEMES[(THEMES.indexOf(chosen) + 1) % THEMES.length];
+    localStorage.setItem("avf.theme", chosen);
+    apply();
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", apply);
+  apply();
+}
+
+auth.onExpired((had) => login(had));
+signOut.addEventListener("click", () => {
+  shared.running.stop();
+  auth.logout();
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+addEventListener("hashchange", () => navigate());
+themed();
+auth.resume(api.request);
+navigate({ focus: false });

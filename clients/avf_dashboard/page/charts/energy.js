@@ -1,0 +1,145 @@
+// The free energy of each step, split into reconstruction and KL, before the band of what is normal for the model.
+
+import { calm } from "../dom.js";
+import { clock, nats, probability } from "../format.js";
+import { crosshair, marks, Plot, Scale, stepAxis, valueAxis } from "./axes.js";
+import { colours } from "./surface.js";
+
+const BARS = 5; // pixels of a step from which on it is drawn as a bar
+const SURPRISING = 0.01;
+
+/** A chart of figures over steps, for `Figure`. `normal` are the model's quantiles of F, or null. */
+export function energy(span, normal) {
+  const scale = new Scale();
+  const band = normal === null ? null : bandOf(normal);
+
+  function draw(context, width, height) {
+    const columns = binned(span, width);
+    const [low, high] = range(columns, band);
+    const moving = scale.fit(low, high, { still: calm() });
+    const plot = new Plot(span, width, height, { ...scale.range, top: 20 });
+    valueAxis(context, plot);
+    if (band) normalBand(context, plot, band);
+    plot.clip(context, () => {
+      crosshair(context, plot);
+      (plot.step >= BARS ? bars : areas)(context, plot, columns);
+      surprises(context, plot);
+    });
+    stepAxis(context, plot);
+    marks(context, plot, { labels: true });
+    return moving;
+  }
+
+  return { draw, rows, heads: HEADS, describe: () => describe(span) };
+}
+
+/** Between which free energies a step is normal, by quantiles within 5 to 95 %, and that in words. */
+function bandOf({ levels, values }) {
+  const first = Math.max(0, levels.findIndex((level) => level >= 0.05));
+  const last = levels.reduce((found, level, i) => (level <= 0.95 ? i : found), levels.length - 1);
+  const percent = (i) => Math.round(levels[i] * 100);
+  return { low: values[first], high: values[last], text: `normal: ${percent(first)} to ${percent(last)} %` };
+}
+
+/** Means over the steps of a pixel where there are many: {at, wide, R, K, F, most}. */
+function binned(span, width) {
+  const { entries } = span.trace;
+  const [from, to] = span.seen;
+  const each = Math.max(1, Math.ceil((span.width / Math.max(1, width)) * 1.5));
+  const found = [];
+  for (let at = from - (from % each); at < to; at += each) {
+    let [n, R, K, most] = [0, 0, 0, -Infinity];
+    for (let i = Math.max(at, from); i < Math.min(at + each, to); i++) {
+      const entry = entries[i];
+      n++;
+      R += entry.reconstruction;
+      K += entry.kl;
+      if (entry.F > most) most = entry.F;
+    }
+    if (n) found.push({ at, wide: each, R: R / n, K: K / n, F: (R + K) / n, most });
+  }
+  return found;
+}
+
+function range(columns, band) {
+  let low = 0;
+  let high = band ? band.high : 0;
+  for (const { R, F, most } of columns) {
+    low = Math.min(low, R, F);
+    high = Math.max(high, most);
+  }
+  return [low, high + (high - low) * 0.06];
+}
+
+function normalBand(context, plot, band) {
+  const colour = colours();
+  const [top, bottom] = [Math.max(plot.top, plot.y(band.high)), Math.min(plot.bottom, plot.y(band.low))];
+  context.fillStyle = colour.band;
+  context.fillRect(plot.left, top, plot.right - plot.left, bottom - top);
+  context.fillStyle = colour.soft;
+  context.textAlign = "right";
+  context.textBaseline = "bottom";
+  context.fillText(band.text, plot.right - 4, top - 2);
+}
+
+function bars(context, plot, columns) {
+  const colour = colours();
+  const wide = Math.max(1, plot.step - Math.min(2, plot.step * 0.2));
+  const zero = plot.y(0);
+  for (const { at, R, F } of columns) {
+    const x = plot.x(at) + (plot.step - wide) / 2;
+    context.fillStyle = colour.accent;
+    context.fillRect(x, Math.min(zero, plot.y(R)), wide, Math.abs(zero - plot.y(R)));
+    context.fillStyle = colour.warm;
+    context.fillRect(x, plot.y(F), wide, Math.max(0, plot.y(Math.max(R, 0)) - plot.y(F)));
+  }
+}
+
+function areas(context, plot, columns) {
+  const colour = colours();
+  area(context, plot, columns, () => 0, (column) => column.R, colour.accent_soft);
+  area(context, plot, columns, (column) => column.R, (column) => column.F, colour.warm);
+  context.strokeStyle = colour.accent;
+  context.lineWidth = 1.4;
+  context.beginPath();
+  for (const column of columns) context.lineTo(plot.x(column.at + column.wide / 2), plot.y(column.F));
+  context.stroke();
+}
+
+function area(context, plot, columns, low, high, colour) {
+  context.fillStyle = colour;
+  context.beginPath();
+  for (const column of columns) context.lineTo(plot.x(column.at + column.wide / 2), plot.y(high(column)));
+  for (let i = columns.length - 1; i >= 0; i--) {
+    context.lineTo(plot.x(columns[i].at + columns[i].wide / 2), plot.y(low(columns[i])));
+  }
+  context.fill();
+}
+
+function surprises(context, plot) {
+  const { entries } = plot.span.trace;
+  const [from, to] = plot.span.seen;
+  context.fillStyle = colours().alert;
+  for (let at = from; at < to; at++) {
+    const { surprise, F } = entries[at];
+    if (surprise === null || surprise >= SURPRISING) continue;
+    context.beginPath();
+    context.arc(plot.x(at + 0.5), Math.max(plot.top + 1, plot.y(F) - 6), 2.4, 0, 7);
+    context.fill();
+  }
+}
+
+const HEADS = ["epoch", "step", "time", "free energy", "reconstruction", "KL", "p-value"];
+const rows = (entries) =>
+  entries.map((e) => [
+    String(e.epoch), String(e.seq), clock(e.at), nats(e.F), nats(e.reconstruction), nats(e.kl), probability(e.surprise),
+  ]);
+
+function describe(span) {
+  const [from, to] = span.seen;
+  const seen = span.trace.entries.slice(from, to);
+  if (!seen.length) return "Free energy: no steps yet.";
+  const mean = seen.reduce((sum, entry) => sum + entry.F, 0) / seen.length;
+  const most = seen.reduce((a, b) => (b.F > a.F ? b : a));
+  return `Free energy of ${seen.length} steps: mean ${nats(mean)} nats, most ${nats(most.F)} at step ${most.seq}.`;
+}

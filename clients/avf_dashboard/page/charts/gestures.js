@@ -1,0 +1,68 @@
+// How a hand or a keyboard moves the window of a session's charts: drag, wheel and pinch, arrows, plus and minus.
+
+const AXIS = 46; // pixels left of the charts' frame
+const KEYS = {
+  " ": (span) => (span.live ? span.pause() : span.follow()),
+  ArrowLeft: (span) => span.move(-Math.max(1, span.width / 8)),
+  ArrowRight: (span) => span.move(Math.max(1, span.width / 8)),
+  "+": (span) => span.zoom(1 / 1.4),
+  "=": (span) => span.zoom(1 / 1.4),
+  "-": (span) => span.zoom(1.4),
+  Home: (span) => span.oldest(),
+  End: (span) => span.follow(),
+};
+
+/** The keys of `span`, on an element that can have the focus; buttons within keep theirs. */
+export function keyboard(element, span) {
+  element.addEventListener("keydown", (event) => {
+    const act = KEYS[event.key];
+    if (!act || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("button, a, input, select, .table-holder")) return;
+    event.preventDefault();
+    act(span);
+  });
+}
+
+/** Pointers on a canvas whose x axis is the window. */
+export function pointers(canvas, span) {
+  const down = new Map();
+  const step = () => (canvas.clientWidth - AXIS - 10) / span.width;
+  const position = (event) => span.first + (event.offsetX - AXIS) / step();
+  let apart = null;
+
+  canvas.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    canvas.setPointerCapture(event.pointerId);
+    down.set(event.pointerId, event.offsetX);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    span.point(position(event));
+    if (!down.has(event.pointerId)) return;
+    const moved = event.offsetX - down.get(event.pointerId);
+    if (down.size === 1 && Math.abs(moved) > 2) {
+      span.move(-moved / step());
+      down.set(event.pointerId, event.offsetX);
+    } else if (down.size === 2) {
+      down.set(event.pointerId, event.offsetX);
+      const [a, b] = [...down.values()];
+      if (apart !== null && Math.abs(a - b) > 20) span.zoom(apart / Math.abs(a - b), position(event));
+      apart = Math.max(20, Math.abs(a - b));
+    }
+  });
+  const up = (event) => {
+    down.delete(event.pointerId);
+    apart = null;
+  };
+  canvas.addEventListener("pointerup", up);
+  canvas.addEventListener("pointercancel", up);
+  canvas.addEventListener("pointerleave", () => span.point(null));
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) span.move(event.deltaX / step());
+      else if (event.ctrlKey || event.shiftKey) span.zoom(Math.exp(event.deltaY / 300), position(event));
+      else return; // the page scrolls
+      event.preventDefault();
+    },
+    { passive: false },
+  );
+}

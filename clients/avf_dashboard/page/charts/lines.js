@@ -1,0 +1,138 @@
+// Numbers of any kind, a strip a dimension: what was observed as dots, what was expected as a line within one and two
+// deviations. Dimensions without a deviation are probabilities.
+
+import { calm } from "../dom.js";
+import { short } from "../format.js";
+import { crosshair, marks, Plot, Scale, stepAxis, valueAxis } from "./axes.js";
+import { colours } from "./surface.js";
+
+const STRIPS = 6; // dimensions at a time
+const DOTS = 2.5; // pixels of a step from which on observations are dots
+
+/** Strips of a span with `size` dimensions. */
+export function lines(span, { size }) {
+  const scales = Array.from({ length: size }, () => new Scale());
+  let shown = "prediction";
+  let begin = 0;
+
+  function draw(context, width, height) {
+    const count = Math.min(STRIPS, size - begin);
+    const each = (height - 20) / count;
+    let moving = false;
+    for (let i = 0; i < count; i++) {
+      const d = begin + i;
+      moving = scales[d].fit(...extent(span, d, shown), { still: calm() }) || moving;
+      const layout = { ...scales[d].range, top: i * each + 8, bottom: height - (i + 1) * each + 4 };
+      strip(context, new Plot(span, width, height, layout), d, shown);
+    }
+    const frame = new Plot(span, width, height, { top: 0 });
+    stepAxis(context, frame);
+    marks(context, frame);
+    return moving;
+  }
+
+  function pick(value) {
+    if (value === "more") begin = begin + STRIPS < size ? begin + STRIPS : 0;
+    else shown = value;
+  }
+  const modes = [["prediction", "Expected"], ["likelihood", "Explained"], ...(size > STRIPS ? [["more", "Others"]] : [])];
+  const read = ({ full }) => (full ? `x${begin}: observed ${value(full.observation, begin)}, expected ${short(full.prediction.mean[begin])}` : "");
+  return { draw, pick, modes, read, heads: headsOf(size), rows: rowsOf(size), describe: () => describe(span, size) };
+}
+
+const value = (observation, d) => (observation && Number.isFinite(observation[d]) ? short(observation[d]) : "nothing");
+
+/** The range of a dimension with its bands. */
+function extent(span, d, shown) {
+  let [low, high] = [Infinity, -Infinity];
+  const [from, to] = span.seen;
+  for (const { full } of span.trace.entries.slice(from, to)) {
+    if (!full) continue;
+    const mean = full[shown].mean[d];
+    const spread = 2 * (full[shown].deviation?.[d] ?? 0);
+    low = Math.min(low, mean - spread);
+    high = Math.max(high, mean + spread);
+    const x = full.observation?.[d];
+    if (Number.isFinite(x)) [low, high] = [Math.min(low, x), Math.max(high, x)];
+  }
+  if (low > high) return [0, 1];
+  const room = (high - low) * 0.08;
+  return [low - room, high + room];
+}
+
+function strip(context, plot, d, shown) {
+  const colour = colours();
+  valueAxis(context, plot, { most: 2 });
+  plot.clip(context, () => {
+    crosshair(context, plot);
+    for (const run of runs(plot.span)) {
+      band(context, plot, run, d, shown, 2, colour.accent_faint);
+      band(context, plot, run, d, shown, 1, colour.accent_soft);
+      context.strokeStyle = colour.accent;
+      context.lineWidth = 1.4;
+      context.beginPath();
+      for (const [at, full] of run) context.lineTo(plot.x(at + 0.5), plot.y(full[shown].mean[d]));
+      context.stroke();
+      observed(context, plot, run, d);
+    }
+  });
+  context.fillStyle = colour.soft;
+  context.textAlign = "left";
+  context.textBaseline = "top";
+  context.fillText(`x${d}`, plot.left + 5, plot.top);
+}
+
+/** Steps without a break, as [position, arrays]. */
+function runs(span) {
+  const { entries } = span.trace;
+  const [from, to] = span.seen;
+  const found = [];
+  let run = [];
+  for (let at = from; at < to; at++) {
+    const { full, seq } = entries[at];
+    if (run.length && (!full || seq === 1)) run = [];
+    if (!full) continue;
+    if (!run.length) found.push(run);
+    run.push([at, full]);
+  }
+  return found;
+}
+
+function band(context, plot, run, d, shown, times, colour) {
+  if (!run[0][1][shown].deviation) return;
+  context.fillStyle = colour;
+  context.beginPath();
+  const edge = ([at, full], sign) => context.lineTo(plot.x(at + 0.5), plot.y(full[shown].mean[d] + sign * times * full[shown].deviation[d]));
+  run.forEach((step) => edge(step, 1));
+  [...run].reverse().forEach((step) => edge(step, -1));
+  context.fill();
+}
+
+function observed(context, plot, run, d) {
+  context.fillStyle = colours().ink;
+  const size = plot.step >= DOTS ? Math.min(2.4, plot.step / 3) : 0.7;
+  for (const [at, { observation }] of run) {
+    const x = observation?.[d];
+    if (!Number.isFinite(x)) continue;
+    context.beginPath();
+    context.arc(plot.x(at + 0.5), plot.y(x), size, 0, 7);
+    context.fill();
+  }
+}
+
+const headsOf = (size) => ["step", ...Array.from({ length: Math.min(size, STRIPS) }, (_, d) => `x${d}: observed, expected`)];
+const rowsOf = (size) => (entries) =>
+  entries.filter((entry) => entry.full).map(({ seq, full }) => [
+    String(seq),
+    ...Array.from({ length: Math.min(size, STRIPS) }, (_, d) => {
+      const deviation = full.prediction.deviation ? ` ± ${short(full.prediction.deviation[d])}` : "";
+      return `${value(full.observation, d)}, ${short(full.prediction.mean[d])}${deviation}`;
+    }),
+  ]);
+
+function describe(span, size) {
+  const entry = span.full;
+  if (!entry) return "Observed and expected: no steps yet.";
+  const parts = Array.from({ length: Math.min(size, STRIPS) }, (_, d) => `x${d} observed ${value(entry.full.observation, d)}, expected ${short(entry.full.prediction.mean[d])}`);
+  return `Observed and expected. Step ${entry.seq}: ${parts.join("; ")}.`;
+}

@@ -1,0 +1,71 @@
+// How numbers read on this page: the same quantity always with the same digits, so that columns stand still.
+
+const NOTES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
+
+/** Nats, two decimals. */
+export const nats = (value) => (Number.isFinite(value) ? value.toFixed(2) : "–");
+
+/** A number of about three digits. */
+export function short(value) {
+  if (!Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  if (size >= 1e6) return `${(value / 1e6).toFixed(1)}M`;
+  if (size >= 1e4) return `${(value / 1e3).toFixed(size >= 1e5 ? 0 : 1)}k`;
+  if (size >= 100 || Number.isInteger(value)) return value.toFixed(0);
+  return value.toFixed(size >= 10 ? 1 : 2);
+}
+
+/** A count with thin spaces between thousands. */
+export const count = (value) => String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, "\u2009");
+
+/** A probability: small ones are told apart. */
+export function probability(p) {
+  if (p === null || p === undefined) return "–";
+  return p < 0.001 ? "<0.001" : p.toFixed(p < 0.1 ? 3 : 2);
+}
+
+/** How surprising a p-value is, in words. */
+export function surprise(p) {
+  if (p === null || p === undefined) return "unknown";
+  if (p < 0.01) return "high";
+  return p < 0.05 ? "raised" : "normal";
+}
+
+/** Seconds in the largest unit that fits. */
+export function duration(seconds) {
+  if (!Number.isFinite(seconds)) return "–";
+  if (seconds < 1) return `${Math.max(0, Math.round(seconds * 1000))} ms`;
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
+}
+
+/** Seconds of work: milliseconds below one. */
+export function latency(seconds) {
+  if (seconds === null || !Number.isFinite(seconds)) return "–";
+  return seconds < 1 ? `${(seconds * 1000).toFixed(seconds < 0.1 ? 1 : 0)} ms` : `${seconds.toFixed(1)} s`;
+}
+
+/** Bytes in MB or GB. */
+export function bytes(value) {
+  if (value === null || !Number.isFinite(value)) return "–";
+  return value >= 1e9 ? `${(value / 1e9).toFixed(2)} GB` : `${(value / 1e6).toFixed(0)} MB`;
+}
+
+/** The time of day of seconds since 1970. */
+export const clock = (at) => (Number.isFinite(at) ? new Date(at * 1000).toLocaleTimeString() : "–");
+
+/** A MIDI number as a note: 60 is C4. */
+export const note = (midi) => `${NOTES[midi % 12]}${Math.floor(midi / 12) - 1}`;
+
+/** Round positions for ticks between two values, about `most` of them. */
+export function ticks(low, high, most) {
+  const raw = (high - low) / Math.max(1, most);
+  if (!(raw > 0)) return [];
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((times) => times * power).find((each) => each >= raw);
+  const found = [];
+  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step) found.push(Number(at.toPrecision(12)));
+  return found;
+}

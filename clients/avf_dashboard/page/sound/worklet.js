@@ -1,0 +1,22 @@
+// On the audio thread: what the microphone gives, in blocks large enough to be worth a message.
+
+const BLOCK = 2_048;
+
+class Tap extends AudioWorkletProcessor {
+  #block = new Float32Array(BLOCK);
+  #filled = 0;
+
+  process([[channel]]) {
+    if (!channel) return true;
+    for (const sample of channel) {
+      this.#block[this.#filled++] = sample;
+      if (this.#filled < BLOCK) continue;
+      this.port.postMessage(this.#block, [this.#block.buffer]);
+      this.#block = new Float32Array(BLOCK);
+      this.#filled = 0;
+    }
+    return true;
+  }
+}
+
+registerProcessor("tap", Tap);

@@ -1,0 +1,35 @@
+// The figures of one step, in one line.
+
+import { h, mark, write } from "../dom.js";
+import { clock, count, nats, probability, surprise } from "../format.js";
+
+const FACTS = {
+  step: ["Step", (entry) => count(entry.seq)],
+  epoch: ["Epoch", (entry) => String(entry.epoch)],
+  F: ["Free energy, nats", (entry) => nats(entry.F)],
+  reconstruction: ["Reconstruction", (entry) => nats(entry.reconstruction)],
+  kl: ["KL", (entry) => nats(entry.kl)],
+  surprise: ["Surprise, p", (entry) => probability(entry.surprise)],
+  gain: ["Gain of inference", (entry) => (Number.isFinite(entry.prior) ? nats(entry.prior - entry.F) : "–")],
+  rate: ["Steps a second", (entry, known) => (known.ended ? "ended" : known.trace.rate.toFixed(1))],
+  durability: ["Durability", (entry, known) => entry.durability ?? known.session?.durability ?? "–"],
+  time: ["At", (entry) => clock(entry.at)],
+};
+
+export class Facts {
+  constructor() {
+    this.values = {};
+    this.root = h("dl", { class: "card facts" }, Object.entries(FACTS).map(([name, [title]]) => {
+      this.values[name] = h("dd", { "data-fact": name, text: "–" });
+      return h("div", {}, h("dt", { text: title }), this.values[name]);
+    }));
+  }
+
+  /** Show a step of what is known of its session. */
+  show(entry, known) {
+    if (!entry) return;
+    for (const [name, [, text]] of Object.entries(FACTS)) write(this.values[name], text(entry, known));
+    mark(this.values.surprise, "data-level", surprise(entry.surprise));
+    mark(this.root, "data-seq", `${entry.epoch}.${entry.seq}`);
+  }
+}
