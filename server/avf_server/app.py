@@ -21,7 +21,7 @@ from avf_server.routes.common import problem_response
 from avf_server.routes.samples import ENCODINGS
 from avf_server.runtime import open_runtime
 from avf_server.settings import Settings, read
-from avf_server.transports import http, websocket
+from avf_server.transports import dashboard, http, websocket
 from avf_server.transports.limits import BodyLimit
 from avf_server.transports.prefix import Prefix
 
@@ -79,6 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.include_router(http.router)
     app.include_router(websocket.router)
+    app.include_router(dashboard.router(login=bool(settings.api_keys)))
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
