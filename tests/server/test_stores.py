@@ -6,7 +6,7 @@ import itertools
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from os import kill
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from avf_server.problems import StoreError
 from avf_server.stores.base import Commit, Meta, Outcome, Step, Summary
 from avf_server.stores.memory import MemoryStore
 from avf_server.stores.redis import RedisStore
+
+from tests.server import redises
 
 WINDOW = 3
 LIMITS = {"window": WINDOW, "ttl": 60.0, "history": 1000}
@@ -34,20 +36,31 @@ def commit(session: str, epoch: int, seq: int, *, count: int = 1) -> Commit:
     return Commit(session=session, continues=Position(epoch, seq), belief=b"belief%d" % seq, steps=tuple(steps))
 
 
-@pytest.fixture(params=["memory", "redis"])
-def store(request: pytest.FixtureRequest, redis_server: EmbeddedRedis) -> Callable[[], Any]:
-    """Open a store of each kind, with a window of three replies."""
+KINDS = ["memory", *(f"{kind} {name}" for name in redises.WANTED for kind in redises.KINDS)]
 
-    @contextlib.asynccontextmanager
-    async def opened() -> AsyncIterator[Any]:
-        if request.param == "memory":
-            yield MemoryStore(**LIMITS, clock=time.monotonic)
-        else:
-            redis = RedisStore(redis_server.url, timeout=5.0, **LIMITS)
-            yield redis
-            await redis.close()
 
-    return opened
+@pytest.fixture(scope="session", params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Any]]:
+    """Open a store: in memory, and in Redis of every kind and release, with a window of three replies."""
+    kind, _, name = request.param.partition(" ")
+    with contextlib.ExitStack() as stack:
+        url = ""
+        if kind != "memory":
+            binary = redises.binary(name or redises.WANTED[0])
+            url = stack.enter_context(redises.address(kind, binary, tmp_path_factory.mktemp("redis")))
+
+        @contextlib.asynccontextmanager
+        async def open_one() -> AsyncIterator[Any]:
+            if kind == "memory":
+                yield MemoryStore(**LIMITS, clock=time.monotonic)
+                return
+            redis = RedisStore(url, timeout=5.0, **LIMITS)
+            try:
+                yield redis
+            finally:
+                await redis.close()
+
+        yield open_one
 
 
 def test_a_commit_is_applied_once_and_only_where_the_session_stands(store: Any, patiently: Any) -> None:

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 SENTINEL_PORT, REDIS_PORT = 26379, 6379
@@ -41,6 +41,15 @@ def connect(url: str, *, timeout: float) -> "Redis | RedisCluster":
         return _cluster(url, options)
     client: Redis = Redis.from_url(url, **options)
     return client
+
+
+async def close(client: "Redis | RedisCluster") -> None:
+    """Close a client's connections, and those to the Sentinels that it asks."""
+    await client.aclose()
+    pool = getattr(client, "connection_pool", None)
+    if isinstance(pool, SentinelConnectionPool):
+        for sentinel in pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
 
 
 def _sentinel(url: str, options: dict[str, Any], timeout: float) -> Redis:

@@ -137,7 +137,9 @@ class BehindStore:
         return await self._durable.history(session, after=after, count=count, newest=newest)
 
     async def owned(self, owner: str, *, cursor: str | None = None, count: int) -> tuple[list[Summary], str | None]:
-        """The sessions of an owner; positions and notes as they are saved."""
+        """The sessions of an owner, all their steps saved first."""
+        if self._unsaved:
+            await self.save()
         return await self._durable.owned(owner, cursor=cursor, count=count)
 
     async def reset(self, session: str, *, epoch: int) -> Outcome:

@@ -17,7 +17,7 @@ from redis.exceptions import ClusterDownError, NoScriptError, RedisError, Respon
 from avf_server.batching import Position
 from avf_server.problems import StoreError
 from avf_server.stores import _scripts as scripts
-from avf_server.stores._addresses import connect
+from avf_server.stores._addresses import close, connect
 from avf_server.stores._circuit import Circuit
 from avf_server.stores.base import Commit, Meta, Outcome, Record, Summary, note_id, place, position_of
 
@@ -75,7 +75,7 @@ class RedisStore:
     async def close(self) -> None:
         """Close the connections."""
         await self._circuit.close()
-        await self._redis.aclose()
+        await close(self._redis)
 
     async def create(self, meta: Meta, *, belief: bytes | None = None) -> None:
         """Keep a new session, in epoch 1 with nothing observed."""
