@@ -47,7 +47,7 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
 class Served:
     """A server process, started with `avf serve --json`."""
 
-    def __init__(self, log: Path, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, log: Path, *options: str, environment: dict[str, str] | None = None, code: str = SERVE) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AVF_")}
         self.log = log
         self._stderr = log.open("ab")
@@ -57,7 +57,7 @@ class Served:
                 "-W",
                 "error",
                 "-c",
-                "from avf_server.command import command; command()",
+                code,
                 *options,
                 "--json",
             ],
@@ -101,9 +101,9 @@ def serve(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call
     """Start a server process; whatever still runs at the end is killed."""
     running: list[Served] = []
 
-    def start(*options: str, **environment: str) -> Served:
+    def start(*options: str, code: str = SERVE, **environment: str) -> Served:
         log = tmp_path_factory.mktemp("log") / "stderr"
-        running.append(Served(log, "--model", str(tiny), *options, environment=environment))
+        running.append(Served(log, "--model", str(tiny), *options, environment=environment, code=code))
         return running[-1]
 
     yield start

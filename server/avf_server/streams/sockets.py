@@ -4,12 +4,15 @@ The laws: a peer that does not read is told so and cut, after a stated time; whi
 either, not even its pings, whose pongs would pile up; and messages do not pile up faster than they are taken.
 """
 
+import socket
+import struct
 from asyncio import TimerHandle
 from typing import Any, ClassVar
 
 from avf_client import wire
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+RESET = struct.pack("ii", 1, 0)
 MOST_WAITING = 4096  # messages read and not yet taken: one read of the socket brings them at once
 
 
@@ -58,7 +61,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     def _give_up(self) -> None:
         """The time is over: say so, in case the peer reads after all, and do not wait for it."""
         if self.close_sent or self.transport.is_closing():
-            self.transport.abort()
+            self._cut()
         else:
             self._close(wire.CLOSE_TOO_SLOW, f"nothing was read for {self.send_limit:g} seconds")
 
@@ -72,7 +75,14 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self.close_sent = self.disconnected = True
         self.writable.set()
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
-        self._wait(self.transport.abort)
+        self._wait(self._cut)
+
+    def _cut(self) -> None:
+        """End the connection by a reset: the kernel, too, lets go of what was not read."""
+        opened = self.transport.get_extra_info("socket")
+        if opened is not None:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.transport.abort()
 
     def _wait(self, then: Any) -> None:
         self._stop_waiting()
