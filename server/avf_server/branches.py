@@ -58,8 +58,14 @@ class Branches:
             )
         _check_seed(options)
         saved, seed = await self._engine.aside(lambda: self._pack(self._read(data, name), name, options))
-        iterations = _number(metadata.get("iterations")) if options.iterations is None else options.iterations
-        return await self._create(name, seed, iterations, options.durability or "group", saved, owner)
+        request = wire.CreateSession(
+            model=name,
+            seed=seed,
+            iterations=_number(metadata.get("iterations")) if options.iterations is None else options.iterations,
+            durability=options.durability or "group",
+            audio=_audio(metadata.get("audio")),
+        )
+        return await self._sessions.create(request, owner=owner, belief=saved)
 
     async def fork(self, session: str, options: wire.Branch, *, owner: str) -> wire.Session:
         """A new session that goes on from where a session stands, and leaves it.
@@ -72,25 +78,13 @@ class Branches:
         _check_seed(options)
         if saved is not None and options.seed is not None:
             saved, _ = await self._engine.aside(lambda: self._pack(self._own(record), meta.model, options))
-        return await self._create(
-            meta.model,
-            meta.seed if options.seed is None else options.seed,
-            meta.iterations if options.iterations is None else options.iterations,
-            options.durability or meta.durability,
-            saved,
-            owner,
+        request = wire.CreateSession(
+            model=meta.model,
+            seed=meta.seed if options.seed is None else options.seed,
+            iterations=meta.iterations if options.iterations is None else options.iterations,
+            durability=options.durability or meta.durability,
+            audio=meta.audio,
         )
-
-    async def _create(
-        self,
-        model: str,
-        seed: int,
-        iterations: int | None,
-        durability: wire.Durability,
-        saved: bytes | None,
-        owner: str,
-    ) -> wire.Session:
-        request = wire.CreateSession(model=model, seed=seed, iterations=iterations, durability=durability)
         return await self._sessions.create(request, owner=owner, belief=saved)
 
     def _own(self, record: Record) -> Belief:
@@ -106,6 +100,8 @@ class Branches:
             "epoch": str(at.epoch),
             "seq": str(at.seq),
         }
+        if meta.audio is not None:
+            provenance["audio"] = msgspec.json.encode(meta.audio).decode()
         return beliefs.to_bytes(self._own(record), provenance=provenance)
 
     def _read(self, data: bytes, model: str) -> Belief:
@@ -155,6 +151,14 @@ def _form(belief: Belief) -> dict[str, Any]:
 def _number(text: str | None) -> int | None:
     """A number of a header; None where it is none."""
     return int(text) if text is not None and text.isdecimal() and len(text) < 10 else None
+
+
+def _audio(text: str | None) -> wire.Audio | None:
+    """What a header says of the sound that its session took; None where it took none, or where that is unreadable."""
+    try:
+        return None if text is None else msgspec.json.decode(text, type=wire.Audio)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _check_seed(options: wire.Branch) -> None:

@@ -418,3 +418,21 @@ def test_nothing_is_compressed(line: Any, opened: Any, patiently: Any) -> None:
             assert (await client.receive()).credit >= 1
 
     patiently(scenario())
+
+
+def test_forks_and_restored_sessions_take_the_same_sound(opened: Any, http: httpx.Client) -> None:
+    """They count their samples from 0, and go on from the origin's belief."""
+    samples, session = sound(450), opened()
+    http.post(f"/v1/sessions/{session}/samples?offset=0", content=samples.tobytes(), headers=S16)
+    snapshot = http.get(f"/v1/sessions/{session}/snapshot").content
+    restored = http.post(
+        "/v1/sessions/restore", content=snapshot, headers={"Content-Type": "application/vnd.avf.belief"}
+    ).json()
+    fork = http.post(f"/v1/sessions/{session}/fork", json={}).json()
+    energy = []
+    for branch in (restored, fork):
+        assert (branch["audio"]["rate"], branch["next_sample"], branch["next_seq"]) == (16000, 0, 1)
+        url = f"/v1/sessions/{branch['id']}/samples?offset=0"
+        reply = http.post(url, content=samples[:SIZE].tobytes(), headers=S16).json()
+        energy.append(reply["estimates"][0]["free_energy"])
+    assert energy[0] == energy[1]
