@@ -7,18 +7,15 @@ error`, and the log has the rest.
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
-import msgspec
 from avf_client import wire
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from avf_server import negotiation, problems
+from avf_server import openapi, problems
 from avf_server.problems import ProblemError
 from avf_server.routes.common import problem_response
-from avf_server.routes.samples import ENCODINGS
 from avf_server.runtime import open_runtime
 from avf_server.settings import Settings, read
 from avf_server.transports import dashboard, http, websocket
@@ -26,34 +23,6 @@ from avf_server.transports.limits import BodyLimit
 from avf_server.transports.prefix import Prefix
 
 logger = logging.getLogger(__name__)
-
-BODIES = {
-    ("/v1/sessions", "post"): "CreateSession",
-    ("/v1/sessions/{session}/steps", "post"): "Steps",
-    ("/v1/sessions/{session}/forecast", "post"): "ForecastRequest",
-    ("/v1/sessions/{session}/fork", "post"): "Branch",
-    ("/v1/tokens", "post"): "TokenRequest",
-    ("/v1/sessions/{session}/tokens", "post"): "TokenRequest",
-}
-REPLIES = {
-    ("/v1/models", "get"): "Models",
-    ("/v1/models/{name}", "get"): "ModelInfo",
-    ("/v1/sessions", "post"): "Session",
-    ("/v1/sessions/{session}", "get"): "Session",
-    ("/v1/sessions/{session}/reset", "post"): "Session",
-    ("/v1/sessions/{session}/steps", "post"): "StepsReply",
-    ("/v1/sessions/{session}/samples", "post"): "SamplesReply",
-    ("/v1/sessions/{session}/estimate", "get"): "Estimate",
-    ("/v1/sessions/{session}/forecast", "post"): "Forecast",
-    ("/v1/sessions/{session}/fork", "post"): "Session",
-    ("/v1/sessions/restore", "post"): "Session",
-    ("/v1/sessions", "get"): "Sessions",
-    ("/v1/sessions/{session}/history", "get"): "History",
-    ("/v1/status", "get"): "Status",
-    ("/v1/tokens", "post"): "Token",
-    ("/v1/sessions/{session}/tokens", "post"): "Token",
-}
-BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -86,7 +55,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(Exception, _on_fault)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(Prefix, prefix=settings.root_path)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    prefix, keys = settings.root_path, bool(settings.api_keys)
+    app.openapi = lambda: openapi.describe(app, prefix=prefix, keys=keys)  # type: ignore[method-assign]
     return app
 
 
@@ -121,56 +91,3 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 async def _on_fault(request: Request, error: Exception) -> Response:
     """What no one foresaw; uvicorn logs the error, which the framework raises again."""
     return await _on_problem(request, problems.internal())
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's description with the messages of wire.py, which it cannot see: bodies are raw bytes to it."""
-    if app.openapi_schema is None:
-        schema = FastAPI.openapi(app)
-        messages = [
-            wire.CreateSession,
-            wire.Steps,
-            wire.Session,
-            wire.StepsReply,
-            wire.Models,
-            wire.ModelInfo,
-            wire.Branch,
-            wire.ForecastRequest,
-            wire.Forecast,
-            wire.SamplesReply,
-            wire.TokenRequest,
-            wire.Token,
-            wire.Sessions,
-            wire.History,
-            wire.Status,
-        ]
-        _, components = msgspec.json.schema_components(
-            [*messages, wire.Estimate, wire.Problem], ref_template="#/components/schemas/{name}"
-        )
-        schema.setdefault("components", {}).setdefault("schemas", {}).update(components)
-        for (path, method), name in BODIES.items():
-            schema["paths"][path][method]["requestBody"] = {"required": True, "content": _content(name)}
-        for media_type in set(negotiation.readers()) - set(negotiation.writers()):
-            schema["paths"]["/v1/sessions/{session}/steps"]["post"]["requestBody"]["content"][media_type] = BINARY
-        samples = {"required": True, "content": dict.fromkeys(ENCODINGS, BINARY)}
-        schema["paths"]["/v1/sessions/{session}/samples"]["post"]["requestBody"] = samples
-        snapshot = {wire.SNAPSHOT_MEDIA_TYPE: BINARY}
-        schema["paths"]["/v1/sessions/restore"]["post"]["requestBody"] = {"required": True, "content": snapshot}
-        schema["paths"]["/v1/sessions/{session}/snapshot"]["get"]["responses"]["200"]["content"] = snapshot
-        for (path, method), name in REPLIES.items():
-            responses = schema["paths"][path][method]["responses"]
-            status = "201" if "201" in responses else "200"
-            responses[status]["content"] = _content(name)
-        for path in schema["paths"].values():
-            for operation in path.values():
-                problem = _content("Problem", wire.PROBLEM_MEDIA_TYPE)
-                operation["responses"].pop("422", None)
-                operation["responses"]["default"] = {"description": "A problem", "content": problem}
-        app.openapi_schema = schema
-    return app.openapi_schema
-
-
-def _content(name: str, *media_types: str) -> dict[str, Any]:
-    """A message in these media types; in all that messages have, where none is given."""
-    schema = {"schema": {"$ref": f"#/components/schemas/{name}"}}
-    return dict.fromkeys(media_types or negotiation.writers(), schema)
