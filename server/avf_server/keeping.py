@@ -73,24 +73,30 @@ class Keeping:
 
     async def durable_seq(self, meta: Meta, at: Position) -> int:
         """The last observation, of a session that stands there, that is as safe as the session chose; 0 if none is."""
-        if meta.durability == "none":
-            return 0
-        if meta.durability == "behind":
-            return self.behind.saved(meta.id, at)
         if meta.durability == "wait":
             try:
                 return at.seq if await self.is_replicated(meta.id) else 0
             except StoreError:
                 return 0
-        return at.seq
+        return self.saved_seq(meta, at)
+
+    def saved_seq(self, meta: Meta, at: Position) -> int:
+        """The last observation that is saved; 0 if none is."""
+        if meta.durability == "none":
+            return 0
+        return self.behind.saved(meta.id, at) if meta.durability == "behind" else at.seq
 
     async def is_replicated(self, session: str) -> bool:
         """Whether enough replicas have all that was saved of a session until now. Raises StoreError."""
         return await self._replication.replicas(session) >= self._settings.wait_replicas
 
-    def take_lost(self, session: str) -> bool:
-        """Whether acknowledged steps of a session were lost, because another server has gone on; asked once."""
-        return self._lost.pop(session, self) is None
+    def has_lost(self, session: str) -> bool:
+        """Whether acknowledged steps of a session were lost, because another server has gone on, and no one knows."""
+        return session in self._lost
+
+    def told(self, session: str) -> None:
+        """Note that the client has been told."""
+        self._lost.pop(session, None)
 
     def _note_lost(self, session: str) -> None:
         self._lost[session] = None

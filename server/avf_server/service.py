@@ -162,13 +162,15 @@ class Service:
         ready, cold = [], []
         for frame in frames:
             hot = self.sessions.hot.get(frame.meta.id)
-            if hot is not None and way.judge(frame, hot.position, None) is Verdict.APPLY:
+            known = not self.keeping.has_lost(frame.meta.id)
+            if hot is not None and known and way.judge(frame, hot.position, None) is Verdict.APPLY:
                 ready.append(Ready(frame=frame, hot=hot))
             else:
                 cold.append(frame)
         for frame, record in await self._records(cold):
             verdict: Verdict | None = way.judge(frame, record.position, record.reply)
-            if self.keeping.take_lost(frame.meta.id):
+            if self.keeping.has_lost(frame.meta.id):
+                self.keeping.told(frame.meta.id)
                 self._refuse(frame, None, record.position)
             elif verdict is Verdict.APPLY:
                 ready.append(Ready(frame=frame, hot=Hot(position=record.position, belief=record.belief)))
@@ -259,11 +261,7 @@ class Service:
             self._held[frame] = task
             task.add_done_callback(lambda _: self._held.pop(frame, None))
             return
-        if frame.meta.durability == "behind":
-            safe = self.keeping.behind.saved(frame.meta.id, position)
-        else:
-            safe = 0 if frame.meta.durability == "none" else position.seq
-        way.answer(frame, position.epoch, stored, durable_seq=safe)
+        way.answer(frame, position.epoch, stored, durable_seq=self.keeping.saved_seq(frame.meta, position))
 
     async def _answer_replicated(self, frame: Frame, position: Position, stored: bytes) -> None:
         session, why = frame.meta.id, "too few replicas of Redis have it"

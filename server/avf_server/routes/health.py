@@ -18,10 +18,10 @@ async def live() -> Response:
 
 @router.get("/health/ready")
 async def ready(server: Server) -> Response:
-    """Whether the server takes work: it is not stopping, and Redis answers."""
+    """Whether the server takes work: it is not stopping, and Redis takes what it is given."""
     server.service.check_running()
     try:
-        await server.store.ping()
+        await server.store.check()
     except problems.StoreError as error:
         raise server.sessions.unavailable(error) from error
     return JSONResponse({"status": "ready"})

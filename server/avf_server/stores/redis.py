@@ -23,7 +23,7 @@ from avf_server.stores.base import Commit, Meta, Outcome, Record, Summary, note_
 
 CALLS = 64
 """Calls at a time, and so connections, of each node where Redis is a Cluster; more wait for their turn."""
-WAIT_SHARE = 0.8
+WAIT_SHARE = 0.5
 """How much of a call's time Redis may wait for its replicas."""
 CHECKED, WAITED = "avf:checked", "avf:waited"
 
