@@ -133,6 +133,7 @@ class Redis(Kept):
             "appendonly": "yes",
             "appendfsync": "always",
             "auto-aof-rewrite-min-size": "16mb",  # so that a start reads a small file
+            "repl-diskless-sync-delay": "0",  # there is one replica to wait for
             "save": "",
             "daemonize": "no",
         } | ({"replicaof": f"{self._primary[0]} {self._primary[1]}"} if self._primary else {})

@@ -5,7 +5,6 @@ offline run is one uninterrupted `Filter.scan` of all sessions at once.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,8 @@ from avf_core.trees import tree_map
 
 from .checker import Truth
 from .history import History, Reply, Value
+
+Numbers = list[float | None]
 
 MODEL = "tiny"
 SIZE = 6
@@ -43,7 +44,7 @@ def save_model(folder: Path) -> Path:
     return folder / MODEL
 
 
-def observation(seed: int, epoch: int, seq: int) -> list[float | None]:
+def observation(seed: int, epoch: int, seq: int) -> Numbers:
     """Observation `seq`: binary numbers, some of them missing."""
     random = np.random.default_rng([seed, epoch, seq])
     numbers = random.integers(0, 2, SIZE).astype(float).tolist()
@@ -62,6 +63,14 @@ def value(estimate: wire.Estimate) -> Value:
         *estimate.prediction.mean,
         *estimate.likelihood.mean,
     )
+
+
+def scan(model: Path, seed: int, xs: Sequence[Numbers]) -> list[Value]:
+    """The library's own run of one sequence."""
+    filter = checkpoints.load(model).filter
+    with torch.no_grad():
+        _, estimate = filter.scan(filter.initial(torch.tensor([seed])), _tensor(xs)[:, None])
+    return [tuple(row) for row in _numbers(estimate)[:, 0].tolist()]
 
 
 def truth_of(history: History, model: Path) -> Truth:
@@ -94,7 +103,7 @@ def _scan(filter: Filter, runs: Sequence[tuple[int, int, int]]) -> list[list[Val
     for start in range(0, runs[0][2], BLOCK):
         left = sum(count > start for _, _, count in runs)
         belief = tree_map(lambda tensor, left=left: tensor[:left], belief)
-        xs = torch.tensor([_block(seed, epoch, start) for seed, epoch, _ in runs[:left]]).transpose(0, 1)
+        xs = torch.stack([_block(seed, epoch, start) for seed, epoch, _ in runs[:left]], 1)
         with torch.no_grad():
             belief, estimate = filter.scan(belief, xs, observed=~xs.isnan())
         numbers = _numbers(estimate)
@@ -103,9 +112,13 @@ def _scan(filter: Filter, runs: Sequence[tuple[int, int, int]]) -> list[list[Val
     return values
 
 
-def _block(seed: int, epoch: int, start: int) -> list[list[float]]:
-    rows = map(partial(observation, seed, epoch), range(start + 1, start + BLOCK + 1))
-    return [[float("nan") if number is None else number for number in row] for row in rows]
+def _block(seed: int, epoch: int, start: int) -> torch.Tensor:
+    return _tensor([observation(seed, epoch, seq) for seq in range(start + 1, start + BLOCK + 1)])
+
+
+def _tensor(xs: Sequence[Numbers]) -> torch.Tensor:
+    """Shape (time, observation), NaN where missing."""
+    return torch.tensor([[float("nan") if number is None else number for number in row] for row in xs])
 
 
 def _numbers(estimate: Estimate) -> torch.Tensor:

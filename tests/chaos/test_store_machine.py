@@ -21,7 +21,7 @@ from avf_server.stores.base import Commit, Meta, Outcome, Step, note_id
 from avf_server.stores.behind import BehindStore
 from avf_server.stores.memory import MemoryStore
 from avf_server.stores.redis import RedisStore
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -228,6 +228,7 @@ def run(open_store: Callable[[], Any], *, examples: int = EXAMPLES) -> None:
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
     )
     run_state_machine_as_test(machine, settings=quick)
 
