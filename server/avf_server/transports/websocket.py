@@ -5,11 +5,12 @@ sub-protocol; more streams than the settings say are not held.
 """
 
 import asyncio
+from functools import cache
 
 from avf_client import wire
-from fastapi import APIRouter, WebSocket
+from fastapi import APIRouter, Response, WebSocket
 
-from avf_server import problems
+from avf_server import asyncapi, problems
 from avf_server.routes.common import problem_response
 from avf_server.runtime import Runtime
 from avf_server.streams import dialects
@@ -42,6 +43,17 @@ async def stream(websocket: WebSocket, session: str) -> None:
             await conversation.hold()
     finally:
         runtime.streams.discard(task)
+
+
+@router.get(asyncapi.PATH, include_in_schema=False)
+async def description() -> Response:
+    """The AsyncAPI document of streams."""
+    return Response(_document(), media_type="application/vnd.aai.asyncapi+json")
+
+
+@cache
+def _document() -> str:
+    return asyncapi.text()
 
 
 def _too_many(runtime: Runtime) -> problems.OverloadedError:
