@@ -1,0 +1,200 @@
+"""Redis that is away in every way there is: steps are refused soon, with the seq unchanged, and go on soon after."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from avf_server import problems
+from avf_server.problems import StoreError
+from avf_server.stores.redis import RedisStore
+
+from tests.server import redises
+
+LIMITS = {"window": 3, "ttl": 60.0, "history": 1000}
+ZERO = [0.0] * 6
+TIMEOUT = 0.1  # seconds, the default
+Fault = Callable[[redises.Node], None]
+
+
+def hang(node: redises.Node) -> None:
+    """It takes connections and says nothing."""
+    os.kill(node.pid, signal.SIGSTOP)
+
+
+def wake(node: redises.Node) -> None:
+    """It goes on."""
+    os.kill(node.pid, signal.SIGCONT)
+
+
+def fill(node: redises.Node) -> None:
+    """No more memory, and nothing to evict."""
+    node.ask("CONFIG", "SET", "maxmemory", "1")
+
+
+def drain(node: redises.Node) -> None:
+    """Memory again."""
+    node.ask("CONFIG", "SET", "maxmemory", "0")
+
+
+def demote(node: redises.Node) -> None:
+    """A replica, of a master that is not there."""
+    node.ask("REPLICAOF", "127.0.0.1", "1")
+
+
+def promote(node: redises.Node) -> None:
+    """A master again."""
+    node.ask("REPLICAOF", "NO", "ONE")
+
+
+def slow(node: redises.Node) -> None:
+    """Commands that write wait, connections do not break."""
+    node.ask("CLIENT", "PAUSE", "60000", "WRITE")
+
+
+def fast(node: redises.Node) -> None:
+    """They go on."""
+    node.ask("CLIENT", "UNPAUSE")
+
+
+FAULTS: dict[str, tuple[Fault, Fault, str]] = {
+    "hanging": (hang, wake, "does not answer"),
+    "full": (fill, drain, "maxmemory"),
+    "read-only": (demote, promote, "(?i)read.?only"),
+    "slow": (slow, fast, "does not answer"),
+}
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Any:
+    """A Redis to do harm to."""
+    name = next(iter(redises.WANTED))
+    with redises.running(redises.Node(redises.binary(name), tmp_path)) as (one,):
+        yield one
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_steps_are_refused_and_go_on_and_sessions_in_memory_do_not_notice(
+    runtime: Any, open_session: Any, observations: Any, same: Any, patiently: Any, node: Any, kind: str
+) -> None:
+    """503 while it lasts, for many at once and again and again; the same seq afterwards, nothing lost or doubled."""
+    begin, end, why = FAULTS[kind]
+    xs = observations(4)
+
+    async def scenario() -> None:
+        async with runtime(redis_url=node.url, redis_timeout_s=TIMEOUT) as server:
+            sessions = [await open_session(server) for _ in range(5)]
+            memory = await open_session(server, durability="none")
+            found: dict[str, list[Any]] = {session: [] for session in [*sessions, memory]}
+
+            async def step(session: str, seq: int) -> None:
+                reply = await server.service.observe(session, seq=seq, x=xs[seq - 1], owner="")
+                found[session].append(json.loads(reply.estimate))
+
+            async def insist(session: str, seq: int) -> None:
+                while True:
+                    try:
+                        return await step(session, seq)
+                    except problems.StoreUnavailableError:
+                        await asyncio.sleep(0.01)
+
+            for session in found:
+                await insist(session, 1)
+            begin(node)
+            try:
+                for _ in range(3):
+                    refused = await asyncio.gather(*(step(s, 2) for s in sessions), return_exceptions=True)
+                    assert {type(each) for each in refused} == {problems.StoreUnavailableError}
+                    assert all(each.seq == 2 and each.retry_after for each in refused)
+                with pytest.raises(StoreError, match=why):
+                    await server.store.check()
+                for seq in (2, 3, 4):
+                    await step(memory, seq)
+                with pytest.raises(problems.StoreUnavailableError):
+                    await open_session(server)
+            finally:
+                end(node)
+            tasks = len(asyncio.all_tasks())
+            for seq in (2, 3, 4):
+                for session in sessions:
+                    await insist(session, seq)
+            assert len(asyncio.all_tasks()) <= tasks + 1
+            for estimates in found.values():
+                same(estimates, xs, seed=1)
+
+    patiently(scenario())
+
+
+def test_who_asks_while_redis_is_away_does_not_wait_each_for_a_time_out(node: Any, patiently: Any) -> None:
+    """A thousand calls, one after the other, while the first one's time-out is two seconds; then all is well."""
+
+    async def scenario() -> None:
+        kept = RedisStore(node.url, timeout=2.0, **LIMITS)
+        await kept.load([("a", 1)])
+        hang(node)
+        for _ in range(1000):
+            with pytest.raises(StoreError, match="does not answer"):
+                await kept.load([("a", 1)])
+        wake(node)
+        while True:
+            try:
+                assert await kept.load([("a", 1)]) == [None]
+                break
+            except StoreError:
+                await asyncio.sleep(0.01)
+        await kept.close()
+
+    patiently(scenario())
+
+
+def test_a_redis_that_lost_everything_is_told_and_not_hidden(
+    runtime: Any, open_session: Any, node: Any, patiently: Any
+) -> None:
+    """After FLUSHALL a session that is hot here does not exist, for every durability that Redis keeps."""
+
+    async def scenario() -> None:
+        async with runtime(redis_url=node.url) as server:
+            sessions = {each: await open_session(server, durability=each) for each in ("group", "behind")}
+            for session in sessions.values():
+                await server.service.observe(session, seq=1, x=ZERO, owner="")
+            node.ask("FLUSHALL")
+            await server.sessions.keeping.behind.save()
+            for session in sessions.values():
+                with pytest.raises(problems.UnknownSessionError):
+                    await server.service.observe(session, seq=2, x=ZERO, owner="")
+            assert (await server.service.observe(await open_session(server), seq=1, x=ZERO, owner="")).seq == 1
+
+    patiently(scenario())
+
+
+def test_after_a_failover_the_new_master_is_found(
+    runtime: Any, open_session: Any, observations: Any, same: Any, patiently: Any, tmp_path: Path
+) -> None:
+    """kill -9 of the master that a Sentinel watches: what was replicated goes on, by itself."""
+    xs = observations(4)
+
+    async def scenario(url: str, master: Any) -> None:
+        async with runtime(redis_url=url, redis_timeout_s=1.0) as server:
+            session = await open_session(server, durability="wait")
+            estimates: list[Any] = []
+            for seq, x in enumerate(xs, 1):
+                if seq == 3:
+                    master.kill()
+                while len(estimates) < seq:
+                    try:
+                        reply = await server.service.observe(session, seq=seq, x=x, owner="")
+                    except problems.StoreUnavailableError:
+                        await asyncio.sleep(0.02)
+                    except problems.NotReplicatedError:  # the master that is left has no replica: it is saved there
+                        reply = await server.sessions.record(session, owner="")
+                        estimates.append(json.loads(reply.reply[reply.reply.index(b"{") :]))
+                    else:
+                        estimates.append(json.loads(reply.estimate))
+            same(estimates, xs, seed=1)
+
+    with redises.sentinel(redises.binary(redises.WANTED[0]), tmp_path) as (url, master, _):
+        patiently(scenario(url, master))
