@@ -99,6 +99,10 @@ class AsyncClient:
         options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
         return AsyncSession(self, await self.call(rest.restore(snapshot, options)), owned=True)
 
+    async def model(self, name: str) -> wire.ModelInfo:
+        """The model of this name. Raises UnknownModel."""
+        return await self.call(rest.model(name))
+
     async def status(self) -> wire.Status:
         """How the server is: load, latencies, its store."""
         return await self.call(rest.status())

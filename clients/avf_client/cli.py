@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 from avf_client.errors import MissingExtra
 
@@ -27,13 +28,16 @@ class Built(NamedTuple):
 
 
 BUILT_IN = {
+    "bench": Built("Measure how fast a running server answers."),
+    "completion": Built("Print the completion script of a shell."),
     "evaluate": Built("Measure the free energy of a checkpoint on a data set.", "core", "torch"),
     "forecast": Built("Forecast how a sequence goes on, by sample paths.", "train", "torch"),
     "impute": Built("Fill what is missing in a sequence.", "train", "torch"),
     "models": Built("List the checkpoints that ship with the library, and their cards.", "core", "torch"),
     "reproduce": Built("Train and evaluate everything in a table of results.", "train", "torch"),
     "serve": Built("Serve models over HTTP and WebSockets.", "server", "fastapi"),
-    "stream": Built("Stream a file or a piece of music through a served model, and watch."),
+    "sessions": Built("List, show and end the sessions that are open on a server."),
+    "stream": Built("Stream a file, a piece of music or a microphone through a served model, and watch."),
     "train": Built("Train a model, by a preset or a configuration.", "train", "torch"),
 }
 """Command to extra, in one table. Commands of other distributions need no entry."""
@@ -50,6 +54,12 @@ class Commands(click.Group):
         """The command of this name, loaded now."""
         found = list(entry_points(group=GROUP, name=cmd_name))
         return _load(found[0]) if found else None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names of commands, without loading any: completing must be quick, and work where extras are missing."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=_short_help(name)) for name in names]
+        return items or click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands, with what is missing for them."""

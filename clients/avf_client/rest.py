@@ -42,6 +42,11 @@ def models() -> Call[wire.Models]:
     return Call(method="GET", path="/v1/models", reply=wire.Models)
 
 
+def model(name: str) -> Call[wire.ModelInfo]:
+    """One model."""
+    return Call(method="GET", path=f"/v1/models/{quote(name, safe='')}", reply=wire.ModelInfo)
+
+
 def status() -> Call[wire.Status]:
     """How the server is."""
     return Call(method="GET", path="/v1/status", reply=wire.Status)

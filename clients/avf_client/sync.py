@@ -127,6 +127,10 @@ class Client:
         options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
         return Session(self, self.call(rest.restore(snapshot, options)), owned=True)
 
+    def model(self, name: str) -> wire.ModelInfo:
+        """The model of this name. Raises UnknownModel."""
+        return self.call(rest.model(name))
+
     def status(self) -> wire.Status:
         """How the server is: load, latencies, its store."""
         return self.call(rest.status())

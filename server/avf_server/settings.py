@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from avf_server.problems import StartError
 
 PREFIX = "AVF_"
-CLIENT_VARIABLES = frozenset({"AVF_API_KEY", "AVF_DATA"})
+CLIENT_VARIABLES = frozenset({"AVF_API_KEY", "AVF_DATA", "AVF_SERVER"})
 """Variables of the same prefix that clients read; the server leaves them alone."""
 
 Names = Annotated[tuple[str, ...], NoDecode]

@@ -1,27 +1,69 @@
-"""`avf stream`: a file or a piece of music through a served model, watched live."""
+"""`avf stream`: a file, a piece of music or a microphone through a served model, watched live."""
 
-import json
-import os
-import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import click
+import numpy as np
 from rich.console import Console
 
+from avf_client import hearing, microphone, wire
 from avf_client import plot as plots
+from avf_client.commands.common import client_of, json_option, server_option, write_json
 from avf_client.errors import InvalidArgument
-from avf_client.sources import Options, read
+from avf_client.sources import Options, Recording, Transposition, load, read
 from avf_client.sync import Client, Session
 from avf_client.watch import Trace, summary, watch
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the options of `avf stream` say."""
+
+    file: str | None
+    model: str | None
+    session: str | None
+    mic: bool
+    input: str | None
+    seconds: float | None
+    realtime: bool
+    pace: float | None
+    limit: int | None
+    every: int
+    seed: int | None
+    iterations: int | None
+    key: str | None
+    transpose: Transposition
+    frame: float
+    plot: Path | None
+
+    def __post_init__(self) -> None:
+        if self.mic == (self.file is not None):
+            raise click.UsageError("name a FILE, or --mic, and not both: avf stream --help")
+        if self.mic and (self.realtime or self.pace or self.plot is not None):
+            raise click.UsageError("--realtime, --pace and --plot are for files, a microphone has its own time")
+        if not self.mic and (self.input is not None or self.seconds is not None):
+            raise click.UsageError("--input and --seconds are for --mic")
+        if self.realtime and self.pace:
+            raise click.UsageError("--realtime and --pace are two speeds: give one")
+        if self.plot is not None and self.every > 1:
+            raise click.UsageError("--plot draws every estimate: leave out --every")
+
+
 @click.command()
-@click.argument("file")
-@click.option("--server", required=True, metavar="URL", help="The server's address, such as http://127.0.0.1:8000.")
+@click.argument("file", required=False)
+@server_option
 @click.option("--model", metavar="NAME", help="The model to open a session on; the server's only one if absent.")
-@click.option("--session", "session_id", metavar="ID", help="Go on with this session, and leave it open.")
+@click.option("--session", metavar="ID", help="Go on with this session, and leave it open.")
+@click.option("--mic", is_flag=True, help="Stream the microphone, until Ctrl-C (extra 'mic').")
+@click.option("--input", metavar="DEVICE", help="Which microphone: a name, or part of it, or a number.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop the microphone after so long.")
+@click.option("--realtime", is_flag=True, help="Sound: as fast as it would be heard, not as fast as it goes.")
+@click.option("--pace", type=click.FloatRange(min=0, min_open=True), help="Frames per second; unpaced if absent.")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
+@click.option("--every", type=click.IntRange(min=1), default=1, help="Show every n-th estimate only.")
 @click.option("--key", help='Which array of an archive; of piano rolls "split:index".')
 @click.option(
     "--transpose",
@@ -31,49 +73,37 @@ from avf_client.watch import Trace, summary, watch
     help="Music: to C and up an octave as the JSB arrays are, to C, or not at all.",
 )
 @click.option("--frame", type=float, default=1.0, show_default=True, help="Music: quarter notes in a frame.")
-@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
-@click.option("--pace", type=click.FloatRange(min=0, min_open=True), help="Frames per second; unpaced if absent.")
 @click.option("--seed", type=int, help="Fixes all randomness of the session.")
 @click.option("--iterations", type=click.IntRange(min=0), help="Updates of the posterior a step.")
-@click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout; the rest goes to stderr.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture (PNG, SVG or PDF).")
-def command(
-    file: str,
-    server: str,
-    model: str | None,
-    session_id: str | None,
-    key: str | None,
-    transpose: Literal["jsb", "c", "none"],
-    frame: float,
-    limit: int | None,
-    pace: float | None,
-    seed: int | None,
-    iterations: int | None,
-    as_json: bool,
-    plot: Path | None,
-) -> None:
-    """Stream FILE through a served model, and watch.
+@json_option
+def command(server: str, as_json: bool, **options: Any) -> None:
+    """Stream FILE, or a microphone, through a served model, and watch.
 
-    FILE is an array (.npy, .npz; T rows of D numbers), music (.mid, .musicxml, .mxl), or a piece that music21 ships,
-    such as corpus:bach/bwv66.6. An API key is read from AVF_API_KEY.
+    FILE is sound (.wav, .flac), music (.mid, .musicxml, .mxl, or a piece that music21 ships), video, or an array
+    (.npy, .npz; T rows of D numbers). Sound is resampled to the model's rate. An API key is read from AVF_API_KEY.
+
+    \b
+    avf stream speech.wav --model vrnn-speech-small --realtime
+    avf stream corpus:bach/bwv66.6 --model srnn-jsb --plot chorale.png
+    avf stream --mic --model vrnn-speech-small --every 4
     """
-    if plot is not None:
+    wanted = Wanted(**options)
+    if wanted.plot is not None:
         plots.require()
-    recording = read(file, Options(key=key, transpose=transpose, frame=frame))
     console = Console(stderr=as_json)
-    with Client(server, api_key=os.environ.get("AVF_API_KEY") or None) as client:
-        start = time.perf_counter()
-        with _session(client, model, session_id, seed=seed, iterations=iterations) as session:
-            trace = watch(session, recording, console=console, pace=pace, limit=limit)
-        console.print(summary(trace, seconds=time.perf_counter() - start))
-    if plot is not None:
-        plots.draw(trace, plot)
-        console.print(f"plot written to {plot}", highlight=False, soft_wrap=True)
+    known = None if wanted.file is None or _is_sound(wanted.file) else _read(wanted.file, wanted)
+    with client_of(server) as client:
+        trace = _streamed(client, wanted, console, known)
+        server_url = client.base_url
+    if wanted.plot is not None and isinstance(trace, Trace):
+        plots.draw(trace, wanted.plot)
+        console.print(f"plot written to {wanted.plot}", highlight=False, soft_wrap=True)
     if as_json:
-        sys.stdout.write(json.dumps(report(trace, server_url=client.base_url, plot=plot)) + "\n")
+        write_json(report(trace, server_url=server_url, plot=wanted.plot))
 
 
-def report(trace: Trace, *, server_url: str, plot: Path | None) -> dict[str, object]:
+def report(trace: Trace | hearing.SoundTrace, *, server_url: str, plot: Path | None) -> dict[str, object]:
     """What a stream came to, for other programs. Energies in nats per step."""
     return {
         "steps": trace.steps,
@@ -86,18 +116,74 @@ def report(trace: Trace, *, server_url: str, plot: Path | None) -> dict[str, obj
     }
 
 
-def _session(
-    client: Client, model: str | None, session_id: str | None, *, seed: int | None, iterations: int | None
-) -> Session:
-    if session_id is not None:
-        if (model, seed, iterations) != (None, None, None):
-            raise InvalidArgument("--session goes on with a session as it was opened: no --model, --seed, --iterations")
-        return client.attach(session_id)
-    return client.session(model or _only_model(client), seed=seed, iterations=iterations)
+def _streamed(client: Client, wanted: Wanted, console: Console, known: Recording | None) -> Trace | hearing.SoundTrace:
+    """Stream what is wanted, show it, and sum it up; a file of sound is read in the model's frames, so not before."""
+    if wanted.session is not None and (wanted.model, wanted.seed, wanted.iterations) != (None, None, None):
+        raise InvalidArgument("--session goes on with a session as it was opened: no --model, --seed, --iterations")
+    attached = None if wanted.session is None else client.attach(wanted.session)
+    info = _model(client, wanted.model if attached is None else attached.info.model)
+    recording = known if wanted.file is None or known is not None else _read(wanted.file, wanted, info)
+    sound = recording is None or (recording.rate is not None and wanted.plot is None and wanted.pace is None)
+    rate = recording.rate if recording is not None else info.sample_rate
+    if sound and rate is None:
+        raise InvalidArgument(f"the model {info.name} is not of sound: a microphone is nothing to it")
+    if wanted.realtime and not sound:
+        raise InvalidArgument("--realtime is for sound, without --plot; other files go by --pace, in frames per second")
+    if wanted.every > 1 and not sound:
+        raise InvalidArgument("--every is for sound: other files are shown frame by frame")
+    audio = wire.Audio(rate=rate) if sound and rate is not None and info.sample_rate == rate else None
+    with attached or client.session(info.name, seed=wanted.seed, iterations=wanted.iterations, audio=audio) as session:
+        start = time.perf_counter()
+        if not sound and recording is not None:
+            seen = watch(session, recording, console=console, pace=wanted.pace, limit=wanted.limit)
+            console.print(summary(seen, seconds=time.perf_counter() - start))
+            return seen
+        heard = _heard(session, recording, wanted, console, rate=rate or 0)
+        console.print(hearing.summary(heard, seconds=time.perf_counter() - start))
+        return heard
 
 
-def _only_model(client: Client) -> str:
-    names = [info.name for info in client.models()]
-    if len(names) != 1:
-        raise InvalidArgument(f"the server holds {len(names)} models, choose one with --model: {', '.join(names)}")
-    return names[0]
+def _heard(
+    session: Session, recording: Recording | None, wanted: Wanted, console: Console, *, rate: int
+) -> hearing.SoundTrace:
+    """Stream a recording of sound, or the microphone."""
+    size = session.info.observation_size
+    if recording is None:
+        seconds = wanted.seconds if wanted.limit is None else wanted.limit * size / rate
+        chunks = microphone.listen(rate=rate, device=wanted.input, seconds=seconds)
+        return hearing.hear(
+            session, chunks, name="microphone", rate=rate, console=console, every=wanted.every, endless=True
+        )
+    frames = np.rint(recording.frames[: wanted.limit] * 32768.0).astype(np.int16)
+    return hearing.hear(
+        session,
+        hearing.in_time(frames.ravel(), size=size, rate=rate) if wanted.realtime else iter(frames),
+        name=recording.name,
+        rate=rate,
+        console=console,
+        every=wanted.every,
+        remarks=recording.remarks,
+    )
+
+
+def _is_sound(file: str) -> bool:
+    return Path(file).suffix.lower() in load("audio").SUFFIXES
+
+
+def _read(file: str, wanted: Wanted, info: wire.ModelInfo | None = None) -> Recording:
+    """The recording; of sound in the model's frames."""
+    options = Options(key=wanted.key, transpose=wanted.transpose, frame=wanted.frame)
+    if info is not None and info.sample_rate is not None:
+        options = Options(rate=info.sample_rate, samples=info.observation_size)
+    return read(file, options)
+
+
+def _model(client: Client, name: str | None) -> wire.ModelInfo:
+    """The model of this name, or the only one. Raises UnknownModel, and InvalidArgument where there are several."""
+    models = client.models()
+    if name is None:
+        if len(models) != 1:
+            names = ", ".join(info.name for info in models)
+            raise InvalidArgument(f"the server holds {len(models)} models, choose one with --model: {names}")
+        return models[0]
+    return client.model(name)
