@@ -1,7 +1,8 @@
 """The judge: a pure function of a history and of what the library alone computes.
 
 The laws it checks are those of docs/protocol.md:
-- lost: where a session stands never falls behind what was acknowledged and durable before it was asked;
+- lost: where a session stands never falls behind what was acknowledged and durable before it was asked; with `behind`,
+  what was acknowledged and not yet durable is no more than its window;
 - doubled: a seq has one estimate, bit by bit, whoever answers; and nothing stands that nobody sent;
 - wrong: an estimate is that of an uninterrupted run offline, to `TOLERANCE`;
 - reordered: the answers of a request, or of a connection, are those to what it carried, in its order;
@@ -19,6 +20,12 @@ from .history import Accepted, Event, History, Opened, Reply, Reset, Sent, Stood
 TOLERANCE = 1e-4
 """Largest difference from the offline run: sums differ in their last digits with the size of a batch. Measured: 2e-6
 after thousands of steps; an observation that is left out or applied twice moves an estimate by more than 1e-2."""
+
+BEHIND_SECONDS, BEHIND_STEPS = 0.2, 64
+"""The window of `behind`, as the server's settings have it by default."""
+ON_THE_WAY = 3.0
+"""Seconds by which two answers may come apart on their way: connections that carry nothing for a while are among the
+faults."""
 
 Position = tuple[int, int]  # epoch, and the last seq applied in it
 Truth = Callable[[str, int, int], Sequence[Value]]
@@ -87,25 +94,41 @@ def _lost(opened: Opened, events: Sequence[Event]) -> tuple[list[str], int]:
 
     An answer holds for some moment after it was asked for: it is compared with what had come before that.
     """
-    durable, told = _Frontier(), _Frontier()
+    durable = _Frontier()
     for event in sorted((e for e in events if isinstance(e, Reply | Stood)), key=lambda e: e.at):
         if isinstance(event, Reply):
             durable.reach(event.at, (event.epoch, min(event.seq, event.durable)))
-            told.reach(event.at, (event.epoch, event.seq))
         elif opened.durability != "behind":  # there, where a session stands may be what is not saved yet
             durable.reach(event.at, (event.epoch, event.next_seq - 1))
-    lost, rolled_back = [], set()
+    lost = []
     for event in events:
         if isinstance(event, Unknown) and durable.before(event.asked) > (0, 0):
             lost.append(f"{opened.session}: unknown at {event.at:.3f}, after {durable.before(event.asked)}")
-        if not isinstance(event, Stood):
-            continue
-        at, floor, high = (event.epoch, event.next_seq - 1), durable.before(event.asked), told.before(event.asked)
-        if at < floor:
-            lost.append(f"{opened.session}: stood at {at} at {event.at:.3f}, after {floor} was acknowledged")
-        elif at < high and at[0] == high[0]:
-            rolled_back.update((high[0], seq) for seq in range(at[1] + 1, high[1] + 1))
-    return lost, len(rolled_back)
+        if isinstance(event, Stood):
+            at, floor = (event.epoch, event.next_seq - 1), durable.before(event.asked)
+            if at < floor:
+                lost.append(f"{opened.session}: stood at {at} at {event.at:.3f}, after {floor} was acknowledged")
+    rolled_back, beyond = _rolled_back(events)
+    return lost + beyond, rolled_back
+
+
+def _rolled_back(events: Sequence[Event]) -> tuple[int, list[str]]:
+    """How many acknowledged steps a session was found behind, and where these were more than the window of `behind`."""
+    count, beyond = 0, []
+    told: dict[Position, Reply] = {}
+    top: dict[int, int] = defaultdict(int)
+    for event in events:
+        if isinstance(event, Reply):
+            told.setdefault((event.epoch, event.seq), event)
+            top[event.epoch] = max(top[event.epoch], event.seq)
+        elif isinstance(event, Stood):
+            after = ((event.epoch, seq) for seq in range(event.next_seq, top[event.epoch] + 1))
+            gone = [told.pop(at) for at in after if at in told and told[at].at <= event.asked]
+            count += len(gone)
+            span = max((reply.at for reply in gone), default=0.0) - min((reply.at for reply in gone), default=0.0)
+            if len(gone) > BEHIND_STEPS or span > BEHIND_SECONDS + ON_THE_WAY:
+                beyond.append(f"{event.session}: {len(gone)} steps of {span:.1f} s are gone at {event.at:.3f}")
+    return count, beyond
 
 
 class _Frontier:

@@ -105,3 +105,11 @@ def test_behind_may_fall_back_to_what_it_called_durable_and_no_further() -> None
     assert kinds(judged(*told, stood(1, 6.0), durability="behind")) == {"lost"}
     again = [sent(2, 7.0, stream="b"), reply(2, 8.0, stream="b", value=(1.0, 2.0 + 1e-9))]
     assert judged(*told, stood(2, 6.0), *again, durability="behind").violations == []
+
+
+@pytest.mark.parametrize(("count", "apart", "kind"), [(3, 0.1, None), (70, 0.01, "lost"), (3, 5.0, "lost")])
+def test_behind_may_lose_its_window_and_no_more(count: int, apart: float, kind: str | None) -> None:
+    """More steps, or steps over more time, than the window are a violation, though none was called durable."""
+    asked = [sent(seq, 0.5) for seq in range(1, count + 1)]
+    told = [reply(seq, 1.0 + apart * seq, durable=0) for seq in range(1, count + 1)]
+    assert kinds(judged(*asked, *told, stood(1, 100.0), durability="behind")) == ({kind} if kind else set())
