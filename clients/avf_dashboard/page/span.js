@@ -98,7 +98,7 @@ export class Span {
   /** Keep its place when `count` older steps have been put before all others. */
   shift(count) {
     this.#shown += count;
-    if (this.end !== null) this.#set({ end: this.end + count });
+    this.#set({ end: this.end === null ? null : this.end + count });
   }
 
   /** The pointer is over position `at`, or over none. */
