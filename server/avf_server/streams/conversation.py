@@ -64,7 +64,7 @@ class Conversation:
             pass  # the client has gone; what it sent is applied or not, and sending it again finds out
         except Exception:
             logger.exception("a stream failed")
-            await self._refuse(problems.internal(), code=INTERNAL)
+            await self.turn_away(problems.internal(), code=INTERNAL)
 
     async def turn_away(self, problem: ProblemError, *, code: int) -> None:
         """Say why there is no stream."""

@@ -1,0 +1,103 @@
+"""What is under way on a stream, and which answers are estimates: no sockets."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from avf_server import problems
+from avf_server.frames import Reply
+from avf_server.streams import dialects, flow
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def reply(seq: int) -> Reply:
+    return Reply(1, seq, b"{}", seq)
+
+
+@given(st.integers(1, 9), st.integers(1, 20), st.lists(st.booleans(), max_size=60))
+def test_every_observation_is_answered_and_no_ack_is_late(every: int, most: int, idle: list[bool]) -> None:
+    """By an estimate or an ack; never are more than `most` owed one."""
+    thinning = flow.Thinning(every, most=most)
+    answered = 0
+    for seq, nothing_waits in enumerate(idle, 1):
+        if thinning.wants(reply(seq)):
+            assert seq % every == 0
+            answered = seq
+        elif thinning.due or nothing_waits:
+            ack = thinning.ack()
+            assert ack is not None
+            assert (ack.seq, ack.durable_seq) == (seq, seq)
+            answered = seq
+        assert seq - answered < most
+    last = thinning.ack()
+    assert (answered if last is None else last.seq) == len(idle)
+    assert thinning.ack() is None
+
+
+def test_credit_is_waited_for_and_one_message_may_take_all_of_it() -> None:
+    """Nothing passes a message that waits for more than is left."""
+
+    async def scenario() -> None:
+        credit = flow.Credit(8)
+        assert await credit.take(100) == 8
+        waiting = asyncio.create_task(credit.take(3))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        credit.give(2)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        credit.give(6)
+        assert await waiting == 3
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("given", [{"every": "0"}, {"every": "-1"}, {"every": "²"}, {"every": ""}, {"fields": "mean"}])
+def test_options_out_of_range_are_refused(given: dict[str, str]) -> None:
+    """By name, with what is expected."""
+    with pytest.raises(problems.InvalidSettingError, match=next(iter(given))):
+        flow.options(**({"every": None, "fields": None} | given))
+
+
+def test_options_have_defaults() -> None:
+    """All estimates, whole."""
+    assert flow.options(every=None, fields=None) == flow.Options()
+    assert flow.options(every="3", fields="scalars") == flow.Options(every=3, arrays=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type": "samples", "offset": 0}',
+        '{"type": "samples", "offset": 0, "s16": "AAA=", "f32": [0]}',
+        '{"type": "samples", "offset": 0, "s16": "AA=="}',
+        '{"type": "samples", "offset": 0, "s16": "A"}',
+        '{"type": "samples", "offset": 0, "f32": []}',
+        '{"type": "samples", "offset": -1, "f32": [0]}',
+        '{"type": "samples", "offset": 9007199254740993, "f32": [0]}',
+        '{"type": "marker", "text": "' + "ö" * 600 + '"}',
+        '{"type": "marker", "text": "\\ud800"}',
+        '{"type": "keepalive", "more": 1}',
+        "[" * 100_000,
+    ],
+)
+def test_messages_of_json_that_are_none_are_fatal_and_raise_nothing(text: str) -> None:
+    """With the code of the close."""
+    item = dialects.DIALECTS["avf.v1.json"].decode({"type": "websocket.receive", "text": text})
+    assert isinstance(item, dialects.Fatal)
+    assert item.code == 1007
+
+
+@given(st.text(max_size=50) | st.sampled_from(['{"type":"samples","offset":0,"f32":[1e39]}', '{"type":"end"}']))
+def test_any_text_is_a_message_or_fatal(text: str) -> None:
+    """Nothing is raised."""
+    event: dict[str, Any] = {"type": "websocket.receive", "text": text}
+    assert dialects.DIALECTS["avf.v1.json"].decode(event) is not None
+
+
+def test_sub_protocols_are_taken_in_the_clients_order() -> None:
+    """JSON where none is offered, none where none is known."""
+    assert dialects.chosen([]) is dialects.DIALECTS["avf.v1.json"]
+    assert dialects.chosen(["avf.v9.bin", "avf.v1.bin", "avf.v1.json"]) is dialects.DIALECTS["avf.v1.bin"]
+    assert dialects.chosen(["avf.v9.bin"]) is None
