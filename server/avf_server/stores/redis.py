@@ -255,6 +255,10 @@ class RedisStore:
             raise StoreError(f"Redis refuses: {error}") from error
         except (RedisError, OSError, TimeoutError) as error:
             raise self._away(error) from error
+        except RuntimeError as error:  # uvloop's, for a connection that was reset while nobody used it
+            if "handler is closed" not in str(error):
+                raise
+            raise self._away(error) from error
 
     def _away(self, error: Exception) -> StoreError:
         away = StoreError(f"Redis does not answer: {error or type(error).__name__}")
