@@ -6,7 +6,9 @@ Marino, Cvitkovic & Yue (2018), eq. 8. Given the past, it depends on the posteri
 is the minimisation of a `StepObjective`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -16,7 +18,6 @@ from avf_core import noise
 from avf_core.beliefs import State
 from avf_core.distributions import FullGaussian, Gaussian, Likelihood
 from avf_core.models.base import Model
-from avf_core.trees import tree_map
 
 Posterior = Gaussian | FullGaussian
 
@@ -49,11 +50,16 @@ class StepObjective:
     kl_weight: float = 1.0
     prediction: Likelihood | None = None
 
+    @cached_property
+    def prior_precision(self) -> Float[Tensor, "batch latent"]:
+        """1 / variance of the prior: the same in every iteration."""
+        return torch.exp(-self.prior.log_variance)
+
     def predicted(self) -> Likelihood:
         """The likelihood at the prior's mean: the prediction before the observation."""
         return self.model.decode(self.context, self.prior.mean) if self.prediction is None else self.prediction
 
-    def noise(self, *, streams: range) -> Float[Tensor, "streams batch latent"]:
+    def noise(self, *, streams: Sequence[int]) -> Float[Tensor, "streams batch latent"]:
         """Standard normal noise of these rows and this step."""
         drawn = noise.standard_normal(self.seed, self.step, streams=streams, size=self.prior.mean.shape[-1])
         return drawn.to(self.prior.mean.dtype)
@@ -72,10 +78,7 @@ class StepObjective:
 
     def free_energy(self, posterior: Gaussian, eps: Float[Tensor, "samples batch latent"]) -> Float[Tensor, " batch"]:
         """F_t in nats, averaged over the reparametrised samples `eps`."""
-        samples, batch, size = eps.shape
-        z = posterior.transform(eps).reshape(samples * batch, size)
-        reconstruction = self._sampled_reconstruction(z, samples).reshape(samples, batch).mean(0)
-        return reconstruction + self.kl_weight * self.kl(posterior)
+        return self._sampled_reconstruction(posterior.transform(eps)).mean(0) + self.kl_weight * self.kl(posterior)
 
     def gradient(self, posterior: Gaussian, eps: Float[Tensor, "samples batch latent"]) -> Gradient:
         """dF_t / d(mean, log-variance), averaged over the reparametrised samples `eps`.
@@ -83,28 +86,26 @@ class StepObjective:
         Only the likelihood is differentiated by autograd, with respect to z; the rest is in closed form:
         dz/dmean = 1, dz/dlog_variance = eps * deviation / 2, and KL's own derivatives.
         """
-        samples, batch, size = eps.shape
         deviation = posterior.deviation
-        z = (posterior.mean + deviation * eps).detach().requires_grad_()
+        z = torch.addcmul(posterior.mean, deviation, eps).detach().requires_grad_()
         with torch.enable_grad():
-            reconstruction = self._sampled_reconstruction(z.reshape(samples * batch, size), samples)
+            reconstruction = self._sampled_reconstruction(z)
             (by_z,) = torch.autograd.grad(reconstruction.sum(), z)
-        by_z = by_z / samples
-        prior_precision = torch.exp(-self.prior.log_variance)
-        kl_by_mean = (posterior.mean - self.prior.mean) * prior_precision
-        kl_by_log_variance = 0.5 * (deviation**2 * prior_precision - 1.0)
-        free_energy = reconstruction.detach().reshape(samples, batch).mean(0)
+        # KL and its derivatives share what they are made of.
+        weight, precision = self.kl_weight, self.prior_precision
+        error, ratio = posterior.mean - self.prior.mean, deviation**2 * precision
+        kl_by_mean = error * precision
+        logarithm = posterior.log_variance - self.prior.log_variance
+        kl = 0.5 * torch.addcmul(ratio - logarithm - 1.0, error, kl_by_mean).sum(-1)
         return Gradient(
-            mean=by_z.sum(0) + self.kl_weight * kl_by_mean,
-            log_variance=0.5 * deviation * (by_z * eps).sum(0) + self.kl_weight * kl_by_log_variance,
-            free_energy=free_energy + self.kl_weight * self.kl(posterior),
+            mean=torch.add(by_z.mean(0), kl_by_mean, alpha=weight),
+            log_variance=torch.addcmul(weight * (ratio - 1.0), deviation, (by_z * eps).mean(0)) * 0.5,
+            free_energy=reconstruction.detach().mean(0) + weight * kl,
         )
 
-    def _sampled_reconstruction(self, z: Tensor, samples: int) -> Float[Tensor, " samples_batch"]:
-        context, x, observed = self.context, self.x, self.observed
-        if samples > 1:
-            context, x, observed = tree_map(lambda t: t.repeat(samples, *[1] * (t.ndim - 1)), (context, x, observed))
-        return _reconstruction(self.model.decode(context, z), x, observed)
+    def _sampled_reconstruction(self, z: Float[Tensor, "samples batch latent"]) -> Float[Tensor, "samples batch"]:
+        likelihood = self.model.decode_samples(self.context, z.to(self.model.dtype))
+        return _reconstruction(likelihood, self.x, self.observed)
 
 
 def _reconstruction(likelihood: Likelihood, x: Tensor, observed: Tensor | None) -> Tensor:

@@ -2,10 +2,13 @@
 
     python -m benchmarks.training [--json] [--preset NAME] [--rounds N]
 
-The plain loop is eager PyTorch in the style of the authors' public code: at each time step, for every iterate of the
-posterior F and a backward pass through model and update model; then the model once more and F for theta, whose
-gradients come at the end of the clip. It takes turns with the trainer in one process, on one thread; figures are
-medians over the rounds.
+The plain loop is eager PyTorch in float32, in the style of the authors' public code
+(https://github.com/joelouismarino/amortized-variational-filtering, `run` in util/train_val.py and `generate` in
+lib/models/srnn.py): at each time step, for every iterate of the posterior the model from h and z_{t-1} to the
+likelihood, F, and a backward pass through model and update model; then the model once more and F for theta, whose
+gradients come at the end of the clip. Their copies of phi's gradients (`collect`) and their statistics on the way are
+left out. It takes turns with the trainer in one process, on one thread; figures are medians over the rounds, of the
+thread's CPU time, which other processes on the machine disturb least.
 """
 
 import argparse
@@ -56,8 +59,7 @@ class PlainLoop:
             if self.online:
                 self.phi.step()
                 self.phi.zero_grad()
-            context, prior = model.predict(state)
-            energy, z = self.free_energy(context, prior, posterior, x)
+            energy, z, context = self.free_energy(state, posterior, x)
             total = total + energy.mean()
             state = model.transition(context, x, z)
         self.theta.zero_grad()
@@ -71,13 +73,14 @@ class PlainLoop:
         """The posterior of a step; each backward pass leaves gradients on the posterior and on phi."""
         inference = self.filter.inference
         assert isinstance(inference, iterative.Inference)
-        context, prior = self.filter.model.predict({name: tensor.detach() for name, tensor in state.items()})
+        state = {name: tensor.detach() for name, tensor in state.items()}
+        _, prior = self.filter.model.predict(state)
         start = Gaussian(prior.mean.detach(), prior.log_variance.detach())
         mean, log_variance = start.mean.clone().requires_grad_(), start.log_variance.clone().requires_grad_()
         for iteration in range(inference.config.iterations + 1):
             mean.retain_grad()
             log_variance.retain_grad()
-            energy, _ = self.free_energy(context, prior, Gaussian(mean, log_variance), x)
+            energy, *_ = self.free_energy(state, Gaussian(mean, log_variance), x)
             energy.backward(torch.ones_like(energy), retain_graph=True)
             if iteration < inference.config.iterations:
                 assert mean.grad is not None
@@ -88,11 +91,16 @@ class PlainLoop:
                 mean, log_variance = updated.mean, updated.log_variance
         return Gaussian(mean.detach(), log_variance.detach())
 
-    def free_energy(self, context: State, prior: Gaussian, posterior: Gaussian, x: Tensor) -> tuple[Tensor, Tensor]:
-        """F of every row, and the sample it was taken at."""
+    def free_energy(self, state: State, posterior: Gaussian, x: Tensor) -> tuple[Tensor, Tensor, State]:
+        """F of every row, the sample it was taken at, and the context.
+
+        Prior and context are computed each time: `generate` of the authors' models goes from h and z_{t-1} to the
+        likelihood for every iterate, and the backward pass of every iterate goes through all of it.
+        """
+        context, prior = self.filter.model.predict(state)
         z = posterior.transform(torch.randn_like(posterior.mean))
         log_prob = self.filter.model.decode(context, z).log_prob(x).sum(-1)
-        return posterior.total_kl(prior) - log_prob, z
+        return posterior.total_kl(prior) - log_prob, z, context
 
 
 def contestants(name: str, changes: dict[str, Any]) -> tuple[dict[str, Callable[[Clip], object]], Clip, TrainingConfig]:
@@ -131,14 +139,14 @@ class Silent:
 
 
 def seconds(updates: dict[str, Callable[[Clip], object]], clip: Clip, rounds: int) -> dict[str, float]:
-    """Median seconds of an update, taking turns."""
+    """Median CPU seconds of an update, taking turns."""
     times: dict[str, list[float]] = {name: [] for name in updates}
     for turn in range(rounds + 1):
         for name, update in updates.items():
-            start = time.perf_counter()
+            start = time.thread_time()
             update(clip)
             if turn:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(time.thread_time() - start)
     return {name: statistics.median(values) for name, values in times.items()}
 
 

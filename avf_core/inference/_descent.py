@@ -25,6 +25,7 @@ from avf_core.objectives import Gradient, StepObjective
 from avf_core.trees import where
 
 REACH = 1e6  # deviations of the prior: an update that would leave this range, or is not finite, is not made
+AHEAD = 8  # iterations whose noise is drawn in one go
 GUARD_SAMPLES = 2  # common random numbers on which updates that are not trusted are compared with the prior
 
 
@@ -85,10 +86,24 @@ class Inference(base.Inference):
 
     def draw(self, objective: StepObjective, iteration: int) -> Float[Tensor, "samples batch latent"]:
         """The noise of the gradient samples of one iteration."""
+        return self.draws(objective, range(iteration, iteration + 1))[0]
+
+    def draws(self, objective: StepObjective, iterations: range) -> Float[Tensor, "iterations samples batch latent"]:
+        """The noise of the gradient samples of several iterations: the same as one by one, and cheaper."""
+        drawn = objective.noise(streams=self.streams(iterations))
+        return self.in_samples(drawn, len(iterations))
+
+    def streams(self, iterations: range) -> list[int]:
+        """The numbers of the streams that the gradient samples of these iterations are drawn from."""
         count = self.config.samples // 2 if self.config.antithetic else self.config.samples
-        first = noise.ITERATION + iteration * self.config.samples
-        drawn = objective.noise(streams=range(first, first + count))
-        return torch.cat([drawn, -drawn]) if self.config.antithetic else drawn
+        return [noise.ITERATION + i * self.config.samples + sample for i in iterations for sample in range(count)]
+
+    def in_samples(
+        self, drawn: Float[Tensor, "streams *rows latent"], iterations: int
+    ) -> Float[Tensor, "iterations samples *rows latent"]:
+        """What was drawn from `streams`, by iteration and sample."""
+        drawn = drawn.reshape(iterations, -1, *drawn.shape[1:])
+        return torch.cat([drawn, -drawn], dim=1) if self.config.antithetic else drawn
 
     def common(self, objective: StepObjective) -> Float[Tensor, "samples batch latent"]:
         """The step's common random numbers, in antithetic pairs: shifting the mean cannot make them look good."""
@@ -114,6 +129,7 @@ class Search:
         self.spent = torch.zeros_like(self.limits)
         self.iteration = 0
         self.visited: list[Tensor] = []
+        self.ahead: Tensor | None = None
         self.judge = Judge(inference, objective) if self.keep_best or self.most > inference.trusted() else None
 
     def goes_on(self) -> bool:
@@ -131,7 +147,7 @@ class Search:
 
     def update(self) -> None:
         """One iteration: of the rows that go on, those whose proposal is accepted move to it."""
-        gradient = self.objective.gradient(self.posterior, self.inference.draw(self.objective, self.iteration))
+        gradient = self.objective.gradient(self.posterior, self._draw())
         if self.visited and not self.keep_best:
             self._settle(gradient.free_energy - self.visited[-1])
             if self._settled():
@@ -158,6 +174,15 @@ class Search:
             free_energies=torch.stack(self.visited, dim=-1) if self.visited else none,
             iterations=self.spent,
         )
+
+    def _draw(self) -> Float[Tensor, "samples batch latent"]:
+        """The noise of this iteration, drawn with that of the next few."""
+        place = self.iteration % AHEAD
+        if self.ahead is None or not place:
+            self.ahead = self.inference.draws(
+                self.objective, range(self.iteration, min(self.iteration + AHEAD, self.most))
+            )
+        return self.ahead[place]
 
     def _judged(self, judge: "Judge", proposal: Gaussian, possible: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         """The possible proposals that stand the comparison which is due."""

@@ -21,7 +21,7 @@ from avf_core.errors import ConfigurationError
 from avf_core.inference import _descent
 from avf_core.inference._descent import unwhiten, whiten
 from avf_core.models.base import Model
-from avf_core.nets import Highway
+from avf_core.nets import Highway, RecordedHighways
 from avf_core.objectives import Gradient, StepObjective
 
 GRADIENT_SCALE = 10.0  # gradients over 1 / 10 nats per deviation are encoded by their logarithm
@@ -102,36 +102,54 @@ class Inference(_descent.Inference):
         self, posterior: Gaussian, gradient: Gradient, prior: Gaussian, seen: Float[Tensor, "batch seen"]
     ) -> Gaussian:
         """One application of f_phi; differentiable with respect to phi only."""
-        whitened = self.config.inputs == "whitened"
-        position, slope = whiten(posterior, gradient, prior) if whitened else (posterior, gradient)
-        hidden = self.trunk(self._features(position, slope, seen))
+        terms = self.terms(posterior, gradient, prior)
+        hidden = self.trunk(self.features(terms, seen))
         hidden = F.dropout(hidden, self.config.dropout, self.training)
-        mean_proposal, mean_gate, variance_proposal, variance_gate = self.heads(hidden).chunk(4, dim=-1)
-        mean = self._combine(position.mean, slope.mean, mean_proposal, mean_gate)
-        log_variance = self._combine(position.log_variance, slope.log_variance, variance_proposal, variance_gate)
+        return self.settle(terms, self.heads(hidden), prior)
+
+    def terms(self, posterior: Gaussian, gradient: Gradient, prior: Gaussian) -> Float[Tensor, "batch terms=4 latent"]:
+        """Mean, log-variance and F's gradients with respect to both, in the coordinates that f_phi works in."""
+        if self.config.inputs == "whitened":
+            posterior, gradient = whiten(posterior, gradient, prior)
+        terms = [posterior.mean, posterior.log_variance, gradient.mean, gradient.log_variance]
+        return torch.stack(terms, dim=-2).detach()
+
+    def features(
+        self, terms: Float[Tensor, "batch terms=4 latent"], seen: Float[Tensor, "batch seen"]
+    ) -> Float[Tensor, "batch features"]:
+        """What the trunk reads: the terms on the scale of one, and what is seen of the observation."""
+        if self.config.inputs == "whitened":
+            scaled = torch.cat([terms[..., :2, :], compress(terms[..., 2:, :])], dim=-2)
+        else:
+            scaled = F.layer_norm(terms, terms.shape[-1:])
+        return torch.cat([scaled.flatten(-2), seen], dim=-1).detach() if seen.shape[-1] else scaled.flatten(-2)
+
+    def settle(
+        self, terms: Float[Tensor, "batch terms=4 latent"], said: Float[Tensor, "batch outputs"], prior: Gaussian
+    ) -> Gaussian:
+        """The posterior that the heads' proposals and gates lead to, for mean and log-variance alike."""
+        position, slope = terms[..., :2, :], terms[..., 2:, :]
+        proposal, gate = said.to(terms.dtype).reshape(*said.shape[:-1], 2, 2, -1).unbind(-2)
+        gate = torch.sigmoid(gate)
+        if self.config.rule == "gated":
+            moved = torch.lerp(proposal, position, gate)
+        else:
+            moved = torch.addcmul(position + proposal, gate, slope, value=-1.0)
+        mean, log_variance = moved.unbind(-2)
         if self.config.normalize_mean:
             mean = F.layer_norm(mean, mean.shape[-1:])
-        updated = unwhiten(Gaussian(mean, log_variance), prior) if whitened else Gaussian(mean, log_variance)
+        updated = Gaussian(mean, log_variance)
+        if self.config.inputs == "whitened":
+            updated = unwhiten(updated, prior)
         return Gaussian(updated.mean, updated.log_variance.clamp(*LATENT_LOG_VARIANCE))
 
-    def _features(
-        self, position: Gaussian, slope: Gradient, seen: Float[Tensor, "batch seen"]
-    ) -> Float[Tensor, "batch features"]:
-        if self.config.inputs == "whitened":
-            terms = [position.mean, position.log_variance]
-            terms += [compress(slope.mean), compress(slope.log_variance)]
-        else:
-            raw = (position.mean, position.log_variance, slope.mean, slope.log_variance)
-            terms = [F.layer_norm(term, term.shape[-1:]) for term in raw]
-        return torch.cat([*terms, seen], dim=-1).detach()
-
-    def _combine(self, value: Tensor, slope: Tensor, proposal: Tensor, gate_logit: Tensor) -> Tensor:
-        gate = torch.sigmoid(gate_logit)
-        if self.config.rule == "gated":
-            return gate * value.detach() + (1.0 - gate) * proposal
-        return value.detach() - gate * slope.detach() + proposal
+    def recorded(self, dtype: torch.dtype) -> RecordedHighways:
+        """Trunk and heads for training: applied in this precision, with one backward pass for many applications."""
+        trunk = [layer for layer in self.trunk if isinstance(layer, Highway)]
+        dropout = self.config.dropout if self.training else 0.0
+        return RecordedHighways(trunk, self.heads, dropout=dropout, dtype=dtype)
 
 
-def compress(gradient: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
+def compress(gradient: Float[Tensor, "... latent"]) -> Float[Tensor, "... latent"]:
     """asinh: linear in small gradients and logarithmic in large ones, sign kept; smooth, so rounding stays small."""
     return torch.asinh(gradient * GRADIENT_SCALE)

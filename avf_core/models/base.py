@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from avf_core.beliefs import State
 from avf_core.distributions import Gaussian, Likelihood
 from avf_core.errors import ObservationError
-from avf_core.trees import stack_time
+from avf_core.trees import stack_time, tree_map
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,16 @@ class Model(nn.Module, ABC):
     def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
         """The distribution of the observation given the latent."""
 
+    def decode_samples(self, context: State, z: Float[Tensor, "samples batch latent"]) -> Likelihood:
+        """The distributions of the observation given several latents a row, with a leading axis of samples.
+
+        One call of `decode` with the contexts repeated; models that can share them between samples do better.
+        """
+        samples = z.shape[0]
+        repeated = {name: tensor.repeat(samples, *[1] * (tensor.ndim - 1)) for name, tensor in context.items()}
+        decoded = self.decode(repeated, z.flatten(0, 1))
+        return tree_map(lambda tensor: tensor.unflatten(0, (samples, -1)), decoded)
+
     @abstractmethod
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
@@ -125,8 +135,12 @@ class ObservationDriven(Model):
         """The contexts of a stretch, with a time axis."""
 
     @abstractmethod
+    def prior_of(self, context: State, before: Float[Tensor, "*time batch latent"]) -> Gaussian:
+        """The prior of a step with this context, given the latent of the step before; or of several steps."""
+
     def priors(self, state: State, contexts: State, zs: Float[Tensor, "time batch latent"]) -> Gaussian:
-        """The priors of a stretch with these contexts and latents."""
+        """The priors of a stretch with these contexts and latents: one pass. The state's latent is its "z"."""
+        return self.prior_of(contexts, torch.cat([state["z"][None], zs[:-1]]))
 
     def replay(
         self,

@@ -74,10 +74,14 @@ class Model(base.Model):
         """The prior p(z_t | z_{t-1}); there is no context."""
         return {}, Gaussian(state["mean"], state["log_variance"])
 
-    def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
+    def decode(self, context: State, z: Float[Tensor, "*samples batch latent"]) -> Likelihood:
         """N(C z, R)."""
         mean = z @ self.emission.t()
         return Gaussian(mean, self.noise_log_variance.expand_as(mean))
+
+    def decode_samples(self, context: State, z: Float[Tensor, "samples batch latent"]) -> Likelihood:
+        """Samples of a row share its context, by broadcasting."""
+        return self.decode(context, z)
 
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]

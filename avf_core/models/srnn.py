@@ -80,12 +80,16 @@ class Model(base.ObservationDriven):
         heard = self.hidden_dropout(state["hidden"])
         decoder = self.decoder_hidden(heard)
         context = {"hidden": state["hidden"], "cell": state["cell"], "heard": heard, "decoder": decoder}
-        return context, self.prior(torch.cat([heard, state["z"]], dim=-1))
+        return context, self.prior_of(context, state["z"])
 
-    def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
+    def decode(self, context: State, z: Float[Tensor, "*samples batch latent"]) -> Likelihood:
         """The distribution of x_t given h_t and z_t."""
         features = clipped_leaky_relu(context["decoder"] + self.decoder_latent(z))
         return self.emission.likelihood_of(self.decoder(self.decoder_dropout(features)))
+
+    def decode_samples(self, context: State, z: Float[Tensor, "samples batch latent"]) -> Likelihood:
+        """Samples of a row share its context, by broadcasting."""
+        return self.decode(context, z)
 
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
@@ -100,8 +104,7 @@ class Model(base.ObservationDriven):
         heard = self.hidden_dropout(hidden)
         return {"hidden": hidden, "heard": heard, "decoder": self.decoder_hidden(heard)}
 
-    def priors(self, state: State, contexts: State, zs: Float[Tensor, "time batch latent"]) -> Gaussian:
-        """One pass for all steps."""
-        before = torch.cat([state["z"][None], zs[:-1]])
-        priors: Gaussian = self.prior(torch.cat([contexts["heard"], before], dim=-1))
-        return priors
+    def prior_of(self, context: State, before: Float[Tensor, "*time batch latent"]) -> Gaussian:
+        """The prior given h_t and z_{t-1}."""
+        prior: Gaussian = self.prior(torch.cat([context["heard"], before], dim=-1))
+        return prior

@@ -88,10 +88,14 @@ class Model(base.Model):
         """The context is the recurrent state; the prior is conditioned on it."""
         return {**state, "decoder": self.decoder_hidden(state["hidden"])}, self.prior(state["hidden"])
 
-    def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
+    def decode(self, context: State, z: Float[Tensor, "*samples batch latent"]) -> Likelihood:
         """The distribution of x_t given z_t and h_{t-1}."""
         features = F.relu(context["decoder"] + self.decoder_latent(self.latent_features(z)))
         return self.emission.likelihood_of(self.decoder(self.decoder_dropout(features)))
+
+    def decode_samples(self, context: State, z: Float[Tensor, "samples batch latent"]) -> Likelihood:
+        """Samples of a row share its context, by broadcasting."""
+        return self.decode(context, z)
 
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]

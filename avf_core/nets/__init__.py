@@ -9,6 +9,7 @@ from avf_core.nets.dense import (
     Highway,
     clipped_leaky_relu,
 )
+from avf_core.nets.recorded import Record, RecordedHighways
 from avf_core.nets.recurrent import LearnedStartLSTM
 
 __all__ = [
@@ -19,5 +20,7 @@ __all__ = [
     "GaussianNet",
     "Highway",
     "LearnedStartLSTM",
+    "Record",
+    "RecordedHighways",
     "clipped_leaky_relu",
 ]

@@ -19,7 +19,7 @@ Activation = Callable[[Tensor], Tensor]
 
 def clipped_leaky_relu(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Leaky ReLU with slope 1/3, clipped to [-3, 3]: SRNN's non-linearity (Fraccaro et al. 2016)."""
-    return F.leaky_relu(x, 1.0 / 3.0).clamp(-3.0, 3.0)
+    return F.hardtanh(F.leaky_relu(x, 1.0 / 3.0), -3.0, 3.0)
 
 
 ActivationName = Literal["clipped_leaky_relu", "relu"]
@@ -74,7 +74,11 @@ class Highway(nn.Module):
         self.gate = nn.Linear(input_size, output_size)
         self.carry = nn.Identity() if input_size == output_size else nn.Linear(input_size, output_size)
 
+    def linears(self) -> list[nn.Linear]:
+        """The linear maps of the input, in the order transform, gate, and carry where it is one."""
+        return [part for part in (self.transform, self.gate, self.carry) if isinstance(part, nn.Linear)]
+
     def forward(self, x: Float[Tensor, "... input"]) -> Float[Tensor, "... output"]:
         """Shapes: (..., input_size) to (..., output_size)."""
         carried: Tensor = self.carry(x)
-        return carried + torch.sigmoid(self.gate(x)) * (F.elu(self.transform(x)) - carried)
+        return torch.lerp(carried, F.elu(self.transform(x)), torch.sigmoid(self.gate(x)))

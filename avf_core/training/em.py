@@ -9,7 +9,7 @@ before. So phi's gradient needs no second evaluation of F: the chain rule joins 
 dlambda_i/dphi, one batched pass of the update model over all iterates of a clip.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -22,8 +22,12 @@ from avf_core.distributions import Gaussian
 from avf_core.filtering import Filter
 from avf_core.inference import direct, iterative
 from avf_core.models.base import Model, ObservationDriven
+from avf_core.nets import Record, RecordedHighways
 from avf_core.objectives import Gradient, Posterior, StepObjective
+from avf_core.training.walks import Walk
 from avf_core.trees import concatenate, stack_time, tree_map
+
+STEPS_AHEAD = 25  # steps of a clip whose noise is drawn in one go
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +55,20 @@ class Clip:
         return cls(xs=xs, real=real, seeds=seeds, frames=real.sum(), sequences=torch.tensor(len(seeds)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Application:
-    """One application of the update model: what it read, and the gradient of F at what it wrote."""
+    """One application of the update model: its terms, what it said, and the gradient of F at what that led to.
 
-    posterior: Gaussian
-    gradient: Gradient
+    `net` applied it and has its backward pass; `real` marks the rows that are no padding.
+    """
+
+    net: RecordedHighways
+    record: Record
+    terms: Float[Tensor, "batch terms latent"]
+    said: Float[Tensor, "batch outputs"]
     prior: Gaussian
-    seen: Float[Tensor, "batch seen"]
     target: Gradient
+    real: Bool[Tensor, " batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,63 +105,112 @@ def _replayed_reconstruction(
 
 @torch.no_grad()
 def expectation(
-    filter: Filter, clip: Clip, *, kl_weight: float, learn: Callable[[list[Application]], None] | None
+    filter: Filter,
+    clip: Clip,
+    *,
+    kl_weight: float,
+    learn: Callable[[list[Application]], None] | None,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Float[Tensor, "time batch latent"], Posterior, list[Application]]:
     """The E-step: latents, posteriors, and the update model's applications (empty where `learn` took them).
 
-    `learn` is called after every time step with the step's applications: online learning. Procedures without an
-    update model have no applications.
+    `learn` is called after every time step with the step's applications: online learning. Matrix products are in
+    `dtype`, or in the model's own where none is given. Procedures without an update model have no applications, and
+    are computed in the model's own.
     """
-    inference = filter.inference
-    belief = filter.initial(clip.seeds)
+    inference, own = filter.inference, filter.model.dtype
+    if isinstance(inference, iterative.Inference):
+        walk = Walk(filter.model, clip.xs, clip.seeds, kl_weight=kl_weight, dtype=dtype or own)
+        return _amortized_expectation(inference, walk, clip, learn)
+    walk = Walk(filter.model, clip.xs, clip.seeds, kl_weight=kl_weight, dtype=own)
+    zs, posteriors, state = [], [], inference.initial(len(clip.seeds))
+    for t in range(len(clip.xs)):
+        objective = walk.objective(t)
+        inferred = inference.infer(objective, state)
+        state = inferred.state
+        zs.append(objective.sample(inferred.posterior))
+        posteriors.append(inferred.posterior)
+        walk.go_on(t, zs[-1])
+    return torch.stack(zs), stack_time(posteriors), []
+
+
+def _amortized_expectation(
+    inference: iterative.Inference, walk: Walk, clip: Clip, learn: Callable[[list[Application]], None] | None
+) -> tuple[Float[Tensor, "time batch latent"], Gaussian, list[Application]]:
+    net = inference.recorded(walk.dtype)
     zs, posteriors, applications = [], [], []
-    for x, real in zip(clip.xs, clip.real, strict=True):
-        objective = filter.objective(belief, x, kl_weight=kl_weight)
-        posterior: Posterior
-        state = belief.inference
-        if isinstance(inference, iterative.Inference):
-            posterior, met = infer_and_record(inference, objective, real)
-            if learn:
-                learn(met)
-            else:
-                applications += met
+    for t, (eps, last) in enumerate(_noise_of_steps(inference, clip, walk.model.latent_size)):
+        objective = walk.objective(t)
+        dtype = objective.prior.mean.dtype
+        posterior, met = infer_and_record(inference, net, objective, clip.real[t], eps.to(dtype))
+        if learn:
+            learn(met)
+            net.refresh()
         else:
-            inferred = inference.infer(objective, state)
-            posterior, state = inferred.posterior, inferred.state
-        z = objective.sample(posterior)
-        zs.append(z)
+            applications += met
+        zs.append(posterior.transform(last.to(dtype)))
         posteriors.append(posterior)
-        belief = filter.advance(belief, objective, x=x, z=z, inference=state)
+        walk.go_on(t, zs[-1])
     return torch.stack(zs), stack_time(posteriors), applications
 
 
+def _noise_of_steps(
+    inference: iterative.Inference, clip: Clip, size: int
+) -> Iterator[tuple[Float[Tensor, "iterates samples batch latent"], Float[Tensor, "batch latent"]]]:
+    """For every step, the noise of all its iterates' gradient samples and of its latent: that of `StepObjective`.
+
+    It depends on seeds and steps only, so that of several steps is drawn in one go.
+    """
+    iterates = inference.config.iterations + 1
+    streams = [noise.POSTERIOR, *inference.streams(range(iterates))]
+    batch = len(clip.seeds)
+    for start in range(0, len(clip.xs), STEPS_AHEAD):
+        steps = torch.arange(start, min(start + STEPS_AHEAD, len(clip.xs)), device=clip.seeds.device)
+        seeds, numbers = clip.seeds.repeat(len(steps)), steps.repeat_interleave(batch)
+        drawn = noise.standard_normal(seeds, numbers, streams=streams, size=size)
+        drawn = drawn.view(len(streams), len(steps), batch, size)
+        samples = inference.in_samples(drawn[1:], iterates)
+        for t in range(len(steps)):
+            yield samples[:, :, t], drawn[0, t]
+
+
 def infer_and_record(
-    inference: iterative.Inference, objective: StepObjective, real: Bool[Tensor, " batch"]
+    inference: iterative.Inference,
+    net: RecordedHighways,
+    objective: StepObjective,
+    real: Bool[Tensor, " batch"],
+    eps: Float[Tensor, "iterates samples batch latent"],
 ) -> tuple[Gaussian, list[Application]]:
-    """Inference at one step, keeping what trains the update model; rows that are padding get zero targets."""
-    posterior = Gaussian(objective.prior.mean, objective.prior.log_variance)
-    gradient = objective.gradient(posterior, inference.draw(objective, 0))
+    """Inference at one step, keeping what trains the update model."""
+    posterior = prior = objective.prior
+    gradient = objective.gradient(posterior, eps[0])
     seen = inference.seen(objective)
     applications = []
     for iteration in range(inference.config.iterations):
-        updated = inference.update(posterior, gradient, objective.prior, seen)
-        target = objective.gradient(updated, inference.draw(objective, iteration + 1))
-        kept = tree_map(lambda t: t * real.reshape(-1, *[1] * (t.ndim - 1)), target)
-        applications.append(Application(posterior, gradient, objective.prior, seen, kept))
-        posterior, gradient = updated, target
+        terms = inference.terms(posterior, gradient, prior)
+        said, record = net(inference.features(terms, seen))
+        posterior = inference.settle(terms, said, prior)
+        gradient = objective.gradient(posterior, eps[iteration + 1])
+        applications.append(
+            Application(net=net, record=record, terms=terms, said=said, prior=prior, target=gradient, real=real)
+        )
     return posterior, applications
 
 
 def backward_through_updates(
     inference: iterative.Inference, applications: list[Application], frames: Int64[Tensor, ""]
 ) -> None:
-    """Add to phi's gradients that of the sum of F over all iterates, per real frame."""
+    """Set phi's gradients to those of the sum of F over all iterates, per real frame."""
     joined = concatenate(applications)
-    updated = inference.update(joined.posterior, joined.gradient, joined.prior, joined.seen)
-    torch.autograd.backward(
-        [updated.mean, updated.log_variance],
-        [joined.target.mean / frames, joined.target.log_variance / frames],
-    )
+    target = joined.target
+    weight = joined.real[:, None].to(target.mean.dtype) / frames
+    with torch.enable_grad():
+        said = joined.said.detach().requires_grad_()
+        updated = inference.settle(joined.terms, said, joined.prior)
+        (slope,) = torch.autograd.grad(
+            [updated.mean, updated.log_variance], said, [target.mean * weight, target.log_variance * weight]
+        )
+    joined.net.backward(joined.record, slope)
 
 
 def direct_free_energy(filter: Filter, clip: Clip, *, kl_weight: float) -> tuple[Float[Tensor, ""], Totals]:

@@ -106,32 +106,25 @@ class Learner:
     def _expectation(self, clip: em.Clip, weight: float) -> tuple[Tensor, Posterior]:
         """The E-step: latents and posteriors; phi has been stepped (online) or has its gradients.
 
-        With bfloat16 its matrix products are: posteriors are found by descent, which forgives rounding, and the
-        M-step that scores them is in float32.
+        It may be in bfloat16: posteriors are found by descent, which forgives rounding, and the M-step that scores
+        them is in float32.
         """
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            found = self._infer(clip, weight)
-        return tree_map(lambda t: t.to(clip.xs.dtype), found)
-
-    def _infer(self, clip: em.Clip, weight: float) -> tuple[Tensor, Posterior]:
         inference = self.filter.inference
+        dtype = torch.bfloat16 if self.precision == "bfloat16" else None
         if not isinstance(inference, iterative.Inference):
             zs, posteriors, _ = em.expectation(self.filter, clip, kl_weight=weight, learn=None)
             return zs, posteriors
 
         def learn(applications: list[em.Application]) -> None:
-            with torch.enable_grad():
-                self.phi.zero_grad()
-                em.backward_through_updates(inference, applications, clip.sequences)
+            em.backward_through_updates(inference, applications, clip.sequences)
             if math.isfinite(self._clipped_norm(inference)):
                 self.phi.step()
-                torch.clear_autocast_cache()
             else:
                 self.skipped_steps += 1
 
         online = self.config.phi_steps == "online"
         step = learn if online else None
-        zs, posteriors, applications = em.expectation(self.filter, clip, kl_weight=weight, learn=step)
+        zs, posteriors, applications = em.expectation(self.filter, clip, kl_weight=weight, learn=step, dtype=dtype)
         self.phi.zero_grad()
         if not online:
             em.backward_through_updates(inference, applications, clip.frames)
@@ -140,9 +133,12 @@ class Learner:
     def _clipped_norm(self, module: nn.Module) -> float:
         """The norm of a module's gradients, summed over the processes; they are then clipped to the configured one."""
         self.group.add_gradients(module)
+        gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
         limit = self.config.clip_norm or math.inf
-        parameters = list(module.parameters())
-        return float(torch.nn.utils.clip_grad_norm_(parameters, limit)) if parameters else 0.0
+        if norm > limit:
+            torch._foreach_mul_(gradients, limit / norm)
+        return norm
 
     def _follow(self, updates: int) -> None:
         """Move the running average, which starts fast, towards the weights."""

@@ -97,7 +97,8 @@ def test_update_models_gradient_equals_that_of_the_sum_over_iterates(name: str) 
     inference.zero_grad()
     for t, made in zip(range(3 * inference.config.iterations), applications, strict=True):
         o, eps = _objective_of(filter, clip, t, inference)
-        updated = inference.update(made.posterior, made.gradient, made.prior, made.seen)
+        said = inference.heads(inference.trunk(made.record.layers[0].read))
+        updated = inference.settle(made.terms, said, made.prior)
         sampled_free_energy(o, updated, eps).sum().backward()
     for key, parameter in inference.named_parameters():
         torch.testing.assert_close(batched[key], parameter.grad, rtol=1e-9, atol=1e-12)

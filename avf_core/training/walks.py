@@ -1,0 +1,80 @@
+"""A model's way through a clip whose latents are found one by one: what the E-step infers under.
+
+The law: theta stands still on the way. So what all steps share is done once: a copy of the model in the precision of
+the E-step, and the contexts of a model that hears observations only.
+"""
+
+import copy
+from contextlib import AbstractContextManager
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from avf_core.beliefs import State
+from avf_core.distributions import Gaussian, at_least_float32
+from avf_core.models.base import Model, ObservationDriven
+from avf_core.objectives import StepObjective
+from avf_core.trees import take, tree_map
+
+
+class Walk:
+    """Where a walk stands: the model's state before the next step.
+
+    Recurrences are the model's own, in its precision, as roundings add up in them; at most their matrix products are
+    in `dtype`. Priors and likelihoods, which are evaluated at every iterate, are wholly in `dtype`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        xs: Float[Tensor, "time batch observation"],
+        seeds: Int64[Tensor, " batch"],
+        *,
+        kl_weight: float,
+        dtype: torch.dtype,
+    ) -> None:
+        self.model, self.xs, self.seeds, self.kl_weight, self.dtype = model, xs, seeds, kl_weight, dtype
+        self.evaluated = copy.deepcopy(model).to(dtype).requires_grad_(False)
+        self.state, self.context = model.initial(len(seeds)), State()
+        self.contexts: State | None = None
+        if isinstance(model, ObservationDriven):
+            self.contexts = self._rounded(model.contexts(self.state, xs))
+
+    def objective(self, t: int) -> StepObjective:
+        """F of step t as a function of its posterior, given the latents before; latents in at least float32."""
+        context, prior = self._predict(t)
+        return StepObjective(
+            model=self.evaluated,
+            context=context,
+            prior=tree_map(at_least_float32, prior),
+            x=self.xs[t],
+            observed=None,
+            seed=self.seeds,
+            step=torch.full_like(self.seeds, t),
+            kl_weight=self.kl_weight,
+        )
+
+    def go_on(self, t: int, z: Float[Tensor, "batch latent"]) -> None:
+        """Leave step t with this latent."""
+        if self.contexts is not None:
+            self.state = {"z": z}
+            return
+        with self._mixed():
+            self.state = self.model.transition(self.context, self.xs[t], z)
+
+    def _predict(self, t: int) -> tuple[State, Gaussian]:
+        if isinstance(self.evaluated, ObservationDriven) and self.contexts is not None:
+            context: State = take(self.contexts, t)
+            return context, self.evaluated.prior_of(context, self.state["z"].to(self.dtype))
+        with self._mixed():
+            self.context, prior = self.model.predict(self.state)
+        return self._rounded(self.context), prior
+
+    def _mixed(self) -> AbstractContextManager[object]:
+        lower = self.dtype != self.model.dtype
+        return torch.autocast(self.xs.device.type, self.dtype, enabled=lower)
+
+    def _rounded(self, context: State) -> State:
+        rounded: State = tree_map(lambda tensor: tensor.to(self.dtype), context)
+        return rounded
