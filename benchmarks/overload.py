@@ -218,12 +218,14 @@ async def hasty(url: str) -> None:
 
 
 async def fleeting(url: str) -> None:
-    """Connect, send, vanish."""
+    """Connect, send, vanish; and come back to the same session."""
+    address, size = await asyncio.to_thread(open_session, url)
+    rows = np.zeros((32, size), dtype=np.float32)
     while True:
-        address, size = await asyncio.to_thread(open_session, url)
         async with connected(address) as connection:
-            rows = np.zeros((32, size), dtype=np.float32)
-            await connection.send(binary.encode(binary.Observations(seq=1, rows=rows)))
+            begin = binary.decode_server(await connection.recv())
+            assert isinstance(begin, wire.Begin)
+            await connection.send(binary.encode(binary.Observations(seq=begin.session.next_seq, rows=rows)))
             await connection.recv()
             connection.transport.abort()
         await asyncio.sleep(PAUSE)

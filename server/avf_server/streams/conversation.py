@@ -7,6 +7,7 @@ of sound is kept in the session however the stream ends.
 
 import asyncio
 import logging
+import math
 import time
 from contextlib import suppress
 from typing import Any
@@ -126,8 +127,9 @@ class Conversation:
 
     async def _watch(self) -> None:
         """Queue a goaway once the server stops, and an end once the token has expired."""
+        seconds = self._expires_at - time.time()
         try:
-            async with asyncio.timeout(min(self._expires_at - time.time(), 1e6)):
+            async with asyncio.timeout(seconds if math.isfinite(seconds) else None):
                 await self._runtime.service.stopping.wait()
             self._items.put_nowait((wire.GoAway(), 0))
         except TimeoutError:
