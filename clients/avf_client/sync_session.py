@@ -13,7 +13,6 @@ from avf_client.histories import History
 from avf_client.observations import ObservationLike
 from avf_client.running import Run
 from avf_client.session import Fields, SessionCore, StreamOptions
-from avf_client.watching import watch
 
 if TYPE_CHECKING:
     from avf_client.sync import Client
@@ -147,6 +146,8 @@ class Session:
 
         A connection that breaks is made again, and nothing is told twice.
         """
+        from avf_client.watching import watch  # asyncio, only where it is used
+
         path = rest.events_path(self.id, interval=interval, observation=observation)
         run = EventRun(self._client.retry, size=self.info.observation_size)
         return watch(self._client, path, run)

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -138,6 +139,16 @@ def test_sound_that_does_not_fit_is_refused(client: Client, levels: np.ndarray) 
             list(session.stream([levels[:400], np.full(200, 3.0)]))
         assert session.next_seq == 3
         assert [e.seq for e in session.stream([levels[:200]])] == [3]
+
+
+def test_the_documented_stream_of_sound_runs(
+    client: Client, levels: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The block of docs/client.md about sound."""
+    page = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
+    (block,) = re.findall(r"^```python notest\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    exec(compile(block, "client.md", "exec"), {"client": client, "chunks": cut(levels, 777)})
+    assert len(capsys.readouterr().out.splitlines()) == 5
 
 
 # --- the command
