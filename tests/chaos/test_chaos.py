@@ -15,6 +15,9 @@ from .sdk_driver import SdkDriver
 pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(300)]
 
 
+KILLS = {"kill": 6, "redis_kill": 1, "reset": 1}
+
+
 def clean(outcome: Outcome) -> None:
     """Assert that every zero is one, that every client got on, and that no server failed."""
     violations = [line for found in outcome.findings.values() for line in found.violations]
@@ -51,3 +54,11 @@ def test_a_rolling_restart_is_seen_by_no_client(tmp_path: Path) -> None:
     clean(outcome)
     assert outcome.errors == []
     assert outcome.counts["drains"] == 2
+
+
+def test_behind_loses_its_window_at_most(tmp_path: Path) -> None:
+    """What was told to be durable is there after every kill; the rest is sent again, and the estimates are the same."""
+    plan = Plan(seed=3, seconds=10.0, sessions=8, threads=0, every=0.8, durabilities=("behind",), weights=KILLS)
+    outcome = asyncio.run(experiment(plan, tmp_path))
+    clean(outcome)
+    assert outcome.counts["kills"] > 0
