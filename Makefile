@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATA_DIR ?= .avf
+COUNT ?= 100000
 MINUTES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint format bench chaos docs clean
+.PHONY: help setup demo serve test lint format bench chaos fuzz docs clean
 
 help:
 	@echo "make demo    watch a Bach chorale being filtered, note by note"
@@ -16,6 +17,7 @@ help:
 	@echo "make test    lint, types, import layers and all tests: what CI runs"
 	@echo "make lint    the first three of these only"
 	@echo "make bench   benchmarks, as tables and JSON"
+	@echo "make fuzz    COUNT=100000 random and mutated messages at every door: one JSON object"
 	@echo "make chaos   servers and their Redis under fire, for MINUTES=2: one JSON object"
 	@echo "make docs    the API reference, as HTML in site/"
 	@echo "make format  format the sources"
@@ -46,6 +48,9 @@ test: lint
 bench: $(READY)
 	$(BIN)/python -m benchmarks.steps
 	$(BIN)/python -m benchmarks.serving
+
+fuzz: $(READY)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --count $(COUNT)
 
 chaos: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos --minutes $(MINUTES)

@@ -1,0 +1,43 @@
+"""`python -m tests.fuzz --count 100000`: a campaign against a server of its own; one JSON object, or the fault."""
+
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+
+import click
+import torch
+
+from avf_core import checkpoints, configuration
+from tests.fuzz import campaign
+from tests.server.conftest import SETTINGS, Served
+
+
+@click.command()
+@click.option("--count", default=100_000, show_default=True, help="Messages to send.")
+@click.option("--minutes", default=60.0, show_default=True, help="The most that it may take.")
+@click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
+def main(count: int, minutes: float, seed: int) -> None:
+    """Send random and mutated messages to a server, and report what it answered."""
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        filter = configuration.build(SETTINGS)
+        checkpoints.save(folder / "tiny", filter=filter, settings=SETTINGS, card={"name": "tiny"})
+        options = ("--model", str(folder / "tiny"), "--data-dir", str(folder / "data"))
+        served = Served(folder / "log", *options, environment=ENVIRONMENT)
+        try:
+            report = campaign.run(served.url, pid=served.pid, count=count, seed=seed, seconds=60 * minutes)
+        finally:
+            code = served.stop(15)
+            faults = [line for line in served.log.read_text().splitlines() if "ERROR" in line or "Traceback" in line]
+    print(json.dumps({**dataclasses.asdict(report), "exit_code": code, "faults_logged": len(faults)}))
+    for line in faults[:20]:
+        click.echo(line, err=True)
+    raise SystemExit(bool(code or faults))
+
+
+ENVIRONMENT = {"AVF_MAX_BODY_BYTES": "65536", "AVF_MAX_WAIT_S": "0.05", "AVF_SESSION_TTL_S": "60"}
+
+if __name__ == "__main__":
+    main()
