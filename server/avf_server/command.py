@@ -38,6 +38,10 @@ def command(as_json: bool, **options: Any) -> None:
     """Serve models: sessions over HTTP and WebSocket, beliefs in Redis.
 
     Every setting is also an environment variable, AVF_...: see docs/server.md.
+
+    \b
+    avf serve --model srnn-jsb --port 8000
+    avf serve --redis-url redis://127.0.0.1:6379/0
     """
     _log_to_stderr()
     given = {name: value for name, value in options.items() if value not in (None, ())}

@@ -70,8 +70,9 @@ def own_server(checkpoint: Path, tmp_path: Path) -> Iterator["Server"]:
 class Server:
     """`avf serve` as a process, which can be stopped and started again at the same address over the same data."""
 
-    def __init__(self, data: Path, models: list[Path]) -> None:
+    def __init__(self, data: Path, models: list[Path], **settings: str) -> None:
         self._data = data
+        self._settings = {f"AVF_{name.upper()}": value for name, value in settings.items()}
         self._models = models
         self.url = "http://127.0.0.1:0"
         self.start()
@@ -87,7 +88,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **self._settings},
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

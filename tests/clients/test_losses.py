@@ -1,0 +1,168 @@
+"""What a server loses, and what it leaves unsaid: sent again where that can be, told where it cannot, never hidden."""
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from avf_client import AsyncClient, Client, Retry, errors
+
+from tests.clients.conftest import Server
+from tests.clients.test_sync import frames, same
+
+PATIENT = Retry(attempts=20, first=0.01, most=0.5)
+X = np.eye(88)[:6]
+
+
+@pytest.fixture(scope="module")
+def late_saver(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that saves sessions of durability `behind` so late that the tests are over before."""
+    running = Server(tmp_path_factory.mktemp("late"), [checkpoint], behind_s="60", behind_steps="1000")
+    yield running
+    running.stop(signal.SIGTERM)
+
+
+def test_what_was_answered_and_not_saved_is_sent_again(server: str, late_saver: Server) -> None:
+    """The server is killed in the midst of a stream, and between requests: the estimates are those of a calm run."""
+    xs = frames(40)
+    with Client(server) as calm, calm.session("tiny", seed=5) as session:
+        expected = session.steps(xs)
+    with (
+        Client(late_saver.url, retry=PATIENT) as client,
+        client.session("tiny", seed=5, durability="behind") as session,
+    ):
+        got = []
+        for estimate in session.stream(xs[:20], in_flight=4):
+            got.append(estimate)
+            if estimate.seq == 10:
+                assert (estimate.durability, estimate.durable_seq) == ("behind", 0)
+                late_saver.stop(signal.SIGKILL)
+                late_saver.start()
+        late_saver.stop(signal.SIGKILL)
+        late_saver.start()
+        session.refresh()
+        assert (session.info.next_seq, session.next_seq) == (1, 21)
+        got += session.steps(xs[20:])
+        same(got, expected)
+        session.refresh()
+        assert session.info.next_seq == 41
+
+
+def test_what_cannot_be_sent_again_is_told(late_saver: Server) -> None:
+    """Another client of the session has not got what was lost: it is told, and not given other estimates."""
+    with Client(late_saver.url, retry=PATIENT) as client, client.session("tiny", durability="behind") as session:
+        session.steps(X)
+        other = client.attach(session.id)
+        assert other.next_seq == 7
+        late_saver.stop(signal.SIGKILL)
+        late_saver.start()
+        with pytest.raises(errors.SequenceGap, match="lost"):
+            list(other.stream(X))
+        with pytest.raises(errors.SequenceGap):
+            other.step(X[0])
+        assert session.step(X[0]).seq == 7
+
+
+def test_a_session_in_memory_is_gone_with_its_server(late_saver: Server) -> None:
+    """Durability `none`: the loss is told by UnknownSession, in the midst of a stream."""
+    with Client(late_saver.url, retry=PATIENT) as client:
+        session = client.session("tiny", durability="none")
+        stream = session.stream(frames(40), in_flight=1)
+        next(stream)
+        late_saver.stop(signal.SIGKILL)
+        late_saver.start()
+        with pytest.raises(errors.UnknownSession):
+            list(stream)
+
+
+class Mute:
+    """A server that takes connections and bytes and says nothing, or half of an answer, and never ends it."""
+
+    def __init__(self, said: bytes = b"") -> None:
+        self._said = said
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._open: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._accept)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            self._open.append(near)
+            near.sendall(self._said)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+        for one in self._open:
+            one.close()
+
+
+@pytest.fixture(params=[b"", b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"])
+def mute(request: pytest.FixtureRequest) -> Iterator[Mute]:
+    """A server that says nothing, or half of something."""
+    made = Mute(request.param)
+    yield made
+    made.close()
+
+
+def test_a_server_that_never_answers_is_given_up(mute: Mute) -> None:
+    """After `timeout` for each answer, and `total` for all tries: an error, and no waiting for ever."""
+    with (
+        Client(mute.url, timeout=0.05, retry=Retry(attempts=100, first=0.01, most=0.01, total=0.3)) as client,
+        pytest.raises(errors.ConnectionFailed),
+    ):
+        client.models()
+
+    async def run() -> None:
+        async with AsyncClient(mute.url, timeout=0.05, retry=Retry(attempts=2, first=0.01)) as client:
+            with pytest.raises(errors.ConnectionFailed):
+                await client.models()
+
+    asyncio.run(run())
+
+
+def test_cancelled_calls_and_streams_can_be_gone_on_with(server: str) -> None:
+    """A step that was cancelled is sent again and applied once; a cancelled stream stands where its estimates end."""
+
+    async def run() -> None:
+        async with AsyncClient(server) as client, await client.session("tiny", seed=5) as session:
+            expected = [e.free_energy for e in await session.steps(X)]
+        async with AsyncClient(server) as client, await client.session("tiny", seed=5) as session:
+            step = asyncio.create_task(session.step(X[0]))
+            await asyncio.sleep(0)
+            step.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await step
+            got = [(await session.step(X[0])).free_energy]
+            streaming = asyncio.create_task(_first(session.stream(_endless(X[1])), got))
+            while len(got) < 2:
+                await asyncio.sleep(0.001)
+            streaming.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await streaming
+            assert session.next_seq == 3
+            got += [e.free_energy for e in await session.steps(X[2:])]
+            assert got == expected
+
+    asyncio.run(run())
+
+
+async def _endless(x: np.ndarray) -> Any:
+    yield x
+    await asyncio.Event().wait()
+
+
+async def _first(stream: Any, got: list[float]) -> None:
+    async for estimate in stream:
+        got.append(estimate.free_energy)
