@@ -43,6 +43,7 @@ class Keeping:
             most=settings.behind_steps,
             clock=time.monotonic,
             lost=self._note_lost,
+            is_lost=self.has_lost,
         )
         self._replication = Replication(lambda sessions: durable.replicas(sessions, replicas=settings.wait_replicas))
         self._lost: OrderedDict[str, None] = OrderedDict()

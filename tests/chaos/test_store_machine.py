@@ -207,7 +207,12 @@ def in_memory() -> MemoryStore:
 
 def saved_later() -> BehindStore:
     return BehindStore(
-        in_memory(), window=1000.0, most=1000, clock=time.monotonic, lost=lambda session: pytest.fail(session)
+        in_memory(),
+        window=1000.0,
+        most=1000,
+        clock=time.monotonic,
+        lost=lambda session: pytest.fail(session),
+        is_lost=lambda session: False,
     )
 
 

@@ -42,7 +42,14 @@ class Setting:
         self.now = 0.0
         self.lost: list[str] = []
         self.saved = MemoryStore(window=128, ttl=1e6, clock=lambda: self.now, history=100)
-        self.behind = BehindStore(self.saved, window=0.2, most=MOST, clock=lambda: self.now, lost=self.lost.append)
+        self.behind = BehindStore(
+            self.saved,
+            window=0.2,
+            most=MOST,
+            clock=lambda: self.now,
+            lost=self.lost.append,
+            is_lost=self.lost.__contains__,
+        )
 
     async def opened(self) -> str:
         """A session that is kept."""
@@ -107,6 +114,24 @@ def test_what_is_not_saved_never_exceeds_the_stated_bound(patiently: Any, monkey
         assert await at.position(session, saved=False) == last
         assert await at.behind.commit([commit(session, last.seq)]) == [Outcome.APPLIED]
         assert await at.position(session, saved=True) == last
+
+    patiently(scenario())
+
+
+def test_a_step_that_was_under_way_when_its_session_was_lost_is_refused(patiently: Any) -> None:
+    """It continues what was never saved, and would be told as durable. Once the client knows, steps apply again."""
+
+    async def scenario() -> None:
+        at = Setting()
+        session = await at.opened()
+        await at.behind.commit([commit(session, 0)])
+        assert await at.saved.commit([commit(session, 0, by="another server")]) == [Outcome.APPLIED]
+        await at.behind.save()
+        assert at.lost == [session]
+        assert await at.behind.commit([commit(session, 1)]) == [Outcome.MOVED]
+        assert session not in at.behind
+        at.lost.clear()
+        assert await at.behind.commit([commit(session, 1)]) == [Outcome.APPLIED]
 
     patiently(scenario())
 

@@ -4,7 +4,8 @@ The laws:
 - Steps that are acknowledged and not yet saved never span more than `window` seconds, nor more than `most` steps of a
   session: where they would, the commit saves first, or fails.
 - Only the newest belief is saved, and every step's reply and note, in one commit that names what was saved last. Where
-  another server has gone on meanwhile, what was not saved is dropped, and `lost` is told.
+  another server has gone on meanwhile, what was not saved is dropped, and `lost` is told; a step that was under way
+  then continues what is nowhere, and is refused for as long as `is_lost` says so.
 - A save whose answer was lost is recognised by its replies.
 """
 
@@ -56,12 +57,14 @@ class BehindStore:
         most: int,
         clock: Callable[[], float],
         lost: Callable[[str], None],
+        is_lost: Callable[[str], bool],
     ) -> None:
         self._durable = durable
         self._window = window
         self._most = most
         self._clock = clock
         self._lost = lost
+        self._is_lost = is_lost
         self._unsaved: dict[str, _Unsaved] = {}
         self._saving = asyncio.Lock()
         self._wanted = asyncio.Event()
@@ -241,6 +244,8 @@ class BehindStore:
         return len(unsaved.steps) >= self._most or self._clock() - unsaved.times[0] >= self._window
 
     def _commit_one(self, commit: Commit, now: float) -> Outcome:
+        if self._is_lost(commit.session):
+            return Outcome.MOVED
         unsaved = self._unsaved.get(commit.session)
         if unsaved is None:
             unsaved = self._unsaved[commit.session] = _Unsaved(commit.continues)
