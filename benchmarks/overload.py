@@ -5,9 +5,9 @@
 A real server with its own Redis, on loopback, durability `group`. First its capacity: STREAMS streams send as fast as
 they are answered. Then, for `seconds`, the same streams offer three times that, each at its own steady rate and within
 its credit; what cannot be sent in time is sent late. Then NEIGHBOURS streams, which send as fast as they are answered,
-are timed beside three more clients, of another process, which take turns: three that do as they do, and three that
-misbehave. Of these, one never reads, one writes without regard to its credit, and one connects, sends and vanishes,
-again and again.
+are timed beside three more clients, of another process, which take turns: three that are as busy as their credit
+allows, and three that misbehave. Of these, one never reads, one writes without regard to its credit, and one connects,
+sends and vanishes, again and again.
 """
 
 import argparse
@@ -232,10 +232,10 @@ async def fleeting(url: str) -> None:
 
 
 async def polite(url: str) -> None:
-    """As the neighbours do."""
+    """Always have as much under way as the credit allows, and read what comes."""
     address, size = await asyncio.to_thread(open_session, url)
     async with connected(address, "?fields=scalars") as connection:
-        await Stream(connection, Tally(), size).run(until=math.inf, most=1)
+        await Stream(connection, Tally(), size).run(until=math.inf)
 
 
 def others(url: str, clients: tuple[Any, ...]) -> None:
