@@ -13,7 +13,7 @@ MINUTES ?= 2
 
 help:
 	@echo "make demo    watch a Bach chorale being filtered, note by note"
-	@echo "make serve   run the server on http://127.0.0.1:8000"
+	@echo "make serve   run the server, and its dashboard, on http://127.0.0.1:8000"
 	@echo "make test    lint, types, import layers and all tests: what CI runs"
 	@echo "make lint    the first three of these only"
 	@echo "make bench   benchmarks, as tables and JSON"
@@ -48,6 +48,7 @@ test: lint
 bench: $(READY)
 	$(BIN)/python -m benchmarks.steps
 	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.dashboard
 
 fuzz: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --count $(COUNT)

@@ -84,6 +84,9 @@ def serving(model: str, console: Console) -> Iterator[dict[str, Any]]:
                 raise AvfClientError(f"the server did not start: {log.read_text().strip()[-2000:]}")
             ready = json.loads(line)
             console.print(f"server {ready['server_url']}, process {ready['pid']}", highlight=False)
+            console.print(
+                f"dashboard {ready['server_url']}/ while this runs; `make serve` keeps one up", highlight=False
+            )
             yield ready
         finally:
             stop(process)

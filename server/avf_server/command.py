@@ -74,7 +74,9 @@ def _announce_json(url: str, models: list[str]) -> None:
 
 
 def _announce(url: str, models: list[str]) -> None:
-    Console(stderr=True).print(f"Serving [bold]{', '.join(models)}[/bold] at {url} (docs at {url}/docs)")
+    Console(stderr=True).print(
+        f"Serving [bold]{', '.join(models)}[/bold] at {url} (dashboard; the interface at {url}/docs)"
+    )
 
 
 def _log_to_stderr() -> None:

@@ -127,7 +127,8 @@ def test_the_microphone_is_streamed(looking: Looking, server: Server, api: httpx
     looking.page.click("text=Listen")
     session = session_of(looking)
     looking.page.wait_for_function(f"() => ({SEQ})() > 120")
-    beeps = "() => [...document.querySelectorAll('[data-chart=form] td:nth-child(2)')].map((cell) => Number(cell.textContent))"
+    cells = "[...document.querySelectorAll('[data-chart=form] td:nth-child(2)')]"
+    beeps = f"() => {cells}.map((cell) => Number(cell.textContent))"
     looking.page.click("[data-chart=form] button:has-text('Table')")
     looking.page.wait_for_function(f"() => Math.max(...({beeps})()) > -40")
     told = api.get(f"/v1/sessions/{session}").json()
@@ -168,7 +169,8 @@ def test_sound_is_resampled_without_a_trace(looking: Looking, server: Server) ->
             const made = [];
             for (let at = 0; at < 48000; ) {
               const size = Math.min(48000 - at, 1 + (at * 7919) % 2000);
-              made.push(...resampler.push(Float32Array.from({ length: size }, (_, i) => Math.sin((2 * Math.PI * hertz * (at + i)) / 48000))));
+              const wave = (_, i) => Math.sin((2 * Math.PI * hertz * (at + i)) / 48000);
+              made.push(...resampler.push(Float32Array.from({ length: size }, wave)));
               at += size;
             }
             const some = made.slice(2000, 14000);

@@ -7,7 +7,7 @@ import { listen } from "./events.js";
 const POINTS = 60; // of a sparkline
 const PAGE = 100; // sessions of one request
 const MOST = 2_000; // sessions listed
-const INTERVAL = 0.5; // seconds between events
+const INTERVAL = 1; // seconds between events: as often as a list can be read
 
 /** A session of the list. */
 class Item {

@@ -54,7 +54,7 @@ export function bytes(value) {
 }
 
 /** The time of day of seconds since 1970. */
-export const clock = (at) => (Number.isFinite(at) ? new Date(at * 1000).toLocaleTimeString() : "–");
+export const clock = (at) => (Number.isFinite(at) ? new Date(at * 1000).toLocaleTimeString([], { hour12: false }) : "–");
 
 /** A MIDI number as a note: 60 is C4. */
 export const note = (midi) => `${NOTES[midi % 12]}${Math.floor(midi / 12) - 1}`;

@@ -82,7 +82,8 @@ function track(data, end, notes, division) {
     }
     if (status === 0xff || status === 0xf0 || status === 0xf7) {
       if (status === 0xff) data.u8();
-      data.at += data.varied();
+      const skipped = data.varied();
+      data.at += skipped;
       continue;
     }
     const a = first ?? data.u8();

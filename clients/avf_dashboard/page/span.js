@@ -21,9 +21,9 @@ export class Span {
     return this.end === null;
   }
 
-  /** Where the window ends. */
+  /** Where the window ends: as long as there are few steps, they fill it from the left. */
   get target() {
-    return this.end ?? this.trace.entries.length;
+    return this.end ?? Math.max(this.trace.entries.length, this.width);
   }
 
   /** Hear of every change. */
@@ -68,8 +68,10 @@ export class Span {
     return null;
   }
 
+  /** Stand still on what there is; few steps fill the window. */
   pause() {
-    if (this.live) this.#set({ end: this.target });
+    const end = this.trace.entries.length;
+    if (this.live) this.#set({ end, width: Math.max(LEAST, Math.min(this.width, end)) });
   }
 
   follow() {
@@ -79,12 +81,13 @@ export class Span {
   /** Move by steps; past the newest, it follows again. */
   move(steps) {
     const end = this.target + steps;
-    this.#set({ end: end >= this.trace.entries.length ? null : Math.max(Math.min(this.width, 1), end) });
+    const least = Math.min(this.width, this.trace.entries.length);
+    this.#set({ end: end >= this.trace.entries.length ? null : Math.max(least, end) });
   }
 
   /** Show the oldest step that is known. */
   oldest() {
-    this.#set({ end: Math.min(this.width, this.trace.entries.length) });
+    this.#set({ end: Math.min(Math.round(this.width), this.trace.entries.length) });
   }
 
   /** Show `factor` times as many steps, about position `at` (where given, and paused). */

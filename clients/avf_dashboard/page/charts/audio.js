@@ -29,7 +29,7 @@ export function audio(span, { size, rate }) {
     const wave = height * WAVE;
     const most = loudest(span);
     const moving = scale.fit(-most, most, { still: calm() });
-    const above = new Plot(span, width, height, { ...scale.range, top: 8, bottom: height - wave });
+    const above = new Plot(span, width, height, { ...scale.range, top: 20, bottom: height - wave });
     valueAxis(context, above, { most: 3 });
     above.clip(context, () => {
       crosshair(context, above);

@@ -7,15 +7,17 @@ import { colours } from "./surface.js";
 
 const BARS = 5; // pixels of a step from which on it is drawn as a bar
 const SURPRISING = 0.01;
+const FAR = 0.5; // of the highest: where even the lowest is above that, zero tells little
 
 /** A chart of figures over steps, for `Figure`. `normal` are the model's quantiles of F, or null. */
 export function energy(span, normal) {
   const scale = new Scale();
+  let shown = "detail";
   const band = normal === null ? null : bandOf(normal);
 
   function draw(context, width, height) {
     const columns = binned(span, width);
-    const [low, high] = range(columns, band);
+    const [low, high] = range(columns, band, shown);
     const moving = scale.fit(low, high, { still: calm() });
     const plot = new Plot(span, width, height, { ...scale.range, top: 20 });
     valueAxis(context, plot);
@@ -30,7 +32,9 @@ export function energy(span, normal) {
     return moving;
   }
 
-  return { draw, rows, heads: HEADS, describe: () => describe(span) };
+  const pick = (value) => (shown = value);
+  const modes = [["detail", "Detail"], ["zero", "From 0"]];
+  return { draw, pick, modes, rows, heads: HEADS, describe: () => describe(span) };
 }
 
 /** Between which free energies a step is normal, by quantiles within 5 to 95 %, and that in words. */
@@ -61,14 +65,17 @@ function binned(span, width) {
   return found;
 }
 
-function range(columns, band) {
-  let low = 0;
-  let high = band ? band.high : 0;
+/** From zero, unless all is far above it: then, in detail, from a little below the lowest. */
+function range(columns, band, shown) {
+  let low = band ? band.low : Infinity;
+  let high = band ? band.high : -Infinity;
   for (const { R, F, most } of columns) {
     low = Math.min(low, R, F);
     high = Math.max(high, most);
   }
-  return [low, high + (high - low) * 0.06];
+  if (low > high) return [0, 1];
+  const base = shown === "detail" && low > FAR * high ? low - (high - low) * 0.3 : Math.min(0, low);
+  return [base, high + (high - base) * 0.06];
 }
 
 function normalBand(context, plot, band) {
@@ -85,7 +92,7 @@ function normalBand(context, plot, band) {
 function bars(context, plot, columns) {
   const colour = colours();
   const wide = Math.max(1, plot.step - Math.min(2, plot.step * 0.2));
-  const zero = plot.y(0);
+  const zero = Math.min(plot.bottom, plot.y(0));
   for (const { at, R, F } of columns) {
     const x = plot.x(at) + (plot.step - wide) / 2;
     context.fillStyle = colour.accent;
@@ -97,7 +104,7 @@ function bars(context, plot, columns) {
 
 function areas(context, plot, columns) {
   const colour = colours();
-  area(context, plot, columns, () => 0, (column) => column.R, colour.accent_soft);
+  area(context, plot, columns, () => Math.max(0, plot.low), (column) => column.R, colour.accent_soft);
   area(context, plot, columns, (column) => column.R, (column) => column.F, colour.warm);
   context.strokeStyle = colour.accent;
   context.lineWidth = 1.4;

@@ -6,7 +6,6 @@ import { Cells, rgb } from "./cells.js";
 import { colours } from "./surface.js";
 
 const GAP = 10;
-const STRIP = 0.26; // of the height
 
 /** Frames of a span, each of `height` by `width` pixels. */
 export function video(span, { shape: [rows, columns] }) {
@@ -17,23 +16,22 @@ export function video(span, { shape: [rows, columns] }) {
     if (!entry) return false;
     const names = ["seen", "expected", "explained", "error"];
     const frames = framesOf(entry.full);
-    const strip = height * STRIP;
-    const size = Math.min((width - GAP * 5) / 4, height - strip - 44);
+    const size = Math.min((width - GAP * 5) / 4, height * 0.6);
     const left = (width - 4 * size - 3 * GAP) / 2;
     context.textAlign = "left";
     context.textBaseline = "top";
     frames.forEach((frame, i) => {
       const x = left + i * (size + GAP);
       context.fillStyle = colours().soft;
-      context.fillText(names[i], x, 4);
-      paint(context, frame, { x, y: 20, size, signed: i === 3 });
+      context.fillText(names[i], x, 20);
+      paint(context, frame, { x, y: 36, size, signed: i === 3 });
     });
-    film(context, { y: 20 + size + 12, height: height - size - 40, width });
+    film(context, { y: size + 48, height: height - size - 52, width });
     return false;
   }
 
   function film(context, { y, height, width }) {
-    const size = Math.min(height - 16, 80);
+    const size = Math.min(height - 16, 140);
     if (size < 16) return;
     const count = Math.floor((width - GAP) / (size + 4));
     const { entries } = span.trace;
@@ -58,7 +56,7 @@ export function video(span, { shape: [rows, columns] }) {
     cells.begin(columns, rows);
     for (let i = 0; i < frame.length; i++) {
       const [row, column] = [rows - 1 - Math.floor(i / columns), i % columns];
-      if (signed) cells.set(column, row, frame[i] > 0 ? more : less, Math.abs(frame[i]) * 2);
+      if (signed) cells.set(column, row, frame[i] > 0 ? more : less, Math.abs(frame[i]));
       else cells.set(column, row, white, frame[i]);
     }
     cells.draw(context, x, y, wide, high);

@@ -29,7 +29,7 @@ export class Charts {
     this.fan = new Figure("Forecast", fan(model), { span, kind: "small", id: "forecast" });
     this.figures = [this.energy, this.form, this.latents, this.iterations, this.active, this.fan];
     this.minimap = new Minimap(span);
-    this.#explain(form);
+    this.#explain(form, model);
     this.forecaster = this.#forecaster(model, form);
     this.root = h("div", { class: "charts", tabindex: "0", role: "group", "aria-label": "Charts. Space pauses, arrows move, plus and minus zoom, Home and End go to the oldest and the newest step." }, this.figures.map((figure) => figure.root));
     keyboard(this.root, span);
@@ -77,9 +77,9 @@ export class Charts {
     sheet.toBlob((blob) => save(blob, `session-${this.id}.png`));
   }
 
-  #explain(form) {
+  #explain(form, model) {
     const key = ([name, text]) => h("span", { class: "key", "data-key": name, text });
-    this.energy.notes.append(...[[null, "reconstruction"], ["warm", "KL"], ["dot", "surprising"]].map(key));
+    this.energy.notes.append(...[[null, "reconstruction"], ["warm", "KL"], ...(model.normal ? [["dot", "surprising"]] : [])].map(key));
     this.energy.root.append(this.minimap.canvas);
     this.form.notes.append(...form.keys.map(key));
   }

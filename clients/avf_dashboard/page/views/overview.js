@@ -80,10 +80,13 @@ export class Overview {
 }
 
 function card(model) {
-  const procedure = model.iterations ? `${model.inference}, ${model.iterations} iterations` : model.inference;
+  const procedure = model.iterations ? `${model.inference} inference, ${model.iterations} iterations` : `${model.inference} inference`;
+  const sizes = `${model.observation_size} observed, ${model.latent_size} latent`;
+  const line = (text) => h("span", { class: "soft line", text });
   return h(
     "li", { class: "card" },
     h("strong", { text: model.name }),
-    h("span", { class: "soft", text: `${model.kind} · ${model.modality} · ${procedure} · ${short(model.parameters)} parameters · ${model.observation_size} → ${model.latent_size}` }),
+    line(`${model.kind} for ${model.modality} · ${short(model.parameters)} parameters`),
+    line(`${procedure} · ${sizes}`),
   );
 }
