@@ -123,7 +123,7 @@ class AsyncClient:
             try:
                 response = await self._send(call, tries)
                 hint = rest.retry_after(response.headers)
-                return rest.read_response(call, response)
+                return rest.read_response(call, response, response.content)
             except (ConnectionFailed, ProblemError) as error:
                 delay = tries.failed(
                     error,

@@ -3,7 +3,7 @@
 | close code                           | error                                      |
 |--------------------------------------|--------------------------------------------|
 | 4401                                 | Unauthorised                               |
-| 4404                                 | UnknownSession                             |
+| 4404, 4410                           | UnknownSession                             |
 | 4409                                 | SessionMoved                               |
 | 1003, 1007, 1009 (we broke the law)  | ProtocolError                              |
 | others, 1012 and no code at all too  | ConnectionFailed: the stream may reconnect |
@@ -23,6 +23,7 @@ LARGEST_MESSAGE = 16 * 2**20
 _PROBLEMS = {
     wire.CLOSE_UNAUTHORISED: ("unauthorised", 401),
     wire.CLOSE_UNKNOWN_SESSION: ("unknown-session", 404),
+    wire.CLOSE_GONE: ("unknown-session", 404),
     wire.CLOSE_CONFLICT: ("session-moved", 409),
 }
 _BROKEN_LAW = (1003, 1007, 1009)

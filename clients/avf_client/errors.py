@@ -142,6 +142,10 @@ class StoreUnavailable(ProblemError):
     """The server's store does not answer; ask again with the same `seq`."""
 
 
+class NotReplicated(ProblemError):
+    """The step is saved, but on too few replicas as yet: ask again with the same `seq`."""
+
+
 class Stopping(ProblemError):
     """The server is stopping; ask another, or ask again."""
 
@@ -173,6 +177,7 @@ PROBLEMS: dict[str, type[ProblemError]] = {
     "forbidden": Forbidden,
     "overloaded": Overloaded,
     "store-unavailable": StoreUnavailable,
+    "not-replicated": NotReplicated,
     "stopping": Stopping,
     "internal-error": InternalError,
 }

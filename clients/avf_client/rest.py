@@ -155,10 +155,10 @@ def read(call: Call[T], *, status: int, media_type: str, body: bytes) -> T:
     raise failure(f"{call.method} {call.path}", status=status, media_type=media_type, body=body)
 
 
-def read_response(call: Call[T], response: httpx.Response) -> T:
-    """`read`, of a response of httpx."""
+def read_response(call: Call[T], response: httpx.Response, body: bytes) -> T:
+    """`read`, of a response of httpx and its whole body."""
     media_type = response.headers.get("content-type", "")
-    return read(call, status=response.status_code, media_type=media_type, body=response.content)
+    return read(call, status=response.status_code, media_type=media_type, body=body)
 
 
 def request(call: Call[T], *, timeout: float) -> dict[str, Any]:

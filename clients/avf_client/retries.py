@@ -93,6 +93,9 @@ def may_repeat(error: AvfClientError, *, idempotent: bool) -> bool:
 def may_reconnect(error: AvfClientError) -> bool:
     """Whether a stream that failed so may go on by a new connection.
 
-    Not after `session-moved`: two clients that take the session from each other would never end.
+    Not after `session-moved`: two clients that take the session from each other would never end. After
+    `not-replicated` the same observation is sent again, and answered from what is stored once there are replicas.
     """
-    return isinstance(error, ConnectionFailed) or (isinstance(error, ProblemError) and name_of(error.problem) in BUSY)
+    if isinstance(error, ProblemError):
+        return name_of(error.problem) in BUSY | {"not-replicated"}
+    return isinstance(error, ConnectionFailed)

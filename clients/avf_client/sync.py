@@ -149,9 +149,9 @@ class Client:
         while True:
             hint: float | None = None
             try:
-                response = self._send(call, tries)
+                response, body = self._send(call, tries)
                 hint = rest.retry_after(response.headers)
-                return rest.read_response(call, response)
+                return rest.read_response(call, response, body)
             except (ConnectionFailed, ProblemError) as error:
                 delay = tries.failed(
                     error,
@@ -191,9 +191,17 @@ class Client:
     ) -> None:
         self.close()
 
-    def _send(self, call: rest.Call[T], tries: Tries) -> httpx.Response:
-        timeout = tries.limit(self.timeout + call.patience, now=time.monotonic())
+    def _send(self, call: rest.Call[T], tries: Tries) -> tuple[httpx.Response, bytes]:
+        """One try; it may take no longer than its time, however slowly bytes come."""
+        start = time.monotonic()
+        timeout = tries.limit(self.timeout + call.patience, now=start)
+        body = bytearray()
         try:
-            return self._http.request(**rest.request(call, timeout=timeout))
+            with self._http.stream(**rest.request(call, timeout=timeout)) as response:
+                for piece in response.iter_bytes():
+                    body += piece
+                    if time.monotonic() - start > timeout:
+                        raise rest.late(self.base_url, timeout)
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise rest.broken(self.base_url, error) from error
+        return response, bytes(body)

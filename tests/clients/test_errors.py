@@ -42,6 +42,8 @@ def failed(name: str) -> errors.ProblemError:
         (failed("store-unavailable"), True, True),
         (failed("session-moved"), True, True),
         (failed("session-moved"), False, False),
+        (failed("not-replicated"), True, True),
+        (failed("not-replicated"), False, False),
         (failed("invalid-observation"), True, False),
         (failed("internal-error"), True, False),
         (errors.ProtocolError("strange"), True, False),
@@ -52,6 +54,15 @@ def test_a_request_is_repeated_only_where_that_is_safe(
 ) -> None:
     """Never where it may have been applied and is not idempotent, nor where it would be refused again."""
     assert retries.may_repeat(error, idempotent=idempotent) is expected
+
+
+def test_a_stream_goes_on_where_the_server_is_busy_and_not_where_it_refused() -> None:
+    """Nor where another client took the session: the two would take it from each other for ever."""
+    again = ["overloaded", "store-unavailable", "stopping", "not-replicated"]
+    assert all(retries.may_reconnect(failed(name)) for name in again)
+    assert retries.may_reconnect(retries.Lagging("lost"))
+    assert not any(retries.may_reconnect(failed(name)) for name in ("session-moved", "invalid-observation"))
+    assert not retries.may_reconnect(errors.ProtocolError("strange"))
 
 
 def test_delays_grow_are_jittered_and_end() -> None:
@@ -84,6 +95,7 @@ def test_a_call_ends_in_time_with_all_its_tries() -> None:
     [
         (4401, errors.Unauthorised),
         (4404, errors.UnknownSession),
+        (4410, errors.UnknownSession),
         (4409, errors.SessionMoved),
         (1007, errors.ProtocolError),
         (1012, errors.ConnectionFailed),

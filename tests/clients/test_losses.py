@@ -1,6 +1,7 @@
 """What a server loses, and what it leaves unsaid: sent again where that can be, told where it cannot, never hidden."""
 
 import asyncio
+import contextlib
 import signal
 import socket
 import threading
@@ -130,6 +131,32 @@ def test_a_server_that_never_answers_is_given_up(mute: Mute) -> None:
                 await client.models()
 
     asyncio.run(run())
+
+
+def test_an_answer_that_drips_is_given_up() -> None:
+    """A byte now and then keeps no call alive: the whole answer has its time."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        near, _ = listener.accept()
+        with near, contextlib.suppress(OSError):
+            near.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n")
+            near.settimeout(0.02)
+            for _ in range(400):
+                near.sendall(b"x")
+                with contextlib.suppress(TimeoutError):
+                    near.recv(4096)
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with (
+        Client(url, timeout=0.3, retry=Retry(attempts=1)) as client,
+        pytest.raises(errors.ConnectionFailed, match="no whole answer"),
+    ):
+        client.models()
+    thread.join()
+    listener.close()
 
 
 def test_cancelled_calls_and_streams_can_be_gone_on_with(server: str) -> None:

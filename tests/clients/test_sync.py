@@ -290,7 +290,7 @@ def test_a_lost_reply_is_asked_for_again(client: Client, proxy: Callable[[list[i
 
 def test_a_stream_gives_up_after_too_many_tries(client: Client, session: Session, proxy: Callable[..., Any]) -> None:
     """Tries are bounded; afterwards the stream can go on where it stood, by another way."""
-    made = proxy([100_000] + [2_000] * 100)
+    made = proxy([100_000] + [300] * 100)
     with Client(made.url, retry=Retry(attempts=3, first=0.001)) as cut_client:
         behind = cut_client.attach(session.id)
         with pytest.raises(errors.ConnectionFailed):
