@@ -91,6 +91,23 @@ class Keeping:
         """Whether enough replicas have all that was saved of a session until now. Raises StoreError."""
         return await self._replication.replicas(session) >= self._settings.wait_replicas
 
+    async def count(self, owner: str, durability: wire.Durability) -> int:
+        """How many sessions an owner has in Redis; for `none`, in the memory of this server. Raises StoreError.
+
+        Some that have gone may count as long as the limit is not reached.
+        """
+        index = self.durable.index
+        if durability == "none":
+            return self.memory.owned_count(owner)
+        if await index.count(owner) >= self._settings.max_sessions_per_key:
+            await index.sweep(owner)
+        return await index.count(owner)
+
+    async def sweep(self) -> float:
+        """Drop what has gone, a page for each owner; the largest share of a page that had. Raises StoreError."""
+        self.memory.expire()
+        return max([await self.durable.index.sweep(owner) for owner in self.durable.index.owners], default=0.0)
+
     def has_lost(self, session: str) -> bool:
         """Whether acknowledged steps of a session were lost, because another server has gone on, and no one knows."""
         return session in self._lost

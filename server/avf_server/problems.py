@@ -249,3 +249,10 @@ def headers(problem: ProblemError) -> dict[str, str]:
 def internal() -> InternalError:
     """A fault that the log explains and the client is not told."""
     return InternalError("a fault of the server, which its log explains; the session is as it was")
+
+
+def stopping(retry_after: int) -> StoppingError:
+    """Work that a stopping server does not take; `retry_after` is in seconds."""
+    return StoppingError(
+        "the server is stopping; send the same to another one, or again later", retry_after=retry_after
+    )

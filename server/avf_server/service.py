@@ -21,6 +21,7 @@ from avf_server import batching, problems
 from avf_server import frames as way
 from avf_server.batching import Position, Verdict
 from avf_server.codecs.base import Given
+from avf_server.ending import end
 from avf_server.engine import Engine, Stepped
 from avf_server.frames import Frame, Ready, Reply
 from avf_server.hot import Hot
@@ -29,6 +30,7 @@ from avf_server.problems import ProblemError, StoreError
 from avf_server.sessions import Sessions
 from avf_server.settings import Settings
 from avf_server.stores.base import Meta, Outcome, Record, Store, unpack
+from avf_server.sweeping import Sweeper
 from avf_server.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class Service:
         self._queue: deque[Frame] = deque()
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
+        self._sweeper = Sweeper(sessions)
         self._ticking: asyncio.Task[None] | None = None
         self._held: dict[Frame, asyncio.Task[None]] = {}  # applied, and answered once replicas have it
 
@@ -60,6 +63,7 @@ class Service:
     def start(self) -> None:
         """Begin to tick."""
         self.keeping.start()
+        self._sweeper.start()
         self._ticking = asyncio.create_task(self._run(), name="avf-ticks")
 
     def refuse(self) -> None:
@@ -78,16 +82,16 @@ class Service:
                 await self._idle.wait()
         except TimeoutError:
             logger.warning("%d observations are refused: the time to stop is over", len(self._queue))
-        ticking.cancel()
-        await asyncio.gather(ticking, return_exceptions=True)
-        self._refuse_all(list(self._queue), self._stopping_problem())
+        await end(ticking)
+        self._refuse_all(list(self._queue), problems.stopping(self.settings.retry_after_s))
         await asyncio.gather(*self._held.values(), return_exceptions=True)
+        await self._sweeper.stop()
         await self.keeping.stop()
 
     def check_running(self) -> None:
         """Raise StoppingError once the server stops."""
         if self.stopping.is_set():
-            raise self._stopping_problem()
+            raise problems.stopping(self.settings.retry_after_s)
 
     async def observe(self, session: str, *, seq: int, x: Given, owner: str, epoch: int | None = None) -> Reply:
         """Filter observation `seq`; `epoch` None means the current one.
@@ -139,7 +143,7 @@ class Service:
                 logger.exception("a tick of %d observations failed", len(taken))
                 self._refuse_all(taken, problems.internal())
             except asyncio.CancelledError:
-                self._refuse_all(taken, self._stopping_problem())
+                self._refuse_all(taken, problems.stopping(self.settings.retry_after_s))
                 raise
             await asyncio.sleep(0)  # let those who were answered send their next ones: they may share a batch
 
@@ -284,12 +288,6 @@ class Service:
 
     def _refuse(self, frame: Frame, verdict: Verdict | None, position: Position) -> None:
         way.refuse(frame, way.refusal(frame, verdict, position, window=self.settings.replay_window))
-
-    def _stopping_problem(self) -> problems.StoppingError:
-        return problems.StoppingError(
-            "the server is stopping; send the same to another one, or again later",
-            retry_after=self.settings.retry_after_s,
-        )
 
     def _refuse_all(self, frames: Sequence[Frame], problem: ProblemError) -> None:
         for frame in frames:

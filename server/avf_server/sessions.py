@@ -76,8 +76,13 @@ class Sessions:
             created_at=time.time(),
             audio=audio.agreed(request.audio, checkpoint),
         )
-        self._admit(time.monotonic())
+        self._admit()
         try:
+            if await self.keeping.count(owner, meta.durability) >= self._settings.max_sessions_per_key:
+                raise problems.OverloadedError(
+                    f"{self._settings.max_sessions_per_key} sessions of this key are open, which is the limit",
+                    retry_after=self._settings.retry_after_s,
+                )
             await self.store_of(meta.durability).create(meta, belief=belief)
         except StoreError as error:
             raise self.unavailable(error) from error
@@ -198,10 +203,15 @@ class Sessions:
             raise problems.InvalidSettingError(f"iterations is {wanted}, expected a number in [1, {most}]")
         return wanted
 
-    def _admit(self, now: float) -> None:
+    def expire(self) -> None:
+        """Forget sessions that were not used here for as long as any may live: they have ended, or live elsewhere."""
+        over = time.monotonic() - self._settings.session_ttl_s
+        while self._seen and next(iter(self._seen.values())) <= over:
+            self.forget([next(iter(self._seen))])
+
+    def _admit(self) -> None:
         """Make sure that one more session may be opened."""
-        while self._seen and next(iter(self._seen.values())) + self._settings.session_ttl_s <= now:
-            self._seen.popitem(last=False)
+        self.expire()
         if len(self._seen) >= self._settings.max_sessions:
             raise problems.OverloadedError(
                 f"{len(self._seen)} sessions are open, which is the limit",

@@ -7,6 +7,7 @@ time-out that another has already waited for; one task asks on behalf of all, so
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from avf_server.ending import end
 from avf_server.problems import StoreError
 
 INTERVAL = 0.1  # seconds between probes
@@ -34,9 +35,7 @@ class Circuit:
 
     async def close(self) -> None:
         """End the probe."""
-        if self._probing is not None:
-            self._probing.cancel()
-            await asyncio.gather(self._probing, return_exceptions=True)
+        await end(self._probing)
 
     async def _ask(self) -> None:
         while self._reason is not None:

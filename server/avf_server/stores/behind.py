@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from avf_server.batching import Position
+from avf_server.ending import end
 from avf_server.problems import StoreError
 from avf_server.stores.base import Commit, Meta, Outcome, Record, Step, Store, Summary
 
@@ -74,16 +75,16 @@ class BehindStore:
     def __contains__(self, session: str) -> bool:
         return session in self._unsaved
 
+    def __len__(self) -> int:
+        return len(self._unsaved)
+
     def start(self) -> None:
         """Begin to save."""
         self._task = asyncio.create_task(self._run(), name="avf-saves")
 
     async def stop(self, *, seconds: float) -> None:
         """Save all that is not saved yet, for as long as this may take."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await end(self._task)
         deadline = self._clock() + seconds
         while self._unsaved:
             try:

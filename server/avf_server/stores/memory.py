@@ -39,12 +39,12 @@ class MemoryStore:
         return self._find(session) is not None
 
     def __len__(self) -> int:
-        self._expire()
+        self.expire()
         return len(self._entries)
 
     async def create(self, meta: Meta, *, belief: bytes | None = None) -> None:
         """Keep a new session, in epoch 1 with nothing observed."""
-        self._expire()
+        self.expire()
         self._entries[meta.id] = _Entry(
             meta=meta,
             position=Position(1, 0),
@@ -86,7 +86,7 @@ class MemoryStore:
 
     async def owned(self, owner: str, *, cursor: str | None = None, count: int) -> tuple[list[Summary], str | None]:
         """The sessions of an owner, newest first, with their notes."""
-        self._expire()
+        self.expire()
         places = self._places.get(owner, [])
         end = len(places) if cursor is None else bisect_left(places, cursor)
         page = places[max(0, end - count) : end]
@@ -95,7 +95,7 @@ class MemoryStore:
 
     def owned_count(self, owner: str) -> int:
         """How many sessions an owner has."""
-        self._expire()
+        self.expire()
         return len(self._places.get(owner, []))
 
     async def reset(self, session: str, *, epoch: int) -> Outcome:
@@ -156,10 +156,11 @@ class MemoryStore:
         self._entries.move_to_end(entry.meta.id)
 
     def _find(self, session: str) -> _Entry | None:
-        self._expire()
+        self.expire()
         return self._entries.get(session)
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """Forget the sessions whose time is over."""
         now = self._clock()
         while self._entries and next(iter(self._entries.values())).expires_at <= now:
             self._forget(next(iter(self._entries)))

@@ -19,6 +19,7 @@ from avf_server.problems import StoreError
 from avf_server.stores import _scripts as scripts
 from avf_server.stores._addresses import close, connect
 from avf_server.stores._circuit import Circuit
+from avf_server.stores._index import OwnerIndex
 from avf_server.stores.base import Commit, Meta, Outcome, Record, Summary, note_id, place, position_of
 
 CALLS = 64
@@ -40,11 +41,6 @@ def history_key(session: str) -> str:
     return f"avf:{{{session}}}:history"
 
 
-def index_key(owner: str) -> str:
-    """The key of the index of an owner's sessions."""
-    return f"avf:owner:{owner}"
-
-
 class RedisStore:
     """Sessions in the Redis at `url`. `timeout` and `ttl` are in seconds.
 
@@ -61,6 +57,7 @@ class RedisStore:
         self._cluster = isinstance(self._redis, RedisCluster)
         self._calls = asyncio.Semaphore(CALLS)
         self._circuit = Circuit(self._probe)
+        self.index = OwnerIndex(self._redis, self._call, exists=key)
 
     async def ping(self) -> None:
         """Ask Redis whether it is there, all of it where it is a Cluster."""
@@ -79,8 +76,7 @@ class RedisStore:
 
     async def create(self, meta: Meta, *, belief: bytes | None = None) -> None:
         """Keep a new session, in epoch 1 with nothing observed."""
-        async with self._call():
-            await self._redis.zadd(index_key(meta.owner), {place(meta): 0})
+        await self.index.add(meta)
         arguments = [msgspec.json.encode(meta), self._ttl_ms, *([] if belief is None else [belief])]
         await self._run(scripts.CREATE, [(meta.id, arguments)])
 
@@ -126,12 +122,9 @@ class RedisStore:
     async def owned(self, owner: str, *, cursor: str | None = None, count: int) -> tuple[list[Summary], str | None]:
         """The sessions of an owner, newest first, with their notes: two calls, more where some have gone meanwhile."""
         while True:
-            last = "+" if cursor is None else f"({cursor}"
-            async with self._call():
-                found: Any = await self._redis.zrevrangebylex(index_key(owner), last, "-", start=0, num=count)
-            places = [at.decode() for at in found]
+            places = await self.index.page(owner, cursor=cursor, count=count)
             summaries = await self._summaries(places)
-            await self._unlist(owner, [at for at, summary in zip(places, summaries, strict=True) if summary is None])
+            await self.index.drop_gone(owner, [at for at, found in zip(places, summaries, strict=True) if not found])
             cursor = places[-1] if len(places) == count else None
             if cursor is None or any(summaries):
                 return [summary for summary in summaries if summary is not None], cursor
@@ -146,7 +139,7 @@ class RedisStore:
         if meta is None:
             return False
         found = msgspec.json.decode(meta, type=Meta)
-        await self._unlist(found.owner, [place(found)])
+        await self.index.remove(found.owner, [place(found)])
         return True
 
     async def replicas(self, sessions: Sequence[str], *, replicas: int) -> list[int]:
@@ -190,12 +183,6 @@ class RedisStore:
                 pipeline.xrevrange(history_key(session), count=1)
             answers = await pipeline.execute() if places else []
         return [_summary(*answers[i : i + 3]) for i in range(0, len(answers), 3)]
-
-    async def _unlist(self, owner: str, places: Sequence[str]) -> None:
-        """Drop places from an owner's index."""
-        if places:
-            async with self._call():
-                await self._redis.zrem(index_key(owner), *places)
 
     async def _moves(self, script: str, calls: Sequence[tuple[str, list[Any]]]) -> list[Outcome]:
         return [OUTCOMES[answer] for answer in await self._run(script, calls)]
