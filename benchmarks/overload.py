@@ -45,9 +45,8 @@ CLOSED = websockets.ConnectionClosed
 
 @dataclass
 class Tally:
-    """What streams met: observations offered and answered, sockets that were closed, seconds from sending to answer."""
+    """What streams met: observations answered and refused, sockets that were closed, seconds from sending to answer."""
 
-    offered: int = 0
     answered: int = 0
     refused: int = 0
     closed: int = 0
@@ -94,7 +93,6 @@ class Stream:
                 await self._room.wait()
             due += every or 0.0
             self._seq += 1
-            self.tally.offered += 1
             self._sent[self._seq] = time.perf_counter()
             await self._connection.send(
                 binary.encode(binary.Observations(seq=self._seq, rows=self._rows[self._seq % len(self._rows)]))
