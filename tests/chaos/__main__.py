@@ -19,10 +19,11 @@ from rich.table import Table
 
 from .experiment import Outcome, Plan, experiment
 from .faults import Faults
-from .history import History, Reply
+from .history import History, Reply, now
 from .report import passed
 
 SHOWN = 20  # violations
+BETWEEN_LINES = 30.0  # seconds
 console = Console(stderr=True)
 
 
@@ -57,24 +58,38 @@ def _options() -> argparse.Namespace:
 
 
 async def _watched(plan: Plan, folder: Path) -> Outcome:
-    """The experiment, with its progress on standard error."""
-    if not console.is_terminal:
-        return await experiment(plan, folder)
-    with Live(console=console, refresh_per_second=2) as live:
-        return await experiment(
-            plan, folder, progress=lambda faults, history: live.update(_table(plan, faults, history))
-        )
+    """The experiment, with its progress on standard error: a table in a terminal, else a line now and then."""
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=2) as live:
+            return await experiment(
+                plan, folder, progress=lambda faults, history: live.update(_table(plan, _so_far(faults, history)))
+            )
+    said = now()
+
+    def say(faults: Faults, history: History) -> None:
+        nonlocal said
+        if now() > said + BETWEEN_LINES:
+            said = now()
+            counts = ", ".join(f"{name} {count}" for name, count in _so_far(faults, history).items())
+            console.print(f"seed {plan.seed}: {counts}", soft_wrap=True)
+
+    return await experiment(plan, folder, progress=say)
 
 
-def _table(plan: Plan, faults: Faults, history: History) -> Table:
-    """What has happened so far."""
+def _so_far(faults: Faults, history: History) -> dict[str, int]:
+    """What has been done, and how often."""
+    kinds = Counter(fault.kind.replace("_", " ") for fault in faults.log)
+    replies = sum(isinstance(event, Reply) for event in history.events)
+    return {**kinds, "reset": faults.cluster.proxy.resets, "client crash": history.crashes, "reply": replies}
+
+
+def _table(plan: Plan, counts: dict[str, int]) -> Table:
+    """The same for people who watch."""
     table = Table(title=f"seed {plan.seed}, {plan.seconds / 60:g} minutes")
     table.add_column("done")
     table.add_column("times", justify="right")
-    rows = Counter(fault.kind for fault in faults.log) | {"reset": faults.cluster.proxy.resets}
-    rows |= {"client crash": history.crashes, "reply": sum(isinstance(event, Reply) for event in history.events)}
-    for name, count in rows.items():
-        table.add_row(name.replace("_", " "), str(count))
+    for name, count in counts.items():
+        table.add_row(name, str(count))
     return table
 
 
