@@ -1,4 +1,4 @@
-"""What all tests share: where the real data is, and tests that need it."""
+"""What all tests share: where the real data is, and which tests what is missing here kept from running."""
 
 import os
 from pathlib import Path
@@ -9,10 +9,11 @@ BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Count, by name, the tests that the missing real data kept from running."""
-    skipped = [r.nodeid for r in terminalreporter.stats.get("skipped", []) if "real data" in str(r.longrepr)]
-    if skipped:
-        terminalreporter.write_line(f"{len(skipped)} tests need real data (set AVF_DATA): {', '.join(skipped)}")
+    """Count, by name, the tests that missing data, or a missing browser, kept from running."""
+    for reason, remedy in (("real data", "set AVF_DATA"), ("Chromium", "apt-get install chromium")):
+        skipped = [r.nodeid for r in terminalreporter.stats.get("skipped", []) if reason in str(r.longrepr)]
+        if skipped:
+            terminalreporter.write_line(f"{len(skipped)} tests need {reason} ({remedy}): {', '.join(skipped)}")
 
 
 @pytest.fixture(scope="session")

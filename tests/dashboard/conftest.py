@@ -4,6 +4,7 @@ Chromium is taken from PATH, or installed by apt-get where that may be; where ne
 it are skipped, by name.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -82,7 +83,8 @@ def find_chromium() -> str | None:
     asked = [] if os.geteuid() == 0 else [str(sudo), "-n"]
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-        subprocess.run([*asked, apt, "-q", *command], env=quiet, capture_output=True, check=False, timeout=600)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run([*asked, apt, "-q", *command], env=quiet, capture_output=True, check=False, timeout=130)
     return shutil.which("chromium")
 
 

@@ -14,7 +14,6 @@ from .conftest import Looking, Server, Stream
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 SEQ = "() => Number(document.querySelector('.facts')?.dataset.seq?.split('.')[1])"
-SHOWN = ("session-light", "session-dark", "overview", "phone")  # models of the other kinds are untrained here
 FORECAST = "() => document.querySelector('[data-chart=forecast] [role=status]').textContent.startsWith('after')"
 
 
@@ -27,7 +26,7 @@ def keep(request: pytest.FixtureRequest, looking: Looking) -> Callable[[str], No
         width, height = struct.unpack(">II", image[16:24])
         assert (width, height) == tuple(looking.page.viewport_size.values())  # type: ignore[union-attr]
         assert len(image) > width * height / 100  # a page without charts packs far better than that
-        if name in SHOWN and request.config.getoption("--screenshots", default=False):
+        if request.config.getoption("--screenshots", default=False):
             (IMAGES / f"dashboard-{name}.png").write_bytes(image)
 
     return take
@@ -51,16 +50,6 @@ def test_a_chorale(
     looking.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     session(looking, server, streaming("srnn-jsb", pace=16), steps=56)
     keep(f"session-{scheme}")
-
-
-@pytest.mark.parametrize("model", ["sound", "film", "numbers"])
-def test_the_other_kinds(
-    looking: Looking, server: Server, streaming: Callable[..., Stream], keep: Callable[[str], None], model: str
-) -> None:
-    """Sessions of sound, video and plain numbers."""
-    looking.page.set_viewport_size({"width": 1440, "height": 1380})
-    session(looking, server, streaming(model, pace=30), steps=60)
-    keep(model)
 
 
 def test_many_sessions(

@@ -147,6 +147,23 @@ def test_a_reset_and_a_fork_are_marked(
     )
 
 
+def test_what_is_missing_is_marked_and_not_drawn(looking: Looking, server: Server, api: httpx.Client) -> None:
+    """A gap begins with a mark; its steps have free energy 0 and nothing observed, in chart and table."""
+    session = api.post("/v1/sessions", json={"model": "numbers", "seed": 3}).json()["id"]
+    looking.page.goto(f"{server.url}/#/session/{session}")
+    looking.page.wait_for_selector("[data-chart=form]")
+    for seq, x in enumerate([[0.1, 0.2, 0.3], None, None, [0.1, None, 0.3]], 1):
+        api.post(f"/v1/sessions/{session}/steps", json={"seq": seq, "observations": [x]}).raise_for_status()
+        reached(looking, seq)
+    looking.page.click("[data-chart=form] button:has-text('Table')")
+    read = "(cells) => cells.map((cell) => cell.textContent.split(',')[0])"
+    first = looking.page.locator("[data-chart=form] td:nth-child(2)").evaluate_all(read)
+    second = looking.page.locator("[data-chart=form] td:nth-child(3)").evaluate_all(read)
+    assert (first, second) == (["0.10", "nothing", "nothing", "0.10"], ["nothing", "nothing", "nothing", "0.20"])
+    marked = "() => document.querySelector('[data-chart=energy] canvas').ariaLabel.includes('Marks: step 2: gap')"
+    looking.page.wait_for_function(marked)
+
+
 def test_older_steps_are_loaded_when_asked_for(looking: Looking, server: Server, api: httpx.Client) -> None:
     """What lies before the part that is shown at first comes by a button, until the first step is there."""
     session = api.post("/v1/sessions", json={"model": "numbers", "seed": 3, "durability": "none"}).json()["id"]

@@ -60,6 +60,10 @@ export class Trace {
     const entry = this.#put({ at, ...said });
     if (entry.full) return;
     entry.full = estimateOf(said);
+    entry.missing = said.observation === null;
+    if (entry.missing && !this.entries[this.find(entry.epoch, entry.seq) - 1]?.missing) {
+      this.addMark(entry.epoch, entry.seq, "gap", "gap: not observed");
+    }
     entry.iterations = said.iterations;
     this.#arrays += weight(entry.full);
     this.#trim();

@@ -148,5 +148,7 @@ function describe(span) {
   if (!seen.length) return "Free energy: no steps yet.";
   const mean = seen.reduce((sum, entry) => sum + entry.F, 0) / seen.length;
   const most = seen.reduce((a, b) => (b.F > a.F ? b : a));
-  return `Free energy of ${seen.length} steps: mean ${nats(mean)} nats, most ${nats(most.F)} at step ${most.seq}.`;
+  const marks = span.trace.marks.map((mark) => `step ${mark.seq}: ${mark.text}`);
+  const words = marks.length ? ` Marks: ${marks.slice(-8).join("; ")}.` : "";
+  return `Free energy of ${seen.length} steps: mean ${nats(mean)} nats, most ${nats(most.F)} at step ${most.seq}.${words}`;
 }

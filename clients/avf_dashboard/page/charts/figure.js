@@ -12,7 +12,8 @@ const DESCRIBE = 2_000; // milliseconds between new descriptions
  * any, modes: [[value, text], ...] with pick(value), and read(entry), the figures of a step in one line.
  */
 export class Figure {
-  #described = 0;
+  #described = -Infinity;
+  #soon = null; // the timer of the next description
   #table = null;
 
   constructor(title, chart, { span, kind, id }) {
@@ -47,10 +48,11 @@ export class Figure {
   /** Something has changed. */
   invalidate() {
     this.surface.invalidate();
-    if (performance.now() - this.#described > DESCRIBE) this.#describe();
+    this.#soon ??= setTimeout(() => this.#describe(), Math.max(0, this.#described + DESCRIBE - performance.now()));
   }
 
   close() {
+    clearTimeout(this.#soon);
     this.surface.close();
   }
 
@@ -79,6 +81,7 @@ export class Figure {
 
   #describe() {
     this.#described = performance.now();
+    this.#soon = null;
     this.canvas.setAttribute("aria-label", this.chart.describe());
     if (this.#table !== null) this.#fill();
   }

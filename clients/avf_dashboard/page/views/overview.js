@@ -87,6 +87,7 @@ function card(model) {
     "li", { class: "card" },
     h("strong", { text: model.name }),
     line(`${model.kind} for ${model.modality} · ${short(model.parameters)} parameters`),
-    line(`${procedure} · ${sizes}`),
+    line(sizes),
+    line(procedure),
   );
 }
