@@ -29,7 +29,7 @@ from avf_server.observations import to_row
 from avf_server.problems import ProblemError, StoreError
 from avf_server.sessions import Sessions
 from avf_server.settings import Settings
-from avf_server.stores.base import Meta, Outcome, Record, Store, unpack
+from avf_server.stores.base import Meta, Outcome, Record, Store, is_readable, unpack
 from avf_server.sweeping import Sweeper
 from avf_server.telemetry import Telemetry
 
@@ -255,8 +255,10 @@ class Service:
                 self._refuse(frame, None, record.position)
 
     def _replay(self, frame: Frame, position: Position, reply: bytes) -> None:
+        if not is_readable(reply):
+            return way.refuse(frame, problems.BeliefUnreadableError("the stored reply is of another release"))
         self.telemetry.steps.labels("replayed").inc()
-        self._answer(frame, position, unpack(reply)[1])
+        return self._answer(frame, position, unpack(reply)[1])
 
     def _answer(self, frame: Frame, position: Position, stored: bytes) -> None:
         """Answer with an estimate as it is stored, once it is as safe as its session chose."""

@@ -20,7 +20,7 @@ from avf_server.hot import HotBeliefs
 from avf_server.keeping import Keeping
 from avf_server.problems import StoreError
 from avf_server.settings import Settings
-from avf_server.stores.base import Meta, Outcome, Record, Store, Summary
+from avf_server.stores.base import META_VERSION, Meta, Outcome, Record, Store, Summary, is_readable
 from avf_server.telemetry import Telemetry
 
 MAX_SEED = 2**63 - 1
@@ -155,8 +155,16 @@ class Sessions:
             raise self.unavailable(error, session=session) from error
         if record is None:
             self.forget([session])
+        if record is not None and record.meta.version != META_VERSION:
+            raise problems.BeliefUnreadableError(
+                f"what is kept of the session has version {record.meta.version}, expected {META_VERSION}: "
+                "use the release that wrote it",
+                session=session,
+            )
         if record is None or record.meta.owner != owner:
             raise self.unknown(session)
+        if record.reply is not None and not is_readable(record.reply):
+            record = replace(record, reply=None)  # of another release: it is not given out, the session goes on
         self._remember(record.meta)
         safe = await self.keeping.durable_seq(record.meta, record.position)
         reply = record.reply and encoding.complete(record.reply, durable_seq=safe)

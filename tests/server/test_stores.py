@@ -327,3 +327,29 @@ def test_a_redis_that_does_not_answer_is_an_error_after_one_time_out(tmp_path: P
 
     with EmbeddedRedis(tmp_path) as redis:
         patiently(scenario(redis))
+
+
+def test_of_a_thousand_races_each_has_one_winner(redis_server: EmbeddedRedis, patiently: Any) -> None:
+    """Two servers commit another step at every seq at once: one applies, the other is told, and its reply stays."""
+
+    async def scenario() -> None:
+        limits = LIMITS | {"window": 1000}
+        rivals = [RedisStore(redis_server.url, timeout=5.0, **limits) for _ in range(2)]
+        session = uuid.uuid4().hex
+        await rivals[0].create(meta(session))
+        won: list[bytes] = []
+        for seq in range(1000):
+            offers = [Step(reply=b"%d by %d" % (seq, i), note=b"") for i in range(2)]
+            commits = [
+                Commit(session=session, continues=Position(1, seq), belief=b"", steps=(offer,)) for offer in offers
+            ]
+            answers = await asyncio.gather(*(rivals[(seq + i) % 2].commit([commits[i]]) for i in range(2)))
+            outcomes = [outcome for (outcome,) in answers]
+            assert sorted(outcome.name for outcome in outcomes) == ["APPLIED", "MOVED"]
+            won.append(offers[outcomes.index(Outcome.APPLIED)].reply)
+        records = await rivals[0].load([(session, seq) for seq in range(1, 1001)])
+        assert [record and record.reply for record in records] == won
+        for rival in rivals:
+            await rival.close()
+
+    patiently(scenario())

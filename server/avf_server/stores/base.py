@@ -18,6 +18,10 @@ from avf_server.batching import DIGEST_SIZE, Position
 WITH_OBSERVATION = b"\x01"
 
 
+META_VERSION = 1
+"""The form of what is kept of a session; one of another form is refused by name, never misread."""
+
+
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """What never changes about a session; `owner` is the hash of an API key, empty on an open server."""
 
@@ -29,6 +33,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     durability: wire.Durability
     created_at: float  # seconds since 1970
     audio: wire.Audio | None = None
+    version: int = META_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +147,19 @@ def pack(digest: bytes, observation: bytes, estimate: bytes) -> bytes:
 def unpack(reply: bytes) -> tuple[bytes, bytes]:
     """The digest and the estimate of a stored reply."""
     return reply[:DIGEST_SIZE], reply[_middle(reply) :]
+
+
+def is_readable(reply: bytes) -> bool:
+    """Whether a stored reply has a form that this release knows."""
+    return reply[DIGEST_SIZE : DIGEST_SIZE + 1] in (WITH_OBSERVATION, b"{")
+
+
+def meta_of(data: bytes, session: str) -> Meta:
+    """What is kept of a session. Where that cannot be read it says version 0, and nothing else of it counts."""
+    try:
+        return msgspec.json.decode(data, type=Meta)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Meta(id=session, owner="", model="", seed=0, iterations=0, durability="group", created_at=0.0, version=0)
 
 
 def observation_of(reply: bytes) -> bytes | None:

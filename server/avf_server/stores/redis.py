@@ -20,7 +20,7 @@ from avf_server.stores import _scripts as scripts
 from avf_server.stores._addresses import close, connect
 from avf_server.stores._circuit import Circuit
 from avf_server.stores._index import OwnerIndex
-from avf_server.stores.base import Commit, Meta, Outcome, Record, Summary, note_id, place, position_of
+from avf_server.stores.base import Commit, Meta, Outcome, Record, Summary, meta_of, note_id, place, position_of
 
 CALLS = 64
 """Calls at a time, and so connections, of each node where Redis is a Cluster; more wait for their turn."""
@@ -91,9 +91,9 @@ class RedisStore:
                     pipeline.eval(scripts.LAST, 1, key(session))
             answers = iter(await pipeline.execute())
         records = []
-        for _, seq in wanted:
+        for session, seq in wanted:
             values, ttl = next(answers), next(answers)
-            records.append(_record(values, ttl, next(answers) if seq is None else values[5]))
+            records.append(_record(session, values, ttl, next(answers) if seq is None else values[5]))
         return records
 
     async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
@@ -138,7 +138,7 @@ class RedisStore:
         (meta,) = await self._run(scripts.DELETE, [(session, [])])
         if meta is None:
             return False
-        found = msgspec.json.decode(meta, type=Meta)
+        found = meta_of(meta, session)
         await self.index.remove(found.owner, [place(found)])
         return True
 
@@ -182,7 +182,8 @@ class RedisStore:
                 pipeline.pttl(key(session))
                 pipeline.xrevrange(history_key(session), count=1)
             answers = await pipeline.execute() if places else []
-        return [_summary(*answers[i : i + 3]) for i in range(0, len(answers), 3)]
+        sessions = [at.partition(".")[2] for at in places]
+        return [_summary(s, *answers[3 * i : 3 * i + 3]) for i, s in enumerate(sessions)]
 
     async def _moves(self, script: str, calls: Sequence[tuple[str, list[Any]]]) -> list[Outcome]:
         return [OUTCOMES[answer] for answer in await self._run(script, calls)]
@@ -253,12 +254,12 @@ class RedisStore:
         return away
 
 
-def _record(values: list[bytes | None], ttl_ms: int, reply: bytes | None) -> Record | None:
+def _record(session: str, values: list[bytes | None], ttl_ms: int, reply: bytes | None) -> Record | None:
     meta, epoch, seq, belief, rest = values[:5]
     if meta is None or epoch is None or seq is None:
         return None
     return Record(
-        meta=msgspec.json.decode(meta, type=Meta),
+        meta=meta_of(meta, session),
         position=Position(int(epoch), int(seq)),
         belief=belief,
         reply=reply,
@@ -272,12 +273,14 @@ def _rest(kept: bytes | None, at: bytes) -> bytes:
     return kept[len(at) :] if kept is not None and kept.startswith(at) else b""
 
 
-def _summary(values: list[bytes | None], ttl_ms: int, newest: list[tuple[bytes, dict[bytes, bytes]]]) -> Summary | None:
+def _summary(
+    session: str, values: list[bytes | None], ttl_ms: int, newest: list[tuple[bytes, dict[bytes, bytes]]]
+) -> Summary | None:
     meta, epoch, seq = values
     if meta is None or epoch is None or seq is None:
         return None
     return Summary(
-        meta=msgspec.json.decode(meta, type=Meta),
+        meta=meta_of(meta, session),
         position=Position(int(epoch), int(seq)),
         expires_in=max(0, ttl_ms) / 1000,
         note=newest[0][1][b"n"] if newest else None,
