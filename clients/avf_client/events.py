@@ -60,6 +60,7 @@ class EventRun:
         self._size = size
         self._last_id: str | None = None
         self._failures = 0
+        self._told = (0, 0)  # epoch and seq of the last step that was told
         self._name, self._data, self._id = "", "", ""
 
     @property
@@ -98,16 +99,26 @@ class EventRun:
         try:
             if name == "estimate":
                 message = _estimate.decode(data)
+                if not self._news(message):
+                    return None
                 return Event(kind="estimate", estimate=from_wire(message), observation=self._observed(message))
             if name == "history":
                 missed = _missed.decode(data)
-                return Event(kind="history", history=of_entries(missed.entries), cut=missed.cut)
+                entries = [entry for entry in missed.entries if self._news(entry)]
+                return Event(kind="history", history=of_entries(entries), cut=missed.cut) if entries else None
             if name == "reset":
                 return Event(kind="reset", epoch=_reset.decode(data).epoch)
         except msgspec.MsgspecError as error:
             raise ProtocolError(f"the event {name} is not as expected: {error}") from error
         self.done = name == "end"
         return Event(kind="end") if self.done else None
+
+    def _news(self, step: wire.Estimate | wire.HistoryEntry) -> bool:
+        """Whether a step has not been told yet: a cut between a history and its estimate has both come again."""
+        place = (step.epoch, step.seq)
+        news = place > self._told
+        self._told = max(self._told, place)
+        return news
 
     def _observed(self, message: wire.Estimate) -> NDArray[np.float64] | None:
         if message.observation is msgspec.UNSET:

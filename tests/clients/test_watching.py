@@ -1,6 +1,7 @@
 """Watching sessions by the SDK: histories, lists, events, tokens and the server's state, against a real server."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,25 @@ def test_events_survive_cuts(server: str, proxy: Callable[[list[int]], Any]) -> 
             told.append(event.estimate.seq)
     assert events[-1].kind == "end"
     assert told == sorted(set(told))
+
+
+def test_a_history_that_comes_again_is_told_once() -> None:
+    """It has no id of its own: cut before its estimate, it comes again, longer than it was."""
+    run = EventRun(QUICK, size=2)
+
+    def missed(*seqs: int) -> Event | None:
+        scalars = {"at": 0, "free_energy": 1, "reconstruction": 1, "kl": 0, "prior_free_energy": None, "iterations": 1}
+        data = {"entries": [{"epoch": 1, "seq": seq, **scalars} for seq in seqs], "cut": False}
+        return [run.hear(line) for line in ("event: history", f"data: {json.dumps(data)}", "")][-1]
+
+    first, again, longer = missed(1, 2), missed(1, 2), missed(1, 2, 3)
+    assert first is not None
+    assert first.history is not None
+    assert first.history.seq.tolist() == [1, 2]
+    assert again is None
+    assert longer is not None
+    assert longer.history is not None
+    assert longer.history.seq.tolist() == [3]
 
 
 def test_events_that_are_cut_in_the_midst_are_not_told() -> None:
