@@ -18,7 +18,7 @@ def test_every_test_it_names_exists() -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
     for path, name in named:
         assert f"def {name}(" in (ROOT / path).read_text(), f"{path}::{name}"
-    promises = PAGE.partition("## Promises")[2].partition("## Limits")[0]
+    promises = PAGE.partition("## Promises")[2].partition("\n## ")[0]
     rows = [line for line in promises.splitlines() if line.startswith("| ")][1:]
     assert rows
     assert all("::test_" in row for row in rows)
