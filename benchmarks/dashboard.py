@@ -3,10 +3,11 @@
     python -m benchmarks.dashboard [--sessions 200] [--rate 5] [--seconds 15] [--rounds 3] [--json]
 
 A real server with its own Redis on loopback holds a small model, untrained; every session has a stream of its own, one
-observation at a time, RATE a second. Rounds without and with the overview open in Chromium take turns; the server's
-processor time is the kernel's count, over the steps that were answered in that time. Frames are those of the browser's
+observation at a time, RATE a second. Rounds without a page, with its requests alone (curl, so that no browser takes
+caches and time from the server), and with the overview open in Chromium take turns; the server's processor time is the
+kernel's count, over the steps that were answered in that time. Frames are those of the browser's
 requestAnimationFrame; the first view is from the beginning of the navigation to the first session on the page.
-Chromium is wanted on PATH. The load is bounded: SECONDS x ROUNDS x 2.
+Chromium is wanted on PATH. The load is bounded: SECONDS x ROUNDS x 3.
 """
 
 import argparse
@@ -118,6 +119,24 @@ async def window(load: Load, pid: int, seconds: float, page: Page | None) -> dic
     return {"processor_us_per_step": cost, "steps_per_second": steps / took, **seen}
 
 
+async def asked(load: Load, pid: int, seconds: float) -> dict[str, float]:
+    """The same without a browser beside it, which takes caches and time from the server: its requests alone."""
+    curl = await asyncio.create_subprocess_exec("curl", "-sN", "-o", os.devnull, f"{load.url}/v1/events?interval=1")
+    poll = asyncio.create_task(_poll(load.url))
+    found = await window(load, pid, seconds, None)
+    poll.cancel()
+    curl.terminate()
+    await asyncio.gather(poll, curl.wait(), return_exceptions=True)
+    return found
+
+
+async def _poll(url: str) -> None:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        while True:
+            await client.get("/v1/status")
+            await asyncio.sleep(2)
+
+
 async def open_page(browser: Browser, url: str) -> tuple[Page, float]:
     """The overview with its sessions, and how many milliseconds that took."""
     page = await browser.new_page(viewport={"width": 1920, "height": 1080})
@@ -130,13 +149,14 @@ async def measure(url: str, pid: int, options: argparse.Namespace) -> dict[str, 
     """All rounds, against a server that runs."""
     load = Load(url, options.sessions, options.rate)
     await load.start()
-    rounds: dict[str, list[dict[str, float]]] = {"without": [], "with": []}
+    rounds: dict[str, list[dict[str, float]]] = {"without": [], "asked": [], "with": []}
     firsts = []
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         await asyncio.sleep(2)
         for _ in range(options.rounds):
             rounds["without"].append(await window(load, pid, options.seconds, None))
+            rounds["asked"].append(await asked(load, pid, options.seconds))
             page, first = await open_page(browser, url)
             firsts.append(first)
             await asyncio.sleep(2)  # the lines of the sessions in sight are fetched once
@@ -161,6 +181,7 @@ def summary(rounds: dict[str, list[dict[str, float]]], firsts: list[float]) -> d
         "server_us_per_step_without": round(cost["without"], 1),
         "server_us_per_step_with": round(cost["with"], 1),
         "added_percent": round(100 * (cost["with"] / cost["without"] - 1), 1),
+        "added_percent_by_requests_alone": round(100 * (cost["asked"] / cost["without"] - 1), 1),
         "first_view_ms": round(statistics.median(firsts)),
         "page_bytes_compressed": sum(len(gzip.compress(p.read_bytes(), 9)) for p in avf_dashboard.files().values()),
     }

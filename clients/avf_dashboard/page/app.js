@@ -7,8 +7,6 @@ import { repaint, surfaces } from "./charts/surface.js";
 import { Running } from "./running.js";
 import { Login } from "./views/login.js";
 import { Overview } from "./views/overview.js";
-import { SessionView } from "./views/session.js";
-import { Try } from "./views/try.js";
 
 const STATES = { live: "live", lost: "reconnecting", gone: "ended", connecting: "connecting", paused: "paused" };
 const THEMES = ["auto", "light", "dark"];
@@ -39,10 +37,17 @@ const shared = {
 
 let view = null;
 
-function make(address) {
+/** The view of an address. Those that the first look seldom needs are fetched when they are wanted. */
+async function make(address) {
   const [, name, id] = address.replace(/^#/, "").split("/");
-  if (name === "session" && id) return new SessionView(shared, decodeURIComponent(id));
-  if (name === "try") return new Try(shared);
+  if (name === "session" && id) {
+    const { SessionView } = await import("./views/session.js");
+    return new SessionView(shared, decodeURIComponent(id));
+  }
+  if (name === "try") {
+    const { Try } = await import("./views/try.js");
+    return new Try(shared);
+  }
   return new Overview(shared);
 }
 
@@ -58,9 +63,12 @@ function show(next) {
   next.open?.();
 }
 
-function navigate({ focus = true } = {}) {
+async function navigate({ focus = true } = {}) {
   if (wantsLogin()) return login();
-  show(make(location.hash));
+  const address = location.hash;
+  const next = await make(address);
+  if (location.hash !== address) return; // whoever looks has gone on meanwhile
+  show(next);
   if (focus) main.focus({ preventScroll: true });
   scrollTo(0, 0);
 }
@@ -110,4 +118,5 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 addEventListener("hashchange", () => navigate());
 themed();
 auth.resume(api.request);
-navigate({ focus: false });
+await navigate({ focus: false });
+for (const name of ["session", "try"]) import(`./views/${name}.js`); // for the next look, now that the first is there

@@ -46,6 +46,7 @@ export class Fleet {
   items = new Map();
   #stop = null;
   #closed = false;
+  #listed = false; // whether the list is as new as the connection
 
   constructor({ onChange, onState }) {
     Object.assign(this, { onChange, onState });
@@ -58,9 +59,10 @@ export class Fleet {
       onEvent: (name, data) => this.#hear(name, data),
       onState: (state, error) => {
         this.onState(state, error);
-        if (state === "live") this.#list();
+        if (state === "live" && this.#listed) this.#list();
       },
     });
+    this.#list();
   }
 
   close() {
@@ -85,6 +87,7 @@ export class Fleet {
 
   /** Those who used it last come first; all there are, up to a bound. Repeated after each new connection. */
   async #list() {
+    this.#listed = false;
     let cursor;
     const seen = new Set();
     try {
@@ -95,9 +98,12 @@ export class Fleet {
           if (!this.items.has(session.id)) this.items.set(session.id, new Item(session, last));
         }
         cursor = page.cursor;
+        if (!this.#closed) this.onChange([...this.items.values()], { structure: true });
       } while (cursor && seen.size < MOST && !this.#closed);
     } catch {
       return; // the connection's state says so, and the list is asked for again with the next one
+    } finally {
+      this.#listed = true;
     }
     for (const item of this.items.values()) if (!seen.has(item.id) && !cursor) item.ended = true;
     if (!this.#closed) this.onChange([...this.items.values()], { structure: true });

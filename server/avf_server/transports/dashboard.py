@@ -6,6 +6,8 @@ looks. Nothing inline is run or styled, nothing leaves the origin, and the page 
 
 import gzip
 import hashlib
+import posixpath
+import re
 from dataclasses import dataclass
 
 import avf_dashboard
@@ -42,7 +44,7 @@ HEADERS = {
     "Vary": "Accept-Encoding",
 }
 INDEX = "index.html"
-WORKLET = "sound/worklet.js"  # runs on the audio thread, fetched when the microphone is wanted
+ENTRY = "app.js"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ class Asset:
 def router(*, login: bool) -> APIRouter:
     """The routes of the page, with its files in memory; with `login`, it asks for a key before anything else."""
     assets = {name: Asset.of(path.suffix, path.read_bytes()) for name, path in avf_dashboard.files().items()}
-    assets[INDEX] = Asset.of(".html", _index(assets[INDEX].plain, list(assets), login=login))
+    assets[INDEX] = Asset.of(".html", _index(assets, login=login))
     made = APIRouter(include_in_schema=False)
 
     @made.api_route("/", methods=["GET", "HEAD"])
@@ -84,12 +86,23 @@ def router(*, login: bool) -> APIRouter:
     return made
 
 
-def _index(page: bytes, names: list[str], *, login: bool) -> bytes:
-    """The page with all its modules named, so that they are fetched at once and not one after the other."""
-    modules = [name for name in names if name.endswith(".js") and name != WORKLET]
-    links = "".join(f'<link rel="modulepreload" href="dashboard/{name}">\n' for name in modules)
+def _index(assets: dict[str, Asset], *, login: bool) -> bytes:
+    """The page, with the modules of its first view named, so that they are fetched at once, not one after the other."""
+    page = assets[INDEX].plain
+    links = "".join(f'<link rel="modulepreload" href="dashboard/{name}">\n' for name in _imported(ENTRY, assets))
     named = page.replace(b"</head>", links.encode() + b"</head>", 1)
     return named.replace(b"<html ", b'<html data-login="required" ', 1) if login else named
+
+
+def _imported(entry: str, assets: dict[str, Asset]) -> list[str]:
+    """A module, and all that it needs before it can run; what it fetches later is not among them."""
+    found = [entry]
+    for name in found:
+        for target in re.findall(r'^import .*?from "(.+?)";', assets[name].plain.decode(), re.MULTILINE | re.DOTALL):
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+            if path not in found:
+                found.append(path)
+    return sorted(found)
 
 
 def _answer(request: Request, asset: Asset) -> Response:
