@@ -55,7 +55,10 @@ def test_the_client_imports_where_nothing_else_is_installed() -> None:
 def test_every_command_loads() -> None:
     """Each entry point of `avf` is a click command with a help text."""
     found = {entry.name: entry.load() for entry in entry_points(group="avf.commands")}
-    assert set(found) == {"evaluate", "forecast", "impute", "models", "reproduce", "serve", "stream", "train"}
+    assert set(found) == {
+        "bench", "completion", "evaluate", "forecast", "impute", "models", "reproduce", "serve", "sessions", "stream",
+        "train",
+    }  # fmt: skip
     assert all(isinstance(command, Command) and command.help for command in found.values())
 
 

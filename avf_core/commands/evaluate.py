@@ -55,6 +55,10 @@ def command(
 
     --bound fivo (a particle filter) and --bound iw (importance weights over whole sequences) estimate -log p from
     above, closer than the free energy does, with standard errors over sequences.
+
+    \b
+    avf evaluate --model srnn-jsb --data jsb_chorales.npz --split test
+    avf evaluate --model srnn-jsb --data jsb_chorales.npz --split test --bound fivo --particles 64 --json
     """
     checkpoint = checkpoints.load(model)
     filter = checkpoint.filter

@@ -60,6 +60,9 @@ def command(
 
     The figures are mean, deviation and quantiles of each number at each step, and the CRPS of what came, the mean
     absolute error of a distribution, in the observation's unit.
+
+    \b
+    avf forecast --model srnn-jsb --data jsb_chorales.npz --at 32 --horizon 16 --out forecast.npz
     """
     if out is not None and out.suffix != ".npz":
         raise click.BadParameter(f"{out} does not end in .npz", param_hint="--out")

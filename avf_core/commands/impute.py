@@ -75,6 +75,9 @@ def command(
 
     Each gap gets samples, a mean and quantiles, given what was observed up to the same step. Hidden values that are
     known are compared with what was filled in.
+
+    \b
+    avf impute --model srnn-jsb --data jsb_chorales.npz --hide 10-20 --hide :40-47 --out filled.npz
     """
     if out is not None and out.suffix not in (".npz", ".npy"):
         raise click.BadParameter(f"{out} ends neither in .npz nor in .npy", param_hint="--out")

@@ -20,7 +20,12 @@ and of its inference. F: free energy on the reported split, nats per step."""
 @click.command(name="models")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(as_json: bool) -> None:
-    """List the checkpoints of the zoo and the presets, with sizes and parameter counts."""
+    """List the checkpoints of the zoo and the presets, with sizes and parameter counts.
+
+    \b
+    avf models
+    avf models --json
+    """
     rows = [_checkpoint(name) for name in checkpoints.available()]
     rows += [_preset(name) for base in presets.PRESETS for name in (base, base + presets.DIRECT)]
     if as_json:

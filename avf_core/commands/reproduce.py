@@ -1,6 +1,7 @@
 """`avf reproduce`: train and evaluate everything in a table of results; interrupt it and go on later."""
 
 import dataclasses
+import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +47,7 @@ WIDTH = 160  # of a table that goes to a file
     help="Times the minutes of every run, on a slow machine or one that others use.",
 )
 @click.option("--list", "listed", is_flag=True, help="List the entries and what would be done; do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: what became of every entry.")
 @click.option("--report", "report_only", is_flag=True, help="Write the page of results from the records, no more.")
 def command(
     table: str | None,
@@ -60,6 +62,7 @@ def command(
     threads: int,
     stretch: float,
     listed: bool,
+    as_json: bool,
     report_only: bool,
 ) -> None:
     """Train and evaluate every entry of TABLE: music, speech or video.
@@ -67,9 +70,14 @@ def command(
     Each entry is an `avf train` of its own, which is printed; its record goes to RESULTS/TABLE/NAME.json, and the page
     beside RESULTS is written from all records. What --out holds is gone on with: after Ctrl-C, which saves, the same
     command continues.
+
+    \b
+    avf reproduce music --data DATA --jobs 2 --missing
+    avf reproduce music --data DATA --only 'jsb-*' --list
     """
     if report_only:
-        click.echo(report.write(results or Path("docs/results")))
+        page = report.write(results or Path("docs/results"))
+        click.echo(json.dumps({"page": str(page)}) if as_json else page)
         return
     if table is None or (data is None and not listed):
         raise click.UsageError("give a TABLE, and --data with the folder of all data")
@@ -90,19 +98,24 @@ def command(
     if cut_down:
         entries = tuple(quick.shorten(entry) for entry in entries)
     steps = planning.plan(tables.choose(entries, only), entries, where)
-    _announce(steps, stretch)
+    if listed and as_json:
+        click.echo(json.dumps({"entries": [{"name": s.entry.name, "to": s.to, "reason": s.reason} for s in steps]}))
+        return
+    _announce(steps, stretch, to_stderr=as_json)
     if not listed:
-        _reproduce(steps, entries, where, jobs)
+        _reproduce(steps, entries, where, jobs, as_json=as_json)
 
 
-def _reproduce(steps: Sequence[Step], entries: Sequence[Entry], where: Where, jobs: int) -> None:
+def _reproduce(steps: Sequence[Step], entries: Sequence[Entry], where: Where, jobs: int, *, as_json: bool) -> None:
     if where.quick:
         where = _cut(steps, where)
     planning.begin_anew(steps, where)
     with _display() as display, _signals() as stop:
         queue = Queue(steps, entries, where, display)
         failed = queue.run(jobs=jobs, stop=stop)
-    click.echo(report.write(where.results))
+    page = report.write(where.results)
+    tasks = [{"name": task.name, "stage": task.stage, "error": task.error} for task in queue.tasks]
+    click.echo(json.dumps({"page": str(page), "entries": tasks}) if as_json else page)
     if queue.interrupted:
         click.echo("stopped: the same command goes on from here", err=True)
         raise click.Abort
@@ -121,7 +134,7 @@ def _cut(steps: Sequence[Step], where: Where) -> Where:
     return dataclasses.replace(where, root=folder)
 
 
-def _announce(steps: Sequence[Step], stretch: float) -> None:
+def _announce(steps: Sequence[Step], stretch: float, *, to_stderr: bool) -> None:
     """Say what will be done."""
     shown = Table(box=None, pad_edge=False)
     for heading in ("entry", "to do", "why", "preset", "start", "at most, minutes"):
@@ -131,7 +144,7 @@ def _announce(steps: Sequence[Step], stretch: float) -> None:
         shown.add_row(
             entry.name, step.to, step.reason, entry.preset, entry.origin or "", f"{entry.minutes * stretch:g}"
         )
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(shown)
+    Console(width=None if sys.stdout.isatty() else WIDTH, stderr=to_stderr).print(shown)
 
 
 class Bars:

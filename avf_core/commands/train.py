@@ -42,6 +42,7 @@ from avf_core.training.trainer import Listener, Run, Trainer
 )
 @click.option("--device", help="cpu or cuda. [default: cuda where there is one]")
 @click.option("--tensorboard", is_flag=True, help="Write OUT/tensorboard too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     preset: str,
     data: Source,
@@ -53,12 +54,17 @@ def command(
     precision: Literal["float32", "bfloat16"],
     device: str | None,
     tensorboard: bool,
+    as_json: bool,
 ) -> None:
     """Train PRESET (say, srnn-jsb) by variational filtering EM and leave the best checkpoint in OUT.
 
     The folder holds the checkpoint (config.json, weights.safetensors, card.json), metrics.jsonl, result.json and
     curve.png. Ctrl-C saves; the same command goes on from there. Under torchrun each process trains on its rows of
     every batch.
+
+    \b
+    avf train srnn-jsb --data jsb_chorales.npz --out runs/jsb --set training.epochs=60
+    avf train srnn-jsb-best --data jsb_chorales.npz --out runs/best --init runs/direct --max-minutes 45
     """
     chosen = presets.override(presets.get(preset), key_values(assignments, "--set"))
     if threads:
@@ -86,7 +92,8 @@ def command(
     finally:
         group.close()
     if group.leads:
-        _finish(run, progress)
+        result = _finish(run, progress)
+        click.echo(json.dumps(result) if as_json else _sentence(result))
 
 
 def _run(
@@ -137,8 +144,8 @@ def _stopper(max_minutes: float | None) -> Callable[[], bool]:
     return lambda: bool(stopped) or time.monotonic() > deadline
 
 
-def _finish(run: Run, progress: state.Progress) -> None:
-    """Write result.json and curve.png, and print the result as the last line."""
+def _finish(run: Run, progress: state.Progress) -> dict[str, Any]:
+    """Write result.json and curve.png; gives the result."""
     result: dict[str, Any] = {
         "run": str(run.folder),
         "finished": progress.finished,
@@ -156,7 +163,16 @@ def _finish(run: Run, progress: state.Progress) -> None:
     (run.folder / "result.json").write_text(json.dumps({**result, "history": progress.history}, indent=1) + "\n")
     if not progress.finished:
         click.echo("stopped before the end: the same command goes on from here", err=True)
-    click.echo(json.dumps(result))
+    return result
+
+
+def _sentence(result: dict[str, Any]) -> str:
+    """The result, for people."""
+    done = f"{result['epochs']} epochs, {result['updates']} updates ({result['skipped']} skipped)"
+    if result["best_valid_free_energy"] is None:
+        return f"{done}; not validated yet"
+    best = f"best F {result['best_valid_free_energy']:.3f} nats per step, at epoch {result['best_epoch']}"
+    return f"{done}; {best}: {result['run']}"
 
 
 def _origin(start: checkpoints.Checkpoint) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def data(tmp_path: Path) -> Path:
 
 def run(*arguments: object) -> tuple[int, str]:
     """`avf train` with small settings: its exit code and standard output."""
-    result = CliRunner().invoke(train.command, [str(a) for a in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(train.command, [*map(str, arguments), "--json"], catch_exceptions=False)
     return result.exit_code, result.stdout
 
 
