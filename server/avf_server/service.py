@@ -174,6 +174,7 @@ class Service:
         for frame, record in await self._records(cold):
             verdict: Verdict | None = way.judge(frame, record.position, record.reply)
             if self.keeping.has_lost(frame.meta.id):
+                self.sessions.hot.drop(frame.meta.id)  # it holds what was acknowledged and never saved
                 self.keeping.told(frame.meta.id)
                 self._refuse(frame, None, record.position)
             elif verdict is Verdict.APPLY:
