@@ -12,7 +12,12 @@ from .proxy import Mischief
 from .report import ZEROS
 from .sdk_driver import SdkDriver
 
-pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.xdist_group("chaos"),
+    pytest.mark.timeout(300),
+    # asyncio leaves the writer of a connection that is cancelled while it opens to be collected
+    pytest.mark.filterwarnings("ignore:.*StreamWriter.__del__:pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 KILLS = {"kill": 6, "redis_kill": 1, "reset": 1}
