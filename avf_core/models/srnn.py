@@ -23,8 +23,8 @@ class Config:
     """Sizes of an SRNN; the defaults are the paper's for music.
 
     `likelihood`, `bin`, `center` and `scale` are those of an `Emission`. In training, `dropout` is that of the hidden
-    layers of prior and decoder, `hidden_dropout` that of h_t where these two read it; the recurrence itself keeps all
-    of it.
+    layers of prior and decoder, `hidden_dropout` that of h_t where these two read it, the recurrence itself keeps all
+    of it; `observation_dropout` is that of x_{t-1} where the LSTM reads it.
     """
 
     observation_size: int = 88
@@ -38,6 +38,7 @@ class Config:
     scale: float = 1.0
     dropout: float = 0.0
     hidden_dropout: float = 0.0
+    observation_dropout: float = 0.0
 
 
 class Model(base.ObservationDriven):
@@ -55,6 +56,7 @@ class Model(base.ObservationDriven):
         def mlp(input_size: int, widths: tuple[int, ...]) -> MLP:
             return MLP(input_size, widths, clipped_leaky_relu, dropout=config.dropout)
 
+        self.observation_dropout = nn.Dropout(config.observation_dropout)
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
         prior = mlp(hidden + latent, config.prior_widths)
         self.prior = GaussianNet(prior, latent, log_variance_range=LATENT_LOG_VARIANCE)
@@ -95,12 +97,13 @@ class Model(base.ObservationDriven):
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
     ) -> State:
         """Feed x_t to the LSTM and keep z_t."""
-        hidden, cell = self.lstm(self.features(x), context["hidden"], context["cell"])
+        hidden, cell = self.lstm(self.observation_dropout(self.features(x)), context["hidden"], context["cell"])
         return {"hidden": hidden, "cell": cell, "z": z}
 
     def contexts(self, state: State, xs: Float[Tensor, "time batch observation"]) -> State:
         """The LSTM hears x only; `heard` is h_t as prior and decoder read it, after dropout."""
-        hidden, _ = self.lstm.trajectory(self.features(xs[:-1]), state["hidden"], state["cell"])
+        features = self.observation_dropout(self.features(xs[:-1]))
+        hidden, _ = self.lstm.trajectory(features, state["hidden"], state["cell"])
         heard = self.hidden_dropout(hidden)
         return {"hidden": hidden, "heard": heard, "decoder": self.decoder_hidden(heard)}
 
