@@ -6,7 +6,8 @@ A real server with its own Redis on loopback holds a small model, untrained; eve
 observation at a time, RATE a second. Rounds without a page, with its requests alone (curl, so that no browser takes
 caches and time from the server), and with the overview open in Chromium take turns; the server's processor time is the
 kernel's count, over the steps that were answered in that time. Frames are those of the browser's
-requestAnimationFrame; the first view is from the beginning of the navigation to the first session on the page.
+requestAnimationFrame; the first view is from the beginning of the navigation to the first session on the page, and
+at rest, before the sessions are opened, to the first model.
 Chromium is wanted on PATH. The load is bounded: SECONDS x ROUNDS x 3.
 """
 
@@ -137,34 +138,39 @@ async def _poll(url: str) -> None:
             await asyncio.sleep(2)
 
 
-async def open_page(browser: Browser, url: str) -> tuple[Page, float]:
-    """The overview with its sessions, and how many milliseconds that took."""
+async def open_page(browser: Browser, url: str, selector: str) -> tuple[Page, float]:
+    """The overview once this is on it, and how many milliseconds that took."""
     page = await browser.new_page(viewport={"width": 1920, "height": 1080})
     await page.goto(url)
-    await page.wait_for_selector("[data-session] [data-cell=F]:not(:empty)")
+    await page.wait_for_selector(selector)
     return page, float(await page.evaluate(FIRST))
 
 
 async def measure(url: str, pid: int, options: argparse.Namespace) -> dict[str, Any]:
     """All rounds, against a server that runs."""
     load = Load(url, options.sessions, options.rate)
-    await load.start()
     rounds: dict[str, list[dict[str, float]]] = {"without": [], "asked": [], "with": []}
     firsts = []
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        rests = []
+        for _ in range(3):
+            page, rest = await open_page(browser, url, ".models li")
+            rests.append(rest)
+            await page.close()
+        await load.start()
         await asyncio.sleep(2)
         for _ in range(options.rounds):
             rounds["without"].append(await window(load, pid, options.seconds, None))
             rounds["asked"].append(await asked(load, pid, options.seconds))
-            page, first = await open_page(browser, url)
+            page, first = await open_page(browser, url, "[data-session] [data-cell=F]:not(:empty)")
             firsts.append(first)
             await asyncio.sleep(2)  # the lines of the sessions in sight are fetched once
             rounds["with"].append(await window(load, pid, options.seconds, page))
             await page.close()
         await browser.close()
     await load.stop()
-    return summary(rounds, firsts)
+    return {**summary(rounds, firsts), "first_view_at_rest_ms": round(statistics.median(rests))}
 
 
 def summary(rounds: dict[str, list[dict[str, float]]], firsts: list[float]) -> dict[str, Any]:
