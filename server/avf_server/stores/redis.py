@@ -15,6 +15,7 @@ from redis.asyncio.cluster import PipelineCommand, RedisCluster
 from redis.exceptions import ClusterDownError, NoScriptError, RedisError, ResponseError
 
 from avf_server.batching import Position
+from avf_server.ending import cancellable
 from avf_server.problems import StoreError
 from avf_server.stores import _scripts as scripts
 from avf_server.stores._addresses import close, connect
@@ -235,8 +236,9 @@ class RedisStore:
             async with self._calls:
                 if not known_away:
                     await self._circuit.check()
-                async with asyncio.timeout(self._timeout):
-                    yield
+                with cancellable():
+                    async with asyncio.timeout(self._timeout):
+                        yield
         except ClusterDownError as error:
             raise self._away(error) from error
         except ResponseError as error:
