@@ -1,7 +1,8 @@
 """When to try again, and after how long: pure decisions, no clock and no I/O.
 
 The law: a request is repeated only where that cannot apply anything twice. Reads, ends and steps are safe (a step
-carries its `seq`); others are repeated only where they never reached the server, or were refused with a 503.
+carries its `seq`); others are repeated only where they never reached the server, or were refused by one of the problems
+that say that nothing was applied. Each problem of status 503 stands in one of the two sets below; a test compares.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from avf_client.errors import AvfClientError, ConnectionFailed, ProblemError, na
 
 BUSY = frozenset({"overloaded", "store-unavailable", "stopping"})
 """Problems that pass by themselves, and that say that nothing was applied."""
+HELD = frozenset({"not-replicated"})
+"""Problems that pass by themselves, of steps that were applied: the same again gives the reply, once there is one."""
 
 
 class NeverSent(ConnectionFailed):
@@ -85,17 +88,19 @@ def may_repeat(error: AvfClientError, *, idempotent: bool) -> bool:
     if isinstance(error, ConnectionFailed):
         return idempotent
     if isinstance(error, ProblemError):
-        name = name_of(error.problem)
-        return name in BUSY or (idempotent and (name == "session-moved" or error.problem.status in (502, 503, 504)))
+        name, status = name_of(error.problem), error.problem.status
+        if name in BUSY and status == 503:
+            return True
+        # 502 and 504 are a gateway's, which does not know what the server did; other 503s, of a newer server
+        return idempotent and (name in HELD or name == "session-moved" or status in (502, 503, 504))
     return False
 
 
 def may_reconnect(error: AvfClientError) -> bool:
     """Whether a stream that failed so may go on by a new connection.
 
-    Not after `session-moved`: two clients that take the session from each other would never end. After
-    `not-replicated` the same observation is sent again, and answered from what is stored once there are replicas.
+    Not after `session-moved`: two clients that take the session from each other would never end.
     """
     if isinstance(error, ProblemError):
-        return name_of(error.problem) in BUSY | {"not-replicated"}
+        return name_of(error.problem) in BUSY | HELD
     return isinstance(error, ConnectionFailed)

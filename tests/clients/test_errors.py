@@ -32,6 +32,11 @@ def failed(name: str) -> errors.ProblemError:
     return errors.refused(name, "why", status=documented()[name])
 
 
+def gateway(status: int) -> errors.AvfClientError:
+    """What a gateway before the server says by itself."""
+    return rest.failure("POST /v1/sessions", status=status, media_type="text/html", body=b"<html>")
+
+
 @pytest.mark.parametrize(
     ("error", "idempotent", "expected"),
     [
@@ -39,11 +44,11 @@ def failed(name: str) -> errors.ProblemError:
         (errors.ConnectionFailed("broke"), False, False),
         (errors.ConnectionFailed("broke"), True, True),
         (failed("overloaded"), False, True),
-        (failed("store-unavailable"), True, True),
         (failed("session-moved"), True, True),
         (failed("session-moved"), False, False),
-        (failed("not-replicated"), True, True),
-        (failed("not-replicated"), False, False),
+        (gateway(502), True, True),
+        (gateway(502), False, False),
+        (gateway(504), False, False),
         (failed("invalid-observation"), True, False),
         (failed("internal-error"), True, False),
         (errors.ProtocolError("strange"), True, False),
@@ -56,10 +61,30 @@ def test_a_request_is_repeated_only_where_that_is_safe(
     assert retries.may_repeat(error, idempotent=idempotent) is expected
 
 
-def test_a_stream_goes_on_where_the_server_is_busy_and_not_where_it_refused() -> None:
-    """Nor where another client took the session: the two would take it from each other for ever."""
-    again = ["overloaded", "store-unavailable", "stopping", "not-replicated"]
-    assert all(retries.may_reconnect(failed(name)) for name in again)
+APPLIED = {"overloaded": False, "store-unavailable": False, "stopping": False, "not-replicated": True}
+"""Of each problem of status 503, whether what was asked may have been done nevertheless."""
+
+
+@pytest.mark.parametrize("name", sorted(name for name, status in documented().items() if status == 503))
+def test_every_problem_that_passes_is_waited_for(name: str) -> None:
+    """Steps and streams go on after each of them; what may not be done twice, after those that did nothing."""
+    assert name in APPLIED, f"decide what clients do after {name}: retries.BUSY or retries.HELD, and here"
+    assert (name in retries.BUSY, name in retries.HELD) == (not APPLIED[name], APPLIED[name])
+    assert retries.may_repeat(failed(name), idempotent=True)
+    assert retries.may_repeat(failed(name), idempotent=False) is not APPLIED[name]
+    assert retries.may_reconnect(failed(name))
+
+
+def test_no_other_problem_is_taken_for_one_that_passes() -> None:
+    """What waiting does not change is an error at once; but for a step, where another server took the session."""
+    lasting = [failed(name) for name, status in documented().items() if status != 503]
+    assert not any(retries.may_repeat(error, idempotent=False) or retries.may_reconnect(error) for error in lasting)
+    repeated = [errors.name_of(error.problem) for error in lasting if retries.may_repeat(error, idempotent=True)]
+    assert repeated == ["session-moved"]
+
+
+def test_a_stream_goes_on_where_that_is_of_use() -> None:
+    """Not where another client took the session: the two would take it from each other for ever."""
     assert retries.may_reconnect(retries.Lagging("lost"))
     assert not any(retries.may_reconnect(failed(name)) for name in ("session-moved", "invalid-observation"))
     assert not retries.may_reconnect(errors.ProtocolError("strange"))
