@@ -4,10 +4,8 @@ Chromium is taken from PATH, or installed by apt-get where that may be; where ne
 it are skipped, by name.
 """
 
-import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +22,7 @@ import torch
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
 
 from avf_core import checkpoints, configuration
+from tests import packages
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -72,30 +71,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", action="store_true", help="write docs/images/dashboard-*.png anew")
 
 
-def find_chromium() -> str | None:
-    """Chromium's path; installed first where it is missing and that may be done."""
-    for name in NAMES:
-        if found := shutil.which(name):
-            return found
-    apt, sudo = shutil.which("apt-get"), shutil.which("sudo")
-    if apt is None or (os.geteuid() != 0 and sudo is None):
-        return None
-    asked = [] if os.geteuid() == 0 else [str(sudo), "-n"]
-    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run([*asked, apt, "-q", *command], env=quiet, capture_output=True, check=False, timeout=130)
-    return shutil.which("chromium")
-
-
 @pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Chromium's path; one process installs it at a time."""
-    import fcntl
-
-    with (tmp_path_factory.getbasetemp().parent / "chromium.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        found = find_chromium()
+def chromium() -> str:
+    """Chromium's path; it is installed where that may be done."""
+    found = packages.program(NAMES, package="chromium")
     if found is None:
         pytest.skip("no Chromium on PATH, and it cannot be installed here: apt-get install chromium")
     return found

