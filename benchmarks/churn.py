@@ -1,92 +1,146 @@
-"""Does anything leak? Sessions are opened, used for a few steps and dropped; then memory and keys are looked at.
+"""Does anything leak? Sessions are opened, stepped and dropped; then memory and keys are looked at.
 
-    python -m benchmarks.churn --sessions 100000
+    python -m benchmarks.churn [--sessions 100000] [--seconds 480]
 
-Prints one JSON object: resident memory of the server and keys and memory of its Redis, after a first tenth of the
-sessions (caches are full then) and after all, once the last session has expired.
+A real server with its own Redis, on loopback, durability `group`, and a small SRNN, so that coming and going is what
+costs. Every second session is deleted, the others are left to expire. Prints one JSON object: resident memory of the
+server, keys and memory of its Redis at the start, after the first tenth (caches are full then) and after all, each once
+the last session has expired; sessions a second; and milliseconds of the server's processor for one of them.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import httpx
 import redis
+import torch
+from rich.console import Console
+from rich.progress import Progress
 
-from avf_core.checkpoints import available
+from avf_core import checkpoints, configuration
+from benchmarks.watching import INFERENCE, MODEL, SERVE, SIZE, WIDTHS, busy
 
 TTL = 5.0  # seconds
-CLIENTS = 16
-STEPS = 3
+CLIENTS = 24
+STEPS = 2
+PATIENCE = 120.0  # seconds in which all that was dropped has gone
+BODY = json.dumps({"seq": 1, "observations": [[0.0] * SIZE] * STEPS}).encode()
+OPEN = json.dumps({"model": "small", "durability": "group"}).encode()
 
 
-async def churn(url: str, model: str, size: int, count: int) -> None:
-    """Open, step, drop, `count` times."""
-    left = iter(range(count))
+class Connection:
+    """One connection that is kept alive. Hand-written, as the client would else take most of the machine."""
 
-    async def one(client: httpx.AsyncClient) -> None:
-        for _ in left:
-            opened = await client.post("/v1/sessions", json={"model": model, "durability": "group"})
-            if opened.status_code == 503:
-                await asyncio.sleep(0.5)
-                continue
-            body = {"seq": 1, "observations": [[0.0] * size] * STEPS}
-            await client.post(f"/v1/sessions/{opened.json()['id']}/steps", json=body)
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
 
-    async with httpx.AsyncClient(base_url=url, timeout=60.0) as client:
-        await asyncio.gather(*(one(client) for _ in range(CLIENTS)))
+    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        """One request: its status, and the body of its answer."""
+        head = f"{method} {path} HTTP/1.1\r\nhost: avf\r\ncontent-type: application/json\r\n"
+        self._writer.write(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+        status, *lines = (await self._reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+        length = next((int(line[15:]) for line in lines if line.lower().startswith(b"content-length:")), 0)
+        return int(status.split()[1]), await self._reader.readexactly(length)
+
+    def close(self) -> None:
+        """Close it."""
+        self._writer.close()
+
+
+async def churn(url: str, numbers: Iterator[int], *, until: float, done: Callable[[], None]) -> None:
+    """Open, step, drop, one session for each number, or until the time is over."""
+    address = urlsplit(url)
+
+    async def one() -> None:
+        connection = Connection(*await asyncio.open_connection(address.hostname, address.port))
+        for number in numbers:
+            if time.monotonic() >= until:
+                break
+            while (opened := await connection.ask("POST", "/v1/sessions", OPEN))[0] == 503:
+                await asyncio.sleep(0.1)
+            path = f"/v1/sessions/{json.loads(opened[1])['id']}"
+            status, answer = await connection.ask("POST", f"{path}/steps", BODY)
+            assert status == 200, answer
+            if number % 2:
+                status, answer = await connection.ask("DELETE", path)
+                assert status == 204, answer
+            done()
+        connection.close()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(CLIENTS):
+            group.create_task(one())
 
 
 def look(pid: int, client: Any) -> dict[str, int]:
-    """Resident memory of the server in bytes, keys and memory of its Redis."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    resident = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) * 1024
+    """Bytes of resident memory of the server, keys and bytes of its Redis, once what was dropped has gone."""
+    deadline = time.monotonic() + PATIENCE
+    while client.keys("avf:*") and time.monotonic() < deadline:
+        time.sleep(0.5)
+    resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return {"rss": resident, "keys": client.dbsize(), "redis_memory": client.info("memory")["used_memory"]}
 
 
-def settle(client: Any) -> None:
-    """Wait until the last session has expired and the index is swept."""
-    deadline = time.monotonic() + 120
-    while client.keys("avf:*") and time.monotonic() < deadline:
-        time.sleep(0.5)
+def measure(url: str, pid: int, client: Any, sessions: int, seconds: float) -> dict[str, Any]:
+    """The first tenth, then all; what there was before, between, and after."""
+    looks, spent, counted = [look(pid, client)], 0.0, 0
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task("sessions", total=sessions)
+
+        def done() -> None:
+            nonlocal counted
+            counted += 1
+            progress.advance(bar)
+
+        begun = busy(pid)
+        for numbers, share in ((range(sessions // 10), 0.1), (range(sessions // 10, sessions), 0.9)):
+            start = time.monotonic()
+            asyncio.run(churn(url, iter(numbers), until=start + share * seconds, done=done))
+            spent += time.monotonic() - start
+            looks.append(look(pid, client))
+    return {
+        "sessions": counted,
+        "per_second": round(counted / spent, 1),
+        "server_ms": round(1e3 * (busy(pid) - begun) / counted, 2),
+        **dict(zip(("start", "tenth", "end"), looks, strict=True)),
+    }
 
 
 def main() -> None:
-    """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the benchmark and print its JSON object."""
+    parser = argparse.ArgumentParser(description="Does anything leak?")
     parser.add_argument("--sessions", type=int, default=100_000)
-    parser.add_argument("--model", default="srnn-jsb")
-    options = parser.parse_args()
-    assert options.model in available()
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", "from avf_server.command import command; command()", "--json"]
-        command += ["--port", "0", "--data-dir", folder, "--model", options.model]
-        environment = {
-            "AVF_SESSION_TTL_S": str(TTL),
-            "AVF_MAX_SESSIONS": "100000",
-            "AVF_MAX_SESSIONS_PER_KEY": "100000",
-        }
-        environment |= {"PATH": "/usr/bin:/bin", "AVF_THREADS": "1", "AVF_REDIS_TIMEOUT_S": "5"}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as server:
+    parser.add_argument("--seconds", type=float, default=3600.0, help="end after so many, however many were opened")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    settings = {"model": MODEL | WIDTHS, "inference": INFERENCE}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checkpoints.save(folder / "small", filter=configuration.build(settings), settings=settings, card={})
+        options = ["--model", str(folder / "small"), "--data-dir", str(folder / "data"), "--port", "0", "--json"]
+        environment = os.environ | {"AVF_THREADS": "1", "AVF_REDIS_TIMEOUT_S": "5", "AVF_SESSION_TTL_S": str(TTL)}
+        environment |= {"AVF_MAX_SESSIONS": "100000", "AVF_MAX_SESSIONS_PER_KEY": "100000"}
+        with subprocess.Popen(
+            [sys.executable, "-c", SERVE, *options], stdout=subprocess.PIPE, env=environment
+        ) as server:
+            assert server.stdout is not None
             try:
-                assert server.stdout is not None
-                ready = json.loads(server.stdout.readline())
-                client = redis.Redis(unix_socket_path=f"{folder}/redis/redis.sock")
-                size = httpx.get(f"{ready['server_url']}/v1/models/{options.model}").json()["observation_size"]
-                asyncio.run(churn(ready["server_url"], options.model, size, options.sessions // 10))
-                settle(client)
-                first = look(server.pid, client)
-                asyncio.run(churn(ready["server_url"], options.model, size, options.sessions - options.sessions // 10))
-                settle(client)
-                print(json.dumps({"sessions": options.sessions, "first": first, "last": look(server.pid, client)}))
+                url = json.loads(server.stdout.readline())["server_url"]
+                client = redis.Redis(unix_socket_path=str(folder / "data" / "redis" / "redis.sock"))
+                found = measure(url, server.pid, client, arguments.sessions, arguments.seconds)
             finally:
                 server.terminate()
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,11 @@ class HotBeliefs:
         if len(self._entries) > self._capacity:
             self._entries.popitem(last=False)
 
+    def found(self, session: str, position: Position) -> None:
+        """Forget an entry of elsewhere than where the session was found to stand."""
+        if session in self._entries and self._entries[session].position != position:
+            del self._entries[session]
+
     def drop(self, session: str) -> None:
         """Forget an entry."""
         self._entries.pop(session, None)

@@ -202,6 +202,7 @@ class Service:
                     self.sessions.forget([frame.meta.id])
                     way.refuse(frame, self.sessions.unknown(frame.meta.id))
                 else:
+                    self.sessions.hot.found(frame.meta.id, record.position)
                     found.append((frame, record))
         return found
 

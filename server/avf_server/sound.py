@@ -13,6 +13,7 @@ from avf_client.binary import Samples
 from avf_server import audio, problems
 from avf_server.audio import Cut, Cutter
 from avf_server.batching import Position
+from avf_server.codecs.base import Given
 from avf_server.frames import Reply
 from avf_server.problems import ProblemError, StoreError
 from avf_server.service import Service
@@ -47,6 +48,21 @@ class Sound:
     def completes(self, samples: int) -> int:
         """How many observations so many samples may complete."""
         return samples // self._cutter.size + 1
+
+    async def observe(self, seq: int, x: Given) -> Reply:
+        """Filter observation `seq`. Where it is the next one, and another was applied, others have gone on."""
+        try:
+            return await self._service.observe(self._id, seq=seq, x=x, owner=self._owner, epoch=self.epoch)
+        except problems.ObservationConflictError as conflict:
+            if seq <= self._applied:
+                raise
+            raise problems.SessionMovedError(
+                f"another has gone on with the session: {conflict.detail}",
+                session=self._id,
+                seq=seq,
+                expected_seq=conflict.expected_seq,
+                expected_epoch=conflict.expected_epoch,
+            ) from conflict
 
     def passed(self, reply: Reply) -> None:
         """Note that an observation, sent as such, was answered: where it was a new one, there is no remainder."""
@@ -123,7 +139,7 @@ class Sound:
 
     async def _reply(self, cut: Cut) -> Reply:
         if cut.x is not None:
-            return await self._service.observe(self._id, seq=cut.seq, x=cut.x, owner=self._owner, epoch=self.epoch)
+            return await self.observe(cut.seq, cut.x)
         record = await self._service.sessions.record(self._id, owner=self._owner, seq=cut.seq)
         at = record.position
         if at.epoch != self.epoch:

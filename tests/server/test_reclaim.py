@@ -80,16 +80,21 @@ def test_a_key_s_sessions_are_bounded_and_those_that_ended_do_not_count(
     patiently(scenario())
 
 
-def test_an_index_keeps_what_is_about_to_come(runtime: Any, open_session: Any, node: Any, patiently: Any) -> None:
-    """An entry without a session is left for a while: the session may be on its way."""
+def test_an_index_keeps_what_is_about_to_come(
+    runtime: Any, open_session: Any, node: Any, patiently: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry without a session is left for a while, as the session may be on its way, and is no work meanwhile."""
 
     async def scenario() -> None:
         async with runtime(redis_url=node.url) as server:
             session = await open_session(server)
             node.ask("DEL", f"avf:{{{session}}}")
             index = server.store.index
-            assert await index.sweep("") == 1.0
+            assert await index.sweep("") == 0.0
             assert await index.count("") == 1
+            monkeypatch.setattr(_index, "GRACE", -1.0)
+            assert await index.sweep("") == 1.0
+            assert await index.count("") == 0
 
     patiently(scenario())
 

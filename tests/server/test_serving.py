@@ -14,7 +14,10 @@ import httpx
 import websockets
 from avf_server.embedded import EmbeddedRedis
 
+from benchmarks import races
+
 PATIENCE = 60.0
+RACES = 50
 ZERO = [0.0] * 6
 JSON = [websockets.Subprotocol("avf.v1.json")]
 
@@ -152,32 +155,26 @@ def test_a_killed_server_goes_on_where_it_was(serve: Any, tmp_path: Path, observ
 
 
 def test_two_servers_on_one_redis_win_each_step_once(
-    serve: Any, redis_server: EmbeddedRedis, observations: Any, same: Any, patiently: Any
+    serve: Any, redis_server: EmbeddedRedis, same: Any, patiently: Any
 ) -> None:
-    """Both are sent another observation for every seq at once; what was won is one sequence."""
+    """Both are sent another observation for every seq at once, over HTTP and streams; what was won is one sequence.
+
+    The loser's stream is closed with 4409, and its server forgets the belief.
+    """
     servers = [serve("--redis-url", redis_server.url) for _ in range(2)]
-    session = create(servers[0].url, seed=4)
-    offers = [observations(10, seed=i) for i in range(2)]
-
-    async def race() -> tuple[list[Any], list[Any]]:
-        won, estimates = [], []
-        async with httpx.AsyncClient(timeout=PATIENCE) as client:
-            for seq in range(1, 11):
-                bodies = [{"seq": seq, "observations": [xs[seq - 1]]} for xs in offers]
-                replies = await asyncio.gather(
-                    *(
-                        client.post(f"{s.url}/v1/sessions/{session}/steps", json=body)
-                        for s, body in zip(servers, bodies, strict=True)
-                    )
-                )
-                (winner,) = [i for i, reply in enumerate(replies) if reply.status_code == 200]
-                assert replies[1 - winner].status_code in (409, 422)
-                won.append(offers[winner][seq - 1])
-                estimates += replies[winner].json()["estimates"]
-        return won, estimates
-
-    won, estimates = patiently(race())
-    same(estimates, won, seed=4)
+    run = patiently(races.race([served.url for served in servers], "tiny", rounds=RACES))
+    expected = races.Tally(
+        rounds=RACES,
+        one_winner=RACES,
+        stored=RACES,
+        wins=run.tally.wins,
+        streams_lost=RACES // 2,
+        closed_4409=RACES // 2,
+        caches_dropped=RACES,
+    )
+    assert run.tally == expected
+    assert all(run.tally.wins)
+    same(run.estimates, run.won, seed=run.seed)
     for served in servers:
         assert served.stop(signal.SIGTERM) == 0
 

@@ -2,6 +2,7 @@
 
 The law: a route decides nothing; it decodes, calls a part of the runtime, and encodes. What reads asks for a `Viewer`,
 what changes anything for an `Owner`, so that a token for looking only is refused by every route that is not named so.
+These are coroutines though they wait for nothing: the framework calls plain functions in a thread.
 """
 
 import time
@@ -17,7 +18,7 @@ from avf_server.problems import ProblemError
 from avf_server.runtime import Runtime
 
 
-def _runtime(request: Request) -> Runtime:
+async def _runtime(request: Request) -> Runtime:
     runtime: Runtime = request.app.state.runtime
     return runtime
 
@@ -37,24 +38,24 @@ def _authorised(request: Request, server: Runtime, intent: Intent, *, in_address
     return caller
 
 
-def _owner(request: Request, server: Server) -> str:
+async def _owner(request: Request, server: Server) -> str:
     return _authorised(request, server, "write").owner
 
 
-def _viewer(request: Request, server: Server) -> str:
+async def _viewer(request: Request, server: Server) -> str:
     return _authorised(request, server, "read").owner
 
 
-def _visitor(request: Request, server: Server) -> str:
+async def _visitor(request: Request, server: Server) -> str:
     keys = server.settings.api_keys
     return auth.caller_of(request.headers, keys=keys, now=time.time()).owner
 
 
-def _watcher(request: Request, server: Server) -> auth.Caller:
+async def _watcher(request: Request, server: Server) -> auth.Caller:
     return _authorised(request, server, "read", in_address=True)
 
 
-def _maker(request: Request, server: Server) -> auth.Caller:
+async def _maker(request: Request, server: Server) -> auth.Caller:
     return _authorised(request, server, "write")
 
 
@@ -74,7 +75,7 @@ Maker = Annotated[auth.Caller, Depends(_maker)]
 """As `Owner`, with the key."""
 
 
-def _writer(request: Request) -> MessageCodec:
+async def _writer(request: Request) -> MessageCodec:
     return negotiation.writer(request.headers.get("accept", ""))
 
 

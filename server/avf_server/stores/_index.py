@@ -46,7 +46,7 @@ class OwnerIndex:
 
     async def drop_gone(self, owner: str, places: Sequence[str]) -> None:
         """Drop entries whose sessions were not found; those that are new are left."""
-        new = f"{round((time.time() - GRACE) * 1e6):016x}"
+        new = _new()
         await self.remove(owner, [at for at in places if at < new])
 
     async def page(self, owner: str, *, cursor: str | None, count: int) -> list[str]:
@@ -62,10 +62,11 @@ class OwnerIndex:
             return int(await self._redis.zcard(_key(owner)))
 
     async def sweep(self, owner: str) -> float:
-        """Look at the next page of an owner's entries, and drop what has gone; the share that had gone."""
+        """Look at the next page of an owner's entries that are not new, and drop what has gone; the share that had."""
         first = self._swept.get(owner, "")
+        after = f"({first}" if first else "-"
         async with self._call():
-            found = await self._redis.zrangebylex(_key(owner), f"({first}" if first else "-", "+", start=0, num=PAGE)
+            found = await self._redis.zrangebylex(_key(owner), after, f"({_new()}", start=0, num=PAGE)
         places = [at.decode() for at in found]
         async with self._call(), self._redis.pipeline(transaction=False) as pipeline:
             for at in places:
@@ -75,6 +76,11 @@ class OwnerIndex:
         await self.drop_gone(owner, gone)
         self._swept[owner] = places[-1] if len(places) == PAGE else ""
         return len(gone) / max(1, len(places))
+
+
+def _new() -> str:
+    """The place before which an entry is not new."""
+    return f"{round((time.time() - GRACE) * 1e6):016x}"
 
 
 def _key(owner: str) -> str:

@@ -179,9 +179,7 @@ class Conversation:
     async def _observe(self, item: Observations) -> None:
         """Observations one by one; where one is refused, those after it are not looked at."""
         for seq, x in enumerate(item.xs, item.seq):
-            reply = await self._runtime.service.observe(
-                self._session, seq=seq, x=x, owner=self._owner, epoch=self._sound.epoch
-            )
+            reply = await self._sound.observe(seq, x)
             self._sound.passed(reply)
             await self._answer(reply)
 
