@@ -7,7 +7,7 @@ may go on for long.
 import time
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableSequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 
@@ -30,7 +30,7 @@ class SoundTrace:
     rate: int  # samples a second
     remarks: tuple[str, ...] = ()
     heard: int = 0  # samples
-    numbers: dict[str, "array[float]"] = field(
+    numbers: dict[str, MutableSequence[float]] = field(
         default_factory=lambda: {name: array("d") for name in ("free_energy", "reconstruction", "kl")}
     )
 
