@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import os
 import sys
 from pathlib import Path
 
