@@ -18,7 +18,7 @@ from avf_server.problems import ProblemError
 from avf_server.routes.common import problem_response
 from avf_server.runtime import open_runtime
 from avf_server.settings import Settings, read
-from avf_server.transports import dashboard, http, websocket
+from avf_server.transports import dashboard, http, reference, websocket
 from avf_server.transports.limits import BodyLimit
 from avf_server.transports.prefix import Prefix
 
@@ -41,13 +41,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="avf",
         summary="Amortized variational filtering as a service",
+        description=reference.DESCRIPTION,
         version=wire.VERSION,
         lifespan=lifespan,
+        docs_url=None,  # the framework's pages load their scripts from elsewhere: see transports/reference.py
+        redoc_url=None,
         redirect_slashes=False,
         root_path_in_servers=False,  # which would keep every prefix that a request ever named
     )
     app.include_router(http.router)
     app.include_router(websocket.router)
+    app.include_router(reference.router)
     app.include_router(dashboard.router(login=bool(settings.api_keys)))
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)

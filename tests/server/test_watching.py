@@ -358,7 +358,7 @@ def test_everything_works_behind_a_prefix(
             base = "" if stripped else "/avf"
             opened = await client.post(f"{base}/v1/sessions", json={"model": "tiny"}, headers=headers)
             assert opened.headers["location"] == f"/avf/v1/sessions/{opened.json()['id']}"
-            assert '"/avf/openapi.json"' in (await client.get(f"{base}/docs", headers=headers)).text.replace("'", '"')
+            assert (await client.get(f"{base}/docs/start.js", headers=headers)).status_code == 200
             for bad in ('/"x', "avf", "//x.org", "/a" * 200):
                 answer = await client.post("/v1/sessions", json={"model": "tiny"}, headers={"x-forwarded-prefix": bad})
                 assert answer.headers["location"].startswith(f"{setting}/v1/sessions/")
