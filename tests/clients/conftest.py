@@ -10,12 +10,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from avf_core import checkpoints, configuration
 
+NURSERY = Path(__file__).parents[1] / "chaos" / "nursery.py"
 TINY = {
     "model": {
         "kind": "srnn",
@@ -52,25 +54,88 @@ def _saved(folder: Path, settings: dict[str, dict[str, object]]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(checkpoint: Path, gaussian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def nursery() -> Iterator["Nursery"]:
+    """Where servers come from."""
+    made = Nursery()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def server(
+    nursery: "Nursery", checkpoint: Path, gaussian: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The address of a real server of both models, with a Redis of its own."""
-    running = Server(tmp_path_factory.mktemp("data"), [checkpoint, gaussian])
+    running = Server(nursery, tmp_path_factory.mktemp("data"), [checkpoint, gaussian])
     yield running.url
     assert running.stop(signal.SIGTERM) == 0
 
 
 @pytest.fixture
-def own_server(checkpoint: Path, tmp_path: Path) -> Iterator["Server"]:
+def own_server(nursery: "Nursery", checkpoint: Path, tmp_path: Path) -> Iterator["Server"]:
     """A server of the tiny music model that a test may stop and start."""
-    running = Server(tmp_path / "data", [checkpoint])
+    running = Server(nursery, tmp_path / "data", [checkpoint])
     yield running
     running.stop(signal.SIGTERM)
+
+
+class Nursery:
+    """A process that has imported the server once; each server is a fork of it (tests/chaos/nursery.py)."""
+
+    def __init__(self) -> None:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("AVF_")}
+        self._process = subprocess.Popen(
+            [sys.executable, str(NURSERY)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**clean, "OMP_NUM_THREADS": "1"},
+        )
+        self._codes: dict[int, int] = {}
+        self._hear()  # it has imported what it needs
+
+    def serve(self, options: list[str], *, log: Path, environment: dict[str, str]) -> tuple[int, str]:
+        """Start `avf serve` with these options; gives its process id and its address, once it is ready."""
+        request = {"serve": [*options, "--json"], "log": str(log), "environment": environment}
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        pid = self._hear()["started"]
+        while pid not in self._codes:
+            said = self._hear()
+            if said.get("pid") == pid:
+                return pid, said["server_url"]
+        raise AssertionError(f"the server ended with {self._codes[pid]}: {log.read_text()}")
+
+    def wait(self, pid: int) -> int:
+        """The exit code of a server, once it has ended."""
+        while pid not in self._codes:
+            self._hear()
+        return self._codes[pid]
+
+    def close(self) -> None:
+        """End it, and all servers that are left."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
+        self._process.stdout.close()
+
+    def _hear(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, f"the nursery ended with {self._process.wait()}"
+        said: dict[str, Any] = json.loads(line)
+        if "ended" in said:
+            self._codes[said["ended"]] = said["code"]
+        return said
 
 
 class Server:
     """`avf serve` as a process, which can be stopped and started again at the same address over the same data."""
 
-    def __init__(self, data: Path, models: list[Path], **settings: str) -> None:
+    def __init__(self, nursery: Nursery, data: Path, models: list[Path], **settings: str) -> None:
+        self._nursery = nursery
         self._data = data
         self._settings = {f"AVF_{name.upper()}": value for name, value in settings.items()}
         self._models = models
@@ -79,29 +144,15 @@ class Server:
 
     def start(self) -> None:
         """Start, and wait until it is ready."""
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "avf_client", "serve", "--json"),
-                *("--port", self.url.rpartition(":")[2], "--data-dir", str(self._data)),
-                *(part for model in self._models for part in ("--model", str(model))),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **self._settings},
-        )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, f"the server ended with {self._process.wait()}"
-        self.url = json.loads(line)["server_url"]
+        models = [part for model in self._models for part in ("--model", str(model))]
+        options = ["--port", self.url.rpartition(":")[2], "--data-dir", str(self._data), *models]
+        log = self._data.with_suffix(".log")
+        self._pid, self.url = self._nursery.serve(options, log=log, environment=self._settings)
 
     def stop(self, how: signal.Signals) -> int:
         """Stop it by a signal; gives its exit code."""
-        self._process.send_signal(how)
-        code = self._process.wait(timeout=60)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        return code
+        os.kill(self._pid, how)
+        return self._nursery.wait(self._pid)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from avf_client import AsyncClient, Client, Retry, errors
 
-from tests.clients.conftest import Server
+from tests.clients.conftest import Nursery, Server
 from tests.clients.test_sync import frames, same
 
 PATIENT = Retry(attempts=20, first=0.01, most=0.5)
@@ -21,9 +21,9 @@ X = np.eye(88)[:6]
 
 
 @pytest.fixture(scope="module")
-def late_saver(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def late_saver(nursery: Nursery, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that saves sessions of durability `behind` so late that the tests are over before."""
-    running = Server(tmp_path_factory.mktemp("late"), [checkpoint], behind_s="60", behind_steps="1000")
+    running = Server(nursery, tmp_path_factory.mktemp("late"), [checkpoint], behind_s="60", behind_steps="1000")
     yield running
     running.stop(signal.SIGTERM)
 
