@@ -114,7 +114,7 @@ class EventRun:
         return Event(kind="end") if self.done else None
 
     def _news(self, step: wire.Estimate | wire.HistoryEntry) -> bool:
-        """Whether a step has not been told yet: a cut between a history and its estimate has both come again."""
+        """Whether a step has not been told yet; a server whose histories have no id tells some again."""
         place = (step.epoch, step.seq)
         news = place > self._told
         self._told = max(self._told, place)

@@ -11,6 +11,7 @@ import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from itertools import groupby
 
 import msgspec
 
@@ -150,16 +151,20 @@ class Events:
         return events
 
     async def _between(self, record: Record, seen: Position) -> dict[int, Event]:
-        """The steps after `seen` and before where the session stands, by epoch: the newest, where there are many."""
+        """The steps after `seen` and before where the session stands, by epoch: the newest, where there are many.
+
+        Each event's id is that of its last step: who is cut before the next event goes on from there.
+        """
         at, most = record.position, self._settings.max_page
         notes = await self._listing.notes(record.meta.id, after=note_id(seen), count=most + 2, newest=True)
         places = [(position_of(identifier), note) for identifier, note in notes]
-        missed = [(found.epoch, note) for found, note in places if (found.epoch, found.seq) < (at.epoch, at.seq)]
-        entries: dict[int, list[msgspec.Raw]] = {}
-        for epoch, note in missed[-most:]:
-            entries.setdefault(epoch, []).append(msgspec.Raw(note))
-        told = {epoch: _encode({"entries": raw, "cut": len(missed) > most}) for epoch, raw in entries.items()}
-        return {epoch: Event(name="history", data=data) for epoch, data in told.items()}
+        missed = [(found, note) for found, note in places if (found.epoch, found.seq) < (at.epoch, at.seq)]
+        told: dict[int, Event] = {}
+        for epoch, steps in groupby(missed[-most:], key=lambda step: step[0].epoch):
+            reached, notes_of = zip(*steps, strict=True)
+            data = _encode({"entries": [msgspec.Raw(note) for note in notes_of], "cut": len(missed) > most})
+            told[epoch] = Event(name="history", data=data, id=note_id(reached[-1]))
+        return told
 
     async def _of_all(self, owner: str, wish: Wish) -> AsyncGenerator[Event, None]:
         clock, pulse, looked = asyncio.get_running_loop().time, _Pulse(), -math.inf

@@ -135,7 +135,7 @@ def test_events_survive_cuts(server: str, proxy: Callable[[list[int]], Any]) -> 
 
 
 def test_a_history_that_comes_again_is_told_once() -> None:
-    """It has no id of its own: cut before its estimate, it comes again, longer than it was."""
+    """Where it is told from an earlier event on, it comes again, longer than it was."""
     run = EventRun(QUICK, size=2)
 
     def missed(*seqs: int) -> Event | None:

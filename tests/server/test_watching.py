@@ -180,8 +180,9 @@ def test_a_slow_page_gets_the_latest_and_the_scalars_of_what_it_missed(
             await steps(server, session, 1)
             assert (await following(events)).id == "1-1"
             await steps(server, session, 2, 3, 4)
-            name, missed = told(await following(events))
+            name, missed = told(between := await following(events))
             assert (name, [entry["seq"] for entry in missed["entries"]], missed["cut"]) == ("history", [2, 3], False)
+            assert between.id == "1-3"
             assert told(last := await following(events))[1]["seq"] == 4
             assert last.id == "1-4"
             await steps(server, session, 5)
@@ -189,6 +190,7 @@ def test_a_slow_page_gets_the_latest_and_the_scalars_of_what_it_missed(
             await steps(server, session, 1, 2)
             found = [await following(events) for _ in range(4)]
             assert [event.name for event in found] == ["history", "reset", "history", "estimate"]
+            assert [event.id for event in found] == ["1-5", "2-0", "2-1", "2-2"]
             assert [entry["seq"] for i in (0, 2) for entry in told(found[i])[1]["entries"]] == [5, 1]
             await steps(server, session, 3, 4, 5, 6, 7, 8)
             name, missed = told(await following(events))
@@ -216,6 +218,32 @@ def test_who_comes_back_is_told_what_was_missed(runtime: Any, open_session: Any,
             await events.aclose()
             with pytest.raises(problems.InvalidSettingError):
                 await server.events.session(session, owner="", wish=Wish(), after="yesterday")
+
+    patiently(scenario())
+
+
+def test_wherever_a_watch_is_cut_the_next_goes_on_exactly(runtime: Any, open_session: Any, patiently: Any) -> None:
+    """After each event, a history's too, its id gives what follows: all steps and the reset, in order, each once."""
+
+    async def scenario() -> None:
+        async with runtime() as server:
+            session = await open_session(server)
+            await steps(server, session, 1, 2, 3)
+            await server.sessions.reset(session, owner="")
+            await steps(server, session, 1, 2)
+            after, heard = "1-1", []
+            while after != "2-3":
+                if after == "2-1":
+                    await steps(server, session, 3)  # while no one watches
+                events = await server.events.session(session, owner="", wish=Wish(), after=after)
+                event = await following(events)
+                await events.aclose()
+                assert event.id is not None
+                heard.append(event)
+                after = event.id
+            assert [event.name for event in heard] == ["history", "reset", "history", "history", "estimate"]
+            seqs = [[entry["seq"] for entry in told(event)[1].get("entries", [])] for event in heard]
+            assert seqs == [[2, 3], [], [1], [2], []]
 
     patiently(scenario())
 
