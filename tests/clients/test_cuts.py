@@ -12,6 +12,7 @@ from websockets.typing import Subprotocol
 from tests.clients.test_sync import frames, same
 
 CUTS = 50
+STEPS = 80
 PATIENT = Retry(attempts=CUTS, first=0.001, most=0.01)
 SUBPROTOCOLS = {"avf.v1.json": 6_000, "avf.v1.bin": 1_500}
 """With about as many bytes as one estimate has."""
@@ -20,9 +21,9 @@ Proxy = Callable[[list[int]], Any]
 
 @pytest.fixture(scope="module")
 def expected(server: str) -> list[Estimate]:
-    """The estimates of `frames(150)`, with nothing in between."""
+    """The estimates of `frames(STEPS)`, with nothing in between."""
     with Client(server) as client, client.session("tiny", seed=5) as session:
-        return list(session.stream(frames(150)))
+        return list(session.stream(frames(STEPS)))
 
 
 @pytest.fixture(params=sorted(SUBPROTOCOLS))
@@ -42,17 +43,17 @@ def anywhere(largest: int, *, seed: int) -> list[int]:
 
 def test_a_stream(server: str, proxy: Proxy, expected: list[Estimate], estimate_bytes: int) -> None:
     """By the blocking client, in both sub-protocols."""
-    made = proxy([10**6, *anywhere(3 * estimate_bytes, seed=1)])
+    made = proxy([10**6, *anywhere(2 * estimate_bytes, seed=1)])
     with Client(server) as client, client.session("tiny", seed=5) as session, Client(made.url, retry=PATIENT) as cut:
         attached = cut.attach(session.id)
-        same(list(attached.stream(frames(150))), expected)
-        assert attached.next_seq == 151
+        same(list(attached.stream(frames(STEPS))), expected)
+        assert attached.next_seq == STEPS + 1
     assert made.connections > CUTS
 
 
 def test_a_stream_of_asyncio(server: str, proxy: Proxy, expected: list[Estimate], estimate_bytes: int) -> None:
     """By the asyncio client, in both sub-protocols."""
-    made = proxy([10**6, *anywhere(3 * estimate_bytes, seed=2)])
+    made = proxy([10**6, *anywhere(2 * estimate_bytes, seed=2)])
 
     async def run() -> list[Estimate]:
         async with (
@@ -61,7 +62,7 @@ def test_a_stream_of_asyncio(server: str, proxy: Proxy, expected: list[Estimate]
             AsyncClient(made.url, retry=PATIENT) as cut,
         ):
             attached = await cut.attach(session.id)
-            return [estimate async for estimate in attached.stream(frames(150))]
+            return [estimate async for estimate in attached.stream(frames(STEPS))]
 
     same(asyncio.run(run()), expected)
     assert made.connections > CUTS
@@ -72,7 +73,7 @@ def test_steps(server: str, proxy: Proxy, expected: list[Estimate]) -> None:
     made = proxy(anywhere(12_000, seed=3))
     with Client(server) as client, client.session("tiny", seed=5) as session, Client(made.url, retry=PATIENT) as cut:
         attached = cut.attach(session.id)
-        same([attached.step(x) for x in frames(150)], expected)
+        same([attached.step(x) for x in frames(STEPS)], expected)
     assert made.connections > CUTS
 
 
@@ -80,6 +81,6 @@ def test_thinned_streams(server: str, proxy: Proxy, expected: list[Estimate], es
     """Every third estimate, without arrays: as few as they are, none is lost and none comes twice."""
     made = proxy([10**6, *anywhere(1_500, seed=4)])
     with Client(server) as client, client.session("tiny", seed=5) as session, Client(made.url, retry=PATIENT) as cut:
-        got = list(cut.attach(session.id).stream(frames(150), every=3, fields="scalars"))
+        got = list(cut.attach(session.id).stream(frames(STEPS), every=3, fields="scalars"))
     assert [(e.seq, e.free_energy) for e in got] == [(e.seq, e.free_energy) for e in expected[2::3]]
     assert not any(isinstance(e, Estimate) for e in got)

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import re
 import signal
 import socket
 import threading
@@ -9,12 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from avf_client import AsyncClient, Client, Retry, errors
 
 from tests.clients.conftest import Nursery, Server
 from tests.clients.test_sync import frames, same
+from tests.server import redises
 
 PATIENT = Retry(attempts=20, first=0.01, most=0.5)
 X = np.eye(88)[:6]
@@ -79,6 +83,47 @@ def test_a_session_in_memory_is_gone_with_its_server(late_saver: Server) -> None
         late_saver.start()
         with pytest.raises(errors.UnknownSession):
             list(stream)
+
+
+def test_a_step_that_too_few_replicas_have_is_waited_for(nursery: Nursery, checkpoint: Path, tmp_path: Path) -> None:
+    """Durability `wait`: a step and a stream are answered once the replica is back, with a calm run's estimates."""
+    with redises.replicated(redises.binary(redises.WANTED[0]), tmp_path) as (master, replica):
+        settings = {"redis_url": master.url, "redis_timeout_s": "1"}
+        running = Server(nursery, tmp_path / "data", [checkpoint], **settings)
+        with Client(running.url, retry=PATIENT) as client:
+            with client.session("tiny", seed=5) as calm:
+                expected = calm.steps(X)
+            with client.session("tiny", seed=5, durability="wait") as session:
+                got = [session.step(X[0])]
+                with refused_once(running.url, replica.pid):
+                    got.append(session.step(X[1]))
+                with refused_once(running.url, replica.pid):
+                    got += session.stream(X[2:])
+            same(got, expected)
+            assert {estimate.durability for estimate in got} == {"wait"}
+        assert running.stop(signal.SIGTERM) == 0
+
+
+@contextlib.contextmanager
+def refused_once(url: str, replica: int) -> Iterator[None]:
+    """The replica is away until the server has said `not-replicated` once more."""
+
+    def refusals() -> float:
+        metrics = httpx.get(f"{url}/metrics").text
+        found = re.search(r'^avf_problems_total\{name="not-replicated"\} (\S+)', metrics, re.MULTILINE)
+        return 0.0 if found is None else float(found[1])
+
+    def watch(before: float) -> None:
+        redises.wait_for(lambda: refusals() > before, "a refusal")
+        os.kill(replica, signal.SIGCONT)
+
+    os.kill(replica, signal.SIGSTOP)
+    waking = threading.Thread(target=watch, args=(refusals(),))
+    waking.start()
+    try:
+        yield
+    finally:
+        waking.join()
 
 
 class Mute:
