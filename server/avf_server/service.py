@@ -156,9 +156,8 @@ class Service:
             ready = await self._load(frames)
             stepped = await self.engine.step([way.to_row(item) for item in ready])
             done = self._refuse_failed(ready, stepped)
-            for store in self.keeping.stores():
-                await self._save(store, done)
-            await self._settle([item.frame for item, _ in done if self._is_open(item.frame)])
+            doubtful = [frame for store in self.keeping.stores() for frame in await self._save(store, done)]
+            await self._settle([item.frame for item, _ in done if self._is_open(item.frame)], doubtful)
             self.telemetry.hot.set(len(self.sessions.hot))
 
     async def _load(self, frames: Sequence[Frame]) -> list[Ready]:
@@ -219,11 +218,11 @@ class Service:
                 done.append((item, result))
         return done
 
-    async def _save(self, store: Store, done: Sequence[tuple[Ready, Stepped]]) -> None:
-        """Commit the steps of one store, and answer what was committed; of all else `_settle` asks the store."""
+    async def _save(self, store: Store, done: Sequence[tuple[Ready, Stepped]]) -> list[Frame]:
+        """Commit the steps of one store, and answer what was committed; the frames whose commits are in doubt."""
         group = [each for each in done if self.keeping.store_of(each[0].frame.meta.durability) is store]
         if not group:
-            return
+            return []
         outcomes: Sequence[Outcome | None]
         try:
             outcomes = await store.commit([way.to_commit(*each) for each in group])
@@ -242,8 +241,9 @@ class Service:
                 self._answer(item.frame, position, stepped.estimate)
             else:
                 self.sessions.hot.drop(session)
+        return [item.frame for (item, _), outcome in zip(group, outcomes, strict=True) if outcome is None]
 
-    async def _settle(self, frames: Sequence[Frame]) -> None:
+    async def _settle(self, frames: Sequence[Frame], doubtful: Sequence[Frame]) -> None:
         """Answer frames whose commit was refused or is in doubt: replayed where what is stored is theirs."""
         if not frames:
             return
@@ -251,7 +251,7 @@ class Service:
             verdict = way.judge(frame, record.position, record.reply)
             if verdict is Verdict.REPLAY and record.reply is not None:
                 self._replay(frame, record.position, record.reply)
-            elif verdict is Verdict.APPLY:
+            elif verdict is Verdict.APPLY and frame in doubtful:
                 way.refuse(frame, self.sessions.unavailable(StoreError("Redis did not confirm the step in time")))
             else:
                 self._refuse(frame, None, record.position)

@@ -162,6 +162,22 @@ def offline(tiny: Path) -> Callable[..., dict[str, np.ndarray]]:
 
 
 @pytest.fixture(scope="session")
+def offline_all(tiny: Path) -> Callable[..., list[np.ndarray]]:
+    """Filter many sequences with the library alone, side by side; the free energies of each, in nats."""
+    filter = checkpoints.load(tiny).filter
+
+    def run(runs: list[list[list[float]]], *, seeds: list[int]) -> list[np.ndarray]:
+        xs = torch.zeros(max(map(len, runs)), len(runs), SIZE)  # what comes after a sequence does not change it
+        for i, each in enumerate(runs):
+            xs[: len(each), i] = torch.tensor(each).reshape(-1, SIZE)
+        with torch.no_grad():
+            _, estimate = filter.scan(filter.initial(torch.tensor(seeds)), xs)
+        return [estimate.free_energy[: len(each), i].numpy() for i, each in enumerate(runs)]
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def same(offline: Callable[..., dict[str, np.ndarray]]) -> Callable[..., None]:
     """Assert that a server's estimates are those of the library, to 1e-4."""
 

@@ -241,6 +241,27 @@ def test_two_servers_race_for_every_step_and_each_is_won_once(
     patiently(scenario())
 
 
+def test_a_session_that_was_reset_elsewhere_and_stands_at_the_same_place_again_has_moved(
+    runtime: Any, open_session: Any, same: Any, observations: Any, patiently: Any
+) -> None:
+    """The step that a stale belief was about to make is refused as moved, and applies when it is asked for again."""
+    xs = observations(2)
+
+    async def scenario() -> None:
+        async with runtime() as first, runtime() as second:
+            session = await open_session(first)
+            await observe(first, session, 1, xs[1])
+            await second.sessions.reset(session, owner="")
+            estimates = [await observe(second, session, 1, xs[0])]
+            with pytest.raises(problems.SessionMovedError) as caught:
+                await observe(first, session, 2, xs[1])
+            assert (caught.value.expected_epoch, caught.value.expected_seq) == (2, 2)
+            estimates.append(await observe(first, session, 2, xs[1]))
+            same(estimates, xs, seed=1)
+
+    patiently(scenario())
+
+
 def test_servers_that_take_turns_never_use_a_stale_belief(
     runtime: Any, open_session: Any, same: Any, observations: Any, patiently: Any
 ) -> None:

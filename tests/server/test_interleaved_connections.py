@@ -1,0 +1,145 @@
+"""Many sessions at once over real connections, which break at random: each session equals its solo run.
+
+Requests are cut while they are under way, streams are aborted with observations unanswered and answers unread, sessions
+are reset and forked in between; and all of it goes to either of two servers on one Redis.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import websockets
+from avf_client import wire
+from avf_server.embedded import EmbeddedRedis
+
+from tests.server.test_interleaved import Client, check
+
+SESSIONS, ACTS, BURST = 64, 6, 4
+PATIENCE = 60.0
+SUBPROTOCOL: Any = wire.SUBPROTOCOL_JSON
+
+
+@pytest.fixture
+def two(serve: Any, server: Any) -> Iterator[list[Any]]:
+    """The shared server, and another one on its Redis."""
+    arguments = server.process.args
+    data = Path(arguments[arguments.index("--data-dir") + 1])
+    other = serve("--redis-url", EmbeddedRedis(data).url)
+    yield [server, other]
+    assert other.stop(15) == 0
+
+
+class Connected:
+    """What sends one client's observations, until all are answered, over connections that it breaks."""
+
+    def __init__(self, servers: list[Any], requests: list[httpx.AsyncClient], seed: int) -> None:
+        self._servers = servers
+        self._requests = requests
+        self._random = np.random.default_rng(seed)
+        self.broken: Counter[str] = Counter()
+
+    @property
+    def chance(self) -> float:
+        """A number in [0, 1)."""
+        return float(self._random.random())
+
+    @property
+    def http(self) -> httpx.AsyncClient:
+        """One of the servers."""
+        return self._requests[int(self._random.integers(2))]
+
+    async def ask(self, path: str, body: dict[str, Any]) -> Any:
+        """One request that is answered."""
+        reply = await self.http.post(path, json=body)
+        assert reply.status_code in (200, 201), reply.text
+        return reply.json()
+
+    async def step(self, client: Client, epoch: int, xs: list[Any]) -> None:
+        """Observations in one request, which may be cut and sent again."""
+        body = {"seq": len(client.xs) + 1, "epoch": epoch, "observations": xs}
+        path = f"/v1/sessions/{client.session}/steps"
+        while True:
+            asking = asyncio.create_task(self.http.post(path, json=body))
+            if self.chance < 0.4:
+                await asyncio.wait([asking], timeout=0.02 * self.chance)
+                asking.cancel()
+            try:
+                reply = await asking
+            except asyncio.CancelledError:
+                self.broken["requests"] += 1
+                continue
+            if reply.status_code == 200:
+                client.xs += xs
+                client.estimates += reply.json()["estimates"]
+                return
+            # what was cut may still be under way at the other server
+            assert reply.json()["type"] == "urn:avf:problem:session-moved", reply.text
+
+    async def stream(self, client: Client, epoch: int, xs: list[Any]) -> None:
+        """Observations on a stream, which may be aborted, and is then opened anew for what was not answered."""
+        start = len(client.xs)
+        while left := xs[len(client.xs) - start :]:
+            served = self._servers[int(self._random.integers(2))]
+            address = f"{served.ws}/v1/sessions/{client.session}/stream"
+            with suppress(websockets.ConnectionClosedError):  # 4409: what was aborted may still be under way
+                async with websockets.connect(address, subprotocols=[SUBPROTOCOL], open_timeout=PATIENCE) as stream:
+                    assert json.loads(await stream.recv())["session"]["epoch"] == epoch
+                    for seq, x in enumerate(left, len(client.xs) + 1):
+                        await stream.send(json.dumps({"type": "observe", "seq": seq, "x": x}))
+                    for x in left[: int(self._random.integers(len(left) + 1)) if self.chance < 0.6 else None]:
+                        said = json.loads(await stream.recv())
+                        assert said["type"] == "estimate" or said["problem"]["type"].endswith("session-moved"), said
+                        if said["type"] == "estimate":
+                            client.xs.append(x)
+                            client.estimates.append(said)
+                    if len(client.xs) < start + len(xs):
+                        self.broken["streams"] += 1
+                        stream.transport.abort()
+
+
+@pytest.mark.parametrize("seed", range(1))
+def test_sessions_whose_connections_break_equal_their_solo_runs(
+    two: Any, observations: Any, offline_all: Any, patiently: Any, seed: int
+) -> None:
+    """Two servers, 64 sessions over HTTP and WebSocket: every epoch and every fork is checked."""
+    ended: list[Client] = []
+    broken: Counter[str] = Counter()
+
+    async def follow(connected: Connected, number: int) -> None:
+        xs = iter(observations(ACTS * BURST, seed=number))
+        options = {"model": "tiny", "seed": number}
+        client, epoch = Client((await connected.ask("/v1/sessions", options))["id"], number, []), 1
+        for _ in range(ACTS):
+            burst = [next(xs) for _ in range(BURST)]
+            await (connected.step if connected.chance < 0.5 else connected.stream)(client, epoch, burst)
+            chance = connected.chance
+            if chance < 0.2:
+                epoch = (await connected.ask(f"/v1/sessions/{client.session}/reset", {}))["epoch"]
+                ended.append(client)
+                client = Client(client.session, number, [])
+            elif chance < 0.4:
+                forked = await connected.ask(f"/v1/sessions/{client.session}/fork", {})
+                ended.append(client)
+                client, epoch = Client(forked["id"], number, client.before + client.xs), 1
+        ended.append(client)
+        broken.update(connected.broken)
+
+    async def scenario() -> None:
+        async with (
+            httpx.AsyncClient(base_url=two[0].url, timeout=PATIENCE) as first,
+            httpx.AsyncClient(base_url=two[1].url, timeout=PATIENCE) as second,
+        ):
+            runs = [Connected(two, [first, second], seed * SESSIONS + i) for i in range(SESSIONS)]
+            await asyncio.gather(*(follow(connected, i) for i, connected in enumerate(runs)))
+
+    patiently(scenario())
+    assert len(ended) > SESSIONS
+    assert min(broken["requests"], broken["streams"]) > SESSIONS // 2, broken
+    check(ended, offline_all)
