@@ -16,9 +16,8 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import httpx
-
 from avf_client import local, rest, wire
+from avf_client._httpx import httpx
 from avf_client.aio_session import AsyncSession
 from avf_client.errors import AvfClientError, ConnectionFailed, ProblemError
 from avf_client.retries import Retry, Tries

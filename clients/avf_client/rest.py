@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
-import httpx
 import msgspec
 
 from avf_client import wire
+from avf_client._httpx import httpx
 from avf_client.errors import AvfClientError, ConnectionFailed, InvalidArgument, ProtocolError, from_problem, refused
 from avf_client.retries import NeverSent
 

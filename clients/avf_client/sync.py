@@ -14,9 +14,8 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import httpx
-
 from avf_client import local, rest, wire
+from avf_client._httpx import httpx
 from avf_client.errors import AvfClientError, ConnectionFailed, ProblemError
 from avf_client.retries import Retry, Tries
 from avf_client.session import Script, listed

@@ -5,9 +5,8 @@ import time
 from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from avf_client import rest
+from avf_client._httpx import httpx
 from avf_client.errors import AvfClientError, ConnectionFailed
 from avf_client.events import SILENCE, Event, EventRun
 

@@ -34,6 +34,19 @@ def test_the_client_imports_nothing_heavy() -> None:
     assert heavy.isdisjoint(eval(result.stdout))
 
 
+def test_the_sdk_imports_nothing_of_the_command() -> None:
+    """Neither what draws and parses for `avf` nor, before the first stream, websockets; httpx's command still works."""
+    code = (
+        "import sys; from avf_client import AsyncClient, Client\n"
+        "print(sorted(m for m in sys.modules if '.' not in m))\n"
+        "import httpx._main; print(callable(httpx._main.main))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules, works = result.stdout.splitlines()
+    assert {"click", "rich", "pygments", "websockets", "torch"}.isdisjoint(eval(modules))
+    assert works == "True"
+
+
 def test_importing_the_package_imports_none_of_its_modules() -> None:
     """`import avf_client` costs nothing; its names come when they are asked for."""
     code = (
