@@ -106,9 +106,14 @@ class Node:
         config = self.folder / "conf"  # Sentinel and Cluster write their own state into files
         lines = [f"{name} {value}" if value else f'{name} ""' for name, value in given.items()]
         config.write_text("\n".join(lines))
-        self.process = subprocess.Popen([binary, str(config), *([mode] if mode else [])], stdout=subprocess.DEVNULL)
-        self.pid = self.process.pid
+        self._command = [binary, str(config), *([mode] if mode else [])]
+        self.start()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it, also again after a kill: on the same port, with what it wrote to its files."""
+        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        self.pid = self.process.pid
 
     def ask(self, *command: Any) -> Any:
         """One command, on a connection of its own."""

@@ -70,6 +70,14 @@ FAULTS: dict[str, tuple[Fault, Fault, str]] = {
 
 
 @pytest.fixture
+def saved(tmp_path: Path) -> Any:
+    """A Redis that finds again what it had, once it is started again."""
+    options = {"appendonly": "yes", "appendfsync": "always"}
+    with redises.running(redises.Node(redises.binary(redises.WANTED[0]), tmp_path, **options)) as (one,):
+        yield one
+
+
+@pytest.fixture
 def node(tmp_path: Path) -> Any:
     """A Redis to do harm to."""
     name = next(iter(redises.WANTED))
@@ -123,6 +131,70 @@ def test_steps_are_refused_and_go_on_and_sessions_in_memory_do_not_notice(
                 for session in sessions:
                     await insist(session, seq)
             assert len(asyncio.all_tasks()) <= tasks + 1
+            for estimates in found.values():
+                same(estimates, xs, seed=1)
+
+    patiently(scenario())
+
+
+def test_a_store_whose_redis_is_killed_and_started_again_goes_on(saved: Any, patiently: Any) -> None:
+    """Refused connections are StoreErrors, again and again; then all is there, and no task is left of it."""
+
+    async def scenario() -> None:
+        kept = RedisStore(saved.url, timeout=TIMEOUT, **LIMITS)
+        await kept.ping()
+        tasks = len(asyncio.all_tasks())
+        for _ in range(3):
+            saved.kill()
+            for _ in range(20):
+                refused = await asyncio.gather(*(kept.load([("a", 1)]) for _ in range(50)), return_exceptions=True)
+                assert {type(each) for each in refused} == {StoreError}
+                assert len(asyncio.all_tasks()) <= tasks + 1, "the probe is all that there is"
+            saved.start()
+            while len(asyncio.all_tasks()) > tasks:
+                await asyncio.sleep(0.01)
+            assert await kept.load([("a", 1)]) == [None]
+        await kept.close()
+
+    patiently(scenario())
+
+
+def test_sessions_go_on_after_redis_was_killed_and_started_again(
+    runtime: Any, open_session: Any, observations: Any, same: Any, patiently: Any, saved: Any
+) -> None:
+    """kill -9: every step is refused meanwhile; afterwards the same seqs go on, and no task is left of it."""
+    xs = observations(3)
+
+    async def scenario() -> None:
+        async with runtime(redis_url=saved.url, redis_timeout_s=TIMEOUT) as server:
+            found: dict[str, list[Any]] = {}
+
+            async def insist(session: str, seq: int) -> None:
+                while len(found[session]) < seq:
+                    try:
+                        reply = await server.service.observe(session, seq=seq, x=xs[seq - 1], owner="")
+                    except problems.StoreUnavailableError:
+                        await asyncio.sleep(0.01)
+                    else:
+                        found[session].append(json.loads(reply.estimate))
+
+            while len(found) < 10:
+                try:
+                    found[await open_session(server)] = []
+                except problems.StoreUnavailableError:
+                    await asyncio.sleep(0.01)
+            await asyncio.gather(*(insist(session, 1) for session in found))
+            tasks = len(asyncio.all_tasks())
+            for seq in (2, 3):
+                saved.kill()
+                for _ in range(10):
+                    steps = (server.service.observe(session, seq=seq, x=xs[seq - 1], owner="") for session in found)
+                    refused = await asyncio.gather(*steps, return_exceptions=True)
+                    assert {type(each) for each in refused} == {problems.StoreUnavailableError}
+                saved.start()
+                await asyncio.gather(*(insist(session, seq) for session in found))
+                while len(asyncio.all_tasks()) > tasks:
+                    await asyncio.sleep(0.01)
             for estimates in found.values():
                 same(estimates, xs, seed=1)
 

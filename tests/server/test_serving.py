@@ -239,3 +239,62 @@ def test_a_server_that_is_told_to_stop_drains(
     following = serve("--redis-url", redis_server.url)
     assert httpx.get(f"{following.url}/v1/sessions/{session}").json()["next_seq"] == len(acknowledged) + 1
     assert following.stop(signal.SIGINT) == 0
+
+
+def test_a_server_that_stops_under_load_loses_nothing_that_it_acknowledged(
+    serve: Any, redis_server: EmbeddedRedis, observations: Any, same: Any, patiently: Any
+) -> None:
+    """Twelve streams and four clients over HTTP: goaway and 1012 for the ones, 503 for the others, and exit code 0."""
+    served = serve("--redis-url", redis_server.url)
+    xs = observations(400)
+    sessions = {create(served.url, seed=i): i for i in range(16)}
+    streamed, requested = list(sessions)[:12], list(sessions)[12:]
+    answered: dict[str, list[Any]] = {session: [] for session in sessions}
+
+    async def over_stream(session: str) -> None:
+        address = f"{served.ws}/v1/sessions/{session}/stream"
+        async with websockets.connect(address, subprotocols=JSON, open_timeout=PATIENCE) as stream:
+            credit = json.loads(await stream.recv())["credit"]
+            for seq, x in enumerate(xs, 1):
+                with contextlib.suppress(websockets.ConnectionClosed):
+                    await stream.send(json.dumps({"type": "observe", "seq": seq, "x": x}))
+                if seq < credit:
+                    continue
+                if (said := json.loads(await stream.recv()))["type"] == "goaway":
+                    break
+                answered[session].append(said)
+            with contextlib.suppress(websockets.ConnectionClosed):
+                raise AssertionError(await stream.recv())
+            assert stream.close_code == 1012
+
+    async def over_requests(session: str) -> None:
+        async with httpx.AsyncClient(base_url=served.url, timeout=PATIENCE) as client:
+            for seq, x in enumerate(xs, 1):
+                body = {"seq": seq, "observations": [x]}
+                try:
+                    reply = await client.post(f"/v1/sessions/{session}/steps", json=body)
+                except httpx.TransportError:  # it was not taken any more
+                    return
+                if reply.status_code != 200:
+                    assert (reply.status_code, reply.json()["type"]) == (503, "urn:avf:problem:stopping")
+                    return
+                answered[session] += reply.json()["estimates"]
+
+    async def scenario() -> None:
+        ways = [*map(over_stream, streamed), *map(over_requests, requested)]
+        running = [asyncio.create_task(way) for way in ways]
+        while not all(len(each) >= 2 for each in answered.values()):
+            assert not any(task.done() for task in running)
+            await asyncio.sleep(0.005)
+        served.process.send_signal(signal.SIGTERM)
+        await asyncio.gather(*running)
+
+    patiently(scenario())
+    assert served.close() == 0
+    following = serve("--redis-url", redis_server.url)
+    for session, seed in sessions.items():
+        stands = httpx.get(f"{following.url}/v1/sessions/{session}").json()["next_seq"]
+        told = len(answered[session])
+        assert stands == told + 1 if session in streamed else told < stands <= told + 2
+        same(answered[session], xs[:told], seed=seed)
+    assert following.stop(signal.SIGTERM) == 0
