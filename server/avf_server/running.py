@@ -7,6 +7,7 @@ to answer: pings go out, and the kernel reclaims connections whose peer acknowle
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -69,6 +70,8 @@ async def _serve(
     hand_over: Callable[[Stop], None] | None,
 ) -> None:
     async with app.router.lifespan_context(app):
+        gc.collect()
+        gc.freeze()  # what is there now stays: a full collection would else hold up every stream, for 0.2 seconds
         runtime: Runtime = app.state.runtime
         if not runtime.settings.api_keys:
             logger.warning("no API keys are set: whoever reaches this server may use it")
