@@ -221,7 +221,7 @@ def test_a_run_that_goes_on_with_another_is_that_run_with_more_epochs(done: Done
     whole, alone, first = (records.load(where.results, "tiny")[i] for i in (2, 0, 1))
     assert whole["updates_in_all"] == alone["updates_in_all"] == 2 * first["updates_in_all"]
     assert whole["curve"]["epoch"] == [1, 2, 3, 4]
-    assert whole["seconds_in_all"] > first["seconds_in_all"]
+    assert whole["seconds_in_all"] >= first["seconds_in_all"]
     assert [entry.name for entry in tables.ancestry(table[1], table)] == []
     last = lasting("last", 4, start="whole")
     assert [entry.name for entry in tables.requirements(last, (*table, last))] == ["first", "whole"]
