@@ -201,8 +201,10 @@ def cluster(binary: str, folder: Path, *, size: int = 3) -> Iterator[tuple[str, 
 def guarded(binary: str, folder: Path) -> Iterator[str]:
     """The address of a Redis behind TLS, whose default user is off and whose user `avf` has a password.
 
-    The test is skipped where the server was built without TLS.
+    The test is skipped where the server was built without TLS, and where openssl is not to be had.
     """
+    if packages.program(["openssl"], package="openssl") is None:
+        pytest.skip("no openssl on PATH, and it cannot be installed here: apt-get install openssl")
     certificate, key, port = folder / "cert.pem", folder / "key.pem", free_port()
     subprocess.run(
         [*CERTIFY.split(), "-keyout", str(key), "-out", str(certificate)],
