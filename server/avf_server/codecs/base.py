@@ -71,3 +71,18 @@ def steps_of(message: wire.Steps, place: Place) -> Steps:
     if place.seq is not None or place.epoch is not None:
         raise problems.MalformedBodyError("seq and epoch stand in the body here; leave them out of the address")
     return Steps(seq=message.seq, epoch=message.epoch, observations=message.observations)
+
+
+def check_raw(body: bytes, *, place: Place, size: int, of: str, width: int) -> int:
+    """The seq of raw rows of `size` numbers, `width` bytes each. `of` names these numbers.
+
+    Raises MalformedBodyError where the last row is cut, or `seq` is missing.
+    """
+    if place.seq is None:
+        raise problems.MalformedBodyError("seq is missing: with this media type it stands in the address, as ?seq=1")
+    if len(body) % (width * size):
+        raise problems.MalformedBodyError(
+            f"the body has {len(body)} bytes, expected a multiple of {width * size}: "
+            f"observations of {size} {of} of {width} bytes"
+        )
+    return place.seq

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from avf_server.codecs.base import Place, Steps
-from avf_server.problems import MalformedBodyError
+from avf_server.codecs.base import Place, Steps, check_raw
 
 WIDTH = 4  # bytes of a number
 
@@ -15,15 +14,9 @@ class Float32Codec:
 
     def steps(self, body: bytes, *, place: Place, size: int) -> Steps:
         """The rows of the array. Raises MalformedBodyError where the last one is cut, or `seq` is missing."""
-        if place.seq is None:
-            raise MalformedBodyError("seq is missing: with this media type it stands in the address, as ?seq=1")
-        if len(body) % (WIDTH * size):
-            raise MalformedBodyError(
-                f"the body has {len(body)} bytes, expected a multiple of {WIDTH * size}: "
-                f"observations of {size} numbers of {WIDTH} bytes"
-            )
+        seq = check_raw(body, place=place, size=size, of="numbers", width=WIDTH)
         rows = np.frombuffer(body, dtype="<f4").reshape(-1, size)
-        return Steps(seq=place.seq, epoch=place.epoch, observations=list(rows))
+        return Steps(seq=seq, epoch=place.epoch, observations=list(rows))
 
 
 codec = Float32Codec()

@@ -2,8 +2,7 @@
 
 from avf_client.binary import WIDTHS, to_numbers
 
-from avf_server.codecs.base import Place, Steps
-from avf_server.problems import MalformedBodyError
+from avf_server.codecs.base import Place, Steps, check_raw
 
 WIDTH = WIDTHS["s16"]
 
@@ -15,15 +14,9 @@ class S16Codec:
 
     def steps(self, body: bytes, *, place: Place, size: int) -> Steps:
         """The rows of the array. Raises MalformedBodyError where the last one is cut, or `seq` is missing."""
-        if place.seq is None:
-            raise MalformedBodyError("seq is missing: with this media type it stands in the address, as ?seq=1")
-        if len(body) % (WIDTH * size):
-            raise MalformedBodyError(
-                f"the body has {len(body)} bytes, expected a multiple of {WIDTH * size}: "
-                f"observations of {size} samples of {WIDTH} bytes"
-            )
+        seq = check_raw(body, place=place, size=size, of="samples", width=WIDTH)
         rows = to_numbers(body, encoding="s16").reshape(-1, size)
-        return Steps(seq=place.seq, epoch=place.epoch, observations=list(rows))
+        return Steps(seq=seq, epoch=place.epoch, observations=list(rows))
 
 
 codec = S16Codec()
