@@ -16,7 +16,7 @@ class Item {
     this.id = session.id;
     this.points = [];
     this.at = NaN; // when the newest step was made
-    this.rate = 0;
+    this.rate = NaN; // steps a second, once two looks tell
     this.ended = false;
     this.asked = false; // whether its history was asked for
     this.epoch = session.epoch;
@@ -29,7 +29,7 @@ class Item {
   /** Take the newest figures; `steps` have come since those before. */
   take(entry, steps) {
     const seconds = entry.at - this.at;
-    if (steps > 0 && seconds > 0) this.rate = this.rate === 0 ? steps / seconds : 0.7 * this.rate + (0.3 * steps) / seconds;
+    if (steps > 0 && seconds > 0) this.rate = Number.isNaN(this.rate) ? steps / seconds : 0.7 * this.rate + (0.3 * steps) / seconds;
     this.epoch = entry.epoch;
     this.seq = entry.seq;
     this.F = entry.free_energy;
@@ -139,7 +139,6 @@ export class Fleet {
     const item = this.items.get(session);
     if (!item) return;
     item.ended = true;
-    item.rate = 0;
     this.onChange([item], { structure: true });
   }
 }

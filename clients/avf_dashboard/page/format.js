@@ -15,6 +15,9 @@ export function short(value) {
   return value.toFixed(size >= 10 ? 1 : 2);
 }
 
+/** Steps a second, one decimal. */
+export const rate = (value) => (Number.isFinite(value) ? value.toFixed(1) : "–");
+
 /** A count with thin spaces between thousands. */
 export const count = (value) => String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, "\u2009");
 

@@ -42,11 +42,11 @@ export class Trace {
     return null;
   }
 
-  /** Steps a second, of the last few. */
+  /** Steps a second, of the last few; NaN where two steps are not known yet. */
   get rate() {
     const some = this.entries.slice(-32).filter((entry) => Number.isFinite(entry.at));
     const seconds = some.length > 1 ? some[some.length - 1].at - some[0].at : 0;
-    return seconds > 0 ? (some.length - 1) / seconds : 0;
+    return seconds > 0 ? (some.length - 1) / seconds : NaN;
   }
 
   /** Take figures of steps, in any order, some of them perhaps known. */

@@ -1,7 +1,7 @@
 // The figures of one step, in one line.
 
 import { h, mark, write } from "../dom.js";
-import { clock, count, nats, probability, surprise } from "../format.js";
+import { clock, count, nats, probability, rate, surprise } from "../format.js";
 
 const FACTS = {
   step: ["Step", (entry) => count(entry.seq)],
@@ -11,7 +11,7 @@ const FACTS = {
   kl: ["KL", (entry) => nats(entry.kl)],
   surprise: ["Surprise, p", (entry) => probability(entry.surprise)],
   gain: ["Gain of inference", (entry) => (Number.isFinite(entry.prior) ? nats(entry.prior - entry.F) : "–")],
-  rate: ["Steps a second", (entry, known) => (known.ended ? "ended" : known.trace.rate.toFixed(1))],
+  rate: ["Steps a second", (entry, known) => (known.ended ? "ended" : rate(known.trace.rate))],
   durability: ["Durability", (entry, known) => entry.durability ?? known.session?.durability ?? "–"],
   time: ["At", (entry) => clock(entry.at)],
 };

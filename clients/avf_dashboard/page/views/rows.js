@@ -2,7 +2,7 @@
 // The order follows the figures every few seconds, not at every step: rows that jump cannot be read.
 
 import { h, mark, write } from "../dom.js";
-import { count, duration, nats, probability, surprise } from "../format.js";
+import { count, duration, nats, probability, rate, surprise } from "../format.js";
 import { sparkline } from "../charts/sparkline.js";
 
 
@@ -18,7 +18,7 @@ const COLUMNS = {
   id: { title: "Session", key: (item) => item.id },
   model: { title: "Model", kind: "wide", key: (item) => item.session.model, text: (item) => item.session.model },
   age: { title: "Age", kind: "wide number", key: (item) => -item.session.created_at, text: (item) => duration(now() - item.session.created_at) },
-  rate: { title: "Steps/s", kind: "wide number", key: (item) => (moves(item) ? item.rate : 0), text: (item) => (moves(item) ? item.rate.toFixed(1) : "–") },
+  rate: { title: "Steps/s", kind: "wide number", key: (item) => (moves(item) ? item.rate : 0), text: (item) => (moves(item) ? rate(item.rate) : "–") },
   line: { title: "Free energy" },
   F: { title: "nats", kind: "number", key: (item) => item.F, text: (item) => nats(item.F) },
   surprise: { title: "Surprise", key: (item) => -(item.surprise ?? 2), text: (item) => (item.surprise === null ? "–" : `p ${probability(item.surprise)}`) },
