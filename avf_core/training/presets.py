@@ -71,15 +71,31 @@ BEST_AVF = dataclasses.replace(
 )
 
 
-def music_best(*, direct_epochs: int, epochs: int) -> Preset:
+def music_best(
+    *,
+    direct_epochs: int,
+    epochs: int,
+    direct_decay: float,
+    direct_rate: float = 1e-3,
+    transpose: float = 0.5,
+    dropout: float = 0.4,
+) -> Preset:
     """SRNN on piano rolls, regularised, on transposed clips; gradients whitened by the prior's scale.
 
-    Learning rates fall to a tenth over `direct_epochs` of the baseline, and to a third over `epochs` of AVF.
+    The baseline's learning rates begin at `direct_rate` and are multiplied by `direct_decay` at each epoch; those of
+    AVF fall to a third over its epochs.
     """
-    avf = dataclasses.replace(BEST_AVF, epochs=epochs, learning_rate_decay=0.3 ** (1 / epochs))
-    direct = dataclasses.replace(BEST_DIRECT, epochs=direct_epochs, learning_rate_decay=0.1 ** (1 / direct_epochs))
+    avf = dataclasses.replace(BEST_AVF, epochs=epochs, learning_rate_decay=0.3 ** (1 / epochs), transpose=transpose)
+    direct = dataclasses.replace(
+        BEST_DIRECT,
+        epochs=direct_epochs,
+        theta_rate=direct_rate,
+        phi_rate=direct_rate,
+        learning_rate_decay=direct_decay,
+        transpose=transpose,
+    )
     return Preset(
-        model={"kind": "srnn", "dropout": 0.4, "hidden_dropout": 0.4},
+        model={"kind": "srnn", "dropout": dropout, "hidden_dropout": dropout},
         inference={
             "kind": "iterative",
             "iterations": 5,
@@ -133,16 +149,16 @@ SVG_ACTIONS = Preset(
 # The same models at sizes that two cores train within the hour; gradients whitened by the prior's scale.
 SMALL_UPDATES = {"kind": "iterative", "inputs": "whitened", "samples": 2, "antithetic": True, "units": 512}
 SPEECH_SMALL = TrainingConfig(
-    epochs=200,
+    epochs=60,
     clip_length=40,
     batch_size=32,
-    theta_rate=5e-4,
+    theta_rate=1e-3,
     phi_rate=5e-4,
-    learning_rate_decay=0.99,
-    phi_steps="clip",
+    learning_rate_decay=0.98,
     clip_norm=1000.0,
     average_decay=0.99,
 )
+SPEECH_SMALL_DIRECT = dataclasses.replace(SPEECH_SMALL, epochs=100, phi_rate=1e-3)
 VRNN_SPEECH_SMALL = Preset(
     model={
         "kind": "vrnn",
@@ -156,7 +172,7 @@ VRNN_SPEECH_SMALL = Preset(
     inference={**SMALL_UPDATES, "iterations": 2},
     baseline={"kind": "direct", "widths": [384, 384], "activation": "relu"},
     training=SPEECH_SMALL,
-    baseline_training=SPEECH_SMALL,
+    baseline_training=SPEECH_SMALL_DIRECT,
 )
 SRNN_SPEECH_SMALL = Preset(
     model={
@@ -171,11 +187,12 @@ SRNN_SPEECH_SMALL = Preset(
     inference={**SMALL_UPDATES, "iterations": 2, "append_observation": True},
     baseline={"kind": "direct", "widths": [384, 384]},
     training=SPEECH_SMALL,
-    baseline_training=SPEECH_SMALL,
+    baseline_training=SPEECH_SMALL_DIRECT,
 )
 VIDEO_SMALL = dataclasses.replace(
-    SPEECH_SMALL, epochs=500, clip_length=20, batch_size=20, validate_every=20, learning_rate_decay=0.998
+    SPEECH_SMALL, epochs=150, clip_length=20, batch_size=20, validate_every=25, learning_rate_decay=0.995
 )
+VIDEO_SMALL_DIRECT = dataclasses.replace(VIDEO_SMALL, epochs=350, phi_rate=1e-3)
 SVG_ACTIONS_SMALL = Preset(
     model={
         "kind": "svg",
@@ -189,7 +206,7 @@ SVG_ACTIONS_SMALL = Preset(
     inference={**SMALL_UPDATES, "iterations": 1, "units": 256},
     baseline={"kind": "direct", "widths": [], "context": [], "recurrent": 128},
     training=VIDEO_SMALL,
-    baseline_training=VIDEO_SMALL,
+    baseline_training=VIDEO_SMALL_DIRECT,
 )
 
 PRESETS = {
@@ -200,10 +217,12 @@ PRESETS = {
     "srnn-nottingham": music({"iterations": 1, "rule": "gated"}),
     "srnn-jsb": music({"iterations": 5, "rule": "learned_sgd", "normalize_mean": True}),
     "svg-actions": SVG_ACTIONS,
-    "srnn-jsb-best": music_best(direct_epochs=560, epochs=60),
-    "srnn-piano-best": music_best(direct_epochs=1400, epochs=150),
-    "srnn-muse-best": music_best(direct_epochs=254, epochs=27),
-    "srnn-nottingham-best": music_best(direct_epochs=190, epochs=20),
+    "srnn-jsb-best": music_best(direct_epochs=440, epochs=40, direct_rate=1.5e-3, direct_decay=0.996, transpose=0.75),
+    "srnn-piano-best": music_best(direct_epochs=500, epochs=100, direct_rate=1.5e-3, direct_decay=0.995),
+    "srnn-muse-best": music_best(
+        direct_epochs=170, epochs=20, direct_rate=2e-3, direct_decay=0.985, transpose=0.3, dropout=0.2
+    ),
+    "srnn-nottingham-best": music_best(direct_epochs=190, epochs=20, direct_decay=0.1 ** (1 / 190)),
     "vrnn-speech-small": VRNN_SPEECH_SMALL,
     "srnn-speech-small": SRNN_SPEECH_SMALL,
     "svg-actions-small": SVG_ACTIONS_SMALL,

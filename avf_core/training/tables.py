@@ -82,6 +82,43 @@ CURVE = (1, 2, 4, 8)
 """Iterations in training, as in the paper's Figure 4a."""
 
 
+def trio(
+    like: Entry, *, epochs: int, avf_epochs: int, validate_every: tuple[int, int], suffix: str = ""
+) -> tuple[Entry, ...]:
+    """A direct start, AVF from it, and the baseline, which goes on from where the start is.
+
+    `like` has all that they share, and AVF's preset. `epochs` are those of the baseline, of which AVF has its start's
+    and `avf_epochs`; `validate_every` is for direct and iterative inference.
+    """
+    direct, iterative = (f"training.validate_every={every}" for every in validate_every)
+    start = f"{like.group}-start{suffix}"
+    entry = partial(dataclasses.replace, like)
+    baseline = f"{like.preset}-direct"
+    return (
+        entry(
+            name=start,
+            role="start",
+            preset=baseline,
+            changes=(f"training.epochs={epochs - avf_epochs}", direct),
+            particles=0,
+        ),
+        entry(
+            name=f"{like.group}-avf{suffix}",
+            role="avf",
+            changes=(f"training.epochs={avf_epochs}", iterative),
+            start=start,
+        ),
+        entry(
+            name=f"{like.group}-baseline{suffix}",
+            role="baseline",
+            preset=baseline,
+            changes=(f"training.epochs={epochs}", direct),
+            goes_on=start,
+            particles=0,
+        ),
+    )
+
+
 def music(
     group: str,
     data: str,
@@ -89,60 +126,18 @@ def music(
     epochs: int,
     avf_epochs: int,
     validate_every: tuple[int, int],
-    seeds: Sequence[int],
+    seeds: Sequence[int] = (1,),
     particles: int = 0,
 ) -> tuple[Entry, ...]:
-    """A set of piano rolls: for each seed a direct start, AVF from it, and the baseline, which goes on; and the best.
-
-    `epochs` are those of the baseline, of which AVF has its start's and `avf_epochs`; `validate_every` is for direct
-    and iterative inference.
-    """
-    preset = f"srnn-{group}-best"
-    direct, iterative = (f"training.validate_every={every}" for every in validate_every)
-    start_epochs = epochs - avf_epochs
-    entries = []
-    for seed in seeds:
-        entry = partial(Entry, group=group, data=data, seed=seed)
-        start, baseline = f"{group}-start-{seed}", f"{preset}-direct"
-        entries += [
-            entry(name=start, role="start", preset=baseline, changes=(f"training.epochs={start_epochs}", direct)),
-            entry(
-                name=f"{group}-avf-{seed}",
-                role="avf",
-                preset=preset,
-                changes=(f"training.epochs={avf_epochs}", iterative),
-                start=start,
-                particles=particles if seed == seeds[0] else 0,
-            ),
-            entry(
-                name=f"{group}-baseline-{seed}",
-                role="baseline",
-                preset=baseline,
-                changes=(f"training.epochs={epochs}", direct),
-                goes_on=start,
-            ),
-        ]
-    best = Entry(
-        name=f"{group}-best",
-        group=group,
-        role="best",
-        preset=preset,
-        data=data,
-        changes=(f"training.epochs={2 * avf_epochs}", iterative),
-        seed=seeds[0],
-        start=f"{group}-baseline-{seeds[0]}",
-        minutes=90.0,
-        particles=particles,
-    )
-    return (*entries, best)
-
-
-def pair(group: str, preset: str, data: str, *, minutes: float) -> tuple[Entry, ...]:
-    """A preset and its baseline, both from random weights."""
-    entry = partial(Entry, group=group, data=data, minutes=minutes)
-    return (
-        entry(name=f"{group}-baseline", role="baseline", preset=f"{preset}-direct"),
-        entry(name=f"{group}-avf", role="avf", preset=preset),
+    """A set of piano rolls: a trio for each seed; the particle bound is that of the first."""
+    like = Entry(name="", group=group, role="avf", preset=f"srnn-{group}-best", data=data)
+    make = partial(trio, epochs=epochs, avf_epochs=avf_epochs, validate_every=validate_every)
+    return tuple(
+        entry
+        for seed in seeds
+        for entry in make(
+            dataclasses.replace(like, seed=seed, particles=particles if seed == seeds[0] else 0), suffix=f"-{seed}"
+        )
     )
 
 
@@ -164,27 +159,43 @@ def curve(group: str, like: Entry, *, changes: tuple[str, ...], minutes: float) 
 JSB = music(
     "jsb",
     "music/jsb_chorales.npz",
-    epochs=560,
-    avf_epochs=60,
-    validate_every=(20, 10),
+    epochs=440,
+    avf_epochs=40,
+    validate_every=(10, 5),
     seeds=(1, 2, 3),
     particles=128,
 )
-SRNN_SPEECH = pair("srnn", "srnn-speech-small", CROWD16K, minutes=80.0)
+BEST = dataclasses.replace(
+    JSB[1],
+    name="jsb-best",
+    role="best",
+    start="jsb-baseline-1",
+    changes=("training.epochs=120", "training.validate_every=5"),
+    minutes=90.0,
+)
+SPEECH = Entry(name="", group="srnn", role="avf", preset="srnn-speech-small", data=CROWD16K)
+SRNN_SPEECH = trio(SPEECH, epochs=100, avf_epochs=60, validate_every=(5, 5))
+VIDEO = Entry(name="", group="svg", role="avf", preset="svg-actions-small", data=WEIZMANN)
 TABLES: dict[str, tuple[Entry, ...]] = {
     "music": (
         *JSB,
-        *music("nottingham", "music/nottingham.npz", epochs=190, avf_epochs=20, validate_every=(10, 5), seeds=(1,)),
-        *music("piano", "music/piano_midi.npz", epochs=1400, avf_epochs=150, validate_every=(50, 25), seeds=(1,)),
-        *music("muse", "music/musedata.npz", epochs=254, avf_epochs=27, validate_every=(20, 9), seeds=(1,)),
-        *curve("jsb", JSB[1], changes=("training.epochs=20",), minutes=20.0),
+        BEST,
+        *music("nottingham", "music/nottingham.npz", epochs=190, avf_epochs=20, validate_every=(10, 5)),
+        *music("piano", "music/piano_midi.npz", epochs=500, avf_epochs=100, validate_every=(25, 20)),
+        *music("muse", "music/musedata.npz", epochs=170, avf_epochs=20, validate_every=(10, 5)),
+        *curve("jsb", JSB[1], changes=("training.epochs=10", "training.validate_every=5"), minutes=20.0),
     ),
     "speech": (
-        *pair("vrnn", "vrnn-speech-small", CROWD16K, minutes=80.0),
         *SRNN_SPEECH,
-        *curve("srnn", SRNN_SPEECH[1], changes=(), minutes=40.0),
+        *trio(
+            dataclasses.replace(SPEECH, group="vrnn", preset="vrnn-speech-small"),
+            epochs=100,
+            avf_epochs=60,
+            validate_every=(5, 5),
+        ),
+        *curve("srnn", SRNN_SPEECH[1], changes=("training.epochs=15", "training.validate_every=5"), minutes=40.0),
     ),
-    "video": pair("svg", "svg-actions-small", WEIZMANN, minutes=80.0),
+    "video": trio(VIDEO, epochs=350, avf_epochs=150, validate_every=(25, 25)),
 }
 
 
