@@ -217,7 +217,7 @@ PRESETS = {
     "srnn-nottingham": music({"iterations": 1, "rule": "gated"}),
     "srnn-jsb": music({"iterations": 5, "rule": "learned_sgd", "normalize_mean": True}),
     "svg-actions": SVG_ACTIONS,
-    "srnn-jsb-best": music_best(direct_epochs=440, epochs=40, direct_rate=1.5e-3, direct_decay=0.996, transpose=0.75),
+    "srnn-jsb-best": music_best(direct_epochs=340, epochs=40, direct_rate=1.5e-3, direct_decay=0.996, transpose=0.75),
     "srnn-piano-best": music_best(direct_epochs=500, epochs=100, direct_rate=1.5e-3, direct_decay=0.995),
     "srnn-muse-best": music_best(
         direct_epochs=170, epochs=20, direct_rate=2e-3, direct_decay=0.985, transpose=0.3, dropout=0.2

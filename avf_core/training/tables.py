@@ -159,7 +159,7 @@ def curve(group: str, like: Entry, *, changes: tuple[str, ...], minutes: float) 
 JSB = music(
     "jsb",
     "music/jsb_chorales.npz",
-    epochs=440,
+    epochs=340,
     avf_epochs=40,
     validate_every=(10, 5),
     seeds=(1, 2, 3),
