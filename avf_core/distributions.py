@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from avf_core import intervals
@@ -170,6 +170,16 @@ class Bernoulli:
 def at_least_float32(value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """The value in its own precision, or in float32 where that is higher: log-probabilities need it."""
     return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
+def reconstruction(
+    likelihood: Likelihood, x: Float[Tensor, "... observation"], observed: Bool[Tensor, "... observation"] | None
+) -> Float[Tensor, "..."]:
+    """-log p(x) of the dimensions that are `observed`, all where that is None, summed, in nats."""
+    log_prob = likelihood.log_prob(x)
+    if observed is not None:
+        log_prob = torch.where(observed, log_prob, 0.0)
+    return -log_prob.sum(-1)
 
 
 def _normal_quantile(uniform: Tensor) -> Tensor:

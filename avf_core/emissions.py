@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -19,6 +21,7 @@ from avf_core.distributions import (
     Gaussian,
     Likelihood,
     at_least_float32,
+    reconstruction,
 )
 from avf_core.errors import ConfigurationError
 from avf_core.nets import MLP, GaussianNet
@@ -81,3 +84,24 @@ class Emission:
         if self.likelihood == "discretized-authors":
             return AuthorsDiscretizedGaussian(mean, log_variance, self.bin)
         return Gaussian(mean, log_variance)
+
+    def sloped(
+        self, output: Tensor | Gaussian, x: Float[Tensor, "batch observation"], observed: Tensor | None
+    ) -> tuple[Float[Tensor, "... batch"], Tensor | Gaussian]:
+        """-log p(x) of the dimensions that are `observed`, in nats, and its gradient with respect to the output."""
+        if not isinstance(output, Gaussian):
+            return _bernoulli_slope(output, x, observed)
+        moments = [output.mean.detach().requires_grad_(), output.log_variance.detach().requires_grad_()]
+        with torch.enable_grad():
+            energy = reconstruction(self.likelihood_of(Gaussian(*moments)), x, observed)
+            slopes = torch.autograd.grad(energy.sum(), moments)
+        return energy.detach(), Gaussian(*slopes)
+
+
+def _bernoulli_slope(output: Tensor, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
+    """In closed form: softplus(logit) - x logit, and sigmoid(logit) - x."""
+    logits = at_least_float32(output)
+    energy, slope = F.softplus(logits) - x * logits, torch.sigmoid(logits) - x
+    if observed is not None:
+        energy, slope = torch.where(observed, energy, 0.0), torch.where(observed, slope, 0.0)
+    return energy.sum(-1), slope.to(output.dtype)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from avf_core import noise
 from avf_core.beliefs import State
-from avf_core.distributions import FullGaussian, Gaussian, Likelihood
+from avf_core.distributions import FullGaussian, Gaussian, Likelihood, reconstruction
 from avf_core.models.base import Model
 
 Posterior = Gaussian | FullGaussian
@@ -70,7 +70,7 @@ class StepObjective:
 
     def reconstruction(self, likelihood: Likelihood) -> Float[Tensor, " batch"]:
         """-log p(x) of the observed dimensions, in nats."""
-        return _reconstruction(likelihood, self.x, self.observed)
+        return reconstruction(likelihood, self.x, self.observed)
 
     def kl(self, posterior: Posterior) -> Float[Tensor, " batch"]:
         """KL(posterior || prior) in nats, not weighted."""
@@ -83,14 +83,12 @@ class StepObjective:
     def gradient(self, posterior: Gaussian, eps: Float[Tensor, "samples batch latent"]) -> Gradient:
         """dF_t / d(mean, log-variance), averaged over the reparametrised samples `eps`.
 
-        Only the likelihood is differentiated by autograd, with respect to z; the rest is in closed form:
-        dz/dmean = 1, dz/dlog_variance = eps * deviation / 2, and KL's own derivatives.
+        The model gives the likelihood's gradient with respect to z; the rest is in closed form: dz/dmean = 1,
+        dz/dlog_variance = eps * deviation / 2, and KL's own derivatives.
         """
         deviation = posterior.deviation
-        z = torch.addcmul(posterior.mean, deviation, eps).detach().requires_grad_()
-        with torch.enable_grad():
-            reconstruction = self._sampled_reconstruction(z)
-            (by_z,) = torch.autograd.grad(reconstruction.sum(), z)
+        z = torch.addcmul(posterior.mean, deviation, eps).detach()
+        energy, by_z = self.model.reconstruction_slope(self.context, z, self.x, self.observed)
         # KL and its derivatives share what they are made of.
         weight, precision = self.kl_weight, self.prior_precision
         error, ratio = posterior.mean - self.prior.mean, deviation**2 * precision
@@ -100,16 +98,9 @@ class StepObjective:
         return Gradient(
             mean=torch.add(by_z.mean(0), kl_by_mean, alpha=weight),
             log_variance=torch.addcmul(weight * (ratio - 1.0), deviation, (by_z * eps).mean(0)) * 0.5,
-            free_energy=reconstruction.detach().mean(0) + weight * kl,
+            free_energy=energy.mean(0) + weight * kl,
         )
 
     def _sampled_reconstruction(self, z: Float[Tensor, "samples batch latent"]) -> Float[Tensor, "samples batch"]:
         likelihood = self.model.decode_samples(self.context, z.to(self.model.dtype))
-        return _reconstruction(likelihood, self.x, self.observed)
-
-
-def _reconstruction(likelihood: Likelihood, x: Tensor, observed: Tensor | None) -> Tensor:
-    log_prob = likelihood.log_prob(x)
-    if observed is not None:
-        log_prob = torch.where(observed, log_prob, 0.0)
-    return -log_prob.sum(-1)
+        return reconstruction(likelihood, self.x, self.observed)

@@ -11,11 +11,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from avf_core.beliefs import State
-from avf_core.distributions import Gaussian, Likelihood
+from avf_core.distributions import Gaussian, Likelihood, reconstruction
 from avf_core.errors import ObservationError
 from avf_core.trees import stack_time, tree_map
 
@@ -101,6 +101,23 @@ class Model(nn.Module, ABC):
         repeated = {name: tensor.repeat(samples, *[1] * (tensor.ndim - 1)) for name, tensor in context.items()}
         decoded = self.decode(repeated, z.flatten(0, 1))
         return tree_map(lambda tensor: tensor.unflatten(0, (samples, -1)), decoded)
+
+    def reconstruction_slope(
+        self,
+        context: State,
+        z: Float[Tensor, "samples batch latent"],
+        x: Float[Tensor, "batch observation"],
+        observed: Bool[Tensor, "batch observation"] | None,
+    ) -> tuple[Float[Tensor, "samples batch"], Float[Tensor, "samples batch latent"]]:
+        """-log p(x | z) of the dimensions that are `observed`, in nats, and its gradient with respect to z.
+
+        By automatic differentiation of `decode_samples`; models whose gradient is quickly written out do better.
+        """
+        z = z.detach().requires_grad_()
+        with torch.enable_grad():
+            energy = reconstruction(self.decode_samples(context, z.to(self.dtype)), x, observed)
+            (by_z,) = torch.autograd.grad(energy.sum(), z)
+        return energy.detach(), by_z
 
     @abstractmethod
     def transition(

@@ -6,14 +6,14 @@ h_t = LSTM(x_{t-1}, h_{t-1})      z_t ~ N(prior([h_t, z_{t-1}]))      x_t ~ p(de
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
 from avf_core.emissions import SIXTEEN_BITS, Emission, LikelihoodName
 from avf_core.models import base
-from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, clipped_leaky_relu
+from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, activate, clipped_leaky_relu, with_backward
 
 OUTPUT_LOG_VARIANCE = (-10.0, 20.0)  # of the standardised observation
 
@@ -92,6 +92,22 @@ class Model(base.ObservationDriven):
     def decode_samples(self, context: State, z: Float[Tensor, "samples batch latent"]) -> Likelihood:
         """Samples of a row share its context, by broadcasting."""
         return self.decode(context, z)
+
+    def reconstruction_slope(
+        self,
+        context: State,
+        z: Float[Tensor, "samples batch latent"],
+        x: Float[Tensor, "batch observation"],
+        observed: Bool[Tensor, "batch observation"] | None,
+    ) -> tuple[Float[Tensor, "samples batch"], Float[Tensor, "samples batch latent"]]:
+        """Written out, but for dropout."""
+        if self.training:
+            return super().reconstruction_slope(context, z, x, observed)
+        read = context["decoder"] + self.decoder_latent(z.to(self.dtype))
+        features, first = activate(clipped_leaky_relu, read)
+        output, others = with_backward(self.decoder, features)
+        energy, slope = self.emission.sloped(output, x, observed)
+        return energy, (first(others(slope)) @ self.decoder_latent.weight).to(z.dtype)
 
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
 from avf_core.emissions import SIXTEEN_BITS, Emission, LikelihoodName
 from avf_core.models import base
-from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM
+from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, activate, with_backward
 
 OUTPUT_LOG_VARIANCE = (-20.0, 5.0)  # of the standardised observation
 
@@ -96,6 +96,22 @@ class Model(base.Model):
     def decode_samples(self, context: State, z: Float[Tensor, "samples batch latent"]) -> Likelihood:
         """Samples of a row share its context, by broadcasting."""
         return self.decode(context, z)
+
+    def reconstruction_slope(
+        self,
+        context: State,
+        z: Float[Tensor, "samples batch latent"],
+        x: Float[Tensor, "batch observation"],
+        observed: Bool[Tensor, "batch observation"] | None,
+    ) -> tuple[Float[Tensor, "samples batch"], Float[Tensor, "samples batch latent"]]:
+        """Written out, but for dropout."""
+        if self.training:
+            return super().reconstruction_slope(context, z, x, observed)
+        heard, latent = with_backward(self.latent_features, z.to(self.dtype))
+        features, first = activate(F.relu, context["decoder"] + self.decoder_latent(heard))
+        output, others = with_backward(self.decoder, features)
+        energy, slope = self.emission.sloped(output, x, observed)
+        return energy, latent(first(others(slope)) @ self.decoder_latent.weight).to(z.dtype)
 
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]

@@ -11,6 +11,7 @@ from avf_core.nets.dense import (
 )
 from avf_core.nets.recorded import Record, RecordedHighways
 from avf_core.nets.recurrent import LearnedStartLSTM
+from avf_core.nets.sloped import activate, with_backward
 
 __all__ = [
     "ACTIVATIONS",
@@ -22,5 +23,7 @@ __all__ = [
     "LearnedStartLSTM",
     "Record",
     "RecordedHighways",
+    "activate",
     "clipped_leaky_relu",
+    "with_backward",
 ]
