@@ -55,25 +55,6 @@ def results(records: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> 
     figure.savefig(path, dpi=110)
 
 
-def stages(by_name: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """Validation free energy of checkpoints whose runs start from each other's best, as a PNG."""
-    figure, (axes,) = _figure(1, widths=(1.0,))
-    lowest = []
-    for colour, (name, runs) in zip(CYCLE * len(by_name), by_name.items(), strict=False):
-        before, label = 0, name
-        for run in runs:
-            history = run["history"]
-            energies = [record["valid"]["free_energy_pooled"] for record in history]
-            updates = [before + record["updates"] for record in history]
-            axes.plot(updates, energies, color=colour, label=label, marker="o", markersize=3)
-            before, label = updates[energies.index(min(energies))], "_"
-            lowest += energies
-    axes.set_ylim(*_limits(lowest))
-    axes.set(title="the zoo, validation", xlabel="updates", ylabel=UNIT)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=110)
-
-
 def _learning(axes: Axes, records: Sequence[Mapping[str, Any]], title: str) -> None:
     """Validation free energy against updates, those of the start included."""
     labelled: set[str] = set()

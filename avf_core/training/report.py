@@ -38,9 +38,6 @@ def write(results: Path) -> Path:
     images.mkdir(parents=True, exist_ok=True)
     for name, group in _groups(results).items():
         plots.results(group, images / f"results-{name}.png", title=_about(name).title)
-    stages = zoo_report.stages(results)
-    if stages:
-        plots.stages(stages, images / "results-zoo.png")
     path = results.parent / f"{results.name}.md"
     path.write_text(page(results))
     return path
@@ -58,7 +55,7 @@ def page(results: Path) -> str:
     if any(record["quick"] for group in groups.values() for record in group):
         parts.append("These runs are cut down to see that all of it works: **their figures mean nothing**.\n")
     else:
-        parts.append(zoo_report.section(results))
+        parts.append(zoo_report.section())
     paid = results / "what_paid.md"
     if paid.exists():
         parts.append(paid.read_text())

@@ -170,7 +170,7 @@ BEST = dataclasses.replace(
     name="jsb-best",
     role="best",
     start="jsb-baseline-1",
-    changes=("training.epochs=120", "training.validate_every=5"),
+    changes=("training.epochs=60", "training.validate_every=5"),
     minutes=90.0,
 )
 SPEECH = Entry(name="", group="srnn", role="avf", preset="srnn-speech-small", data=CROWD16K)

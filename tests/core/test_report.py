@@ -110,7 +110,6 @@ def test_the_page_and_its_plots_are_written_beside_the_records(results: Path) ->
     assert path.read_text() == report.page(results)
     for name in ("jsb",):
         assert (results.parent / "images" / f"results-{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert "results-zoo.png" not in path.read_text()  # no stages are kept beside these records
 
 
 def test_a_file_that_is_no_record_is_named(results: Path) -> None:
