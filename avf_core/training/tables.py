@@ -165,21 +165,12 @@ JSB = music(
     seeds=(1, 2, 3),
     particles=128,
 )
-BEST = dataclasses.replace(
-    JSB[1],
-    name="jsb-best",
-    role="best",
-    start="jsb-baseline-1",
-    changes=("training.epochs=60", "training.validate_every=5"),
-    minutes=90.0,
-)
 SPEECH = Entry(name="", group="srnn", role="avf", preset="srnn-speech-small", data=CROWD16K)
-SRNN_SPEECH = trio(SPEECH, epochs=100, avf_epochs=60, validate_every=(5, 5))
+SRNN_SPEECH = trio(SPEECH, epochs=80, avf_epochs=45, validate_every=(5, 5))
 VIDEO = Entry(name="", group="svg", role="avf", preset="svg-actions-small", data=WEIZMANN)
 TABLES: dict[str, tuple[Entry, ...]] = {
     "music": (
         *JSB,
-        BEST,
         *music("nottingham", "music/nottingham.npz", epochs=190, avf_epochs=20, validate_every=(10, 5)),
         *music("piano", "music/piano_midi.npz", epochs=500, avf_epochs=100, validate_every=(25, 20)),
         *music("muse", "music/musedata.npz", epochs=170, avf_epochs=20, validate_every=(10, 5)),
@@ -189,13 +180,13 @@ TABLES: dict[str, tuple[Entry, ...]] = {
         *SRNN_SPEECH,
         *trio(
             dataclasses.replace(SPEECH, group="vrnn", preset="vrnn-speech-small"),
-            epochs=100,
-            avf_epochs=60,
+            epochs=80,
+            avf_epochs=45,
             validate_every=(5, 5),
         ),
-        *curve("srnn", SRNN_SPEECH[1], changes=("training.epochs=15", "training.validate_every=5"), minutes=40.0),
+        *curve("srnn", SRNN_SPEECH[1], changes=("training.epochs=12", "training.validate_every=4"), minutes=40.0),
     ),
-    "video": trio(VIDEO, epochs=350, avf_epochs=150, validate_every=(25, 25)),
+    "video": trio(VIDEO, epochs=300, avf_epochs=100, validate_every=(25, 25)),
 }
 
 
