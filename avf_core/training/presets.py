@@ -149,7 +149,7 @@ SVG_ACTIONS = Preset(
 # The same models at sizes that two cores train within the hour; gradients whitened by the prior's scale.
 SMALL_UPDATES = {"kind": "iterative", "inputs": "whitened", "samples": 2, "antithetic": True, "units": 512}
 SPEECH_SMALL = TrainingConfig(
-    epochs=45,
+    epochs=30,
     clip_length=40,
     batch_size=32,
     theta_rate=1e-3,
@@ -158,7 +158,7 @@ SPEECH_SMALL = TrainingConfig(
     clip_norm=1000.0,
     average_decay=0.99,
 )
-SPEECH_SMALL_DIRECT = dataclasses.replace(SPEECH_SMALL, epochs=80, phi_rate=1e-3)
+SPEECH_SMALL_DIRECT = dataclasses.replace(SPEECH_SMALL, epochs=60, phi_rate=1e-3)
 VRNN_SPEECH_SMALL = Preset(
     model={
         "kind": "vrnn",
@@ -190,9 +190,9 @@ SRNN_SPEECH_SMALL = Preset(
     baseline_training=SPEECH_SMALL_DIRECT,
 )
 VIDEO_SMALL = dataclasses.replace(
-    SPEECH_SMALL, epochs=100, clip_length=20, batch_size=20, validate_every=25, learning_rate_decay=0.995
+    SPEECH_SMALL, epochs=80, clip_length=20, batch_size=20, validate_every=25, learning_rate_decay=0.995
 )
-VIDEO_SMALL_DIRECT = dataclasses.replace(VIDEO_SMALL, epochs=300, phi_rate=1e-3)
+VIDEO_SMALL_DIRECT = dataclasses.replace(VIDEO_SMALL, epochs=230, phi_rate=1e-3)
 SVG_ACTIONS_SMALL = Preset(
     model={
         "kind": "svg",

@@ -28,7 +28,7 @@ from avf_core.training.tables import Entry
 
 FORMAT = "avf-result"
 LOG_LINES = 12
-MOST_POINTS = 5  # numbers of iterations at test time that are evaluated
+MOST_POINTS = 3  # numbers of iterations at test time that are evaluated
 
 Say = Callable[[str], None]
 

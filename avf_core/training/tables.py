@@ -166,7 +166,7 @@ JSB = music(
     particles=128,
 )
 SPEECH = Entry(name="", group="srnn", role="avf", preset="srnn-speech-small", data=CROWD16K)
-SRNN_SPEECH = trio(SPEECH, epochs=80, avf_epochs=45, validate_every=(5, 5))
+SRNN_SPEECH = trio(SPEECH, epochs=60, avf_epochs=30, validate_every=(5, 5))
 VIDEO = Entry(name="", group="svg", role="avf", preset="svg-actions-small", data=WEIZMANN)
 TABLES: dict[str, tuple[Entry, ...]] = {
     "music": (
@@ -180,13 +180,13 @@ TABLES: dict[str, tuple[Entry, ...]] = {
         *SRNN_SPEECH,
         *trio(
             dataclasses.replace(SPEECH, group="vrnn", preset="vrnn-speech-small"),
-            epochs=80,
-            avf_epochs=45,
+            epochs=60,
+            avf_epochs=30,
             validate_every=(5, 5),
         ),
-        *curve("srnn", SRNN_SPEECH[1], changes=("training.epochs=12", "training.validate_every=4"), minutes=40.0),
+        *curve("srnn", SRNN_SPEECH[1], changes=("training.epochs=10", "training.validate_every=5"), minutes=40.0),
     ),
-    "video": trio(VIDEO, epochs=300, avf_epochs=100, validate_every=(25, 25)),
+    "video": trio(VIDEO, epochs=230, avf_epochs=80, validate_every=(30, 20)),
 }
 
 
