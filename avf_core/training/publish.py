@@ -19,7 +19,7 @@ import torch
 from avf_core import checkpoints
 from avf_core.data import Source
 from avf_core.errors import TrainingError
-from avf_core.evaluation import evaluate
+from avf_core.evaluation import Evaluation, evaluate
 from avf_core.surprise import ReferenceDistribution, step_scores
 from avf_core.training import records
 from avf_core.training.model_card import about, limits, model_card
@@ -47,8 +47,8 @@ def publish(
     trained = checkpoints.load(run)
     source = Source(path=data).like(trained.card["data"])
     folder = zoo / name
-    _save_in_half_precision(trained, source, folder)
     result = json.loads((run / "result.json").read_text())
+    selected = _save_in_half_precision(trained, result["valid"]["free_energy_pooled"], source, folder)
     facts = {
         **trained.card,
         "title": title,
@@ -58,7 +58,7 @@ def publish(
         "budget": result["updates"] + trained.card.get("init", {}).get("updates", 0),
         "skipped_updates": result["skipped"],
     }
-    return _write_card(folder, facts, source, limits_text, about_text)
+    return _write_card(folder, facts, source, limits_text, about_text, selected=selected)
 
 
 def refresh(
@@ -83,25 +83,34 @@ def reference(checkpoint: checkpoints.Checkpoint, sequences: list[np.ndarray]) -
     return {"score": "free_energy", **found, "levels": list(np.asarray(found["levels"])), "values": values}
 
 
-def _save_in_half_precision(trained: checkpoints.Checkpoint, source: Source, folder: Path) -> None:
-    """Save the checkpoint, unless rounding moves its free energy on the split it was selected on."""
-    valid = source.load(source.describe().selection)
+def _save_in_half_precision(trained: checkpoints.Checkpoint, full: float, source: Source, folder: Path) -> Evaluation:
+    """Save the checkpoint, unless rounding moves its free energy on the split it was selected on from `full`.
+
+    Gives the figures of what was saved.
+    """
     saved = {"filter": trained.filter, "settings": trained.settings, "card": trained.card}
     with tempfile.TemporaryDirectory() as trial:
         checkpoints.save(Path(trial), **saved, dtype=torch.float16)  # type: ignore[arg-type]
-        half = evaluate(checkpoints.load(trial).filter, valid).free_energy_pooled
-    full = evaluate(trained.filter, valid).free_energy_pooled
-    if not abs(half - full) <= max(TOLERANCE, RELATIVE_TOLERANCE * abs(full)):
+        half = evaluate(checkpoints.load(trial).filter, source.load(source.describe().selection))
+    moved = half.free_energy_pooled
+    if not abs(moved - full) <= max(TOLERANCE, RELATIVE_TOLERANCE * abs(full)):
         raise TrainingError(
-            f"half precision moves the free energy from {full:.4f} to {half:.4f}: ship other weights, or smaller ones"
+            f"half precision moves the free energy from {full:.4f} to {moved:.4f}: ship other weights, or smaller ones"
         )
     checkpoints.save(folder, **saved, dtype=torch.float16)  # type: ignore[arg-type]
+    return half
 
 
 def _write_card(
-    folder: Path, facts: dict[str, Any], source: Source, limits_text: str | None, about_text: str | None
+    folder: Path,
+    facts: dict[str, Any],
+    source: Source,
+    limits_text: str | None,
+    about_text: str | None,
+    *,
+    selected: Evaluation | None = None,
 ) -> Path:
-    """Measure what is in the folder, and write card.json and MODEL_CARD.md."""
+    """Measure what is in the folder, but for the `selected` split where that is known; write the card in both forms."""
     shipped = checkpoints.load(folder)
     description = source.describe()
     valid, test = source.load(description.selection), source.load(description.reported)
@@ -109,7 +118,7 @@ def _write_card(
         **facts,
         "data": source.as_card(),
         "splits": [description.selection, description.reported],
-        "valid": evaluate(shipped.filter, valid).as_dict(),
+        "valid": (selected or evaluate(shipped.filter, valid)).as_dict(),
         "test": evaluate(shipped.filter, test).as_dict(),
         "parameters": records.parameters(shipped.filter),
         "weights": str(stored_type(folder)),
