@@ -184,7 +184,7 @@ TABLES: dict[str, tuple[Entry, ...]] = {
             avf_epochs=30,
             validate_every=(5, 5),
         ),
-        *curve("srnn", SRNN_SPEECH[1], changes=("training.epochs=10", "training.validate_every=5"), minutes=40.0),
+        *curve("srnn", SRNN_SPEECH[1], changes=("training.epochs=8", "training.validate_every=4"), minutes=40.0),
     ),
     "video": trio(VIDEO, epochs=230, avf_epochs=80, validate_every=(30, 20)),
 }
