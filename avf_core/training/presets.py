@@ -152,13 +152,13 @@ SPEECH_SMALL = TrainingConfig(
     epochs=30,
     clip_length=40,
     batch_size=32,
-    theta_rate=1e-3,
-    phi_rate=5e-4,
+    theta_rate=2e-4,
+    phi_rate=3e-4,
     learning_rate_decay=0.98,
-    clip_norm=1000.0,
+    clip_norm=300.0,
     average_decay=0.99,
 )
-SPEECH_SMALL_DIRECT = dataclasses.replace(SPEECH_SMALL, epochs=60, phi_rate=1e-3)
+SPEECH_SMALL_DIRECT = dataclasses.replace(SPEECH_SMALL, epochs=60, theta_rate=1e-3, phi_rate=1e-3, clip_norm=1000.0)
 VRNN_SPEECH_SMALL = Preset(
     model={
         "kind": "vrnn",
@@ -190,7 +190,15 @@ SRNN_SPEECH_SMALL = Preset(
     baseline_training=SPEECH_SMALL_DIRECT,
 )
 VIDEO_SMALL = dataclasses.replace(
-    SPEECH_SMALL, epochs=80, clip_length=20, batch_size=20, validate_every=25, learning_rate_decay=0.995
+    SPEECH_SMALL,
+    epochs=80,
+    clip_length=20,
+    batch_size=20,
+    theta_rate=1e-3,
+    phi_rate=5e-4,
+    learning_rate_decay=0.995,
+    clip_norm=1000.0,
+    validate_every=25,
 )
 VIDEO_SMALL_DIRECT = dataclasses.replace(VIDEO_SMALL, epochs=230, phi_rate=1e-3)
 SVG_ACTIONS_SMALL = Preset(

@@ -2,57 +2,85 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from avf_core import checkpoints, data
+from avf_core import checkpoints
+from avf_core.data import Source
 from avf_core.evaluation import evaluate
 from avf_core.inference import iterative
 
-NAMES = ["srnn-jsb", "srnn-jsb-direct"]
+DATA = {
+    "srnn-jsb": "music/jsb_chorales.npz",
+    "srnn-jsb-direct": "music/jsb_chorales.npz",
+    "srnn-muse": "music/musedata.npz",
+    "srnn-nottingham": "music/nottingham.npz",
+    "srnn-piano": "music/piano_midi.npz",
+    "svg-actions-small": "video/weizmann64/weizmann64_gray_train_valid.npz",
+}
+BARS = {"srnn-jsb": 6.7, "srnn-muse": 6.1, "srnn-nottingham": 3.05, "srnn-piano": 8.0}
+"""Nats per step on the test split, pooled, that are not exceeded."""
+TOLERANCE = 0.02  # nats between machines that round differently; where energies are large, a share of them
+SHARE = 1e-5
+
+
+def card_of(name: str) -> dict[str, Any]:
+    card: dict[str, Any] = json.loads((checkpoints.ZOO / name / "card.json").read_text())
+    return card
 
 
 def test_the_zoo_is_what_it_should_be() -> None:
-    """Every checkpoint has a card in both forms; none is large."""
-    assert checkpoints.available() == NAMES
-    for name in NAMES:
-        folder = checkpoints.ZOO / name
-        card = json.loads((folder / "card.json").read_text())
+    """Every checkpoint has a card in both forms; none is large, nor are all of them."""
+    assert checkpoints.available() == sorted(DATA)
+    sizes = []
+    for name in DATA:
+        folder, card = checkpoints.ZOO / name, card_of(name)
         text = (folder / "MODEL_CARD.md").read_text()
         assert f"{card['test']['free_energy_pooled']:.3f}" in text
         assert card["command"] in text
-        assert (folder / "weights.safetensors").stat().st_size < 12_000_000
+        sizes.append((folder / "weights.safetensors").stat().st_size)
+    assert max(sizes) < 12_000_000
+    assert sum(sizes) < 60_000_000
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DATA)
 def test_online_filtering_never_meets_nan(name: str) -> None:
-    """A few hundred frames of random keys, far from what it knows, give finite energies."""
+    """Frames of noise, far from what it knows, give finite energies."""
     filter = checkpoints.load(name).filter
-    xs = (torch.rand(300, 4, 88, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    size = filter.model.observation.size
+    noise = torch.rand(300 if size < 1000 else 30, 4, size, generator=torch.Generator().manual_seed(0))
+    xs = (noise > 0.5).float() if filter.model.observation.high == 1.0 else 2.0 * noise - 1.0
     with torch.no_grad():
         _, e = filter.scan(filter.initial(torch.arange(4)), xs)
     assert bool(e.free_energy.isfinite().all())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DATA)
 def test_a_card_says_what_evaluate_finds(name: str, data_dir: Path) -> None:
-    """The test figures, on the JSB chorales, to 0.005 nats."""
+    """All averages, on every frame of the split that it reports."""
     checkpoint = checkpoints.load(name)
-    found = evaluate(checkpoint.filter, data.load(data_dir / "music" / "jsb_chorales.npz", "test"))
+    source = Source(path=data_dir / DATA[name]).like(checkpoint.card["data"])
+    found, said = evaluate(checkpoint.filter, source.load(source.describe().reported)), checkpoint.card["test"]
     for key in ("free_energy_pooled", "free_energy_sequence_mean", "free_energy_without_first_frame", "kl"):
-        assert getattr(found, key) == pytest.approx(checkpoint.card["test"][key], abs=0.005)
-    assert (found.steps, found.sequences) == (4725, 77)
+        assert getattr(found, key) == pytest.approx(said[key], abs=TOLERANCE, rel=SHARE)
+    assert (found.steps, found.sequences) == (said["steps"], said["sequences"])
 
 
-def test_avf_is_ahead_of_its_baseline_and_below_its_bar(data_dir: Path) -> None:
-    """Five iterations, every frame scored: at most 6.9 nats per step, and lower than direct inference."""
-    test = data.load(data_dir / "music" / "jsb_chorales.npz", "test")
-    avf, direct = (checkpoints.load(name) for name in NAMES)
+@pytest.mark.parametrize("name", BARS)
+def test_music_is_below_its_bar(name: str) -> None:
+    """The figures that people will compare, as cards say them."""
+    card = card_of(name)
+    assert card["splits"][1] == "test"
+    assert card["test"]["free_energy_pooled"] <= BARS[name]
+
+
+def test_avf_is_ahead_of_its_baseline() -> None:
+    """Five iterations against direct inference, with the same model and no more updates."""
+    avf, direct = (checkpoints.load(name) for name in ("srnn-jsb", "srnn-jsb-direct"))
     assert isinstance(avf.filter.inference, iterative.Inference)
     assert avf.filter.inference.config.iterations == 5
     assert avf.settings["model"] == direct.settings["model"]
     assert avf.card["budget"] <= direct.card["budget"]  # updates, those of the start included
-    reached = evaluate(avf.filter, test).free_energy_pooled
-    assert reached <= 6.9
-    assert reached < evaluate(direct.filter, test).free_energy_pooled
+    assert avf.card["test"]["free_energy_pooled"] < direct.card["test"]["free_energy_pooled"]
