@@ -109,20 +109,21 @@ def test_what_a_replica_had_confirmed_outlives_the_primary(tmp_path: Path) -> No
             waits, groups = [await stack.enter_async_context(each.session_open()) for each in opened]
             for each in (waits, groups):
                 await each.steps(5)
+            slow = history.answers["not-replicated"]  # a replica may be late, and the step is sent again
             pair.hold()
             await groups.steps(3)
             assert await waits.attempt(6, 1) is None
-            assert history.answers["not-replicated"] == 1
+            assert history.answers["not-replicated"] == slow + 1
             await pair.fail_over()
             assert await waits.find() == 6
             assert await groups.find() == 6
             await groups.steps(5)
             assert await waits.attempt(6, 1) is None  # there is no replica any more
+            assert history.answers["not-replicated"] == slow + 2
 
     asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
     found = check(history, truth_of(history, model))
     assert history.faults == {}
-    assert history.answers["not-replicated"] == 2
     assert found["wait"].violations == []
     assert found["wait"].acknowledged == 5
     assert len(found["group"].lost) == 1

@@ -103,7 +103,7 @@ def test_every_entry_is_trained_evaluated_and_recorded(done: Done) -> None:
     assert (found["selection"], found["reported"], found["entry"]["seed"], found["training"]["seed"]) == (
         "valid", "test", 3, 3,
     )  # fmt: skip
-    assert [point["iterations"] for point in found["test_by_iterations"]] == [0, 1, 2, 3, 5, 7, 8, 10]
+    assert [point["iterations"] for point in found["test_by_iterations"]] == [0, 1, 5, 10]
     assert found["test_by_iterations"][2]["free_energy_pooled"] == pytest.approx(
         evaluate(checkpoint.filter, test, iterations=2).free_energy_pooled
     )
