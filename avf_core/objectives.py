@@ -87,8 +87,9 @@ class StepObjective:
         dz/dlog_variance = eps * deviation / 2, and KL's own derivatives.
         """
         deviation = posterior.deviation
-        z = torch.addcmul(posterior.mean, deviation, eps).detach()
-        energy, by_z = self.model.reconstruction_slope(self.context, z, self.x, self.observed)
+        with torch.no_grad():
+            z = torch.addcmul(posterior.mean, deviation, eps)
+            energy, by_z = self.model.reconstruction_slope(self.context, z, self.x, self.observed)
         # KL and its derivatives share what they are made of.
         weight, precision = self.kl_weight, self.prior_precision
         error, ratio = posterior.mean - self.prior.mean, deviation**2 * precision
