@@ -74,8 +74,8 @@ def test_a_session_is_drawn_in_the_form_of_its_kind(
     looking.page.click("[data-chart=form] button:has-text('Table')")
     rows = looking.page.locator("[data-chart=form] tbody tr")
     assert rows.count() > 5
-    described = looking.page.get_attribute("[data-chart=energy] canvas", "aria-label") or ""
-    assert re.match(r"Free energy of \d+ steps: mean -?[\d.]+ nats", described)
+    described = "(pattern) => RegExp(pattern).test(document.querySelector('[data-chart=energy] canvas').ariaLabel)"
+    looking.page.wait_for_function(described, arg=r"^Free energy of \d+ steps: mean -?[\d.]+ nats")
     assert looking.origins == {server.url}
 
 
