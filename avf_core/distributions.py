@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from avf_core import intervals
@@ -145,6 +145,18 @@ class FullGaussian:
         squares = torch.exp(self.log_variance) + (self.mean - other.mean) ** 2
         terms = squares * torch.exp(-other.log_variance) + other.log_variance - 1.0
         return 0.5 * (terms.sum(-1) - log_determinant)
+
+
+def log_density(of: Gaussian | FullGaussian, z: Float[Tensor, "... dimension"]) -> Float64[Tensor, "..."]:
+    """log of the density at z, of all dimensions together, in nats."""
+    if isinstance(of, Gaussian):
+        return of.log_prob(z).double().sum(-1)
+    scale = of.scale.double()
+    error = (z - of.mean).double()[..., None]
+    whitened = torch.linalg.solve_triangular(scale, error, upper=False)[..., 0]
+    log_determinant = scale.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    log_prob: Tensor = -0.5 * (LOG_2PI + whitened**2).sum(-1) - log_determinant
+    return log_prob
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ RANKS = 7
 ITERATION = 16
 MEASURE = 1 << 32
 COMMON = 1 << 40  # the common random numbers on which proposals of one step are compared
+SAMPLES = 1 << 41  # the latents of a step in training, beyond the first
 
 
 def _signed(value: int) -> int:

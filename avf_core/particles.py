@@ -20,7 +20,7 @@ from torch import Tensor
 
 from avf_core import noise
 from avf_core.beliefs import Belief, State
-from avf_core.distributions import LOG_2PI, FullGaussian, Gaussian
+from avf_core.distributions import log_density
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Estimate, Filter
 from avf_core.trees import take
@@ -136,7 +136,7 @@ def step(
 def log_importance(estimate: Estimate) -> Float64[Tensor, " rows"]:
     """log w_t = log p(x_t, z_t | past) - log q(z_t): the sample's own value of -F_t, in nats."""
     prior = estimate.prior.log_prob(estimate.z).double().sum(-1)
-    return prior - _log_density(estimate.posterior, estimate.z) - estimate.reconstruction.double()
+    return prior - log_density(estimate.posterior, estimate.z) - estimate.reconstruction.double()
 
 
 def systematic(
@@ -180,14 +180,3 @@ def _resampled(particles: Particles, step: Tensor, few: Tensor, resampler: Resam
         log_weights=torch.where(few[:, None], -math.log(count), particles.log_weights),
         seed=particles.seed,
     )
-
-
-def _log_density(posterior: Gaussian | FullGaussian, z: Tensor) -> Float64[Tensor, " rows"]:
-    if isinstance(posterior, Gaussian):
-        return posterior.log_prob(z).double().sum(-1)
-    scale = posterior.scale.double()
-    error = (z - posterior.mean).double()[..., None]
-    whitened = torch.linalg.solve_triangular(scale, error, upper=False)[..., 0]
-    log_determinant = scale.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    log_prob: Tensor = -0.5 * (LOG_2PI + whitened**2).sum(-1) - log_determinant
-    return log_prob

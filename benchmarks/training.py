@@ -80,7 +80,7 @@ class PlainLoop:
         for iteration in range(inference.config.iterations + 1):
             mean.retain_grad()
             log_variance.retain_grad()
-            energy, *_ = self.free_energy(state, Gaussian(mean, log_variance), x)
+            energy, *_ = self.free_energy(state, Gaussian(mean, log_variance), x, samples=inference.config.samples)
             energy.backward(torch.ones_like(energy), retain_graph=True)
             if iteration < inference.config.iterations:
                 assert mean.grad is not None
@@ -91,16 +91,18 @@ class PlainLoop:
                 mean, log_variance = updated.mean, updated.log_variance
         return Gaussian(mean.detach(), log_variance.detach())
 
-    def free_energy(self, state: State, posterior: Gaussian, x: Tensor) -> tuple[Tensor, Tensor, State]:
-        """F of every row, the sample it was taken at, and the context.
+    def free_energy(
+        self, state: State, posterior: Gaussian, x: Tensor, *, samples: int = 1
+    ) -> tuple[Tensor, Tensor, State]:
+        """F of every row, a sample that it was taken at, and the context.
 
         Prior and context are computed each time: `generate` of the authors' models goes from h and z_{t-1} to the
         likelihood for every iterate, and the backward pass of every iterate goes through all of it.
         """
         context, prior = self.filter.model.predict(state)
-        z = posterior.transform(torch.randn_like(posterior.mean))
-        log_prob = self.filter.model.decode(context, z).log_prob(x).sum(-1)
-        return posterior.total_kl(prior) - log_prob, z, context
+        z = posterior.transform(torch.randn(samples, *posterior.mean.shape))
+        log_prob = self.filter.model.decode_samples(context, z).log_prob(x).sum(-1).mean(0)
+        return posterior.total_kl(prior) - log_prob, z[0], context
 
 
 def contestants(name: str, changes: dict[str, Any]) -> tuple[dict[str, Callable[[Clip], object]], Clip, TrainingConfig]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from avf_core.evaluation import pad
 from avf_core.training.config import TrainingConfig
@@ -27,9 +27,18 @@ def transposed(roll: UInt8[np.ndarray, "time keys"], shift: int) -> UInt8[np.nda
     return np.roll(roll, shift, axis=1)
 
 
+def _order(sequences: Sequence[np.ndarray], config: TrainingConfig, epoch: int) -> Int64[np.ndarray, " clips"]:
+    """Which sequence each clip of an epoch is of."""
+    generator = np.random.default_rng([config.seed, epoch])
+    if config.draw == "sequences":
+        return generator.permutation(len(sequences))
+    lengths = np.array([len(sequence) for sequence in sequences])
+    return generator.choice(len(sequences), size=len(sequences), p=lengths / lengths.sum())
+
+
 def clip_batch(sequences: Sequence[np.ndarray], config: TrainingConfig, epoch: int, position: int) -> Clip:
     """Batch `position` of an epoch: one random clip of each of its sequences, in the epoch's own order."""
-    order = np.random.default_rng([config.seed, epoch]).permutation(len(sequences))
+    order = _order(sequences, config, epoch)
     chosen = order[position * config.batch_size : (position + 1) * config.batch_size]
     generator = np.random.default_rng([config.seed, epoch, position])
     clips = []

@@ -10,8 +10,12 @@ from avf_core.errors import ConfigurationError
 class TrainingConfig:
     """The schedule of a training run.
 
-    An epoch visits every training sequence once, as one random clip of `clip_length` steps. `phi_steps`: the
-    inference model's optimiser steps `online` at every time step (the authors'), or once per `clip`.
+    An epoch has as many random clips of `clip_length` steps as there are training sequences. `draw`: one clip of each
+    of the `sequences`, or clips of sequences drawn in proportion to their `frames`, as averages over all steps weigh
+    them: with the former, what is said in long sequences is learned least. `samples`: the latents a step that theta
+    learns from (see `latents`; for procedures whose phi learns apart from theta). In the first `theta_waits` epochs
+    phi alone learns: on a trained model, a new update model would lead theta away. `phi_steps`: the inference model's
+    optimiser steps `online` at every time step (the authors'), or once per `clip`.
     `kl_anneal_epochs`: the KL weight rises linearly from 0 to 1 over so many epochs, but is never below
     `kl_weight_floor`; it is 1 in every reported number. `learning_rate_decay` is per epoch.
     `average_decay`: validation and the checkpoint use an exponential average of the weights where it is
@@ -21,9 +25,12 @@ class TrainingConfig:
 
     epochs: int = 800
     clip_length: int = 25
+    draw: Literal["sequences", "frames"] = "sequences"
     batch_size: int = 16
     theta_rate: float = 1e-4
     phi_rate: float = 1e-4
+    theta_waits: int = 0
+    samples: int = 1
     learning_rate_decay: float = 0.999
     kl_anneal_epochs: int = 0
     kl_weight_floor: float = 0.0
@@ -45,10 +52,13 @@ class TrainingConfig:
             "phi_rate",
             "validate_every",
             "patience",
+            "samples",
         )
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"training.{name} is {getattr(self, name)}, expected more than 0")
+        if self.theta_waits < 0:
+            raise ConfigurationError(f"training.theta_waits is {self.theta_waits}, expected a number of epochs from 0")
         for name in ("average_decay", "kl_weight_floor"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ConfigurationError(f"training.{name} is {getattr(self, name)}, expected within [0, 1)")

@@ -18,12 +18,13 @@ from torch import Tensor
 
 from avf_core import noise
 from avf_core.beliefs import State
-from avf_core.distributions import Gaussian
+from avf_core.distributions import Gaussian, log_density, reconstruction
 from avf_core.filtering import Filter
 from avf_core.inference import direct, iterative
 from avf_core.models.base import Model, ObservationDriven
 from avf_core.nets import Record, RecordedHighways
 from avf_core.objectives import Gradient, Posterior, StepObjective
+from avf_core.training.latents import Latents, bound, draw, streams
 from avf_core.training.walks import Walk
 from avf_core.trees import concatenate, stack_time, tree_map
 
@@ -80,27 +81,47 @@ class Totals:
 
 
 def clip_free_energy(
-    filter: Filter,
-    clip: Clip,
-    zs: Float[Tensor, "time batch latent"],
-    posteriors: Posterior,
-    *,
-    kl_weight: float,
+    filter: Filter, clip: Clip, latents: Latents, *, kl_weight: float
 ) -> tuple[Float[Tensor, ""], Totals]:
-    """The M-step's objective: mean F per real frame, given latents and posteriors; and what to report."""
+    """The M-step's objective per real frame, given what the E-step found; and what to report.
+
+    It is mean F, or the bound of `latents` where there are several samples a step.
+    """
+    bounds, reconstruction, kl = step_bounds(filter, clip, latents, kl_weight=kl_weight)
+    weighted, totals = _mean_per_frame(reconstruction, kl, clip, kl_weight)
+    return weighted if latents.count == 1 else (bounds * clip.real).sum() / clip.frames, totals
+
+
+def step_bounds(
+    filter: Filter, clip: Clip, latents: Latents, *, kl_weight: float
+) -> tuple[Float[Tensor, "time batch"], Float[Tensor, "time batch"], Float[Tensor, "time batch"]]:
+    """The bound of every step on the samples given, the reconstruction averaged over them, and KL; in nats."""
     model = filter.model
-    contexts, priors = model.replay(model.initial(clip.real.shape[1]), clip.xs, zs)
-    reconstruction = _replayed_reconstruction(model, contexts, clip, zs)
-    return _mean_per_frame(reconstruction, posteriors.total_kl(priors), clip, kl_weight)
+    contexts, priors = model.replay(model.initial(clip.real.shape[1]), clip.xs, latents.z)
+    energy = _replayed_reconstruction(model, contexts, clip, latents.samples)
+    log_prior = log_density(_by_sample(priors), latents.samples)
+    log_posterior = log_density(_by_sample(latents.posterior), latents.samples)
+    bounds = bound((kl_weight * (log_prior - log_posterior) - energy).transpose(0, 1))
+    return bounds, energy.mean(1), latents.posterior.total_kl(priors)
+
+
+def _by_sample(distribution: Posterior) -> Posterior:
+    """With an axis of samples after that of time."""
+    return tree_map(lambda tensor: tensor.unsqueeze(1), distribution)
 
 
 def _replayed_reconstruction(
-    model: Model, contexts: State, clip: Clip, zs: Float[Tensor, "time batch latent"]
-) -> Float[Tensor, "time batch"]:
-    """-log p(x_t | z_t) of all steps, decoded as one batch, in nats."""
-    flat_contexts, flat_z = tree_map(lambda t: t.flatten(0, 1), (contexts, zs))
-    log_prob = model.decode(flat_contexts, flat_z).log_prob(clip.xs.flatten(0, 1)).sum(-1)
-    return -log_prob.reshape(clip.real.shape)
+    model: Model, contexts: State, clip: Clip, zs: Float[Tensor, "time samples batch latent"]
+) -> Float[Tensor, "time samples batch"]:
+    """-log p(x_t | z_t) of all steps and samples, decoded as one batch, in nats."""
+    flat_contexts = tree_map(lambda t: t.flatten(0, 1), contexts)
+    flat_z = zs.transpose(0, 1).flatten(1, 2)
+    xs = clip.xs.flatten(0, 1)
+    if len(flat_z) == 1:
+        energy = reconstruction(model.decode(flat_contexts, flat_z[0]), xs, None)[None]
+    else:
+        energy = reconstruction(model.decode_samples(flat_contexts, flat_z), xs, None)
+    return energy.view(-1, *clip.real.shape).transpose(0, 1)
 
 
 @torch.no_grad()
@@ -110,9 +131,10 @@ def expectation(
     *,
     kl_weight: float,
     learn: Callable[[list[Application]], None] | None,
+    samples: int = 1,
     dtype: torch.dtype | None = None,
-) -> tuple[Float[Tensor, "time batch latent"], Posterior, list[Application]]:
-    """The E-step: latents, posteriors, and the update model's applications (empty where `learn` took them).
+) -> tuple[Latents, list[Application]]:
+    """The E-step: latents, `samples` a step, and the update model's applications (empty where `learn` took them).
 
     `learn` is called after every time step with the step's applications: online learning. Matrix products are in
     `dtype`, or in the model's own where none is given. Procedures without an update model have no applications, and
@@ -121,25 +143,28 @@ def expectation(
     inference, own = filter.inference, filter.model.dtype
     if isinstance(inference, iterative.Inference):
         walk = Walk(filter.model, clip.xs, clip.seeds, kl_weight=kl_weight, dtype=dtype or own)
-        return _amortized_expectation(inference, walk, clip, learn)
+        return _amortized_expectation(inference, walk, clip, learn, samples)
     walk = Walk(filter.model, clip.xs, clip.seeds, kl_weight=kl_weight, dtype=own)
-    zs, posteriors, state = [], [], inference.initial(len(clip.seeds))
+    found, state = [], inference.initial(len(clip.seeds))
     for t in range(len(clip.xs)):
         objective = walk.objective(t)
         inferred = inference.infer(objective, state)
         state = inferred.state
-        zs.append(objective.sample(inferred.posterior))
-        posteriors.append(inferred.posterior)
-        walk.go_on(t, zs[-1])
-    return torch.stack(zs), stack_time(posteriors), []
+        found.append(draw(objective, inferred.posterior, objective.noise(streams=streams(samples))))
+        walk.go_on(t, found[-1].z)
+    return stack_time(found), []
 
 
 def _amortized_expectation(
-    inference: iterative.Inference, walk: Walk, clip: Clip, learn: Callable[[list[Application]], None] | None
-) -> tuple[Float[Tensor, "time batch latent"], Gaussian, list[Application]]:
+    inference: iterative.Inference,
+    walk: Walk,
+    clip: Clip,
+    learn: Callable[[list[Application]], None] | None,
+    samples: int,
+) -> tuple[Latents, list[Application]]:
     net = inference.recorded(walk.dtype)
-    zs, posteriors, applications = [], [], []
-    for t, (eps, last) in enumerate(_noise_of_steps(inference, clip, walk.model.latent_size)):
+    found, applications = [], []
+    for t, (eps, last) in enumerate(_noise_of_steps(inference, clip, walk.model.latent_size, samples)):
         objective = walk.objective(t)
         dtype = objective.prior.mean.dtype
         posterior, met = infer_and_record(inference, net, objective, clip.real[t], eps.to(dtype))
@@ -148,30 +173,29 @@ def _amortized_expectation(
             net.refresh()
         else:
             applications += met
-        zs.append(posterior.transform(last.to(dtype)))
-        posteriors.append(posterior)
-        walk.go_on(t, zs[-1])
-    return torch.stack(zs), stack_time(posteriors), applications
+        found.append(draw(objective, posterior, last.to(dtype)))
+        walk.go_on(t, found[-1].z)
+    return stack_time(found), applications
 
 
 def _noise_of_steps(
-    inference: iterative.Inference, clip: Clip, size: int
-) -> Iterator[tuple[Float[Tensor, "iterates samples batch latent"], Float[Tensor, "batch latent"]]]:
-    """For every step, the noise of all its iterates' gradient samples and of its latent: that of `StepObjective`.
+    inference: iterative.Inference, clip: Clip, size: int, count: int
+) -> Iterator[tuple[Float[Tensor, "iterates samples batch latent"], Float[Tensor, "count batch latent"]]]:
+    """For every step, the noise of all its iterates' gradient samples and of its latents: that of `StepObjective`.
 
     It depends on seeds and steps only, so that of several steps is drawn in one go.
     """
     iterates = inference.config.iterations + 1
-    streams = [noise.POSTERIOR, *inference.streams(range(iterates))]
+    numbers_of = [*streams(count), *inference.streams(range(iterates))]
     batch = len(clip.seeds)
     for start in range(0, len(clip.xs), STEPS_AHEAD):
         steps = torch.arange(start, min(start + STEPS_AHEAD, len(clip.xs)), device=clip.seeds.device)
         seeds, numbers = clip.seeds.repeat(len(steps)), steps.repeat_interleave(batch)
-        drawn = noise.standard_normal(seeds, numbers, streams=streams, size=size)
-        drawn = drawn.view(len(streams), len(steps), batch, size)
-        samples = inference.in_samples(drawn[1:], iterates)
+        drawn = noise.standard_normal(seeds, numbers, streams=numbers_of, size=size)
+        drawn = drawn.view(len(numbers_of), len(steps), batch, size)
+        samples = inference.in_samples(drawn[count:], iterates)
         for t in range(len(steps)):
-            yield samples[:, :, t], drawn[0, t]
+            yield samples[:, :, t], drawn[:count, t]
 
 
 def infer_and_record(
@@ -238,8 +262,8 @@ def _direct_in_one_pass(
     drawn = noise.standard_normal(seeds, numbers, streams=[noise.POSTERIOR], size=model.latent_size)
     zs = posteriors.transform(drawn.view(steps, batch, -1).to(posteriors.mean.dtype))
     priors = model.priors(state, contexts, zs)
-    reconstruction = _replayed_reconstruction(model, contexts, clip, zs)
-    return _mean_per_frame(reconstruction, posteriors.total_kl(priors), clip, kl_weight)
+    energy = _replayed_reconstruction(model, contexts, clip, zs[:, None])[:, 0]
+    return _mean_per_frame(energy, posteriors.total_kl(priors), clip, kl_weight)
 
 
 def _mean_per_frame(

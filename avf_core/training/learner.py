@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
 from avf_core.inference import direct, iterative
-from avf_core.objectives import Posterior
 from avf_core.training import em
 from avf_core.training.config import TrainingConfig
+from avf_core.training.latents import Latents
 from avf_core.training.parallel import Group
 from avf_core.trees import tree_map
 
@@ -38,6 +39,11 @@ class Learner:
     """A filter, its running average, and the optimisers of theta and phi."""
 
     def __init__(self, filter: Filter, config: TrainingConfig, *, precision: Precision, group: Group) -> None:
+        if config.samples > 1 and isinstance(filter.inference, direct.Inference):
+            raise ConfigurationError(
+                f"training.samples is {config.samples}, but direct inference learns together with theta from the free "
+                "energy of one sample: set it to 1, or choose another procedure"
+            )
         self.filter, self.config, self.precision, self.group = filter, config, precision, group
         self.device = next(filter.parameters()).device
         self.average = copy.deepcopy(filter) if config.average_decay else filter
@@ -59,7 +65,8 @@ class Learner:
     def begin_epoch(self, epoch: int) -> None:
         """Set the learning rates of an epoch."""
         decay = self.config.learning_rate_decay**epoch
-        for optimizer, rate in ((self.theta, self.config.theta_rate), (self.phi, self.config.phi_rate)):
+        theta_rate = self.config.theta_rate if epoch >= self.config.theta_waits else 0.0
+        for optimizer, rate in ((self.theta, theta_rate), (self.phi, self.config.phi_rate)):
             for group in optimizer.param_groups:
                 group["lr"] = rate * decay
 
@@ -97,23 +104,22 @@ class Learner:
             objective, totals = em.direct_free_energy(self.filter, clip, kl_weight=weight)
         else:
             self.filter.model.eval()
-            zs, posteriors = self._expectation(clip, weight)
+            latents = self._expectation(clip, weight)
             self.filter.model.train()
-            objective, totals = em.clip_free_energy(self.filter, clip, zs, posteriors, kl_weight=weight)
+            objective, totals = em.clip_free_energy(self.filter, clip, latents, kl_weight=weight)
         objective.backward()  # type: ignore[no-untyped-call]
         return totals
 
-    def _expectation(self, clip: em.Clip, weight: float) -> tuple[Tensor, Posterior]:
+    def _expectation(self, clip: em.Clip, weight: float) -> Latents:
         """The E-step: latents and posteriors; phi has been stepped (online) or has its gradients.
 
         It may be in bfloat16: posteriors are found by descent, which forgives rounding, and the M-step that scores
         them is in float32.
         """
-        inference = self.filter.inference
+        inference, samples = self.filter.inference, self.config.samples
         dtype = torch.bfloat16 if self.precision == "bfloat16" else None
         if not isinstance(inference, iterative.Inference):
-            zs, posteriors, _ = em.expectation(self.filter, clip, kl_weight=weight, learn=None)
-            return zs, posteriors
+            return em.expectation(self.filter, clip, kl_weight=weight, learn=None, samples=samples)[0]
 
         def learn(applications: list[em.Application]) -> None:
             em.backward_through_updates(inference, applications, clip.sequences)
@@ -124,11 +130,13 @@ class Learner:
 
         online = self.config.phi_steps == "online"
         step = learn if online else None
-        zs, posteriors, applications = em.expectation(self.filter, clip, kl_weight=weight, learn=step, dtype=dtype)
+        latents, applications = em.expectation(
+            self.filter, clip, kl_weight=weight, learn=step, samples=samples, dtype=dtype
+        )
         self.phi.zero_grad()
         if not online:
             em.backward_through_updates(inference, applications, clip.frames)
-        return zs, posteriors
+        return latents
 
     def _clipped_norm(self, module: nn.Module) -> float:
         """The norm of a module's gradients, summed over the processes; they are then clipped to the configured one."""

@@ -66,10 +66,10 @@ def test_the_m_steps_objective_is_the_filters_free_energy(name: str) -> None:
     xs = observations(filter, 7, 5)
     clip = em.Clip.whole(xs, torch.ones(7, 5, dtype=torch.bool), torch.arange(5))
     with torch.no_grad():
-        zs, posteriors, _ = em.expectation(filter, clip, kl_weight=1.0, learn=None)
-        objective, totals = em.clip_free_energy(filter, clip, zs, posteriors, kl_weight=1.0)
+        latents, _ = em.expectation(filter, clip, kl_weight=1.0, learn=None)
+        objective, totals = em.clip_free_energy(filter, clip, latents, kl_weight=1.0)
         _, e = filter.scan(filter.initial(clip.seeds), xs)
-    torch.testing.assert_close(zs, e.z)
+    torch.testing.assert_close(latents.z, e.z)
     torch.testing.assert_close(objective, e.free_energy.mean())
     torch.testing.assert_close(totals.kl / clip.frames, e.kl.mean())
 

@@ -14,6 +14,7 @@ from avf_core.training import em
 from .conftest import make, observations
 
 PAIRS = ["srnn-gated", "srnn-gaussian", "srnn-speech", "vrnn-iterative", "vrnn-appended", "lgssm-iterative"]
+BINNED = ("srnn-speech", "vrnn-iterative", "vrnn-appended")  # energies so large that differences are rounded more
 WRITTEN_OUT = [name for name in PAIRS if not name.startswith("lgssm")]
 
 
@@ -63,8 +64,9 @@ def test_gradient_equals_finite_differences(name: str, samples: int, masked: boo
                 values[part] = values[part] + sign * step
                 ends.append(sampled_free_energy(o, Gaussian(**values), eps))
             slope = (ends[0] - ends[1]) / (2.0 * width)
-            # Of energies of hundreds of nats, differences are rounded at 1e-6.
-            torch.testing.assert_close(getattr(found, part)[:, dimension], slope, rtol=1e-5, atol=1e-6)
+            coarse = 10.0 if name in BINNED else 1.0
+            close = {"rtol": 1e-6 * coarse, "atol": 1e-7 * coarse}
+            torch.testing.assert_close(getattr(found, part)[:, dimension], slope, **close)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -126,7 +128,7 @@ def test_update_models_gradient_equals_that_of_the_sum_over_iterates(name: str) 
     assert isinstance(inference, em.iterative.Inference)
     xs = observations(filter, 3, 4)
     clip = em.Clip.whole(xs, torch.ones(3, 4, dtype=torch.bool), torch.arange(4))
-    _, _, applications = em.expectation(filter, clip, kl_weight=1.0, learn=None)
+    _, applications = em.expectation(filter, clip, kl_weight=1.0, learn=None)
     em.backward_through_updates(inference, applications, torch.tensor(1))
     batched = {k: p.grad.clone() for k, p in inference.named_parameters() if p.grad is not None}
     inference.zero_grad()

@@ -159,7 +159,7 @@ def trained(name: tuple[int, int, float], rule: str) -> Filter:
         seeds = batch * update + torch.arange(batch)
         clip = em.Clip.whole(xs, torch.ones(steps, batch, dtype=torch.bool), seeds)
         optimizer.zero_grad()
-        _, _, applications = em.expectation(filter, clip, kl_weight=1.0, learn=None)
+        _, applications = em.expectation(filter, clip, kl_weight=1.0, learn=None)
         em.backward_through_updates(filter.inference, applications, clip.real.sum())  # type: ignore[arg-type]
         optimizer.step()
         schedule.step()

@@ -205,6 +205,24 @@ def test_transposed_rolls_keep_their_notes() -> None:
     assert bool((still == torch.from_numpy(roll)[:, None]).all())
 
 
+def test_clips_are_drawn_by_sequences_or_by_frames() -> None:
+    """One of each sequence an epoch, or as many of a sequence as it has frames; a function of seed and epoch."""
+    long, short = np.zeros((90, 6), np.uint8), np.ones((10, 6), np.uint8)
+    by_sequences, by_frames = (
+        TrainingConfig(clip_length=5, batch_size=100, draw=draw)
+        for draw in ("sequences", "frames")  # type: ignore[arg-type]
+    )
+    sequences = [long] * 50 + [short] * 50
+
+    def share(config: TrainingConfig, epoch: int) -> float:
+        return float(clip_batch(sequences, config, epoch, 0).xs[0, :, 0].mean())  # of the short
+
+    assert all(share(by_sequences, epoch) == 0.5 for epoch in range(5))
+    assert np.mean([share(by_frames, epoch) for epoch in range(20)]) == pytest.approx(0.1, abs=0.03)
+    assert len({share(by_frames, epoch) for epoch in range(20)}) > 1
+    assert share(by_frames, 3) == share(by_frames, 3)
+
+
 def test_early_stopping_keeps_the_best(tmp_path: Path) -> None:
     """The checkpoint is the one with the lowest validation free energy, as its card says."""
     run = make_run(tmp_path, epochs=12, validate_every=1, patience=2, theta_rate=0.05)

@@ -1,0 +1,116 @@
+"""Several latents a step in training: weighed as a particle filter weighs them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from avf_core.errors import ConfigurationError
+from avf_core.filtering import Filter
+from avf_core.inference import exact
+from avf_core.training import em
+from avf_core.training.latents import Latents
+
+from .conftest import make, observations
+from .test_lgssm import independent, random_model, simulate
+from .test_training import make_run, trainer_of
+
+STEPS, ROWS = 4, 20_000
+
+
+def clip_of(xs: torch.Tensor) -> em.Clip:
+    """All frames real, a seed a row."""
+    return em.Clip.whole(xs, torch.ones(xs.shape[:2], dtype=torch.bool), torch.arange(xs.shape[1]))
+
+
+def estimated(filter: Filter, clip: em.Clip, samples: int) -> torch.Tensor:
+    """The logarithm of each row's estimate of p(x_1..T)."""
+    with torch.no_grad():
+        latents, _ = em.expectation(filter, clip, kl_weight=1.0, learn=None, samples=samples)
+        rows = []
+        for step in range(len(clip.xs)):
+            alone = em.Clip.whole(clip.xs, torch.zeros_like(clip.real), clip.seeds)
+            alone.real[step] = True
+            rows.append(em.step_bounds(filter, alone, latents, kl_weight=1.0)[0][step])
+    return -torch.stack(rows).sum(0)
+
+
+@pytest.fixture(scope="module")
+def linear() -> tuple[Filter, torch.Tensor, float]:
+    """A linear filter whose posteriors factorise, a sequence many times over, and log p of it by pykalman."""
+    model = random_model(2, 2)
+    xs = simulate(model, STEPS, 1)
+    filter = Filter(model, exact.Inference(exact.Config(covariance="diagonal"), model))
+    return filter, xs.expand(-1, ROWS, -1), float(independent(model).loglikelihood(xs[:, 0].numpy()))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 8])
+def test_the_evidence_is_unbiased(linear: tuple[Filter, torch.Tensor, float], samples: int) -> None:
+    """Weights of any number of samples have p(x_1..T) for their mean, by an independent Kalman filter."""
+    filter, xs, truth = linear
+    ratios = (estimated(filter, clip_of(xs), samples) - truth).exp()
+    assert ratios.mean() == pytest.approx(1.0, abs=4.0 * float(ratios.std()) / ROWS**0.5)
+
+
+def test_more_samples_bound_the_evidence_more_tightly(linear: tuple[Filter, torch.Tensor, float]) -> None:
+    """From above, and never below it."""
+    filter, xs, truth = linear
+    bounds = [-estimated(filter, clip_of(xs), samples) for samples in (1, 2, 8)]
+    errors = [float(b.std()) / ROWS**0.5 for b in bounds]
+    means = [float(b.mean()) for b in bounds]
+    assert means[0] > means[1] + 4.0 * errors[0]
+    assert means[1] > means[2] + 4.0 * errors[1]
+    assert means[2] > -truth - 4.0 * errors[2]
+
+
+@pytest.mark.parametrize("name", ["srnn-gated", "vrnn-iterative", "svg-iterative", "lgssm-exact"])
+def test_what_is_gone_on_from_is_one_of_the_samples(name: str) -> None:
+    """With the noise of the first sample being the filter's own; the step's KL and posterior are untouched."""
+    filter = make(name)
+    with torch.no_grad():
+        several, _ = em.expectation(filter, clip_of(observations(filter, 3, 5)), kl_weight=1.0, learn=None, samples=4)
+        one, _ = em.expectation(filter, clip_of(observations(filter, 3, 5)), kl_weight=1.0, learn=None)
+    assert (several.count, one.count) == (4, 1)
+    assert bool((several.samples == several.z[:, None]).all(-1).any(1).all())
+    torch.testing.assert_close(several.samples[0, 0], one.samples[0, 0])
+    torch.testing.assert_close(one.samples[:, 0], one.z)
+
+
+def test_theta_learns_from_weighed_samples() -> None:
+    """The gradient is the samples' own, weighed: written out for one step."""
+    filter = make("srnn-gated", torch.float64)
+    filter.model.requires_grad_(True)
+    clip = clip_of(observations(filter, 1, 3))
+    latents, _ = em.expectation(filter, clip, kl_weight=1.0, learn=None, samples=5)
+    objective, _ = em.clip_free_energy(filter, clip, latents, kl_weight=1.0)
+    objective.backward()  # type: ignore[no-untyped-call]
+    found = {k: p.grad.clone() for k, p in filter.model.named_parameters() if p.grad is not None}
+    filter.model.zero_grad()
+    energies = []
+    for sample in latents.samples[0]:
+        alone = Latents(z=sample[None], samples=sample[None, None], posterior=latents.posterior)
+        energies.append(em.step_bounds(filter, clip, alone, kl_weight=1.0)[0][0])
+    weights = torch.stack(energies).detach().neg().softmax(0)
+    (weights * torch.stack(energies)).sum(0).mean().backward()
+    for key, parameter in filter.model.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(found[key], parameter.grad)
+
+
+def test_several_samples_train(tmp_path: Path) -> None:
+    """A run with four of them learns; theta stands still while it waits, and phi does not."""
+    run = make_run(tmp_path, "srnn-whitened", samples=4, theta_waits=1)
+    trainer = trainer_of(run)
+    before = {name: value.clone() for name, value in trainer.filter.state_dict().items()}
+    for epoch in (0, 1):
+        trainer.learner.begin_epoch(epoch)
+        trainer.update(em.Clip.whole(torch.zeros(4, 8, 6), torch.ones(4, 8, dtype=torch.bool), torch.arange(8)))
+        moved = {name for name, value in trainer.filter.state_dict().items() if not torch.equal(value, before[name])}
+        assert any(name.startswith("inference.") for name in moved)
+        assert any(name.startswith("model.") for name in moved) == bool(epoch)
+
+
+def test_direct_inference_has_one_sample(tmp_path: Path) -> None:
+    """Its phi learns from the same objective as theta: more are refused."""
+    with pytest.raises(ConfigurationError, match="set it to 1"):
+        trainer_of(make_run(tmp_path, "srnn-direct", samples=2))
