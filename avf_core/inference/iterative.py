@@ -25,7 +25,6 @@ from avf_core.nets import Highway, RecordedHighways
 from avf_core.objectives import Gradient, StepObjective
 
 GRADIENT_SCALE = 10.0  # gradients over 1 / 10 nats per deviation are encoded by their logarithm
-LEAST_SIZE = 1e-2  # nats per deviation: the direction of gradients below it fades, so that rounding is not enlarged
 INITIAL_HEAD_SCALE = 0.1
 INITIAL_STEP_LOGIT = -3.0  # the first gate of `learned_sgd`: a step size of 0.05
 
@@ -37,15 +36,13 @@ class Config(_descent.Config):
     rule: `gated` (the paper's output gating) or `learned_sgd` (the authors' code for VRNN, JSB and Piano-midi).
     inputs: `layer_norm` (the paper's: four terms, each layer-normalised), or `whitened` (mean, log-variance and
     gradients in units of the prior's deviation, with the magnitude of gradients kept on a scale that is logarithmic
-    but near zero; the update is then made in these units too), or `directed`: whitened as well, but each gradient is
-    given by its direction, the size of its dimensions in proportion, and by its root mean square on that scale. Where
-    gradients are large, as those of many precise observations are, sums of them can then be read off.
+    but near zero; the update is then made in these units too).
     """
 
     rule: Literal["gated", "learned_sgd"] = "gated"
     normalize_mean: bool = False
     append_observation: bool = False
-    inputs: Literal["layer_norm", "whitened", "directed"] = "layer_norm"
+    inputs: Literal["layer_norm", "whitened"] = "layer_norm"
     units: int = 1024
     layers: int = 2
     dropout: float = 0.0
@@ -67,8 +64,7 @@ class Inference(_descent.Inference):
         super().__init__()
         self.config: Config = config
         latent_size = model.latent_size
-        input_size = 4 * latent_size + (2 if config.inputs == "directed" else 0)
-        input_size += model.feature_size if config.append_observation else 0
+        input_size = 4 * latent_size + (model.feature_size if config.append_observation else 0)
         sizes = [input_size, *[config.units] * config.layers]
         self.trunk = nn.Sequential(*(Highway(a, b) for a, b in pairwise(sizes)))
         self.heads = nn.Linear(config.units, 4 * latent_size)
@@ -113,7 +109,7 @@ class Inference(_descent.Inference):
 
     def terms(self, posterior: Gaussian, gradient: Gradient, prior: Gaussian) -> Float[Tensor, "batch terms=4 latent"]:
         """Mean, log-variance and F's gradients with respect to both, in the coordinates that f_phi works in."""
-        if self.config.inputs != "layer_norm":
+        if self.config.inputs == "whitened":
             posterior, gradient = whiten(posterior, gradient, prior)
         terms = [posterior.mean, posterior.log_variance, gradient.mean, gradient.log_variance]
         return torch.stack(terms, dim=-2).detach()
@@ -122,17 +118,11 @@ class Inference(_descent.Inference):
         self, terms: Float[Tensor, "batch terms=4 latent"], seen: Float[Tensor, "batch seen"]
     ) -> Float[Tensor, "batch features"]:
         """What the trunk reads: the terms on the scale of one, and what is seen of the observation."""
-        return torch.cat([self._scaled(terms), seen], dim=-1).detach() if seen.shape[-1] else self._scaled(terms)
-
-    def _scaled(self, terms: Float[Tensor, "batch terms=4 latent"]) -> Float[Tensor, "batch features"]:
-        if self.config.inputs == "layer_norm":
-            return F.layer_norm(terms, terms.shape[-1:]).flatten(-2)
-        position, slope = terms[..., :2, :], terms[..., 2:, :]
         if self.config.inputs == "whitened":
-            return torch.cat([position, compress(slope)], dim=-2).flatten(-2)
-        size = slope.pow(2).mean(-1, keepdim=True).sqrt()
-        direction = slope / (size + LEAST_SIZE)
-        return torch.cat([torch.cat([position, direction], dim=-2).flatten(-2), compress(size).flatten(-2)], dim=-1)
+            scaled = torch.cat([terms[..., :2, :], compress(terms[..., 2:, :])], dim=-2)
+        else:
+            scaled = F.layer_norm(terms, terms.shape[-1:])
+        return torch.cat([scaled.flatten(-2), seen], dim=-1).detach() if seen.shape[-1] else scaled.flatten(-2)
 
     def settle(
         self, terms: Float[Tensor, "batch terms=4 latent"], said: Float[Tensor, "batch outputs"], prior: Gaussian
@@ -149,7 +139,7 @@ class Inference(_descent.Inference):
         if self.config.normalize_mean:
             mean = F.layer_norm(mean, mean.shape[-1:])
         updated = Gaussian(mean, log_variance)
-        if self.config.inputs != "layer_norm":
+        if self.config.inputs == "whitened":
             updated = unwhiten(updated, prior)
         return Gaussian(updated.mean, updated.log_variance.clamp(*LATENT_LOG_VARIANCE))
 

@@ -225,7 +225,7 @@ def backward_through_updates(
     inference: iterative.Inference, applications: list[Application], frames: Int64[Tensor, ""]
 ) -> None:
     """Set phi's gradients to those of the sum of F over all iterates, per real frame."""
-    joined = concatenate(applications)
+    joined = concatenate(applications) if len(applications) > 1 else applications[0]
     target = joined.target
     weight = joined.real[:, None].to(target.mean.dtype) / frames
     with torch.enable_grad():

@@ -64,10 +64,6 @@ PAIRS: dict[str, dict[str, dict[str, Any]]] = {
             "antithetic": True,
         },
     },
-    "srnn-directed": {
-        "model": {**SRNN, "likelihood": "discretized", "bin": 1e-3},
-        "inference": {**ITERATIVE, "inputs": "directed", "iterations": 2, "append_observation": True},
-    },
     "srnn-gaussian": {
         "model": {**SRNN, "likelihood": "gaussian"},
         "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 2},
