@@ -14,8 +14,10 @@ class TrainingConfig:
     of the `sequences`, or clips of sequences drawn in proportion to their `frames`, as averages over all steps weigh
     them: with the former, what is said in long sequences is learned least. `samples`: the latents a step that theta
     learns from (see `latents`; for procedures whose phi learns apart from theta). In the first `theta_waits` epochs
-    phi alone learns: on a trained model, a new update model would lead theta away. `phi_steps`: the inference model's
-    optimiser steps `online` at every time step (the authors'), or once per `clip`.
+    phi alone learns: on a trained model, a new update model would lead theta away. `outlier`, in nats, where above 0:
+    the gradients of frames whose free energy is beyond it are scaled down in proportion. One frame that the prior is
+    sure of, and wrong about, can otherwise weigh more than all others of its batch. Not for direct inference.
+    `phi_steps`: the inference model's optimiser steps `online` at every time step (the authors'), or once per `clip`.
     `kl_anneal_epochs`: the KL weight rises linearly from 0 to 1 over so many epochs, but is never below
     `kl_weight_floor`; it is 1 in every reported number. `learning_rate_decay` is per epoch.
     `average_decay`: validation and the checkpoint use an exponential average of the weights where it is
@@ -31,6 +33,7 @@ class TrainingConfig:
     phi_rate: float = 1e-4
     theta_waits: int = 0
     samples: int = 1
+    outlier: float = 0.0
     learning_rate_decay: float = 0.999
     kl_anneal_epochs: int = 0
     kl_weight_floor: float = 0.0
@@ -57,8 +60,9 @@ class TrainingConfig:
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"training.{name} is {getattr(self, name)}, expected more than 0")
-        if self.theta_waits < 0:
-            raise ConfigurationError(f"training.theta_waits is {self.theta_waits}, expected a number of epochs from 0")
+        for name in ("theta_waits", "outlier"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"training.{name} is {getattr(self, name)}, expected 0 or more")
         for name in ("average_decay", "kl_weight_floor"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ConfigurationError(f"training.{name} is {getattr(self, name)}, expected within [0, 1)")

@@ -81,15 +81,22 @@ class Totals:
 
 
 def clip_free_energy(
-    filter: Filter, clip: Clip, latents: Latents, *, kl_weight: float
+    filter: Filter, clip: Clip, latents: Latents, *, kl_weight: float, outlier: float = 0.0
 ) -> tuple[Float[Tensor, ""], Totals]:
     """The M-step's objective per real frame, given what the E-step found; and what to report.
 
-    It is mean F, or the bound of `latents` where there are several samples a step.
+    It is mean F, or the bound of `latents` where there are several samples a step; frames beyond `outlier` nats count
+    in proportion less.
     """
     bounds, reconstruction, kl = step_bounds(filter, clip, latents, kl_weight=kl_weight)
-    weighted, totals = _mean_per_frame(reconstruction, kl, clip, kl_weight)
-    return weighted if latents.count == 1 else (bounds * clip.real).sum() / clip.frames, totals
+    energies = reconstruction + kl_weight * kl if latents.count == 1 else bounds
+    weights = clip.real * moderation(energies.detach(), outlier)
+    return (energies * weights).sum() / clip.frames, _totals(reconstruction, kl, clip)
+
+
+def moderation(free_energy: Float[Tensor, "*rows"], outlier: float) -> Float[Tensor, "*rows"]:
+    """What the gradient of F is scaled by: 1 up to `outlier` nats, outlier / F beyond; 1 throughout where that is 0."""
+    return (outlier / free_energy.clamp(min=outlier)) if outlier else torch.ones_like(free_energy)
 
 
 def step_bounds(
@@ -222,12 +229,12 @@ def infer_and_record(
 
 
 def backward_through_updates(
-    inference: iterative.Inference, applications: list[Application], frames: Int64[Tensor, ""]
+    inference: iterative.Inference, applications: list[Application], frames: Int64[Tensor, ""], outlier: float = 0.0
 ) -> None:
-    """Set phi's gradients to those of the sum of F over all iterates, per real frame."""
+    """Set phi's gradients to those of the sum of F over all iterates, per real frame; `outlier` as in the M-step."""
     joined = concatenate(applications) if len(applications) > 1 else applications[0]
     target = joined.target
-    weight = joined.real[:, None].to(target.mean.dtype) / frames
+    weight = (joined.real * moderation(target.free_energy, outlier) / frames)[:, None].to(target.mean.dtype)
     with torch.enable_grad():
         said = joined.said.detach().requires_grad_()
         updated = inference.settle(joined.terms, said, joined.prior)
@@ -270,8 +277,11 @@ def _mean_per_frame(
     reconstruction: Float[Tensor, "time batch"], kl: Float[Tensor, "time batch"], clip: Clip, kl_weight: float
 ) -> tuple[Float[Tensor, ""], Totals]:
     """The weighted F per real frame, to be differentiated, and the sums to report."""
-    totals = Totals(
+    return ((reconstruction + kl_weight * kl) * clip.real).sum() / clip.frames, _totals(reconstruction, kl, clip)
+
+
+def _totals(reconstruction: Float[Tensor, "time batch"], kl: Float[Tensor, "time batch"], clip: Clip) -> Totals:
+    return Totals(
         free_energy=((reconstruction + kl) * clip.real).sum().detach(),
         kl=(kl * clip.real).sum().detach(),
     )
-    return ((reconstruction + kl_weight * kl) * clip.real).sum() / clip.frames, totals

@@ -39,10 +39,11 @@ class Learner:
     """A filter, its running average, and the optimisers of theta and phi."""
 
     def __init__(self, filter: Filter, config: TrainingConfig, *, precision: Precision, group: Group) -> None:
-        if config.samples > 1 and isinstance(filter.inference, direct.Inference):
+        if isinstance(filter.inference, direct.Inference) and (config.samples > 1 or config.outlier):
             raise ConfigurationError(
-                f"training.samples is {config.samples}, but direct inference learns together with theta from the free "
-                "energy of one sample: set it to 1, or choose another procedure"
+                f"training.samples is {config.samples} and training.outlier {config.outlier}, but direct inference "
+                "learns together with theta from the free energy of one sample: set them to 1 and 0, or choose another "
+                "procedure"
             )
         self.filter, self.config, self.precision, self.group = filter, config, precision, group
         self.device = next(filter.parameters()).device
@@ -106,7 +107,9 @@ class Learner:
             self.filter.model.eval()
             latents = self._expectation(clip, weight)
             self.filter.model.train()
-            objective, totals = em.clip_free_energy(self.filter, clip, latents, kl_weight=weight)
+            objective, totals = em.clip_free_energy(
+                self.filter, clip, latents, kl_weight=weight, outlier=self.config.outlier
+            )
         objective.backward()  # type: ignore[no-untyped-call]
         return totals
 
@@ -122,7 +125,7 @@ class Learner:
             return em.expectation(self.filter, clip, kl_weight=weight, learn=None, samples=samples)[0]
 
         def learn(applications: list[em.Application]) -> None:
-            em.backward_through_updates(inference, applications, clip.sequences)
+            em.backward_through_updates(inference, applications, clip.sequences, self.config.outlier)
             if math.isfinite(self._clipped_norm(inference)):
                 self.phi.step()
             else:
@@ -135,7 +138,7 @@ class Learner:
         )
         self.phi.zero_grad()
         if not online:
-            em.backward_through_updates(inference, applications, clip.frames)
+            em.backward_through_updates(inference, applications, clip.frames, self.config.outlier)
         return latents
 
     def _clipped_norm(self, module: nn.Module) -> float:

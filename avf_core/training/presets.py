@@ -170,8 +170,9 @@ SPEECH_SMALL = TrainingConfig(
     clip_length=40,
     batch_size=32,
     theta_rate=2e-4,
-    phi_rate=3e-4,
+    phi_rate=5e-4,
     theta_waits=4,
+    outlier=4000.0,
     learning_rate_decay=0.98,
     clip_norm=300.0,
     average_decay=0.95,
@@ -182,6 +183,7 @@ SPEECH_SMALL_DIRECT = dataclasses.replace(
     theta_rate=1e-3,
     phi_rate=1e-3,
     theta_waits=0,
+    outlier=0.0,
     learning_rate_decay=0.995,
     kl_anneal_epochs=60,
     kl_weight_floor=0.05,
@@ -200,9 +202,9 @@ VRNN_SPEECH_SMALL = Preset(
     },
     inference=SPEECH_UPDATES,
     baseline={"kind": "direct", "widths": [384, 384], "activation": "relu"},
-    training=dataclasses.replace(SPEECH_SMALL, epochs=40),
+    training=dataclasses.replace(SPEECH_SMALL, epochs=20),
     baseline_training=dataclasses.replace(
-        SPEECH_SMALL_DIRECT, epochs=100, kl_anneal_epochs=30, learning_rate_decay=0.99, average_decay=0.97
+        SPEECH_SMALL_DIRECT, epochs=80, kl_anneal_epochs=30, learning_rate_decay=0.99, average_decay=0.97
     ),
 )
 SRNN_SPEECH_SMALL = Preset(
@@ -259,8 +261,8 @@ PRESETS = {
     "srnn-jsb-best": music_best(direct_epochs=340, epochs=40, direct_rate=1.5e-3, direct_decay=0.996, transpose=0.75),
     "srnn-piano-best": music_best(direct_epochs=500, epochs=100, direct_rate=1.5e-3, direct_decay=0.995),
     "srnn-muse-best": music_best(
-        direct_epochs=210,
-        epochs=30,
+        direct_epochs=190,
+        epochs=20,
         direct_rate=2e-3,
         direct_decay=0.9923,
         transpose=0.3,

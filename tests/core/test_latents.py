@@ -112,5 +112,42 @@ def test_several_samples_train(tmp_path: Path) -> None:
 
 def test_direct_inference_has_one_sample(tmp_path: Path) -> None:
     """Its phi learns from the same objective as theta: more are refused."""
-    with pytest.raises(ConfigurationError, match="set it to 1"):
+    with pytest.raises(ConfigurationError, match="set them to 1 and 0"):
         trainer_of(make_run(tmp_path, "srnn-direct", samples=2))
+
+
+def test_frames_that_cost_too_much_count_in_proportion_less() -> None:
+    """Of both steps: below the limit nothing changes; beyond it the gradient is scaled by limit / F, row by row."""
+    filter = make("srnn-gated", torch.float64)
+    filter.requires_grad_(True)
+    clip = clip_of(observations(filter, 1, 3))
+    latents, applications = em.expectation(filter, clip, kl_weight=1.0, learn=None)
+    _, reconstruction, kl = em.step_bounds(filter, clip, latents, kl_weight=1.0)
+    energies = (reconstruction + kl).detach()[0]
+    limit = 0.5 * float(energies.min())
+
+    def slope(outlier: float) -> dict[str, torch.Tensor]:
+        filter.zero_grad()
+        objective, _ = em.clip_free_energy(filter, clip, latents, kl_weight=1.0, outlier=outlier)
+        objective.backward()  # type: ignore[no-untyped-call]
+        em.backward_through_updates(filter.inference, applications, clip.frames, outlier)  # type: ignore[arg-type]
+        return {name: p.grad.clone() for name, p in filter.named_parameters() if p.grad is not None}
+
+    alone = []
+    for row in range(3):
+        clip.real[:] = torch.arange(3) == row
+        for application in applications:
+            application.real.copy_(clip.real[0])
+        plain, scaled, high = slope(0.0), slope(limit), slope(1e9)
+        for name in plain:
+            torch.testing.assert_close(high[name], plain[name])
+            if name.startswith("model."):
+                torch.testing.assert_close(scaled[name], plain[name] * limit / energies[row])
+        alone.append(scaled)
+    clip.real[:] = True
+    for application in applications:
+        application.real.fill_(True)
+    together = slope(limit)
+    for name, value in together.items():
+        torch.testing.assert_close(value, sum(part[name] for part in alone))
+    assert em.moderation(torch.tensor([-5.0, 1.0, 8.0]), 4.0).tolist() == [1.0, 1.0, 0.5]
