@@ -202,7 +202,7 @@ VRNN_SPEECH_SMALL = Preset(
     },
     inference=SPEECH_UPDATES,
     baseline={"kind": "direct", "widths": [384, 384], "activation": "relu"},
-    training=dataclasses.replace(SPEECH_SMALL, epochs=20),
+    training=dataclasses.replace(SPEECH_SMALL, epochs=20, theta_rate=5e-4, theta_waits=2),
     baseline_training=dataclasses.replace(
         SPEECH_SMALL_DIRECT, epochs=80, kl_anneal_epochs=30, learning_rate_decay=0.99, average_decay=0.97
     ),
