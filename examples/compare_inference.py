@@ -213,7 +213,7 @@ def train_avf(filter: Filter, clip: Callable[[int], em.Clip], *, updates: int, t
     assert isinstance(inference, iterative.Inference)
     for update in optimised(inference, updates=updates, rate=1e-2, name="AVF", tell=tell):
         batch = clip(update)
-        _, _, applications = em.expectation(filter, batch, kl_weight=1.0, learn=None)
+        _, applications = em.expectation(filter, batch, kl_weight=1.0, learn=None)
         em.backward_through_updates(inference, applications, batch.frames)
 
 

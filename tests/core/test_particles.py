@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from avf_core import noise, particles
-from avf_core.distributions import FullGaussian
+from avf_core.distributions import FullGaussian, log_density
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
 from avf_core.inference import exact
@@ -80,7 +80,7 @@ def test_density_of_a_full_gaussian_is_scipys() -> None:
     generator = torch.Generator().manual_seed(0)
     scale = torch.randn(3, 4, 4, generator=generator, dtype=torch.float64).tril(-1) + 0.7 * torch.eye(4)
     mean, z = torch.randn(2, 3, 4, generator=generator, dtype=torch.float64)
-    found = particles._log_density(FullGaussian(mean, scale), z)
+    found = log_density(FullGaussian(mean, scale), z)
     for row in range(3):
         reference = stats.multivariate_normal(mean[row], (scale[row] @ scale[row].T).numpy())
         assert float(found[row]) == pytest.approx(reference.logpdf(z[row].numpy()), abs=1e-10)

@@ -59,6 +59,7 @@ def test_online_filtering_never_meets_nan(name: str) -> None:
     assert bool(e.free_energy.isfinite().all())
 
 
+@pytest.mark.timeout(900)  # MuseData has 64,339 frames: three minutes of a core that does nothing else
 @pytest.mark.parametrize("name", DATA)
 def test_a_card_says_what_evaluate_finds(name: str, data_dir: Path) -> None:
     """All averages, on every frame of the split that it reports."""
