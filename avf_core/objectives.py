@@ -78,7 +78,7 @@ class StepObjective:
 
     def free_energy(self, posterior: Gaussian, eps: Float[Tensor, "samples batch latent"]) -> Float[Tensor, " batch"]:
         """F_t in nats, averaged over the reparametrised samples `eps`."""
-        return self._sampled_reconstruction(posterior.transform(eps)).mean(0) + self.kl_weight * self.kl(posterior)
+        return self.sampled_reconstruction(posterior.transform(eps)).mean(0) + self.kl_weight * self.kl(posterior)
 
     def gradient(self, posterior: Gaussian, eps: Float[Tensor, "samples batch latent"]) -> Gradient:
         """dF_t / d(mean, log-variance), averaged over the reparametrised samples `eps`.
@@ -102,6 +102,7 @@ class StepObjective:
             free_energy=energy.mean(0) + weight * kl,
         )
 
-    def _sampled_reconstruction(self, z: Float[Tensor, "samples batch latent"]) -> Float[Tensor, "samples batch"]:
+    def sampled_reconstruction(self, z: Float[Tensor, "samples batch latent"]) -> Float[Tensor, "samples batch"]:
+        """-log p(x | z) of the observed dimensions, at several latents a row, in nats."""
         likelihood = self.model.decode_samples(self.context, z.to(self.model.dtype))
         return reconstruction(likelihood, self.x, self.observed)

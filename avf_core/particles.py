@@ -20,7 +20,7 @@ from torch import Tensor
 
 from avf_core import noise
 from avf_core.beliefs import Belief, State
-from avf_core.distributions import log_density
+from avf_core.distributions import FullGaussian, Gaussian, log_density
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Estimate, Filter
 from avf_core.trees import take
@@ -135,8 +135,19 @@ def step(
 
 def log_importance(estimate: Estimate) -> Float64[Tensor, " rows"]:
     """log w_t = log p(x_t, z_t | past) - log q(z_t): the sample's own value of -F_t, in nats."""
-    prior = estimate.prior.log_prob(estimate.z).double().sum(-1)
-    return prior - log_density(estimate.posterior, estimate.z) - estimate.reconstruction.double()
+    return log_weight(estimate.reconstruction, estimate.prior, estimate.posterior, estimate.z)
+
+
+def log_weight(
+    reconstruction: Float[Tensor, "*rows"],
+    prior: Gaussian,
+    posterior: Gaussian | FullGaussian,
+    z: Float[Tensor, "*rows latent"],
+    *,
+    kl_weight: float = 1.0,
+) -> Float64[Tensor, "*rows"]:
+    """log p(x | z) + log p(z) - log q(z) in nats, given -log p(x | z); the last two weighted as KL is."""
+    return kl_weight * (log_density(prior, z) - log_density(posterior, z)) - reconstruction.double()
 
 
 def systematic(

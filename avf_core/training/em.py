@@ -18,15 +18,16 @@ from torch import Tensor
 
 from avf_core import noise
 from avf_core.beliefs import State
-from avf_core.distributions import Gaussian, log_density, reconstruction
+from avf_core.distributions import Gaussian, reconstruction
 from avf_core.filtering import Filter
 from avf_core.inference import direct, iterative
 from avf_core.models.base import Model, ObservationDriven
 from avf_core.nets import Record, RecordedHighways
-from avf_core.objectives import Gradient, Posterior, StepObjective
+from avf_core.objectives import Gradient, StepObjective
+from avf_core.particles import log_weight
 from avf_core.training.latents import Latents, bound, draw, streams
 from avf_core.training.walks import Walk
-from avf_core.trees import concatenate, stack_time, tree_map
+from avf_core.trees import Tree, concatenate, stack_time, tree_map
 
 STEPS_AHEAD = 25  # steps of a clip whose noise is drawn in one go
 
@@ -88,10 +89,11 @@ def clip_free_energy(
     It is mean F, or the bound of `latents` where there are several samples a step; frames beyond `outlier` nats count
     in proportion less.
     """
-    bounds, reconstruction, kl = step_bounds(filter, clip, latents, kl_weight=kl_weight)
-    energies = reconstruction + kl_weight * kl if latents.count == 1 else bounds
+    energy, priors = _replayed(filter.model, clip, latents)
+    mean_energy, kl = energy.mean(1), latents.posterior.total_kl(priors)
+    energies = mean_energy + kl_weight * kl if latents.count == 1 else _bounds(energy, priors, latents, kl_weight)
     weights = clip.real * moderation(energies.detach(), outlier)
-    return (energies * weights).sum() / clip.frames, _totals(reconstruction, kl, clip)
+    return (energies * weights).sum() / clip.frames, _totals(mean_energy, kl, clip)
 
 
 def moderation(free_energy: Float[Tensor, "*rows"], outlier: float) -> Float[Tensor, "*rows"]:
@@ -103,16 +105,24 @@ def step_bounds(
     filter: Filter, clip: Clip, latents: Latents, *, kl_weight: float
 ) -> tuple[Float[Tensor, "time batch"], Float[Tensor, "time batch"], Float[Tensor, "time batch"]]:
     """The bound of every step on the samples given, the reconstruction averaged over them, and KL; in nats."""
-    model = filter.model
+    energy, priors = _replayed(filter.model, clip, latents)
+    return _bounds(energy, priors, latents, kl_weight), energy.mean(1), latents.posterior.total_kl(priors)
+
+
+def _replayed(model: Model, clip: Clip, latents: Latents) -> tuple[Float[Tensor, "time samples batch"], Gaussian]:
+    """-log p(x_t | z_t) of all samples in nats, and the priors."""
     contexts, priors = model.replay(model.initial(clip.real.shape[1]), clip.xs, latents.z)
-    energy = _replayed_reconstruction(model, contexts, clip, latents.samples)
-    log_prior = log_density(_by_sample(priors), latents.samples)
-    log_posterior = log_density(_by_sample(latents.posterior), latents.samples)
-    bounds = bound((kl_weight * (log_prior - log_posterior) - energy).transpose(0, 1))
-    return bounds, energy.mean(1), latents.posterior.total_kl(priors)
+    return _replayed_reconstruction(model, contexts, clip, latents.samples), priors
 
 
-def _by_sample(distribution: Posterior) -> Posterior:
+def _bounds(
+    energy: Float[Tensor, "time samples batch"], priors: Gaussian, latents: Latents, kl_weight: float
+) -> Float[Tensor, "time batch"]:
+    prior, posterior = _by_sample(priors), _by_sample(latents.posterior)
+    return bound(log_weight(energy, prior, posterior, latents.samples, kl_weight=kl_weight).transpose(0, 1))
+
+
+def _by_sample(distribution: Tree) -> Tree:
     """With an axis of samples after that of time."""
     return tree_map(lambda tensor: tensor.unsqueeze(1), distribution)
 
@@ -123,11 +133,7 @@ def _replayed_reconstruction(
     """-log p(x_t | z_t) of all steps and samples, decoded as one batch, in nats."""
     flat_contexts = tree_map(lambda t: t.flatten(0, 1), contexts)
     flat_z = zs.transpose(0, 1).flatten(1, 2)
-    xs = clip.xs.flatten(0, 1)
-    if len(flat_z) == 1:
-        energy = reconstruction(model.decode(flat_contexts, flat_z[0]), xs, None)[None]
-    else:
-        energy = reconstruction(model.decode_samples(flat_contexts, flat_z), xs, None)
+    energy = reconstruction(model.decode_samples(flat_contexts, flat_z), clip.xs.flatten(0, 1), None)
     return energy.view(-1, *clip.real.shape).transpose(0, 1)
 
 

@@ -18,11 +18,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from avf_core import noise
-from avf_core.beliefs import State
-from avf_core.distributions import Gaussian, log_density, reconstruction
-from avf_core.models.base import Model
 from avf_core.objectives import Posterior, StepObjective
-from avf_core.particles import multinomial
+from avf_core.particles import log_weight, multinomial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,29 +43,14 @@ def streams(count: int) -> list[int]:
 
 def draw(objective: StepObjective, posterior: Posterior, eps: Float[Tensor, "samples batch latent"]) -> Latents:
     """The samples of a step on this noise, and the one of them to go on from."""
-    samples = torch.stack([posterior.transform(one) for one in eps])
+    samples = posterior.transform(eps)
     if len(eps) == 1:
         return Latents(z=samples[0], samples=samples, posterior=posterior)
-    log_weights = log_importance(objective.model, objective.context, objective.prior, posterior, objective.x, samples)
+    log_weights = log_weight(objective.sampled_reconstruction(samples), objective.prior, posterior, samples)
     uniform = noise.uniform(objective.seed, objective.step, streams=[noise.RESAMPLING], size=1)[0]
     chosen = multinomial(log_weights.log_softmax(0).t(), uniform)[:, 0]
     z = samples[chosen, torch.arange(samples.shape[1], device=samples.device)]
     return Latents(z=z, samples=samples, posterior=posterior)
-
-
-def log_importance(
-    model: Model,
-    context: State,
-    prior: Gaussian,
-    posterior: Posterior,
-    x: Float[Tensor, "batch observation"],
-    samples: Float[Tensor, "samples batch latent"],
-    *,
-    kl_weight: float = 1.0,
-) -> Float64[Tensor, "samples batch"]:
-    """log p(x | z) + log p(z) - log q(z) of each sample, in nats; the last two weighted as KL is."""
-    energy = reconstruction(model.decode_samples(context, samples.to(model.dtype)), x, None)
-    return kl_weight * (log_density(prior, samples) - log_density(posterior, samples)) - energy.double()
 
 
 def bound(log_weights: Float64[Tensor, "samples time batch"]) -> Float64[Tensor, "time batch"]:

@@ -151,20 +151,13 @@ SVG_ACTIONS = Preset(
     baseline_training=VIDEO_SCHEDULE,
 )
 
-# The same models at sizes that two cores train within the hour; gradients whitened by the prior's scale.
-SMALL_UPDATES = {"kind": "iterative", "inputs": "whitened", "samples": 2, "antithetic": True, "units": 512}
+# The same models at sizes that two cores train within the hour.
+SMALL_UPDATES = {"kind": "iterative", "samples": 2, "antithetic": True, "units": 512}
 # Of speech, as in the paper: layer-normalised inputs with the observation appended, so that posteriors are said in the
 # latent's own coordinates. From silence to a vowel they move by thirty deviations of the prior, which an update in
 # units of these rarely learns. A new update model is trained for a while before theta moves. Direct inference begins
 # with a low weight of KL, so that latents are used.
-SPEECH_UPDATES = {
-    "kind": "iterative",
-    "iterations": 2,
-    "samples": 2,
-    "antithetic": True,
-    "units": 512,
-    "append_observation": True,
-}
+SPEECH_UPDATES = {**SMALL_UPDATES, "iterations": 2, "append_observation": True}
 SPEECH_SMALL = TrainingConfig(
     epochs=60,
     clip_length=40,
@@ -244,7 +237,7 @@ SVG_ACTIONS_SMALL = Preset(
         "widths": [16, 32, 64, 64],
         "norm": "group",
     },
-    inference={**SMALL_UPDATES, "iterations": 1, "units": 256},
+    inference={**SMALL_UPDATES, "inputs": "whitened", "iterations": 1, "units": 256},
     baseline={"kind": "direct", "widths": [], "context": [], "recurrent": 128},
     training=VIDEO_SMALL,
     baseline_training=VIDEO_SMALL_DIRECT,

@@ -208,10 +208,8 @@ def test_transposed_rolls_keep_their_notes() -> None:
 def test_clips_are_drawn_by_sequences_or_by_frames() -> None:
     """One of each sequence an epoch, or as many of a sequence as it has frames; a function of seed and epoch."""
     long, short = np.zeros((90, 6), np.uint8), np.ones((10, 6), np.uint8)
-    by_sequences, by_frames = (
-        TrainingConfig(clip_length=5, batch_size=100, draw=draw)
-        for draw in ("sequences", "frames")  # type: ignore[arg-type]
-    )
+    by_sequences = TrainingConfig(clip_length=5, batch_size=100)
+    by_frames = dataclasses.replace(by_sequences, draw="frames")
     sequences = [long] * 50 + [short] * 50
 
     def share(config: TrainingConfig, epoch: int) -> float:
