@@ -16,7 +16,7 @@ from rich.table import Table
 from avf_core import checkpoints
 from avf_core.bounds import THRESHOLDS, Bound, Kind, bound
 from avf_core.calibration import Calibration, calibrate
-from avf_core.commands.options import data_options
+from avf_core.commands.options import data_options, threads_option
 from avf_core.data import Sequences, Source
 from avf_core.evaluation import Evaluation, evaluate
 from avf_core.filtering import Filter
@@ -36,6 +36,7 @@ from avf_core.surprise import ReferenceDistribution, step_scores
 @click.option("--monitor", "monitored", is_flag=True, help="KL by latent, active units, amortisation gap.")
 @click.option("--calibration", "calibrated", is_flag=True, help="Coverage, ranks and CRPS of predictions.")
 @click.option("--reference", "referred", is_flag=True, help="The distribution of the free energy of a step.")
+@threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     model: str,

@@ -1,4 +1,4 @@
-"""Options that several commands take: where the data is, and how to read it."""
+"""Options that several commands take: where the data is, how to read it, and how many threads compute."""
 
 import functools
 import json
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+import torch
 
 from avf_core import data
 from avf_core.plugins import kinds
@@ -33,6 +34,22 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(data=source, **others)
 
     return wrapped
+
+
+def threads_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator: --threads, which is set before the command runs and is no argument of it."""
+
+    def apply(context: click.Context, parameter: click.Parameter, count: int | None) -> None:
+        if count is not None:
+            torch.set_num_threads(count)
+
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        expose_value=False,
+        callback=apply,
+        help="CPU threads. One is fastest where other processes work too. [default: torch's]",
+    )(command)
 
 
 def _assignment(text: str, hint: str) -> tuple[str, Any]:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from avf_core import checkpoints, configuration
-from avf_core.commands.options import data_options, key_values
+from avf_core.commands.options import data_options, key_values, threads_option
 from avf_core.data import Source
 from avf_core.evaluation import evaluate
 from avf_core.training import plots, presets, state
@@ -32,7 +32,7 @@ from avf_core.training.trainer import Listener, Run, Trainer
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Say training.epochs=60.")
 @click.option("--init", metavar="CHECKPOINT", help="Start from a checkpoint's weights, say the baseline's.")
 @click.option("--max-minutes", type=float, help="Stop after so many minutes; the same command goes on.")
-@click.option("--threads", type=int, help="CPU threads. [default: torch's]")
+@threads_option
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
@@ -50,7 +50,6 @@ def command(
     assignments: tuple[str, ...],
     init: str | None,
     max_minutes: float | None,
-    threads: int | None,
     precision: Literal["float32", "bfloat16"],
     device: str | None,
     tensorboard: bool,
@@ -67,8 +66,6 @@ def command(
     avf train srnn-jsb-best --data jsb_chorales.npz --out runs/best --init runs/direct --max-minutes 45
     """
     chosen = presets.override(presets.get(preset), key_values(assignments, "--set"))
-    if threads:
-        torch.set_num_threads(threads)
     torch.manual_seed(chosen.training.seed)
     description = data.describe()
     size = configuration.build_model(chosen.settings["model"]).observation.size

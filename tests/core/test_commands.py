@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from avf_client import cli
 from click.testing import CliRunner
 
@@ -62,6 +63,22 @@ def test_train_stop_resume_evaluate(data: Path, tmp_path: Path) -> None:
     assert (figures["steps"], figures["sequences"], figures["iterations"]) == (120, 10, 2)
     table = CliRunner().invoke(evaluate.command, asked[:-1], catch_exceptions=False)
     assert "free energy, pooled over steps" in table.stdout
+
+
+def test_threads_are_those_asked_for(data: Path) -> None:
+    """`--threads` of train and evaluate; none at all is refused."""
+    before = torch.get_num_threads()
+    try:
+        for count in (before + 1, before):
+            asked = ["--model", "srnn-jsb-direct", "--data", str(data), "--iterations", "0", "--threads", str(count)]
+            assert CliRunner().invoke(evaluate.command, asked, catch_exceptions=False).exit_code == 0
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
+    for command in (evaluate.command, train.command):
+        refused = CliRunner().invoke(command, ["--threads", "0"])
+        assert refused.exit_code == 2
+        assert "0 is not in the range x>=1" in refused.output
 
 
 def test_data_of_another_kind_is_trained_on_and_evaluated(tmp_path: Path) -> None:

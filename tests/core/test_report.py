@@ -84,7 +84,7 @@ def test_seeds_are_averaged_with_their_spread(results: Path) -> None:
     assert "| AVF, 5 iterations | 2 | **7.100 ± 0.141** |" in page
     assert "| 1.500 ± 0.000 | 7.030 ± 0.141 | 1800 | 10 |" in page
     assert "AVF less its baseline, pooled: -0.250, -0.150 (seeds 1, 2)" in page
-    assert "6.789 for `jsb-avf-1` (free energy 7.000)" in page
+    assert "6.789 for `jsb-avf-1`, 0.211 below its free energy of 7.000" in page
     assert page.endswith("## What paid\n\nPatience.\n")
 
 
