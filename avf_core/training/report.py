@@ -193,10 +193,11 @@ def _gain(group: Sequence[Record]) -> str:
 
 
 def _bounds(group: Sequence[Record]) -> str:
-    texts = [_bound(run) for run in group if run["bound"]]
-    particles = {run["bound"]["particles"] for run in group if run["bound"]}
-    count = ", ".join(map(str, sorted(particles)))
-    return f"The particle bound (FIVO, {count} particles) on -log p, pooled: {'; '.join(texts)}.\n" if texts else ""
+    runs = [run for run in group if run["bound"]]
+    if not runs:
+        return ""
+    count = ", ".join(map(str, sorted({run["bound"]["particles"] for run in runs})))
+    return f"The particle bound (FIVO, {count} particles) on -log p, pooled: {'; '.join(map(_bound, runs))}.\n"
 
 
 def _bound(run: Record) -> str:

@@ -1,7 +1,6 @@
 """The shipped checkpoints: they load, fit, and reach on real data what their cards say."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,10 +66,9 @@ def evaluated(name: str, data_dir: Path) -> dict[str, Any]:
     Here all calls of the library have their shapes checked, which would take four times as long.
     """
     source = Source(path=data_dir / DATA[name]).like(card_of(name)["data"])
-    options = ["--model", name, "--data", str(source.path), "--split", source.describe().reported, "--json"]
-    command = [sys.executable, "-m", "avf_client", "evaluate", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    options = ["--model", name, "--data", str(source.path), "--split", source.describe().reported]
+    command = [sys.executable, "-m", "avf_client", "evaluate", *options, "--threads", "1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
