@@ -1,11 +1,18 @@
 """What all tests share: where the real data is, and which tests what is missing here kept from running."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, and let the programs under test hear it, also where the shell that started this ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -67,7 +67,7 @@ class Sessions:
         if not 0 <= seed <= MAX_SEED:
             raise problems.InvalidSettingError(f"seed is {seed}, expected a number in [0, {MAX_SEED}]")
         meta = Meta(
-            id=secrets.token_urlsafe(18),
+            id=secrets.token_hex(12),  # no "-", which a command line would take for an option
             owner=owner,
             model=request.model,
             seed=seed,

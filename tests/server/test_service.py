@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -420,3 +421,15 @@ def test_whatever_fails_nothing_is_lost_and_nothing_is_applied_twice(
                 assert (await first.sessions.session(sessions[i], owner="")).next_seq == len(xs) + 1
 
     patiently(scenario())
+
+
+def test_the_id_of_a_session_is_a_word(runtime: Any, open_session: Any) -> None:
+    """Letters and digits: it stands as it is in addresses, in shells, and after any command."""
+
+    async def scenario() -> None:
+        async with runtime() as server:
+            ids = {await open_session(server) for _ in range(20)}
+            assert len(ids) == 20
+            assert all(re.fullmatch("[0-9a-f]{24}", each) for each in ids)
+
+    asyncio.run(scenario())
