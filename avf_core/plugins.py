@@ -17,9 +17,10 @@ Settings = Mapping[str, Any]
 
 
 def kinds(folder: types.ModuleType) -> list[str]:
-    """The plug-ins of a folder: its files, less `base` and private ones."""
+    """The plug-ins of a folder: its files, less private ones and those that its package names in `SHARED`."""
+    shared = getattr(folder, "SHARED", ("base",))
     names = (module.name for module in pkgutil.iter_modules(folder.__path__))
-    return sorted(name for name in names if name != "base" and not name.startswith("_"))
+    return sorted(name for name in names if name not in shared and not name.startswith("_"))
 
 
 def plugin(folder: types.ModuleType, kind: object) -> Any:

@@ -19,8 +19,8 @@ STATEMENTS = {
     "import avf_client": "import avf_client",
     "from avf_client import Client": "from avf_client import Client",
     "from avf_client import AsyncClient": "from avf_client import AsyncClient",
-    "a client that streams": "from avf_client import Client; import avf_client.streaming",
-    "avf --help": "from avf_client.cli import main; main(['--help'])",
+    "a client that streams": "from avf_client import Client; import avf_client.blocking.streaming",
+    "avf --help": "from avf_client.commands.cli import main; main(['--help'])",
 }
 
 

@@ -27,10 +27,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import avf_wire as wire
 import httpx
 import numpy as np
 import websockets
-from avf_client import binary, wire
+from avf_wire import binary
 
 STREAMS = 48
 NEIGHBOURS = 12  # with three more, a batch is padded to the same 16 rows

@@ -21,12 +21,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import avf_wire as wire
 import httpx
 import numpy as np
 import torch
 import websockets
-from avf_client import wire
-from avf_server.embedded import EmbeddedRedis
+from avf_server.stores.embedded import EmbeddedRedis
 from rich.console import Console
 from rich.progress import track
 

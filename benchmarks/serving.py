@@ -16,8 +16,9 @@ import sys
 import tempfile
 import time
 
+import avf_wire as wire
 import numpy as np
-from avf_client import AsyncClient, wire
+from avf_client import AsyncClient
 
 SESSIONS = (1, 8, 32, 64)
 FRAMES = 30

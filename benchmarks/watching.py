@@ -18,11 +18,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import avf_wire as wire
 import httpx
 import numpy as np
 import torch
 import websockets
-from avf_client import binary, wire
+from avf_wire import binary
 
 from avf_core import checkpoints, configuration
 
@@ -33,7 +34,7 @@ MODEL = {"kind": "srnn", "observation_size": SIZE, "latent_size": 8, "hidden_siz
 WIDTHS = {"prior_widths": [32], "decoder_widths": [32]}
 INFERENCE = {"kind": "iterative", "iterations": 2, "units": 32, "rule": "learned_sgd"}
 TICK = os.sysconf("SC_CLK_TCK")
-SERVE = "from avf_server.command import command; command()"
+SERVE = "from avf_server.serve.command import command; command()"
 
 
 def busy(pid: int) -> float:

@@ -20,7 +20,7 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 from pdoc import extract, render, render_helpers
 
-PACKAGES = ("avf_core", "avf_client")
+PACKAGES = ("avf_core", "avf_client", "avf_sources", "avf_wire")
 CODE = "    "  # what a line of a code block begins with
 LESS_THAN = re.compile(r"(?<=_)<(?=\w)")  # that of x_<t, which a browser would take for the start of a tag
 

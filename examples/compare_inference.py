@@ -27,10 +27,10 @@ from rich.table import Table
 from torch import Tensor
 
 from avf_core import checkpoints, data
+from avf_core.analysis.evaluation import ratio
+from avf_core.analysis.forecasting import generate
 from avf_core.errors import AvfError
-from avf_core.evaluation import ratio
 from avf_core.filtering import Filter
-from avf_core.forecasting import generate
 from avf_core.inference import direct, exact, gradient, iterative
 from avf_core.inference.base import Inference
 from avf_core.models import lgssm

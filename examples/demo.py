@@ -21,9 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from avf_client import AvfClientError, Client, sources
-from avf_client import plot as plots
-from avf_client.watch import Trace, summary, watch
+import avf_sources as sources
+from avf_client import AvfClientError, Client
+from avf_client.commands import plot as plots
+from avf_client.commands.watch import Trace, summary, watch
 from rich.console import Console
 
 PACE = 20.0  # frames per second, before human eyes

@@ -6,7 +6,8 @@ python examples/quickstart.py http://127.0.0.1:8000 srnn-jsb
 
 import sys
 
-from avf_client import Client, sources
+import avf_sources as sources
+from avf_client import Client
 
 frames = sources.read("corpus:bach/bwv350").frames  # (72, 88): quarter notes by piano keys
 with Client(sys.argv[1]) as client, client.session(model=sys.argv[2]) as session:

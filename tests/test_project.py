@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click import Command
 
+from avf_core.analysis.evaluation import Evaluation
 from avf_core.commands import evaluate, reproduce, train
-from avf_core.evaluation import Evaluation
 from avf_core.training import presets
 
 ROOT = Path(__file__).parents[1]

@@ -14,14 +14,19 @@ from rich.progress import Progress
 from rich.table import Table
 
 from avf_core import checkpoints
-from avf_core.bounds import THRESHOLDS, Bound, Kind, bound
-from avf_core.calibration import Calibration, calibrate
+from avf_core.analysis.bounds import (
+    THRESHOLDS,
+    Bound,
+    Kind,
+    bound,
+)
+from avf_core.analysis.calibration import Calibration, calibrate
+from avf_core.analysis.evaluation import Evaluation, evaluate
+from avf_core.analysis.monitoring import Monitoring, monitor
+from avf_core.analysis.surprise import ReferenceDistribution, step_scores
 from avf_core.commands.options import data_options, threads_option
 from avf_core.data import Sequences, Source
-from avf_core.evaluation import Evaluation, evaluate
 from avf_core.filtering import Filter
-from avf_core.monitoring import Monitoring, monitor
-from avf_core.surprise import ReferenceDistribution, step_scores
 
 
 @click.command(name="evaluate")

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from avf_core import particles
-from avf_core.calibration import crps
+from avf_core.analysis import particles
+from avf_core.analysis.calibration import crps
+from avf_core.analysis.forecasting import Forecast, forecast
 from avf_core.commands.picking import LEVELS, Picked, picking, rounded
 from avf_core.errors import DataError
-from avf_core.forecasting import Forecast, forecast
 
 SHOWN = 4  # dimensions in the table
 BINARY = (0.0, 1.0)

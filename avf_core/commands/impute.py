@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from avf_core.calibration import crps
+from avf_core.analysis.calibration import crps
+from avf_core.analysis.forecasting import Imputation, impute
 from avf_core.commands.picking import LEVELS, Picked, picking, rounded
 from avf_core.errors import DataError
-from avf_core.forecasting import Imputation, impute
 
 Ranges = list[range] | None
 """Indices, the ends included; None for all."""

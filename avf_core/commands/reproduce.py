@@ -14,10 +14,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from avf_core.errors import TrainingError
-from avf_core.training import planning, quick, report, tables
-from avf_core.training.planning import Step, Where
-from avf_core.training.reproduction import Queue, Task, last_line
-from avf_core.training.tables import Entry
+from avf_core.reproduction import (
+    planning,
+    quick,
+    report,
+    tables,
+)
+from avf_core.reproduction.planning import Step, Where
+from avf_core.reproduction.running import Queue, Task, last_line
+from avf_core.reproduction.tables import Entry
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 MOST_OF_A_LINE = 100

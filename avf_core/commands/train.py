@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from avf_core import checkpoints, configuration
+from avf_core.analysis.evaluation import evaluate
 from avf_core.commands.options import data_options, key_values, threads_option
 from avf_core.data import Source
-from avf_core.evaluation import evaluate
-from avf_core.training import plots, presets, state
+from avf_core.reproduction import plots
+from avf_core.training import presets, state
 from avf_core.training.clips import batches_per_epoch
 from avf_core.training.listeners import ProgressBar, Several, TensorBoard
 from avf_core.training.parallel import Group

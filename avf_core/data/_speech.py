@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from avf_client.errors import SourceError
-from avf_client.sources import audio
+from avf_sources import SourceError, audio
 from jaxtyping import Float32
 from numpy import ndarray
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from avf_client.sources import audio
+from avf_sources import audio
 
 from avf_core.data import _folders, _speech
 from avf_core.data.base import DataSet

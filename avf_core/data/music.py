@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from avf_client.errors import SourceError
-from avf_client.sources import KEYS, music
-from avf_client.sources import Options as SourceOptions
+from avf_sources import KEYS, SourceError, music
+from avf_sources import Options as SourceOptions
 
 from avf_core.data import _folders
 from avf_core.data.base import DataSet

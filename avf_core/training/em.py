@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from avf_core import noise
+from avf_core.analysis.particles import log_weight
 from avf_core.beliefs import State
 from avf_core.distributions import Gaussian, reconstruction
 from avf_core.filtering import Filter
@@ -24,7 +25,6 @@ from avf_core.inference import direct, iterative
 from avf_core.models.base import Model, ObservationDriven
 from avf_core.nets import Record, RecordedHighways
 from avf_core.objectives import Gradient, StepObjective
-from avf_core.particles import log_weight
 from avf_core.training.latents import Latents, bound, draw, streams
 from avf_core.training.walks import Walk
 from avf_core.trees import Tree, concatenate, stack_time, tree_map

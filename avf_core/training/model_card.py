@@ -1,12 +1,14 @@
 """The model card as Markdown, from its facts: data, split, commands, seed, figures, sizes and limits."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from avf_core.data import Description
+from avf_core.filtering import Filter
 
 ROWS = [
     ("free energy, pooled over steps", "free_energy_pooled"),
@@ -114,3 +116,16 @@ def _reference(reference: Mapping[str, Any]) -> str:
     values = np.interp(QUANTILES, reference["levels"], reference["values"])
     shown = ", ".join(f"{level:.0%} below {value:.2f}" for level, value in zip(QUANTILES, values, strict=True))
     return f"the free energy of a step, over {reference['count']} steps of {reference['split']}: {shown} nats"
+
+
+def readable(value: object) -> str:
+    """JSON with an item a line, but lists of numbers in one."""
+    return re.sub(r"\[\n[^\[\]{}\"]*\]", lambda m: " ".join(m[0].split()), json.dumps(value, indent=1))
+
+
+def parameters(filter: Filter) -> dict[str, int]:
+    """How many numbers were learned."""
+    return {
+        "model": sum(p.numel() for p in filter.model.parameters()),
+        "inference": sum(p.numel() for p in filter.inference.parameters()),
+    }

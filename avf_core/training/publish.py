@@ -17,12 +17,11 @@ import safetensors.torch
 import torch
 
 from avf_core import checkpoints
+from avf_core.analysis.evaluation import Evaluation, evaluate
+from avf_core.analysis.surprise import ReferenceDistribution, step_scores
 from avf_core.data import Source
 from avf_core.errors import TrainingError
-from avf_core.evaluation import Evaluation, evaluate
-from avf_core.surprise import ReferenceDistribution, step_scores
-from avf_core.training import records
-from avf_core.training.model_card import about, limits, model_card
+from avf_core.training.model_card import about, limits, model_card, parameters, readable
 
 TOLERANCE = 0.01  # nats per step that half precision may move the free energy,
 RELATIVE_TOLERANCE = 5e-4  # or so much of it, where that is more
@@ -120,13 +119,13 @@ def _write_card(
         "splits": [description.selection, description.reported],
         "valid": (selected or evaluate(shipped.filter, valid)).as_dict(),
         "test": evaluate(shipped.filter, test).as_dict(),
-        "parameters": records.parameters(shipped.filter),
+        "parameters": parameters(shipped.filter),
         "weights": str(stored_type(folder)),
         "about": about_text or facts.get("about") or about(description),
         "limits": limits_text or facts.get("limits") or limits(description),
         "reference": {"split": description.selection, **reference(shipped, valid)},
     }
-    (folder / "card.json").write_text(records.readable(card) + "\n")
+    (folder / "card.json").write_text(readable(card) + "\n")
     (folder / "MODEL_CARD.md").write_text(model_card(card))
     return folder
 

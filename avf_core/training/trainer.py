@@ -17,8 +17,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from avf_core import checkpoints
+from avf_core.analysis.evaluation import evaluate
 from avf_core.errors import TrainingError
-from avf_core.evaluation import evaluate
 from avf_core.filtering import Filter
 from avf_core.training import em, state
 from avf_core.training.clips import batches_per_epoch, clip_batch

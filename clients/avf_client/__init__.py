@@ -2,16 +2,21 @@
 
     from avf_client import Client
 
-The law: importing this package imports nothing heavy (the server imports `avf_client.wire` from it, and `avf --help`
-should be quick). Names are handed on when first asked for.
+The law: importing this package imports nothing heavy (`avf --help` should be quick). Names are
+handed on when first asked for.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from avf_client import sources
-    from avf_client.aio import AsyncClient, AsyncSession
+    import avf_sources as sources
+    from avf_wire import Audio
+
+    from avf_client.asynchronous.client import AsyncClient, AsyncSession
+    from avf_client.blocking.client import Client, Session
+    from avf_client.core.events import Event
+    from avf_client.core.retries import Retry
     from avf_client.errors import (
         AvfClientError,
         ConnectionFailed,
@@ -24,36 +29,32 @@ if TYPE_CHECKING:
         UnknownModel,
         UnknownSession,
     )
-    from avf_client.estimates import Estimate, Summary
-    from avf_client.events import Event
-    from avf_client.forecasts import Forecast
-    from avf_client.histories import History
-    from avf_client.retries import Retry
-    from avf_client.sync import Client, Session
-    from avf_client.wire import Audio
+    from avf_client.results.estimates import Estimate, Summary
+    from avf_client.results.forecasts import Forecast
+    from avf_client.results.histories import History
 
 _HOMES = {
-    "AsyncClient": "aio",
-    "AsyncSession": "aio",
-    "Audio": "wire",
-    "AvfClientError": "errors",
-    "Client": "sync",
-    "ConnectionFailed": "errors",
-    "Estimate": "estimates",
-    "Event": "events",
-    "Forecast": "forecasts",
-    "History": "histories",
-    "InvalidObservation": "errors",
-    "ProblemError": "errors",
-    "ProtocolError": "errors",
-    "Retry": "retries",
-    "SequenceGap": "errors",
-    "Session": "sync",
-    "SourceError": "errors",
-    "StartFailed": "errors",
-    "Summary": "estimates",
-    "UnknownModel": "errors",
-    "UnknownSession": "errors",
+    "AsyncClient": "avf_client.asynchronous.client",
+    "AsyncSession": "avf_client.asynchronous.client",
+    "Audio": "avf_wire",
+    "AvfClientError": "avf_client.errors",
+    "Client": "avf_client.blocking.client",
+    "ConnectionFailed": "avf_client.errors",
+    "Estimate": "avf_client.results.estimates",
+    "Event": "avf_client.core.events",
+    "Forecast": "avf_client.results.forecasts",
+    "History": "avf_client.results.histories",
+    "InvalidObservation": "avf_client.errors",
+    "ProblemError": "avf_client.errors",
+    "ProtocolError": "avf_client.errors",
+    "Retry": "avf_client.core.retries",
+    "SequenceGap": "avf_client.errors",
+    "Session": "avf_client.blocking.client",
+    "SourceError": "avf_client.errors",
+    "StartFailed": "avf_client.errors",
+    "Summary": "avf_client.results.estimates",
+    "UnknownModel": "avf_client.errors",
+    "UnknownSession": "avf_client.errors",
 }
 
 __all__ = [
@@ -78,20 +79,19 @@ __all__ = [
     "Summary",
     "UnknownModel",
     "UnknownSession",
-    "sources",
 ]
 
 
 def __getattr__(name: str) -> object:
     """The public name, imported from its module when it is first asked for."""
-    if name == "sources":
-        return importlib.import_module("avf_client.sources")
+    if name == "sources":  # a package of its own, handed on under the name that reads best beside Client
+        return importlib.import_module("avf_sources")
     if name not in _HOMES:
         raise AttributeError(f"module 'avf_client' has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"avf_client.{_HOMES[name]}"), name)
+    value: object = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *__all__, "sources"])

@@ -19,38 +19,22 @@ is a plain `ProblemError`.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from avf_client.wire import PROBLEM_PREFIX, Problem
+from avf_sources import MissingExtra as MissingExtra
+from avf_sources import SourceError as SourceError
+from avf_wire import PROBLEM_PREFIX, Problem
+from avf_wire.errors import AvfClientError as AvfClientError
+from avf_wire.errors import ProtocolError as ProtocolError
 
 if TYPE_CHECKING:
-    from avf_client.estimates import Estimate
-
-
-class AvfClientError(Exception):
-    """The root of every error that avf_client raises on purpose."""
+    from avf_client.results.estimates import Estimate
 
 
 class ConnectionFailed(AvfClientError):
     """The server did not answer, or the connection broke, more often than the retries allow."""
 
 
-class ProtocolError(AvfClientError):
-    """The server said something that the protocol does not allow; it may be of another version."""
-
-
-class SourceError(AvfClientError, ValueError):
-    """A file or piece cannot be read as observations. The message says what to do."""
-
-
 class InvalidArgument(AvfClientError, ValueError):
     """An argument that can never be right, found before anything was sent."""
-
-
-class MissingExtra(AvfClientError, ImportError):
-    """An optional dependency is not installed. `extra` is the extra of the distribution that brings it."""
-
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra '{extra}': pip install 'avf[{extra}]'")
-        self.extra = extra
 
 
 class StartFailed(AvfClientError):

@@ -29,7 +29,7 @@ def start(models: Sequence[str | PathLike[str]], **settings: Any) -> Server:
     if not models:
         raise InvalidArgument("a local server of no model: name one of the zoo, or the folder of a checkpoint")
     try:
-        module = importlib.import_module("avf_server.local")
+        module = importlib.import_module("avf_server.serve.local")
         problems = importlib.import_module("avf_server.problems")
     except ModuleNotFoundError as error:
         raise MissingExtra("a server in this process", "server") from error

@@ -5,14 +5,14 @@ import time
 from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING, Any
 
-from avf_client import rest
-from avf_client._httpx import httpx
+from avf_client.core import rest
+from avf_client.core._httpx import httpx
+from avf_client.core.events import SILENCE, Event, EventRun
 from avf_client.errors import AvfClientError, ConnectionFailed
-from avf_client.events import SILENCE, Event, EventRun
 
 if TYPE_CHECKING:
-    from avf_client.aio import AsyncClient
-    from avf_client.sync import Client
+    from avf_client.asynchronous.client import AsyncClient
+    from avf_client.blocking.client import Client
 
 
 def watch(client: "Client", path: str, run: EventRun) -> Generator[Event, None, None]:

@@ -7,8 +7,8 @@ operator and not for clients.
 
 from typing import ClassVar
 
+import avf_wire as wire
 import msgspec
-from avf_client import wire
 
 
 class ServerError(Exception):

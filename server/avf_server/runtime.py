@@ -8,26 +8,26 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from avf_client import wire
+import avf_wire as wire
 
 from avf_core import checkpoints
 from avf_core.errors import AvfError
-from avf_server.branches import Branches
-from avf_server.catalogue import model_info
-from avf_server.embedded import EmbeddedRedis
-from avf_server.engine import Engine
-from avf_server.events import Events
-from avf_server.forecasts import Forecasts
-from avf_server.keeping import Keeping
-from avf_server.listing import Listing
+from avf_server.metrics.telemetry import Telemetry
+from avf_server.models.catalogue import model_info
 from avf_server.problems import StartError, StoreError
-from avf_server.service import Service
-from avf_server.sessions import Sessions
+from avf_server.sessions.branches import Branches
+from avf_server.sessions.forecasts import Forecasts
+from avf_server.sessions.listing import Listing
+from avf_server.sessions.registry import Sessions
 from avf_server.settings import Settings
 from avf_server.status import Status
+from avf_server.stepping.engine import Engine
+from avf_server.stepping.service import Service
+from avf_server.stores.durability import Keeping
+from avf_server.stores.embedded import EmbeddedRedis
 from avf_server.stores.redis import RedisStore
-from avf_server.telemetry import Telemetry
-from avf_server.waiting import Waiting
+from avf_server.watching.events import Events
+from avf_server.watching.polls import Waiting
 
 PATIENCE = 3.0  # seconds in which Redis must answer at the start
 REVIVAL = 0.5  # seconds between looks at the embedded Redis

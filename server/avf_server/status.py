@@ -11,14 +11,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from avf_client import wire
+import avf_wire as wire
 
-from avf_server.engine import Engine
-from avf_server.events import Events
 from avf_server.problems import StoreError
-from avf_server.service import Service
 from avf_server.settings import Settings
+from avf_server.stepping.engine import Engine
+from avf_server.stepping.service import Service
 from avf_server.stores.redis import RedisStore
+from avf_server.watching.events import Events
 
 PAGES = Path("/proc/self/statm")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import redis.asyncio
-from avf_server import embedded
+from avf_server.stores import embedded
 from redis.exceptions import RedisError
 
 from .processes import PATIENCE, Nursery, Process

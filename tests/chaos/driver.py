@@ -10,9 +10,9 @@ import itertools
 import random
 from dataclasses import dataclass
 
+import avf_wire as wire
 import httpx
 import msgspec
-from avf_client import wire
 
 from .history import History, Opened, Reply, Sent, Stood, Unknown, now
 from .offline import MODEL, observation, value

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avf_client import wire
+import avf_wire as wire
 
 from .checker import Findings, check
 from .cluster import Cluster

@@ -5,9 +5,9 @@ order, and other things under an old seq; it crashes, forgets all, and asks wher
 import asyncio
 import contextlib
 
+import avf_wire as wire
 import httpx
 import msgspec
-from avf_client import wire
 
 from .driver import Driver
 from .history import Accepted, Reset, now

@@ -22,7 +22,7 @@ PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Serve requests until standard input ends."""
-    import avf_server.running  # noqa: F401 - imported here once, for all children
+    import avf_server.serve.uvicorn  # noqa: F401 - imported here once, for all children
 
     signal.signal(signal.SIGCHLD, _reap)
     _say({"started": os.getpid()})
@@ -50,7 +50,7 @@ def _child(request: dict[str, Any]) -> None:
         os.dup2(log, 1)
         os.execv(request["run"][0], request["run"])
     os.environ.update(request["environment"])
-    from avf_server.command import command
+    from avf_server.serve.command import command
 
     code: Any = 1
     try:

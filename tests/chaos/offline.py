@@ -7,9 +7,9 @@ offline run is one uninterrupted `Filter.scan` of all sessions at once.
 from collections.abc import Sequence
 from pathlib import Path
 
+import avf_wire as wire
 import numpy as np
 import torch
-from avf_client import wire
 
 from avf_core import checkpoints, configuration
 from avf_core.filtering import Estimate, Filter

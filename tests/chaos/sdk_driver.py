@@ -8,9 +8,11 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from avf_client import AsyncClient, Client, Retry, aio, sync
+from avf_client import AsyncClient, Client, Retry
+from avf_client.asynchronous import client as aio
+from avf_client.blocking import client as sync
 from avf_client.errors import AvfClientError
-from avf_client.estimates import Estimate
+from avf_client.results.estimates import Estimate
 
 from .driver import TIMEOUT, Assignment, Driver, new_stream
 from .history import Opened, Reply, Sent, now

@@ -4,8 +4,8 @@ stands."""
 import asyncio
 import contextlib
 
+import avf_wire as wire
 import msgspec
-from avf_client import wire
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, WebSocketException
 from websockets.typing import Subprotocol

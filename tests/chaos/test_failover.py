@@ -6,10 +6,10 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import avf_wire as wire
 import httpx
 import pytest
 import redis.asyncio
-from avf_client import wire
 
 from .checker import check
 from .cluster import Cluster, Redis, Server, free_port

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import avf_wire as wire
 import msgspec
 import pytest
-from avf_client import wire
-from avf_server.embedded import EmbeddedRedis
-from avf_server.frames import Reply
 from avf_server.problems import ProblemError
 from avf_server.runtime import Runtime, open_runtime
 from avf_server.settings import Settings
+from avf_server.stepping.frames import Reply
+from avf_server.stores.embedded import EmbeddedRedis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test

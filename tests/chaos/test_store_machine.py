@@ -15,10 +15,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from avf_server.batching import Position
-from avf_server.embedded import EmbeddedRedis
+from avf_server.stepping.decisions import Position
 from avf_server.stores.base import Commit, Meta, Outcome, Step, note_id
 from avf_server.stores.behind import BehindStore
+from avf_server.stores.embedded import EmbeddedRedis
 from avf_server.stores.memory import MemoryStore
 from avf_server.stores.redis import RedisStore
 from hypothesis import HealthCheck, Phase, settings

@@ -5,11 +5,12 @@ import struct
 from dataclasses import fields
 from typing import Any
 
+import avf_wire as wire
 import msgspec
 import numpy as np
 import pytest
-from avf_client import binary, wire
-from avf_client.binary import Kind
+from avf_wire import binary
+from avf_wire.binary import Kind
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

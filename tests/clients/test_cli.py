@@ -6,12 +6,13 @@ from importlib.metadata import entry_points
 
 import click
 import pytest
-from avf_client import cli, errors
+from avf_client import errors
+from avf_client.commands import cli
 
 HIDE = """
 import sys
 for name in {modules!r}: sys.modules[name] = None
-from avf_client.cli import main
+from avf_client.commands.cli import main
 main({arguments!r})
 """
 
@@ -26,8 +27,9 @@ def test_the_client_imports_nothing_heavy() -> None:
     """Neither torch nor the extras nor the server: not for the client, the commands, or the views."""
     heavy = {"torch", "music21", "matplotlib", "fastapi", "avf_core", "avf_server"}
     code = (
-        "import sys, avf_client, avf_client.cli, avf_client.sync, avf_client.aio, avf_client.streaming\n"
-        "import avf_client.sources.music, avf_client.sources.arrays, avf_client.commands.stream, avf_client.plot\n"
+        "import sys, avf_client, avf_client.commands.cli, avf_client.blocking.client\n"
+        "import avf_client.asynchronous.client, avf_client.blocking.streaming\n"
+        "import avf_sources.music, avf_sources.arrays, avf_client.commands.stream, avf_client.commands.plot\n"
         "print(sorted(m for m in sys.modules if '.' not in m))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,8 +11,8 @@ from typing import Any
 import click
 import numpy as np
 import pytest
-from avf_client import AsyncClient, Client, cli, load
-from avf_client.commands import common
+from avf_client import AsyncClient, Client
+from avf_client.commands import cli, common, load
 from click.shell_completion import ShellComplete
 
 X = np.eye(88)[:6]
@@ -160,7 +160,7 @@ def test_names_are_completed_without_the_extras(words: list[str], word: str, exp
     code = (
         "import os, sys\nos.environ.update(_AVF_COMPLETE='bash_complete', COMP_WORDS='avf se', COMP_CWORD='1')\n"
         "import atexit; atexit.register(lambda: print('torch' in sys.modules))\n"
-        "from avf_client.cli import main; main([])"
+        "from avf_client.commands.cli import main; main([])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["plain,serve", "plain,sessions", "False"]

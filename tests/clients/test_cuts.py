@@ -6,7 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from avf_client import AsyncClient, Client, Estimate, Retry, aio_streaming, closing, streaming
+from avf_client import (
+    AsyncClient,
+    Client,
+    Estimate,
+    Retry,
+)
+from avf_client.asynchronous import streaming as aio_streaming
+from avf_client.blocking import streaming
+from avf_client.core import closing
 from websockets.typing import Subprotocol
 
 from tests.clients.test_sync import frames, same

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import avf_sources as sources
 import pytest
-from avf_client import Estimate, errors, sources
+from avf_client import Estimate, errors
 from avf_client.commands import bench, sessions, stream
 
 PAGE = Path(__file__).parents[2] / "docs" / "client.md"

@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+import avf_wire as wire
 import pytest
-from avf_client import closing, errors, rest, retries, wire
+from avf_client import errors
+from avf_client.core import closing, rest, retries
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 

@@ -16,8 +16,21 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from avf_client import Audio, Client, Estimate, Retry, Summary, cli, errors, hearing, microphone, view_sound
-from avf_client.spectrum import QUIET, bands, level
+from avf_client import (
+    Audio,
+    Client,
+    Estimate,
+    Retry,
+    Summary,
+    errors,
+)
+from avf_client.commands import (
+    cli,
+    hearing,
+    microphone,
+    view_sound,
+)
+from avf_client.commands.spectrum import QUIET, bands, level
 from rich.console import Console
 
 from tests.clients.conftest import CuttingProxy
@@ -390,7 +403,9 @@ def test_loudness_and_bands_are_those_of_the_sound() -> None:
 
 def test_a_client_that_streams_sound_imports_no_torch() -> None:
     """Nor the server, nor PortAudio, until they are wanted."""
-    code = "import sys, avf_client.commands.stream, avf_client.streaming; print(sorted(m for m in sys.modules))"
+    code = (
+        "import sys, avf_client.commands.stream, avf_client.blocking.streaming; print(sorted(m for m in sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"torch", "avf_server", "avf_core", "sounddevice", "soundfile"}.isdisjoint(eval(done.stdout))
 

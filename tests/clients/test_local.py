@@ -81,6 +81,6 @@ def test_what_cannot_start_says_why(models: list[str], settings: dict[str, int],
 def test_without_the_server_installed_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client alone has no server in it."""
     importlib.import_module("avf_server")
-    monkeypatch.setitem(sys.modules, "avf_server.local", None)
+    monkeypatch.setitem(sys.modules, "avf_server.serve.local", None)
     with pytest.raises(errors.MissingExtra, match=r"avf\[server\]"):
         Client.local("srnn-jsb")

@@ -3,10 +3,11 @@
 from collections import deque
 from typing import Any
 
+import avf_wire as wire
 import pytest
-from avf_client import errors, wire
-from avf_client.protocol import State, Stream
-from avf_client.unsaved import Unsaved
+from avf_client import errors
+from avf_client.core.protocol import State, Stream
+from avf_client.core.unsaved import Unsaved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,10 +3,12 @@
 from collections import deque
 from typing import Any
 
+import avf_wire as wire
 import numpy as np
 import pytest
-from avf_client import binary, errors, wire
-from avf_client.sound import SoundStream, to_bytes
+from avf_client import errors
+from avf_client.core.sound import SoundStream, to_bytes
+from avf_wire import binary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+import avf_sources as sources
 import numpy as np
 import pytest
 import soundfile
-from avf_client import sources
 from avf_client.errors import MissingExtra, SourceError
-from avf_client.sources import Options, audio, music
-from avf_client.sources.music import Note
+from avf_sources import Options, audio, music
+from avf_sources.music import Note
 from music21 import chord, harmony, instrument, key, meter, note, stream
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avf_client import Client, cli
+from avf_client import Client
+from avf_client.commands import cli
 
 
 def test_a_chorale_is_streamed(server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

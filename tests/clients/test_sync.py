@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 from avf_client import Client, Estimate, Retry, errors
-from avf_client.sync import Session
+from avf_client.blocking.client import Session
 
 QUICK = Retry(attempts=12, first=0.002, most=0.1)
 NO_RETRY = Retry(attempts=1)

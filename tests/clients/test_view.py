@@ -5,12 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avf_client import plot, view
-from avf_client.describe import Notes, Values, describer, note_name
+from avf_client.commands import plot, view
+from avf_client.commands.describe import (
+    Notes,
+    Values,
+    describer,
+    note_name,
+)
+from avf_client.commands.watch import Trace, paced, summary
 from avf_client.errors import InvalidArgument
-from avf_client.estimates import Estimate
-from avf_client.sources import Recording
-from avf_client.watch import Trace, paced, summary
+from avf_client.results.estimates import Estimate
+from avf_sources import Recording
 from rich.console import Console
 
 

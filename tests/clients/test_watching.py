@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from avf_client import AsyncClient, Client, Event, Retry, errors
-from avf_client.events import EventRun
+from avf_client.core.events import EventRun
 
 X = np.eye(88)[:8]
 QUICK = Retry(attempts=12, first=0.002, most=0.1)

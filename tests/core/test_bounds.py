@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from avf_core import particles
-from avf_core.bounds import Kind, bound
+from avf_core.analysis import particles
+from avf_core.analysis.bounds import Kind, bound
+from avf_core.analysis.evaluation import evaluate
 from avf_core.distributions import Gaussian
 from avf_core.errors import ConfigurationError, DataError
-from avf_core.evaluation import evaluate
 from avf_core.filtering import Filter
 from avf_core.inference import exact
 

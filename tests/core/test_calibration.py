@@ -7,8 +7,13 @@ import pytest
 import torch
 from scipy import stats
 
-from avf_core import particles
-from avf_core.calibration import calibrate, crps, transform, uniformity
+from avf_core.analysis import particles
+from avf_core.analysis.calibration import (
+    calibrate,
+    crps,
+    transform,
+    uniformity,
+)
 from avf_core.errors import ConfigurationError, DataError
 from avf_core.filtering import Filter
 from avf_core.inference import exact

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avf_client import cli
+from avf_client.commands import cli
 from click.testing import CliRunner
 
 from avf_core.commands import evaluate, models, train

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from avf_core.analysis.evaluation import evaluate, pad
 from avf_core.errors import DataError
-from avf_core.evaluation import evaluate, pad
 from avf_core.training import em
 
 from .conftest import make, observations

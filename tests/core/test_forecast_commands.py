@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from avf_client import cli
+from avf_client.commands import cli
 from click import Command
 from click.testing import CliRunner
 
 from avf_core import checkpoints
-from avf_core.calibration import crps
+from avf_core.analysis.calibration import crps
+from avf_core.analysis.monitoring import monitor
 from avf_core.commands import evaluate, forecast, impute
 from avf_core.inference import gradient
-from avf_core.monitoring import monitor
 
 from .test_lgssm import random_model, simulate
 

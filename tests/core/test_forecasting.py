@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from avf_core import forecasting, particles
+from avf_core.analysis import forecasting, particles
+from avf_core.analysis.forecasting import forecast, generate, impute
 from avf_core.commands import evaluate
 from avf_core.commands import forecast as commands_forecast
 from avf_core.commands import impute as commands_impute
 from avf_core.distributions import Bernoulli, Gaussian
 from avf_core.errors import AvfError
 from avf_core.filtering import Filter
-from avf_core.forecasting import forecast, generate, impute
 from avf_core.inference import exact
 from avf_core.models import lgssm
 from avf_core.trees import take, tree_map

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from avf_core.analysis.evaluation import evaluate
+from avf_core.analysis.monitoring import monitor
 from avf_core.distributions import Gaussian
 from avf_core.errors import ConfigurationError, DataError
-from avf_core.evaluation import evaluate
 from avf_core.filtering import Filter
 from avf_core.inference import base, exact, gradient
 from avf_core.models import lgssm
-from avf_core.monitoring import monitor
 from avf_core.objectives import StepObjective
 from avf_core.trees import take
 

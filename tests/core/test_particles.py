@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from avf_core import noise, particles
+from avf_core import noise
+from avf_core.analysis import particles
 from avf_core.distributions import FullGaussian, log_density
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter

@@ -11,11 +11,11 @@ import torch
 from click.testing import CliRunner
 
 from avf_core import checkpoints, data
+from avf_core.analysis.evaluation import evaluate
+from avf_core.analysis.surprise import ReferenceDistribution
 from avf_core.commands import train
 from avf_core.data import Description
 from avf_core.errors import TrainingError
-from avf_core.evaluation import evaluate
-from avf_core.surprise import ReferenceDistribution
 from avf_core.training import publish
 from avf_core.training.model_card import about, limits
 

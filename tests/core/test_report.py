@@ -10,7 +10,12 @@ import pytest
 from avf_core import data
 from avf_core.commands.options import key_values
 from avf_core.errors import TrainingError
-from avf_core.training import plots, records, report, tables
+from avf_core.reproduction import (
+    plots,
+    records,
+    report,
+    tables,
+)
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -10,16 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from avf_client import cli
+from avf_client.commands import cli
 
 from avf_core import checkpoints, configuration, data
+from avf_core.analysis.evaluation import evaluate
 from avf_core.commands.options import key_values
 from avf_core.errors import ConfigurationError, DataError, TrainingError
-from avf_core.evaluation import evaluate
-from avf_core.training import planning, presets, quick, records, tables
-from avf_core.training.planning import State, Where
-from avf_core.training.reproduction import Queue, Task
-from avf_core.training.tables import Entry
+from avf_core.reproduction import (
+    planning,
+    quick,
+    records,
+    tables,
+)
+from avf_core.reproduction.planning import State, Where
+from avf_core.reproduction.running import Queue, Task
+from avf_core.reproduction.tables import Entry
+from avf_core.training import presets
 
 ROLLS = "music/jsb_chorales.npz"
 START = Entry(

@@ -8,11 +8,11 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from avf_core.analysis.surprise import ChangeDetector, ReferenceDistribution, step_scores
 from avf_core.errors import ConfigurationError, DataError
 from avf_core.filtering import Filter
 from avf_core.inference import exact
 from avf_core.models import lgssm
-from avf_core.surprise import ChangeDetector, ReferenceDistribution, step_scores
 from avf_core.trees import where
 
 from .conftest import make, observations

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from avf_core import checkpoints, configuration
+from avf_core.analysis.evaluation import evaluate
 from avf_core.errors import CheckpointError, ConfigurationError, TrainingError
-from avf_core.evaluation import evaluate
 from avf_core.training import em, presets, state
 from avf_core.training.clips import clip_batch, transposed
 from avf_core.training.config import TrainingConfig

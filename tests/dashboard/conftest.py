@@ -249,7 +249,7 @@ def observations(model: str) -> list[list[float]]:
     """Something to observe, of the kind of a model."""
     draw = np.random.default_rng(0)
     if model == "srnn-jsb":
-        from avf_client import sources
+        import avf_sources as sources
 
         return [row.tolist() for row in sources.read("corpus:bach/bwv350").frames]
     t = np.arange(240)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import avf_dashboard
 import pytest
-from avf_server.app import create_app
+from avf_server.serve.app import create_app
 from avf_server.settings import Settings
 from avf_server.transports import dashboard
 from fastapi import FastAPI

@@ -71,7 +71,7 @@ def test_a_midi_file_is_read_as_the_command_line_reads_it(
     looking: Looking, server: Server, api: httpx.Client, tmp_path: Path
 ) -> None:
     """A chorale in D: the frames that the page streams are those of `avf stream`, shift to C and octave included."""
-    from avf_client import sources
+    import avf_sources as sources
 
     scale = [62, 66, 69, 67, 64, 61, 62, 69, 66, 64, 62, 62]
     notes = [(pitch, 480 * i, 480 * (i + 1)) for i, pitch in enumerate(scale)]

@@ -8,9 +8,10 @@ from collections import Counter
 from random import Random
 from urllib.parse import urlsplit
 
+import avf_wire as wire
 import httpx
 import numpy as np
-from avf_client import binary, wire
+from avf_wire import binary
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 

@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from avf_server.embedded import EmbeddedRedis
+from avf_server.stores.embedded import EmbeddedRedis
 
 from avf_core import checkpoints, configuration
 
@@ -31,7 +31,7 @@ SETTINGS = {
     "inference": {"kind": "iterative", "iterations": 2, "units": 16, "rule": "learned_sgd"},
 }
 SIZE = 6
-SERVE = "from avf_server.command import command; command()"
+SERVE = "from avf_server.serve.command import command; command()"
 PATIENCE = 60.0  # seconds after which a wait has failed
 
 
@@ -225,7 +225,7 @@ def runtime(tiny: Path, redis_server: EmbeddedRedis) -> Callable[..., Any]:
 @pytest.fixture
 def open_session() -> Callable[..., Any]:
     """Open a session on a runtime, and return its id."""
-    from avf_client import wire
+    import avf_wire as wire
 
     async def opened(runtime: Any, **options: Any) -> str:
         request = wire.CreateSession(model="tiny", **({"seed": 1} | options))

@@ -5,9 +5,9 @@ from typing import Any
 import httpx
 import msgspec
 import numpy as np
-from avf_server.app import create_app
-from avf_server.embedded import EmbeddedRedis
+from avf_server.serve.app import create_app
 from avf_server.settings import Settings
+from avf_server.stores.embedded import EmbeddedRedis
 
 JSON = "application/json"
 

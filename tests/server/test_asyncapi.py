@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import avf_wire as wire
 import httpx
 import jsonschema_rs
 import msgspec
 import pytest
 import websockets
-from avf_client import binary, wire
-from avf_server import asyncapi
+from avf_server.transports import asyncapi
+from avf_wire import binary
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +57,7 @@ def check(document: dict[str, Any]) -> Any:
 
 
 def test_the_document_in_docs_is_the_one_that_is_served(server: Any) -> None:
-    """Otherwise: python -m avf_server.asyncapi > docs/asyncapi.json."""
+    """Otherwise: python -m avf_server.transports.asyncapi > docs/asyncapi.json."""
     assert (ROOT / "docs" / "asyncapi.json").read_text() == asyncapi.text(), "write it again, as the docstring says"
     served = httpx.get(f"{server.url}/asyncapi.json", timeout=60)
     assert served.text == asyncapi.text()

@@ -4,13 +4,13 @@ import io
 import struct
 from typing import Any
 
+import avf_wire as wire
 import numpy as np
 import pytest
 import soundfile
-from avf_client import wire
-from avf_server import audio
-from avf_server.audio import Cutter
 from avf_server.problems import InvalidObservationError, InvalidSettingError, SequenceGapError
+from avf_server.sound import cutting
+from avf_server.sound.cutting import Cutter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,39 +85,39 @@ def file_of(kind: str) -> bytes:
 def test_files_are_told_from_sound(kind: str) -> None:
     """By their headers, as a real encoder writes them."""
     with pytest.raises(InvalidObservationError, match="file, and no samples"):
-        audio.check_no_file(file_of(kind))
+        cutting.check_no_file(file_of(kind))
 
 
 def test_a_tagged_mp3_is_told_from_sound() -> None:
     """What players write in front of the frames."""
     with pytest.raises(InvalidObservationError, match="MP3 file"):
-        audio.check_no_file(b"ID3\x04\0\0\0\0\x02\x01" + bytes(100))
+        cutting.check_no_file(b"ID3\x04\0\0\0\0\x02\x01" + bytes(100))
 
 
 @given(st.binary(max_size=600))
 def test_random_bytes_and_short_ones_are_sound(data: bytes) -> None:
     """No index error, and one sync word of MP3 does not make a file."""
-    audio.check_no_file(b"\xff\xfb\x90\x00" + data[:400])
+    cutting.check_no_file(b"\xff\xfb\x90\x00" + data[:400])
     names = (b"RIFF", b"RF64", b"FORM", b".snd", b"fLaC", b"OggS", b"NIST")
     if data[:4] not in names and data[:3] != b"ID3" and data[:1] != b"\xff":
-        audio.check_no_file(data)
+        cutting.check_no_file(data)
 
 
 def test_a_header_is_known_again_from_its_samples() -> None:
     """Where it came in pieces too small to tell."""
     header = file_of("WAV")[:400]
     samples = np.frombuffer(header, "<i2").astype(np.float32) / 32768
-    assert audio.as_sent(samples, "s16") == header
+    assert cutting.as_sent(samples, "s16") == header
     numbers = struct.pack("<3f", 0.5, -1.0, float("nan"))
-    assert audio.as_sent(np.frombuffer(numbers, "<f4"), "f32") == numbers
+    assert cutting.as_sent(np.frombuffer(numbers, "<f4"), "f32") == numbers
 
 
 def test_numbers_beyond_one_are_no_samples() -> None:
     """The problem names the sample; one that is missing is none of these."""
-    audio.check_samples(np.array([-1.0, 1.0, np.nan], dtype=np.float32), offset=0)
+    cutting.check_samples(np.array([-1.0, 1.0, np.nan], dtype=np.float32), offset=0)
     for bad in (1.5, -20000.0, np.inf):
         with pytest.raises(InvalidObservationError, match="sample 101 is"):
-            audio.check_samples(np.array([0.0, bad], dtype=np.float32), offset=100)
+            cutting.check_samples(np.array([0.0, bad], dtype=np.float32), offset=100)
 
 
 @pytest.mark.parametrize(
@@ -132,10 +132,10 @@ def test_sound_that_does_not_fit_the_model_is_refused(speech: Any, asked: wire.A
     from avf_core import checkpoints
 
     checkpoint = checkpoints.load(speech)
-    assert audio.agreed(wire.Audio(rate=16000), checkpoint) == wire.Audio(rate=16000)
-    assert audio.agreed(None, checkpoint) is None
+    assert cutting.agreed(wire.Audio(rate=16000), checkpoint) == wire.Audio(rate=16000)
+    assert cutting.agreed(None, checkpoint) is None
     with pytest.raises(InvalidSettingError, match=match):
-        audio.agreed(asked, checkpoint)
+        cutting.agreed(asked, checkpoint)
 
 
 def test_a_model_of_something_else_takes_no_sound(tiny: Any) -> None:
@@ -143,4 +143,4 @@ def test_a_model_of_something_else_takes_no_sound(tiny: Any) -> None:
     from avf_core import checkpoints
 
     with pytest.raises(InvalidSettingError, match="are no sound"):
-        audio.agreed(wire.Audio(rate=16000), checkpoints.load(tiny))
+        cutting.agreed(wire.Audio(rate=16000), checkpoints.load(tiny))

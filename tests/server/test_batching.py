@@ -1,7 +1,7 @@
 """The decisions of a tick."""
 
 import numpy as np
-from avf_server.batching import (
+from avf_server.stepping.decisions import (
     Position,
     Verdict,
     judge,

@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 import torch
 from avf_client import AsyncClient, Client, errors
-from avf_client.sync import Session
+from avf_client.blocking.client import Session
 
 from avf_core import checkpoints
 

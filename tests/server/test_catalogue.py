@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import avf_wire as wire
 import msgspec
 import numpy as np
 import pytest
 import torch
-from avf_client import wire
-from avf_server.catalogue import model_info
-from avf_server.normal import Normal
+from avf_server.models.catalogue import model_info
+from avf_server.models.references import Normal
 
 from avf_core import checkpoints, configuration
-from avf_core.surprise import ReferenceDistribution
+from avf_core.analysis.surprise import ReferenceDistribution
 
 SRNN = {
     "model": {

@@ -8,9 +8,9 @@ import httpx
 import msgspec
 import numpy as np
 import pytest
-from avf_server import negotiation
-from avf_server.observations import with_observation
+from avf_server.codecs import negotiation
 from avf_server.problems import NotAcceptableError
+from avf_server.stepping.observations import with_observation
 from avf_server.stores.base import unpack
 
 JSON, MSGPACK, FLOAT32 = "application/json", "application/msgpack", "application/vnd.avf.float32"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from avf_server.embedded import EmbeddedRedis
 from avf_server.problems import StartError
+from avf_server.stores.embedded import EmbeddedRedis
 
-SERVE = "from avf_server.command import command; command()"
+SERVE = "from avf_server.serve.command import command; command()"
 
 
 def refused(*options: str, code: int = 1, **environment: str) -> str:
@@ -97,7 +97,7 @@ def test_ready_is_one_line_and_logs_go_elsewhere(serve: Any, redis_server: Embed
 @pytest.mark.parametrize("option", ["--host", "--port", "--redis-url", "--data-dir", "--model", "--device", "--json"])
 def test_every_option_is_documented(option: str) -> None:
     """In the help of the command and in docs/server.md."""
-    from avf_server.command import command
+    from avf_server.serve.command import command
     from click.testing import CliRunner
 
     page = Path(__file__).parents[2] / "docs" / "server.md"

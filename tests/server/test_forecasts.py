@@ -13,7 +13,8 @@ import pytest
 import torch
 from avf_client import AsyncClient, Client, errors
 
-from avf_core import checkpoints, forecasting
+from avf_core import checkpoints
+from avf_core.analysis import forecasting
 
 LEVELS = (0.0, 0.1, 0.5, 0.99)
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import avf_wire as wire
 import httpx
 import pytest
-from avf_client import binary, wire
+from avf_wire import binary
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
@@ -97,7 +98,10 @@ class Raw:
 @pytest.fixture(scope="session")
 def server(serve: Callable[..., Any], speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A server that waits four seconds for readers, and pings often."""
-    code = "import avf_server.running as r; r.PING_INTERVAL = 0.1; from avf_server.command import command; command()"
+    code = (
+        "import avf_server.serve.uvicorn as r; r.PING_INTERVAL = 0.1; "
+        "from avf_server.serve.command import command; command()"
+    )
     options = ["--model", str(speech), "--data-dir", str(tmp_path_factory.mktemp("data"))]
     return serve(*options, code=code, AVF_STREAM_SEND_S="4", AVF_MAX_STREAMS="4")
 

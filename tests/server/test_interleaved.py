@@ -4,9 +4,9 @@ import asyncio
 import json
 from typing import Any
 
+import avf_wire as wire
 import numpy as np
 import pytest
-from avf_client import wire
 from avf_server import problems
 
 SESSIONS, ACTS = 64, 8

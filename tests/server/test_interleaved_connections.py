@@ -12,12 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import avf_wire as wire
 import httpx
 import numpy as np
 import pytest
 import websockets
-from avf_client import wire
-from avf_server.embedded import EmbeddedRedis
+from avf_server.stores.embedded import EmbeddedRedis
 
 from tests.server.test_interleaved import Client, check
 

@@ -1,7 +1,7 @@
 """What the server did in the last minute: counted by hand, and forgotten when the minute is over."""
 
 import pytest
-from avf_server.recent import BOUNDS, SLICE, Recent
+from avf_server.metrics.recent import BOUNDS, SLICE, Recent
 
 
 def test_nothing_has_happened_yet() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import re
 
 import pytest
-from avf_server.app import create_app
+from avf_server.serve.app import create_app
 from avf_server.settings import Settings
 from httpx import ASGITransport, AsyncClient, Client, Response
 

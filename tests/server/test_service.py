@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 from avf_server import problems
-from avf_server.engine import Row
 from avf_server.problems import ProblemError, StoreError
+from avf_server.stepping.engine import Row
 from avf_server.stores.base import Commit, Outcome
 
 SIZE = 6

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import websockets
-from avf_server.embedded import EmbeddedRedis
+from avf_server.stores.embedded import EmbeddedRedis
 
 from benchmarks import races
 

@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import avf_wire as wire
 import httpx
 import numpy as np
 import pytest
 import torch
 import websockets
-from avf_client import binary, wire
+from avf_wire import binary
 
 from avf_core import checkpoints
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
-from avf_server import problems, tokens
-from avf_server.auth import caller_of
+from avf_server import problems
+from avf_server.access import tokens
+from avf_server.access.keys import caller_of
 from avf_server.problems import ForbiddenError, UnauthorisedError
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from avf_client import AsyncClient, Client, errors
 from avf_server import problems
-from avf_server.news import News
+from avf_server.watching.notices import News
 
 ZERO = [0.0] * 6
 

@@ -5,15 +5,15 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import avf_wire as wire
 import httpx
 import pytest
-from avf_client import wire
-from avf_server import events as events_module
 from avf_server import problems
-from avf_server.batching import Position
-from avf_server.events import Event, Wish
-from avf_server.listing import merge
+from avf_server.sessions.listing import merge
+from avf_server.stepping.decisions import Position
 from avf_server.stores.base import Meta, Summary, place
+from avf_server.watching import events as events_module
+from avf_server.watching.events import Event, Wish
 
 ZERO = [0.0] * 6
 ONE = [1.0] * 6
@@ -372,7 +372,7 @@ def test_everything_works_behind_a_prefix(
     tiny: Any, redis_server: Any, patiently: Any, setting: str, stripped: bool
 ) -> None:
     """Said by the setting or by the proxy; stripped by the proxy or left: addresses come back with it."""
-    from avf_server.app import create_app
+    from avf_server.serve.app import create_app
     from avf_server.settings import Settings
 
     async def scenario() -> None:

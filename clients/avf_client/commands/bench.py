@@ -2,16 +2,24 @@
 
 import asyncio
 
+import avf_wire as wire
 import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from avf_client import wire
-from avf_client.aio import AsyncClient
+from avf_client.asynchronous.client import AsyncClient
 from avf_client.commands.common import api_key, json_option, server_option, write_json
+from avf_client.commands.load import (
+    MOST_SESSIONS,
+    MOST_STEPS,
+    Load,
+    Measured,
+    Via,
+    is_loopback,
+    offer,
+)
 from avf_client.errors import InvalidArgument
-from avf_client.load import MOST_SESSIONS, MOST_STEPS, Load, Measured, Via, is_loopback, offer
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from avf_client.sync import Client
+from avf_client.blocking.client import Client
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 F = TypeVar("F", bound=Callable[..., Any])

@@ -17,7 +17,7 @@ def command(shell: str, as_json: bool) -> None:
     avf completion zsh > "${fpath[1]}/_avf"
     avf completion fish > ~/.config/fish/completions/avf.fish
     """
-    from avf_client.cli import group
+    from avf_client.commands.cli import group
 
     kind = get_completion_class(shell)
     if kind is None:

@@ -2,15 +2,15 @@
 
 import time
 
+import avf_wire as wire
 import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from avf_client import wire
+from avf_client.blocking.client import Session
 from avf_client.commands.common import client_of, json_option, server_option, write_json
 from avf_client.errors import UnknownSession
-from avf_client.sync import Session
 
 
 @click.group()

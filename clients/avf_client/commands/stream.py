@@ -5,17 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import avf_wire as wire
 import click
 import numpy as np
+from avf_sources import (
+    Options,
+    Recording,
+    Transposition,
+    load,
+    read,
+)
 from rich.console import Console
 
-from avf_client import hearing, microphone, wire
-from avf_client import plot as plots
+from avf_client.blocking.client import Client, Session
+from avf_client.commands import hearing, microphone
+from avf_client.commands import plot as plots
 from avf_client.commands.common import client_of, json_option, server_option, write_json
+from avf_client.commands.watch import Trace, summary, watch
 from avf_client.errors import InvalidArgument
-from avf_client.sources import Options, Recording, Transposition, load, read
-from avf_client.sync import Client, Session
-from avf_client.watch import Trace, summary, watch
 
 
 @dataclass(frozen=True, kw_only=True)

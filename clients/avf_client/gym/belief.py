@@ -14,11 +14,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
+from avf_client.blocking.client import Client
 from avf_client.errors import InvalidArgument
 from avf_client.gym import spaces
 from avf_client.gym.filters import Array, Estimates, Rows, Spec, closed_on_error, open_filters
 from avf_client.gym.rows import RowGenerators, Seeds, energies, infos_of, reset_mask
-from avf_client.sync import Client
 
 Action = TypeVar("Action")
 ROW = np.zeros(1, dtype=np.intp)

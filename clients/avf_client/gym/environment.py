@@ -12,9 +12,9 @@ import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
 
+from avf_client.blocking.client import Client
 from avf_client.gym import spaces
 from avf_client.gym.filters import Array, Estimates, closed_on_error, draw_seed, open_filters, unobserved
-from avf_client.sync import Client
 
 ROW = np.zeros(1, dtype=np.intp)
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from avf_client.blocking.client import Client
 from avf_client.errors import InvalidArgument, MissingExtra, refused
-from avf_client.sync import Client
 
 Array = NDArray[np.float32]
 Rows = NDArray[np.intp]

@@ -9,10 +9,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from avf_client.blocking.client import Client, Session
 from avf_client.errors import AvfClientError, refused
-from avf_client.estimates import Estimate
 from avf_client.gym.filters import Array, Estimates, Rows, Spec
-from avf_client.sync import Client, Session
+from avf_client.results.estimates import Estimate
 
 T = TypeVar("T")
 CONCURRENT = 32  # requests under way at once, at most

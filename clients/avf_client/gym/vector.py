@@ -13,11 +13,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from avf_client.blocking.client import Client
 from avf_client.errors import InvalidArgument
 from avf_client.gym import spaces
 from avf_client.gym.filters import Array, Estimates, Rows, closed_on_error, open_filters, unobserved
 from avf_client.gym.rows import RowGenerators, Seeds, energies, infos_of, reset_mask
-from avf_client.sync import Client
 
 
 class FilterVectorEnv(VectorEnv[dict[str, Array], Array, NDArray[Any]]):

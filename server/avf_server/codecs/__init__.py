@@ -1,1 +1,3 @@
-"""The forms of bodies: one a file, and the file's name is the codec's."""
+"""Forms of bodies and messages: one file a form. `negotiation` chooses."""
+
+SHARED = ("base", "negotiation")

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
+import avf_wire as wire
 import msgspec
 import numpy as np
-from avf_client import wire
 from numpy.typing import NDArray
 
 from avf_server import problems

@@ -1,7 +1,7 @@
 """JSON: what is stored, and what is spoken where nothing else is asked for. A missing number is null."""
 
+import avf_wire as wire
 import msgspec
-from avf_client import wire
 
 from avf_server.codecs.base import Body, Place, Steps, steps_of
 from avf_server.problems import MalformedBodyError

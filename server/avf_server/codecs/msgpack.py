@@ -1,7 +1,7 @@
 """MessagePack: the messages of JSON in binary. A missing number is nil or NaN."""
 
+import avf_wire as wire
 import msgspec
-from avf_client import wire
 
 from avf_server.codecs.base import Body, Place, Steps, steps_of
 from avf_server.problems import MalformedBodyError

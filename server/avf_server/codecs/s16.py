@@ -1,6 +1,6 @@
 """Raw little-endian 16-bit integers: observations of sound only. `seq` stands in the address. k is k / 32768."""
 
-from avf_client.binary import WIDTHS, to_numbers
+from avf_wire.binary import WIDTHS, to_numbers
 
 from avf_server.codecs.base import Place, Steps, check_raw
 

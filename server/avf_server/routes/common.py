@@ -8,11 +8,12 @@ These are coroutines though they wait for nothing: the framework calls plain fun
 import time
 from typing import Annotated, Literal
 
-from avf_client import wire
+import avf_wire as wire
 from fastapi import Depends, Query, Request, Response
 
-from avf_server import auth, negotiation, problems
-from avf_server.auth import Intent
+from avf_server import problems
+from avf_server.access.keys import Caller, Intent, caller_of
+from avf_server.codecs import negotiation
 from avf_server.codecs.base import Body, MessageCodec
 from avf_server.problems import ProblemError
 from avf_server.runtime import Runtime
@@ -26,9 +27,9 @@ async def _runtime(request: Request) -> Runtime:
 Server = Annotated[Runtime, Depends(_runtime)]
 
 
-def _authorised(request: Request, server: Runtime, intent: Intent, *, in_address: bool = False) -> auth.Caller:
+def _authorised(request: Request, server: Runtime, intent: Intent, *, in_address: bool = False) -> Caller:
     """The caller, who may do this to the session that the address names."""
-    caller = auth.caller_of(
+    caller = caller_of(
         request.headers,
         keys=server.settings.api_keys,
         now=time.time(),
@@ -48,14 +49,14 @@ async def _viewer(request: Request, server: Server) -> str:
 
 async def _visitor(request: Request, server: Server) -> str:
     keys = server.settings.api_keys
-    return auth.caller_of(request.headers, keys=keys, now=time.time()).owner
+    return caller_of(request.headers, keys=keys, now=time.time()).owner
 
 
-async def _watcher(request: Request, server: Server) -> auth.Caller:
+async def _watcher(request: Request, server: Server) -> Caller:
     return _authorised(request, server, "read", in_address=True)
 
 
-async def _maker(request: Request, server: Server) -> auth.Caller:
+async def _maker(request: Request, server: Server) -> Caller:
     return _authorised(request, server, "write")
 
 
@@ -68,10 +69,10 @@ Viewer = Annotated[str, Depends(_viewer)]
 Visitor = Annotated[str, Depends(_visitor)]
 """Whoever has a valid key or token, also one for a session, where nothing of anyone's is shown."""
 
-Watcher = Annotated[auth.Caller, Depends(_watcher)]
+Watcher = Annotated[Caller, Depends(_watcher)]
 """As `Viewer`, with the token in the address: where browsers can set no headers."""
 
-Maker = Annotated[auth.Caller, Depends(_maker)]
+Maker = Annotated[Caller, Depends(_maker)]
 """As `Owner`, with the key."""
 
 

@@ -4,8 +4,8 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from avf_server import problems
+from avf_server.metrics.telemetry import MEDIA_TYPE
 from avf_server.routes.common import Server
-from avf_server.telemetry import MEDIA_TYPE
 
 router = APIRouter(tags=["health"])
 

@@ -1,6 +1,6 @@
 """The models that a server holds, and how the server is."""
 
-from avf_client import wire
+import avf_wire as wire
 from fastapi import APIRouter, Response
 
 from avf_server.routes.common import Server, Visitor, Writer, reply

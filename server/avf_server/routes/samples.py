@@ -3,17 +3,17 @@
 The law: what a stream says to a chunk, this says too; the remainder is kept in the session before the answer leaves.
 """
 
+import avf_wire as wire
 import msgspec
-from avf_client import wire
-from avf_client.binary import WIDTHS, Samples
+from avf_wire.binary import WIDTHS, Samples
 from fastapi import APIRouter, Request, Response
 
 from avf_server import problems
 from avf_server.codecs import float32, s16
-from avf_server.negotiation import media_type_of
+from avf_server.codecs.negotiation import media_type_of
 from avf_server.routes.common import Owner, Server, Writer, reply
-from avf_server.service import MAX_SEQ
-from avf_server.sound import Sound
+from avf_server.sound.runs import Sound
+from avf_server.stepping.service import MAX_SEQ
 
 router = APIRouter(tags=["steps"])
 

@@ -1,9 +1,9 @@
 """Sessions but for their steps: opened, looked at, copied, reset, ended."""
 
-from avf_client import wire
+import avf_wire as wire
 from fastapi import APIRouter, Request, Response
 
-from avf_server import negotiation
+from avf_server.codecs import negotiation
 from avf_server.routes.common import Owner, Server, Viewer, Writer, body, opened, reply
 
 router = APIRouter(tags=["sessions"])

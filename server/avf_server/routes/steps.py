@@ -3,14 +3,15 @@
 The law: observations of one request are filtered in order, and the first that is refused ends it.
 """
 
+import avf_wire as wire
 import msgspec
-from avf_client import wire
 from fastapi import APIRouter, Request, Response
 
-from avf_server import negotiation, problems
+from avf_server import problems
+from avf_server.codecs import negotiation
 from avf_server.codecs.base import Place
-from avf_server.observations import with_observation
 from avf_server.routes.common import Owner, Server, Viewer, With, Writer, body, reply
+from avf_server.stepping.observations import with_observation
 from avf_server.stores.base import unpack
 
 router = APIRouter(tags=["steps"])

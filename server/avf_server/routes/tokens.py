@@ -3,10 +3,11 @@
 import math
 import time
 
-from avf_client import wire
+import avf_wire as wire
 from fastapi import APIRouter, Request, Response
 
-from avf_server import problems, tokens
+from avf_server import problems
+from avf_server.access import tokens
 from avf_server.routes.common import Maker, Server, Writer, body, reply
 from avf_server.runtime import Runtime
 

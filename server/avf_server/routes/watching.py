@@ -13,9 +13,9 @@ from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from avf_server import auth
-from avf_server.events import Event, Wish
+from avf_server.access.keys import Caller
 from avf_server.routes.common import Server, Viewer, Watcher, With, Writer, reply
+from avf_server.watching.events import Event, Wish
 
 router = APIRouter(tags=["watching"])
 
@@ -96,7 +96,7 @@ async def get_events(server: Server, caller: Watcher, interval: float = 0.5) -> 
     return _EventStream(await server.events.all(owner=caller.owner, wish=Wish(interval=interval, until=_until(caller))))
 
 
-def _until(caller: auth.Caller) -> float:
+def _until(caller: Caller) -> float:
     """When what the caller presented ends, in the event loop's time."""
     return asyncio.get_running_loop().time() + caller.expires_at - time.time()
 

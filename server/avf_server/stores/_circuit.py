@@ -7,8 +7,8 @@ time-out that another has already waited for; one task asks on behalf of all, so
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from avf_server.ending import end
 from avf_server.problems import StoreError
+from avf_server.tasks import end
 
 INTERVAL = 0.1  # seconds between probes
 

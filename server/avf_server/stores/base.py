@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
+import avf_wire as wire
 import msgspec
-from avf_client import wire
 
-from avf_server.batching import DIGEST_SIZE, Position
+from avf_server.stepping.decisions import DIGEST_SIZE, Position
 
 WITH_OBSERVATION = b"\x01"
 

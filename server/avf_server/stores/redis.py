@@ -14,14 +14,14 @@ import msgspec
 from redis.asyncio.cluster import PipelineCommand, RedisCluster
 from redis.exceptions import ClusterDownError, NoScriptError, RedisError, ResponseError
 
-from avf_server.batching import Position
-from avf_server.ending import cancellable
 from avf_server.problems import StoreError
+from avf_server.stepping.decisions import Position
 from avf_server.stores import _scripts as scripts
 from avf_server.stores._addresses import close, connect
 from avf_server.stores._circuit import Circuit
 from avf_server.stores._index import OwnerIndex
 from avf_server.stores.base import Commit, Meta, Outcome, Record, Summary, meta_of, note_id, place, position_of
+from avf_server.tasks import cancellable
 
 CALLS = 64
 """Calls at a time, and so connections, of each node where Redis is a Cluster; more wait for their turn."""

@@ -12,16 +12,17 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from avf_client import binary, wire
+import avf_wire as wire
+from avf_wire import binary
 from fastapi import WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from avf_server import problems
-from avf_server.auth import caller_of
-from avf_server.frames import Reply
+from avf_server.access.keys import caller_of
 from avf_server.problems import ProblemError
 from avf_server.runtime import Runtime
-from avf_server.sound import Sound
+from avf_server.sound.runs import Sound
+from avf_server.stepping.frames import Reply
 from avf_server.streams import flow
 from avf_server.streams.dialects import Dialect, Fatal, Item, Observations, Said
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import avf_wire as wire
 import msgspec
 import numpy as np
-from avf_client import binary, wire
+from avf_wire import binary
 from starlette.websockets import WebSocketDisconnect
 
 from avf_server.codecs.base import Given
-from avf_server.frames import Reply
+from avf_server.stepping.frames import Reply
 
 NOT_THIS_KIND, NOT_A_MESSAGE = 1003, 1007
 Event = Mapping[str, Any]

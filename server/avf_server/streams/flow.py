@@ -7,10 +7,10 @@ its estimate or by an ack that comes soon enough for a client that keeps to its 
 import asyncio
 from dataclasses import dataclass
 
-from avf_client import wire
+import avf_wire as wire
 
 from avf_server import problems
-from avf_server.frames import Reply
+from avf_server.stepping.frames import Reply
 
 
 @dataclass(frozen=True, kw_only=True)

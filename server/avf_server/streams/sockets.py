@@ -9,7 +9,7 @@ import struct
 from asyncio import TimerHandle
 from typing import Any, ClassVar
 
-from avf_client import wire
+import avf_wire as wire
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 RESET = struct.pack("ii", 1, 0)

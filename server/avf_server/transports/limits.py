@@ -1,6 +1,6 @@
 """Bodies are bounded before they are read: by their announced length, and by counting where none is announced."""
 
-from avf_client import wire
+import avf_wire as wire
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from avf_server import problems

@@ -7,14 +7,15 @@ sub-protocol; more streams than the settings say are not held.
 import asyncio
 from functools import cache
 
-from avf_client import wire
+import avf_wire as wire
 from fastapi import APIRouter, Response, WebSocket
 
-from avf_server import asyncapi, problems
+from avf_server import problems
 from avf_server.routes.common import problem_response
 from avf_server.runtime import Runtime
 from avf_server.streams import dialects
 from avf_server.streams.conversation import Conversation
+from avf_server.transports import asyncapi
 
 router = APIRouter()
 

@@ -1,0 +1,1 @@
+"""What is asked of a filter beside filtering: bounds, calibration, surprise, forecasts, health."""

@@ -1,0 +1,238 @@
+"""What comes next: sample paths of the model from a belief, and values for what was not observed.
+
+A path samples the latent from the prior and the observation from the likelihood, feeds both back, and goes on. What
+it is a forecast of depends on what it starts from. A filter's belief holds one sample of the past latents, so the
+paths are draws from p(x_t+1..t+k | x_<=t, z_<=t), *conditional on that sample*. `Particles` represent the latents'
+whole posterior: paths from them are draws from p(x_t+1..t+k | x_<=t), the Kalman predictive for a linear Gaussian
+model.
+
+The law: a forecast leaves the belief as it is, and depends on it only. Path j of a row has a seed of its own, hashed
+from (row's seed, row's step, j), so it is the same alone, in a batch, and among more paths.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+from torch import Tensor
+
+from avf_core import noise
+from avf_core.analysis import particles
+from avf_core.analysis.particles import Particles
+from avf_core.beliefs import Belief, State
+from avf_core.distributions import Bernoulli, Likelihood
+from avf_core.errors import ConfigurationError, ObservationError
+from avf_core.filtering import Filter
+from avf_core.models.base import Model
+from avf_core.trees import take
+
+CHUNK = 4096  # paths that are simulated at once
+QUADRATURE = 256  # points, for likelihoods whose variance is not known in closed form
+Feedback = Literal["sample", "mean"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Sample paths of the next `horizon` observations, and their moments.
+
+    `mean` and `variance` are those of the mixture of the paths' likelihoods (Rao and Blackwell): less noisy than
+    those of `paths`, whose observations are drawn.
+    """
+
+    paths: Float[Tensor, "horizon batch paths observation"]
+    mean: Float[Tensor, "horizon batch observation"]
+    variance: Float[Tensor, "horizon batch observation"]
+
+    def quantiles(self, levels: Sequence[float]) -> Float[Tensor, "levels horizon batch observation"]:
+        """Quantiles of every dimension at these levels in [0, 1]."""
+        return quantiles(self.paths, levels)
+
+    def interval(self, coverage: float) -> Float[Tensor, "2 horizon batch observation"]:
+        """The lower and upper end of the central interval that holds an observation with this probability."""
+        return self.quantiles([0.5 - 0.5 * coverage, 0.5 + 0.5 * coverage])
+
+
+@torch.no_grad()
+def forecast(
+    filter: Filter,
+    belief: Belief | Particles,
+    *,
+    horizon: int,
+    paths: int = 100,
+    feedback: Feedback = "sample",
+) -> Forecast:
+    """The next `horizon` observations, by `paths` sample paths for every row of a belief, or sequence of particles.
+
+    `feedback` says what the model hears of its own observations on the way: the sample, as it would in truth, or the
+    likelihood's mean. Raises ConfigurationError unless horizon and paths are at least 1.
+    """
+    if horizon < 1 or paths < 1:
+        raise ConfigurationError(f"horizon={horizon}, paths={paths}: each must be at least 1")
+    batch, count = int(belief.seed.shape[0]), int(belief.seed.shape[0]) * paths
+    origin = torch.arange(count, device=belief.seed.device) // paths
+    state, rows = _starts(belief, paths, origin)
+    seeds = particles.path_seeds(belief.seed, belief.step, paths).reshape(-1)
+    steps = belief.step[origin]
+    drawn, parts = [], []
+    for start in range(0, count, CHUNK):
+        part = slice(start, start + CHUNK)
+        x, moments = _simulate(filter.model, take(state, rows[part]), seeds[part], steps[part], horizon, feedback)
+        drawn.append(x)
+        parts.append(moments.new_zeros(3, horizon, batch, x.shape[-1]).index_add(2, origin[part], moments))
+    mean, square, variance = torch.stack(parts).sum(0) / paths
+    joined = torch.cat(drawn, 1)
+    return Forecast(
+        paths=joined.reshape(horizon, batch, paths, -1),
+        mean=mean.to(joined.dtype),
+        variance=(variance + square - mean**2).clamp(min=0.0).to(joined.dtype),
+    )
+
+
+@torch.no_grad()
+def generate(filter: Filter, seeds: Int64[Tensor, " batch"], *, time: int) -> Float[Tensor, "time batch observation"]:
+    """Sequences drawn from the model, one for each seed."""
+    return forecast(filter, filter.initial(seeds), horizon=time, paths=1).paths[:, :, 0]
+
+
+def quantiles(
+    samples: Float[Tensor, "*time batch paths observation"], levels: Sequence[float]
+) -> Float[Tensor, "levels *time batch observation"]:
+    """Quantiles over the paths, the k-th smallest of n at level k / (n + 1), linear between (Hyndman & Fan's type 6).
+
+    A new draw of the same distribution falls below a quantile with its level's probability, however few the paths
+    are, as long as 1 <= level (n + 1) <= n.
+    """
+    if not levels or min(levels) < 0.0 or max(levels) > 1.0:
+        raise ConfigurationError(f"quantiles at {list(levels)}, expected one level or more, each in [0, 1]")
+    ordered = samples.sort(-2).values
+    count = samples.shape[-2]
+    chosen = []
+    for level in levels:
+        place = min(max(level * (count + 1) - 1.0, 0.0), count - 1.0)
+        below = int(place)
+        above = min(below + 1, count - 1)
+        low, high = ordered[..., below, :], ordered[..., above, :]
+        chosen.append(low + (place - below) * (high - low))
+    return torch.stack(chosen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imputation:
+    """What may have stood where nothing was observed, given what was observed *up to the same step*.
+
+    `samples` are the values with which the paths went on (where a value was observed, that value). `mean` is that of
+    the paths' likelihoods, and what was observed elsewhere: the filled sequence.
+    """
+
+    samples: Float[Tensor, "time batch paths observation"]
+    mean: Float[Tensor, "time batch observation"]
+
+    def quantiles(self, levels: Sequence[float]) -> Float[Tensor, "levels time batch observation"]:
+        """Quantiles of every value at these levels in [0, 1]; all the same where it was observed."""
+        return quantiles(self.samples, levels)
+
+
+@torch.no_grad()
+def impute(
+    filter: Filter,
+    xs: Float[Tensor, "time batch observation"],
+    observed: Bool[Tensor, "time batch observation"],
+    *,
+    seeds: Int64[Tensor, " batch"],
+    paths: int = 100,
+    weighted: bool = True,
+    iterations: int | None = None,
+) -> Imputation:
+    """Filter sequences with gaps, `paths` times each, and keep what the paths put in the gaps.
+
+    Each path goes on with its own draws. `weighted`: the paths are weighted, and resampled, as particles are, so that
+    with many of them the samples at step t come from p(missing x_t | observed x_<=t); else they are those of the
+    filter's variational posterior. Values of `xs` that are not observed are ignored, NaN included. Raises
+    ObservationError where the observations do not fit, ConfigurationError for fewer than one path.
+    """
+    if xs.ndim != 3 or xs.shape != observed.shape or xs.shape[0] == 0:
+        raise ObservationError(
+            f"xs has shape {tuple(xs.shape)} and observed {tuple(observed.shape)}, "
+            "expected the same (time, batch, observation) with time > 0"
+        )
+    cloud = particles.initial(filter, seeds, count=paths)
+    samples, means = [], []
+    for x, mask in zip(xs, observed, strict=True):
+        before = cloud
+        cloud, weighing = particles.step(
+            filter, before, x, observed=mask, iterations=iterations, threshold=0.5 if weighted else 0.0
+        )
+        if not weighted:
+            cloud = replace(cloud, log_weights=before.log_weights)
+        weights = weighing.log_weights if weighted else before.log_weights
+        drawn, mean = _filled(before, weighing.estimate.likelihood, weights, resample=weighted)
+        samples.append(torch.where(mask[:, None], x[:, None], drawn))
+        means.append(torch.where(mask, x, mean))
+    return Imputation(samples=torch.stack(samples), mean=torch.stack(means))
+
+
+def _filled(
+    before: Particles, likelihood: Likelihood, log_weights: Tensor, *, resample: bool
+) -> tuple[Float[Tensor, "batch paths observation"], Float[Tensor, "batch observation"]]:
+    """The values with which `Filter.step` filled the gaps, as equally weighted samples, and their weighted mean."""
+    batch, paths = log_weights.shape
+    expected = likelihood.mean
+    belief = before.belief
+    drawn = _drawn(likelihood, belief.seed, belief.step, noise.IMPUTATION).reshape(batch, paths, -1)
+    mean = torch.einsum("bp,bpo->bo", log_weights.exp(), expected.double().reshape(batch, paths, -1))
+    if resample:
+        start = noise.uniform(before.seed, before.step, streams=[noise.ANCESTORS], size=1)[0]
+        chosen = particles.systematic(log_weights, start.expand(batch, paths))
+        drawn = torch.take_along_dim(drawn, chosen[..., None], 1)
+    return drawn, mean.to(expected.dtype)
+
+
+def _starts(belief: Belief | Particles, paths: int, origin: Tensor) -> tuple[State, Int64[Tensor, " paths"]]:
+    """A state, and the row of it that each path starts from: for particles, as often as their weights say."""
+    if isinstance(belief, Belief):
+        return belief.model, origin
+    start = noise.uniform(belief.seed, belief.step, streams=[noise.ANCESTORS], size=1)[0]
+    chosen = particles.systematic(belief.log_weights, start.expand(-1, paths))
+    return belief.belief.model, chosen.reshape(-1) + belief.count * origin
+
+
+def _simulate(
+    model: Model, state: State, seed: Tensor, step: Tensor, horizon: int, feedback: Feedback
+) -> tuple[Float[Tensor, "horizon rows observation"], Float64[Tensor, "3 horizon rows observation"]]:
+    """Observations drawn from the model, with mean, squared mean and variance of the likelihoods they came from."""
+    drawn, moments = [], []
+    for ahead in range(horizon):
+        context, prior = model.predict(state)
+        size = prior.mean.shape[-1]
+        eps = noise.standard_normal(seed, step + ahead, streams=[noise.FORECAST_LATENT], size=size)[0]
+        z = prior.transform(eps.to(prior.mean.dtype))
+        likelihood = model.decode(context, z)
+        mean = likelihood.mean
+        x = _drawn(likelihood, seed, step + ahead, noise.FORECAST_OBSERVATION)
+        state = model.transition(context, x if feedback == "sample" else mean, z)
+        drawn.append(x)
+        moments.append(torch.stack([mean.double(), mean.double() ** 2, _variance(likelihood).double()]))
+    return torch.stack(drawn), torch.stack(moments, 1)
+
+
+def _drawn(likelihood: Likelihood, seed: Tensor, step: Tensor, stream: int) -> Tensor:
+    """A sample of the observation, on noise of a stream."""
+    mean = likelihood.mean
+    uniform = noise.uniform(seed, step, streams=[stream], size=mean.shape[-1])[0]
+    below_one = 1.0 - 0.5 * torch.finfo(mean.dtype).eps  # to which a number below one may be rounded up
+    return likelihood.sample(uniform.to(mean.dtype).clamp(max=below_one))
+
+
+def _variance(likelihood: Likelihood) -> Tensor:
+    """The variance of the observation in every dimension; by quantiles where it has no closed form here."""
+    if isinstance(likelihood, Bernoulli):
+        return likelihood.mean * (1.0 - likelihood.mean)
+    log_variance = getattr(likelihood, "log_variance", None)
+    if isinstance(log_variance, Tensor):
+        return log_variance.exp()
+    mean = likelihood.mean
+    levels = ((torch.arange(QUADRATURE) + 0.5) / QUADRATURE).tolist()
+    squares = [(likelihood.sample(torch.full_like(mean, level)) - mean) ** 2 for level in levels]
+    return torch.stack(squares).mean(0)

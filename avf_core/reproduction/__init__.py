@@ -1,0 +1,1 @@
+"""The runner of experiments behind `avf reproduce`: tables, their queue, records and the page."""

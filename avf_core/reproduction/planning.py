@@ -1,0 +1,171 @@
+"""What `avf reproduce` will do, decided before anything is done: which entries, in which order, and how far each is.
+
+A run's folder has, beside what `avf train` writes, `entry.json`: the entry it is of, the seconds spent, and whether it
+is trained. The law: what a folder holds of the same entry is gone on with; of another one it is refused.
+"""
+
+import json
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from avf_core.errors import TrainingError
+from avf_core.reproduction import records, tables
+from avf_core.reproduction.tables import Entry
+
+To = Literal["train", "go on", "score", "nothing"]
+OF_ONE_RUN = ("entry.json", "log.txt", "result.json", "curve.png")
+LEAST_MINUTES = 0.01  # what a run is told whose time is up: it saves and writes its result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """The table, and where things are: all data, the runs, and the records.
+
+    `again`: what was trained before is trained anew. `missing`: entries with a record are left alone. `stretch`: runs
+    have so many times the minutes of the table.
+    """
+
+    table: str
+    root: Path
+    out: Path
+    results: Path
+    threads: int = 1
+    missing: bool = False
+    again: bool = False
+    stretch: float = 1.0
+    quick: bool = False
+
+    def folder(self, name: str) -> Path:
+        """The folder of a run."""
+        return self.out / (f"{self.table}-quick" if self.quick else self.table) / name
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """How far the run in a folder is; `seconds` are the wall clock's, of all its parts."""
+
+    entry: Entry
+    seconds: float = 0.0
+    trained: bool = False
+
+    def save(self, folder: Path) -> None:
+        """Write it to the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        records.write(folder / "entry.json", asdict(self))
+
+    @classmethod
+    def of(cls, folder: Path, entry: Entry) -> "State":
+        """The state of a folder, of `entry` as it is now. Raises TrainingError where it holds another run."""
+        path = folder / "entry.json"
+        if not path.exists():
+            return cls(entry=entry)
+        try:
+            found = json.loads(path.read_text())
+            before = Entry(**{**found["entry"], "changes": tuple(found["entry"]["changes"])})
+            state = cls(entry=entry, seconds=float(found["seconds"]), trained=bool(found["trained"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(f"{path} is damaged ({error!r}): delete the folder, or give another --out") from error
+        if not before.same_run(entry):
+            raise TrainingError(
+                f"{folder} holds {before.preset} with {' '.join(before.changes)} (seed {before.seed}), which is not "
+                f"what {entry.name} is now: give --again to train it anew, or another --out"
+            )
+        return state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """An entry, what is to be done for it, and why."""
+
+    entry: Entry
+    to: To
+    reason: str
+
+
+def plan(entries: Sequence[Entry], table: Sequence[Entry], where: Where) -> list[Step]:
+    """What to do for the chosen entries, starts first; starts that are not at hand are added. Nothing is changed yet.
+
+    Raises TrainingError where a folder holds another run, unless `where.again`.
+    """
+    there = [e for e in entries if where.missing and records.is_there(where.results, where.table, e)]
+    wanted = [e for e in entries if e not in there]
+    needed = {one.name: one for entry in wanted for one in (*tables.requirements(entry, table), entry)}
+    steps = [_wanted(e, where) if e in wanted else _start(e, where) for e in needed.values()]
+    return steps + [Step(entry=e, to="nothing", reason="its record is there") for e in there if e.name not in needed]
+
+
+def begin_anew(steps: Sequence[Step], where: Where) -> None:
+    """Delete the runs that are trained from the beginning."""
+    for step in steps:
+        folder = where.folder(step.entry.name)
+        if step.to == "train" and (folder / "entry.json").exists():
+            shutil.rmtree(folder)
+
+
+def begin(entry: Entry, where: Where) -> State:
+    """The state of an entry's run, whose folder is made where there is none: with what it goes on with.
+
+    Raises TrainingError where the folder holds another run.
+    """
+    folder = where.folder(entry.name)
+    state = State.of(folder, entry)
+    if entry.goes_on is not None and not (folder / "entry.json").exists():
+        before = where.folder(entry.goes_on)
+        shutil.copytree(before, folder, ignore=shutil.ignore_patterns(*OF_ONE_RUN), dirs_exist_ok=True)
+        seconds = json.loads((before / "entry.json").read_text())["seconds"]
+        state = replace(state, seconds=float(seconds))
+    state.save(folder)
+    return state
+
+
+def command(entry: Entry, where: Where, *, minutes: float) -> list[str]:
+    """The arguments of `avf` that train an entry."""
+    path = where.root / entry.data
+    words = ["train", entry.preset, "--data", str(path), "--out", str(where.folder(entry.name))]
+    for change in (*entry.changes, f"training.seed={entry.seed}"):
+        words += ["--set", change]
+    if entry.start is not None:
+        words += ["--init", str(where.folder(entry.start))]
+    return [*words, "--max-minutes", f"{max(minutes, LEAST_MINUTES):g}", "--threads", str(where.threads)]
+
+
+def as_typed(arguments: Sequence[str]) -> str:
+    """The command as a user would type it."""
+    return f"avf {shlex.join(arguments)}"
+
+
+def trained(entry: Entry, table: Sequence[Entry], where: Where, *, seconds: float) -> records.Trained:
+    """The run of an entry, to be recorded."""
+    return records.Trained(
+        table=where.table,
+        entry=entry,
+        folder=where.folder(entry.name),
+        behind=tuple(where.folder(start.name) for start in tables.ancestry(entry, table)),
+        data=where.root / entry.data,
+        wall_seconds=seconds,
+        quick=where.quick,
+    )
+
+
+def _wanted(entry: Entry, where: Where) -> Step:
+    folder = where.folder(entry.name)
+    if where.again:
+        return Step(entry=entry, to="train", reason="anew" if folder.exists() else "new")
+    state = State.of(folder, entry)
+    if state.trained:
+        return Step(entry=entry, to="score", reason="trained before")
+    if state.seconds:
+        return Step(entry=entry, to="go on", reason=f"stopped after {state.seconds / 60:.1f} minutes")
+    return Step(entry=entry, to="train", reason="new")
+
+
+def _start(entry: Entry, where: Where) -> Step:
+    """An entry that was not asked for, or has its record, and that another one starts from."""
+    step = _wanted(entry, replace(where, again=False))
+    if step.to == "score":
+        return replace(step, to="nothing", reason="trained before; others start from it")
+    return replace(step, reason=f"{step.reason}; others start from it")

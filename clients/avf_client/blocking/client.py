@@ -1,0 +1,209 @@
+"""The client for ordinary, blocking code.
+
+    with Client("http://localhost:8000") as client, client.session(model="srnn-jsb") as session:
+        for estimate in session.stream(frames):
+            print(estimate.seq, estimate.free_energy)
+
+The law: this is a thin face. What to send, what a reply means and when to try again stand in `rest`, `session`,
+`protocol` and `retries`, which do no I/O.
+"""
+
+import random
+import time
+from os import PathLike
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import avf_wire as wire
+
+from avf_client import local
+from avf_client.blocking.session import Session
+from avf_client.core import rest
+from avf_client.core._httpx import httpx
+from avf_client.core.retries import Retry, Tries
+from avf_client.core.session import Script, listed
+from avf_client.errors import AvfClientError, ConnectionFailed, ProblemError
+
+__all__ = ["Client", "Session"]
+
+T = TypeVar("T")
+
+
+class Client:
+    """A client of the server at `base_url`. Safe to share between threads; sessions are not.
+
+    api_key     sent with every request, where the server wants one
+    timeout     seconds that one answer may take
+    retry       how often to try again, and for how long altogether, see `avf_client.Retry`
+    durability  of sessions that are opened without one
+    transport   how HTTP is carried; for tests and special networks
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        timeout: float = 10.0,
+        *,
+        retry: Retry | None = None,
+        durability: wire.Durability = "group",
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.base_url = rest.checked_url(base_url)
+        self.api_key = api_key
+        self.timeout = timeout
+        self.retry = retry or Retry()
+        self.durability: wire.Durability = durability
+        self._server: local.Server | None = None
+        self._http = httpx.Client(
+            base_url=self.base_url, headers=rest.headers(api_key), timeout=timeout, transport=transport
+        )
+
+    @classmethod
+    def local(cls, *models: str | PathLike[str], durability: wire.Durability = "none", **settings: Any) -> Self:
+        """A client of a server of its own, in this process: for tests and notebooks. `close` ends both.
+
+        models      names in the zoo, or folders of checkpoints
+        durability  of sessions that are opened without one; the server has a real Redis, so that all modes work
+        settings    of the server, by the names of docs/server.md in lower case, such as `max_batch=8`
+
+        Raises MissingExtra where the server is not installed, and StartFailed.
+        """
+        server = local.start(models, **settings)
+        client = cls(server.url, server.api_key, durability=durability)
+        client._server = server
+        return client
+
+    def models(self) -> list[wire.ModelInfo]:
+        """The models that the server holds."""
+        return self.call(rest.models()).models
+
+    def session(
+        self,
+        model: str,
+        *,
+        seed: int | None = None,
+        iterations: int | None = None,
+        durability: wire.Durability | None = None,
+        audio: wire.Audio | None = None,
+    ) -> Session:
+        """Open a session; as a context manager it ends when the block does.
+
+        seed        fixes all randomness of the session; the server draws one where it is absent
+        iterations  updates of the posterior a step; the model's own number where absent
+        durability  "group": saved before each reply; "wait": replicated, too; "behind": saved soon after; "none":
+                    kept in the server's memory only. The client's own where absent
+        audio       of models of sound, such as `Audio(rate=16_000)`: the session streams samples, not observations
+
+        Raises UnknownModel, InvalidSetting.
+        """
+        request = wire.CreateSession(
+            model=model,
+            seed=seed,
+            iterations=iterations,
+            durability=durability or self.durability,
+            audio=audio,
+        )
+        return Session(self, self.call(rest.create(request)), owned=True)
+
+    def attach(self, session_id: str) -> Session:
+        """Go on with a session that is open; as a context manager it is left open. Raises UnknownSession."""
+        return Session(self, self.call(rest.session(session_id)), owned=False)
+
+    def restore(
+        self,
+        snapshot: bytes,
+        *,
+        seed: int | None = None,
+        iterations: int | None = None,
+        durability: wire.Durability | None = None,
+    ) -> Session:
+        """Open a session that goes on from a snapshot, of this server or of another with the same model.
+
+        seed        for other noise from here on; without it, the same observations give the same estimates
+        iterations  those of the snapshot's session where absent
+        durability  "group" where absent
+
+        Raises InvalidSnapshot.
+        """
+        options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
+        return Session(self, self.call(rest.restore(snapshot, options)), owned=True)
+
+    def model(self, name: str) -> wire.ModelInfo:
+        """The model of this name. Raises UnknownModel."""
+        return self.call(rest.model(name))
+
+    def status(self) -> wire.Status:
+        """How the server is: load, latencies, its store."""
+        return self.call(rest.status())
+
+    def sessions(self, *, limit: int | None = None) -> list[wire.SessionSummary]:
+        """Your open sessions, with the last step of each, the last opened first; all of them, or `limit`."""
+        return self.perform(listed(limit))
+
+    def token(self, *, lifetime_s: float | None = None, read_only: bool = False) -> wire.Token:
+        """A short-lived token for browsers, in place of the API key. See also `Session.token`, for one session."""
+        return self.call(rest.token(None, wire.TokenRequest(lifetime_s=lifetime_s, read_only=read_only)))
+
+    def call(self, call: rest.Call[T]) -> T:
+        """Make one call, trying again where that is safe."""
+        tries = Tries(self.retry, now=time.monotonic())
+        while True:
+            hint: float | None = None
+            try:
+                response, body = self._send(call, tries)
+                hint = rest.retry_after(response.headers)
+                return rest.read_response(call, response, body)
+            except (ConnectionFailed, ProblemError) as error:
+                delay = tries.failed(
+                    error,
+                    idempotent=call.idempotent,
+                    now=time.monotonic(),
+                    chance=random.random(),
+                    retry_after=hint,
+                )
+            time.sleep(delay)
+
+    def perform(self, script: Script[T]) -> T:
+        """Make the calls of a script; gives what they came to."""
+        try:
+            call = next(script)
+            while True:
+                try:
+                    reply = self.call(call)
+                except AvfClientError as error:
+                    call = script.throw(error)
+                else:
+                    call = script.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def close(self) -> None:
+        """Close the connections; sessions stay open on the server, unless it is a local one, which ends."""
+        self._http.close()
+        if self._server is not None:
+            self._server.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _send(self, call: rest.Call[T], tries: Tries) -> tuple[httpx.Response, bytes]:
+        """One try; it may take no longer than its time, however slowly bytes come."""
+        start = time.monotonic()
+        timeout = tries.limit(self.timeout + call.patience, now=start)
+        body = bytearray()
+        try:
+            with self._http.stream(**rest.request(call, timeout=timeout)) as response:
+                for piece in response.iter_bytes():
+                    body += piece
+                    if time.monotonic() - start > timeout:
+                        raise rest.late(self.base_url, timeout)
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise rest.broken(self.base_url, error) from error
+        return response, bytes(body)

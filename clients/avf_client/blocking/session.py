@@ -1,0 +1,212 @@
+"""One session, for blocking code: what `sync.Client` hands out. A thin face of `session.SessionCore`."""
+
+from collections.abc import Generator, Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self, overload
+
+import avf_wire as wire
+
+from avf_client.core import rest
+from avf_client.core.events import Event, EventRun
+from avf_client.core.observations import ObservationLike
+from avf_client.core.running import Run
+from avf_client.core.session import Fields, SessionCore, StreamOptions
+from avf_client.errors import AvfClientError, UnknownSession
+from avf_client.results import forecasts
+from avf_client.results.estimates import Estimate, Summary, from_wire
+from avf_client.results.forecasts import Forecast
+from avf_client.results.histories import History
+
+if TYPE_CHECKING:
+    from avf_client.blocking.client import Client
+
+
+class Session:
+    """A session: one sequence being filtered. Made by `Client.session` and `Client.attach`; one thread at a time."""
+
+    def __init__(self, client: "Client", info: wire.Session, *, owned: bool) -> None:
+        self._client = client
+        self._core = SessionCore(info)
+        self._owned = owned
+
+    @property
+    def id(self) -> str:
+        """The identifier, for `Client.attach`."""
+        return self._core.info.id
+
+    @property
+    def info(self) -> wire.Session:
+        """How the session was opened, and where it stood when the server last said so."""
+        return self._core.info
+
+    @property
+    def epoch(self) -> int:
+        """The current epoch; `reset` begins the next one."""
+        return self._core.epoch
+
+    @property
+    def next_seq(self) -> int:
+        """The `seq` of the next observation."""
+        return self._core.next_seq
+
+    def step(self, x: ObservationLike) -> Estimate:
+        """Filter one observation (D,); NaN or None for a missing dimension, None where all of it is missing.
+
+        Raises InvalidObservation; and ConnectionFailed, after which the same observation may be sent again: it is
+        applied once.
+        """
+        return self.steps([x])[0]
+
+    def steps(self, xs: Iterable[ObservationLike]) -> list[Estimate]:
+        """Filter observations (T, D), 128 in a request; one estimate for each.
+
+        Raises as `step`; the error's `estimates` are those of the observations before the refused one.
+        """
+        return self._client.perform(self._core.steps(xs))
+
+    @overload
+    def stream(
+        self,
+        xs: Iterable[ObservationLike],
+        *,
+        in_flight: int | None = None,
+        every: int = 1,
+        fields: Literal["all"] = "all",
+    ) -> Generator[Estimate, None, None]: ...
+
+    @overload
+    def stream(
+        self,
+        xs: Iterable[ObservationLike],
+        *,
+        in_flight: int | None = None,
+        every: int = 1,
+        fields: Literal["scalars"],
+    ) -> Generator[Summary, None, None]: ...
+
+    def stream(
+        self,
+        xs: Iterable[ObservationLike],
+        *,
+        in_flight: int | None = None,
+        every: int = 1,
+        fields: Fields = "all",
+    ) -> Generator[Summary, None, None]:
+        """Filter observations as they come, over a WebSocket; one estimate for each, in order.
+
+        xs         observations (D,); of a session that was opened with `audio`, chunks of samples of any length, 16-bit
+                   integers or numbers within [-1, 1]: what completes no observation stays with the session
+        in_flight  how many may be unanswered: as many as the server allows where absent, for throughput; 1 gives
+                   each estimate before the next observation is taken, for live sources
+        every      estimates of observations `every`, 2 `every`, ... only, to spare the wire
+        fields     "scalars": `Summary` in place of `Estimate`, without arrays
+
+        Broken connections are made again and what was not answered is sent again, under the same `seq`. Where the
+        loop is left early, observations that were taken are filtered but their estimates are not given.
+        Raises InvalidObservation, ConnectionFailed after too many tries without progress.
+        """
+        from avf_client.blocking.streaming import Streaming  # websockets, only where it is used
+
+        options = StreamOptions(in_flight=in_flight, every=every, fields=fields)
+        return Streaming(self._client, Run(self._core, self._client.retry, options), self._core.pieces(xs)).estimates()
+
+    def estimate(self, *, wait_seq: int | None = None, timeout: float = 30.0) -> Estimate:
+        """The last estimate. Raises NoEstimate before the first observation of an epoch.
+
+        wait_seq  wait until this observation has been filtered, by whatever client
+        timeout   seconds to wait for it, after which NoEstimate is raised; the server has a limit
+        """
+        return from_wire(self._client.call(rest.estimate(self.id, wait_seq=wait_seq, timeout=timeout)))
+
+    def forecast(
+        self,
+        horizon: int,
+        *,
+        paths: int = 100,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        with_paths: bool = False,
+    ) -> Forecast:
+        """The next `horizon` observations, by sample paths of the model from where the session stands, which it leaves.
+
+        paths       how many are drawn; the server bounds horizon x paths x dimensions
+        quantiles   levels in [0, 1]
+        with_paths  whether the paths themselves are wanted
+
+        Raises InvalidSetting.
+        """
+        request = wire.ForecastRequest(horizon=horizon, paths=paths, quantiles=tuple(quantiles), with_paths=with_paths)
+        return forecasts.from_wire(self._client.call(rest.forecast(self.id, request)))
+
+    def history(self, *, newest: int | None = None) -> History:
+        """Scalars of the steps so far, over all epochs, as far as the server remembers; or of the `newest` ones."""
+        return self._client.perform(self._core.history(newest))
+
+    def events(self, *, interval: float = 0.0, observation: bool = False) -> Generator[Event, None]:
+        """What becomes of the session from now on, whoever feeds it, until it ends.
+
+        interval     seconds between two events, at least; what lies between is told by its scalars
+        observation  whether estimates come with what was observed
+
+        A connection that breaks is made again, and nothing is told twice.
+        """
+        from avf_client.watching import watch  # asyncio, only where it is used
+
+        path = rest.events_path(self.id, interval=interval, observation=observation)
+        run = EventRun(self._client.retry, size=self.info.observation_size)
+        return watch(self._client, path, run)
+
+    def token(self, *, lifetime_s: float | None = None, read_only: bool = False) -> wire.Token:
+        """A short-lived token for this session only, for a page that shows it."""
+        request = wire.TokenRequest(lifetime_s=lifetime_s, read_only=read_only)
+        return self._client.call(rest.token(self.id, request))
+
+    def snapshot(self) -> bytes:
+        """The belief of the session, as a safetensors file, for `Client.restore`."""
+        return self._client.call(rest.snapshot(self.id))
+
+    def fork(
+        self,
+        *,
+        seed: int | None = None,
+        iterations: int | None = None,
+        durability: wire.Durability | None = None,
+    ) -> "Session":
+        """Open a session that goes on from where this one stands, and leaves this one as it is.
+
+        seed        for other noise from here on; without it, the same observations give the same estimates in both
+        iterations  this session's where absent
+        durability  this session's where absent
+
+        As a context manager the new session ends when the block does.
+        """
+        options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
+        return Session(self._client, self._client.call(rest.fork(self.id, options)), owned=True)
+
+    def reset(self) -> None:
+        """Begin a new epoch, at the prior."""
+        self._core.place(self._client.call(rest.reset(self.id)))
+
+    def refresh(self) -> None:
+        """Ask the server where the session stands, and go on from there."""
+        self._core.place(self._client.call(rest.session(self.id)))
+
+    def close(self) -> None:
+        """End the session on the server; where it has ended already, nothing happens."""
+        try:
+            self._client.call(rest.end(self.id))
+        except UnknownSession:
+            return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._owned:
+            return
+        try:
+            self.close()
+        except AvfClientError:
+            if kind is None:  # else the first error is the one to tell
+                raise

@@ -1,0 +1,103 @@
+"""Stream a recording through a session before people's eyes, and keep what is needed to sum it up.
+
+`avf stream` and `examples/demo.py` are thin faces of this.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from avf_sources import Recording
+from numpy.typing import NDArray
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from avf_client.blocking.client import Session
+from avf_client.commands.describe import describer
+from avf_client.commands.view import open_view
+from avf_client.results.estimates import Estimate
+
+
+@dataclass(kw_only=True)
+class Trace:
+    """The estimates of a recording's first frames, in order."""
+
+    recording: Recording
+    model: str
+    estimates: list[Estimate] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """How many frames were filtered."""
+        return len(self.estimates)
+
+    @property
+    def mean_free_energy(self) -> float | None:
+        """Nats per step, over all frames; None where there are none."""
+        return self.mean("free_energy")
+
+    def mean(self, name: str) -> float | None:
+        """The mean of a number of the estimates, nats per step."""
+        return float(np.mean(self.series(name))) if self.estimates else None
+
+    def series(self, name: str) -> NDArray[np.float64]:
+        """(T,) a number of each estimate."""
+        return np.array([getattr(estimate, name) for estimate in self.estimates], dtype=np.float64)
+
+    def predictions(self) -> NDArray[np.float64]:
+        """(T, D) what was expected of each frame before it was observed."""
+        return np.stack([estimate.prediction for estimate in self.estimates])
+
+
+def watch(
+    session: Session,
+    recording: Recording,
+    *,
+    console: Console,
+    pace: float | None = None,
+    limit: int | None = None,
+) -> Trace:
+    """Stream `recording` through `session` and show it; `pace` is in frames per second, None as fast as it goes."""
+    frames = recording.frames[:limit]
+    trace = Trace(recording=recording, model=session.info.model)
+    title = f"{recording.name} through {session.info.model}, {session.info.iterations} iterations"
+    source = frames if pace is None else paced(frames, pace)
+    with open_view(console, describer(recording), title=title) as view:
+        for x, estimate in zip(frames, session.stream(source, in_flight=1 if pace else None), strict=False):
+            trace.estimates.append(estimate)
+            view.add(x, estimate)
+    return trace
+
+
+def paced(frames: NDArray[np.float64], per_second: float) -> Iterator[NDArray[np.float64]]:
+    """The frames, one every 1 / `per_second` seconds."""
+    start = time.monotonic()
+    for index, frame in enumerate(frames):
+        time.sleep(max(0.0, start + index / per_second - time.monotonic()))
+        yield frame
+
+
+def summary(trace: Trace, *, seconds: float) -> Table:
+    """A table that sums up a trace that took this long."""
+    table = Table(title=trace.recording.name, box=box.ROUNDED, show_header=False, title_style="bold")
+    table.add_row("model", trace.model)
+    table.add_row("steps", f"{trace.steps}")
+    if trace.estimates:
+        energies = trace.series("free_energy")
+        worst = int(np.argmax(energies))
+        seen = describer(trace.recording).observed(trace.recording.frames[worst])
+        table.add_row("mean free energy per step", f"{energies.mean():.3f} nats")
+        table.add_row("  of it reconstruction", f"{trace.mean('reconstruction'):.3f} nats")
+        table.add_row("  of it KL", f"{trace.mean('kl'):.3f} nats")
+        table.add_row("at the prior, before inference", f"{_at_prior(trace):.3f} nats")
+        table.add_row("most surprising", f"step {worst + 1}, {energies[worst]:.2f} nats: {seen}")
+    table.add_row("speed", f"{trace.steps / max(seconds, 1e-9):.1f} steps/s")
+    for remark in trace.recording.remarks:
+        table.add_row("note", remark)
+    return table
+
+
+def _at_prior(trace: Trace) -> float:
+    return float(np.mean([estimate.free_energies[0] for estimate in trace.estimates]))

@@ -1,0 +1,1 @@
+"""What the two faces share: all decisions of the client, and no I/O."""

@@ -1,0 +1,78 @@
+"""The two sub-protocols of a stream, as the client speaks them: messages to frames and back. No I/O.
+
+The law: the state machine knows messages only; the sub-protocol that the server chose makes no difference to what is
+said, only to how.
+"""
+
+from typing import Protocol
+
+import avf_wire as wire
+import msgspec
+import numpy as np
+from avf_wire import binary
+
+from avf_client.core.protocol import Incoming, Outgoing
+from avf_client.errors import ProtocolError
+
+_decoder: msgspec.json.Decoder[wire.ServerMessage] = msgspec.json.Decoder(wire.ServerMessage)
+
+
+class Encoding(Protocol):
+    """How messages are written."""
+
+    def encode(self, message: Outgoing) -> str | bytes:
+        """The frame of a message."""
+        ...
+
+    def decode(self, data: str | bytes) -> Incoming:
+        """The message of a frame. Raises ProtocolError."""
+        ...
+
+
+def chosen(subprotocol: str | None, *, size: int) -> Encoding:
+    """The encoding that a server chose; servers that choose none speak JSON. `size` is the observation's."""
+    return Binary(size) if subprotocol == wire.SUBPROTOCOL_BINARY else Json()
+
+
+class Json:
+    """`avf.v1.json`."""
+
+    def encode(self, message: Outgoing) -> str:
+        """One JSON message a text frame."""
+        if isinstance(message, binary.Samples):
+            return msgspec.json.encode(_samples(message)).decode()
+        return msgspec.json.encode(message).decode()
+
+    def decode(self, data: str | bytes) -> Incoming:
+        """The message of a text frame."""
+        try:
+            return _decoder.decode(data)
+        except msgspec.MsgspecError as error:
+            raise ProtocolError(f"not a message of {wire.SUBPROTOCOL_JSON}: {error}") from error
+
+
+class Binary:
+    """`avf.v1.bin`, for observations of `size` numbers."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def encode(self, message: Outgoing) -> bytes:
+        """One message a binary frame; what is missing is NaN."""
+        if isinstance(message, wire.Observe):
+            x = [None] * self._size if message.x is None else message.x
+            rows = np.array([x], dtype=np.float32)
+            return binary.encode(binary.Observations(seq=message.seq, rows=rows))
+        return binary.encode(message)
+
+    def decode(self, data: str | bytes) -> Incoming:
+        """The message of a binary frame."""
+        if isinstance(data, str):
+            raise ProtocolError(f"a text frame came, expected a binary one: this is {wire.SUBPROTOCOL_BINARY}")
+        return binary.decode_server(data)
+
+
+def _samples(message: binary.Samples) -> wire.Samples:
+    if message.encoding == "s16":
+        return wire.Samples(offset=message.offset, s16=bytes(message.data))
+    return wire.Samples(offset=message.offset, f32=message.numbers().tolist())

@@ -1,0 +1,128 @@
+"""What becomes of a session, as server-sent events: the client's side without I/O. `watching` has its two faces.
+
+The law: each estimate that is told is told once, in order; where the connection is cut, it is made again from the last
+event on, and what was missed is told by its scalars. Only `end` ends it: the session has.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import avf_wire as wire
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from avf_client.core.retries import Retry, may_reconnect
+from avf_client.errors import AvfClientError, ProtocolError
+from avf_client.results.estimates import Estimate, from_wire
+from avf_client.results.histories import History, of_entries
+
+Kind: TypeAlias = Literal["estimate", "history", "reset", "end"]
+SILENCE = 45.0
+"""Seconds without a sign of life, after which a connection is taken for cut; the server gives one every 15."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Event:
+    """Something that became of a session.
+
+    kind         "estimate": the latest one; "history": scalars of steps whose estimates are not told; "reset": a new
+                 epoch has begun; "end": the session has ended, nothing follows
+    estimate     of "estimate"; `observation` (D,), NaN where missing, is what was observed, if it was asked for
+    history      of "history"; `cut` where older steps are left out
+    epoch        of "reset"
+    """
+
+    kind: Kind
+    estimate: Estimate | None = None
+    observation: NDArray[np.float64] | None = None
+    history: History | None = None
+    cut: bool = False
+    epoch: int | None = None
+
+
+class _Reset(msgspec.Struct):
+    epoch: int
+
+
+_estimate = msgspec.json.Decoder(wire.Estimate)
+_missed = msgspec.json.Decoder(wire.Missed)
+_reset = msgspec.json.Decoder(_Reset)
+
+
+class EventRun:
+    """The events of one session, over as many connections as it takes."""
+
+    def __init__(self, retry: Retry, *, size: int) -> None:
+        self.done = False
+        self._retry = retry
+        self._size = size
+        self._last_id: str | None = None
+        self._failures = 0
+        self._told = (0, 0)  # epoch and seq of the last step that was told
+        self._name, self._data, self._id = "", "", ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the next connection."""
+        going_on = {} if self._last_id is None else {"Last-Event-ID": self._last_id}
+        return {"Accept": "text/event-stream", **going_on}
+
+    def hear(self, line: str) -> Event | None:
+        """Take a line; gives the event that it completes."""
+        if line:
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if name in ("event", "data", "id"):
+                setattr(self, f"_{name if name != 'event' else 'name'}", value)
+            return None
+        name, data, identifier = self._name, self._data, self._id
+        self._name, self._data, self._id = "", "", ""
+        if not name:
+            return None
+        self._failures = 0
+        self._last_id = identifier or self._last_id
+        return self._event(name, data)
+
+    def lost(self, error: AvfClientError) -> float:
+        """The connection is gone: seconds to wait before the next one. Raises `error` where there shall be none."""
+        self._name, self._data, self._id = "", "", ""
+        self._failures += 1
+        delay = self._retry.delay(self._failures, chance=random.random()) if may_reconnect(error) else None
+        if delay is None:
+            raise error
+        return delay
+
+    def _event(self, name: str, data: str) -> Event | None:
+        """The event, or None for one that this release does not know."""
+        try:
+            if name == "estimate":
+                message = _estimate.decode(data)
+                if not self._news(message):
+                    return None
+                return Event(kind="estimate", estimate=from_wire(message), observation=self._observed(message))
+            if name == "history":
+                missed = _missed.decode(data)
+                entries = [entry for entry in missed.entries if self._news(entry)]
+                return Event(kind="history", history=of_entries(entries), cut=missed.cut) if entries else None
+            if name == "reset":
+                return Event(kind="reset", epoch=_reset.decode(data).epoch)
+        except msgspec.MsgspecError as error:
+            raise ProtocolError(f"the event {name} is not as expected: {error}") from error
+        self.done = name == "end"
+        return Event(kind="end") if self.done else None
+
+    def _news(self, step: wire.Estimate | wire.HistoryEntry) -> bool:
+        """Whether a step has not been told yet; a server whose histories have no id tells some again."""
+        place = (step.epoch, step.seq)
+        news = place > self._told
+        self._told = max(self._told, place)
+        return news
+
+    def _observed(self, message: wire.Estimate) -> NDArray[np.float64] | None:
+        if message.observation is msgspec.UNSET:
+            return None
+        if message.observation is None:
+            return np.full(self._size, np.nan)
+        return np.array(message.observation, dtype=np.float64)

@@ -1,0 +1,1 @@
+"""What a client gets, with numpy arrays."""

@@ -1,0 +1,112 @@
+"""The messages between clients and servers: data only, no I/O, no torch. Both sides import this package.
+
+The law of the protocol stands in docs/protocol.md. Every message is a msgspec struct; unknown fields are refused on
+the way in. Numbers are finite: a missing value is null, never NaN. Binary frames are in `binary`.
+"""
+
+from avf_wire.access import Token, TokenRequest
+from avf_wire.base import (
+    PROBLEM_MEDIA_TYPE,
+    PROBLEM_PREFIX,
+    SNAPSHOT_MEDIA_TYPE,
+    VERSION,
+    Audio,
+    Durability,
+    Encoding,
+    Message,
+    Observation,
+    Request,
+)
+from avf_wire.estimates import Estimate, History, HistoryEntry, Moments, SamplesReply, Steps, StepsReply, Summary
+from avf_wire.events import Missed, Moved, Moves
+from avf_wire.forecasts import Forecast, ForecastRequest
+from avf_wire.models import Modality, ModelInfo, Models, Quantiles
+from avf_wire.problems import Problem
+from avf_wire.sessions import Branch, CreateSession, Session, Sessions, SessionSummary
+from avf_wire.status import Status, StoreStatus
+from avf_wire.streams import (
+    CLOSE_CONFLICT,
+    CLOSE_GOING_AWAY,
+    CLOSE_GONE,
+    CLOSE_TOO_MANY,
+    CLOSE_TOO_SLOW,
+    CLOSE_UNAUTHORISED,
+    CLOSE_UNKNOWN_SESSION,
+    LONGEST_MARKER,
+    SUBPROTOCOL_BINARY,
+    SUBPROTOCOL_JSON,
+    Ack,
+    Begin,
+    ClientMessage,
+    End,
+    Ended,
+    Error,
+    GoAway,
+    KeepAlive,
+    Marker,
+    Observe,
+    Samples,
+    ServerMessage,
+)
+
+__all__ = [
+    "CLOSE_CONFLICT",
+    "CLOSE_GOING_AWAY",
+    "CLOSE_GONE",
+    "CLOSE_TOO_MANY",
+    "CLOSE_TOO_SLOW",
+    "CLOSE_UNAUTHORISED",
+    "CLOSE_UNKNOWN_SESSION",
+    "LONGEST_MARKER",
+    "PROBLEM_MEDIA_TYPE",
+    "PROBLEM_PREFIX",
+    "SNAPSHOT_MEDIA_TYPE",
+    "SUBPROTOCOL_BINARY",
+    "SUBPROTOCOL_JSON",
+    "VERSION",
+    "Ack",
+    "Audio",
+    "Begin",
+    "Branch",
+    "ClientMessage",
+    "CreateSession",
+    "Durability",
+    "Encoding",
+    "End",
+    "Ended",
+    "Error",
+    "Estimate",
+    "Forecast",
+    "ForecastRequest",
+    "GoAway",
+    "History",
+    "HistoryEntry",
+    "KeepAlive",
+    "Marker",
+    "Message",
+    "Missed",
+    "Modality",
+    "ModelInfo",
+    "Models",
+    "Moments",
+    "Moved",
+    "Moves",
+    "Observation",
+    "Observe",
+    "Problem",
+    "Quantiles",
+    "Request",
+    "Samples",
+    "SamplesReply",
+    "ServerMessage",
+    "Session",
+    "SessionSummary",
+    "Sessions",
+    "Status",
+    "Steps",
+    "StepsReply",
+    "StoreStatus",
+    "Summary",
+    "Token",
+    "TokenRequest",
+]

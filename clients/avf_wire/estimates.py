@@ -1,0 +1,112 @@
+"""Observations and what they taught: estimates, and the scalars of them that histories keep."""
+
+import msgspec
+
+from avf_wire.base import Durability, Message, Observation, Request
+
+
+class Steps(Request, frozen=True):
+    """POST /v1/sessions/{id}/steps: observations `seq`, `seq` + 1, ... of `epoch` (the current one where absent)."""
+
+    seq: int
+    observations: list[Observation]
+    epoch: int | None = None
+
+
+class Moments(Message, frozen=True):
+    """A distribution by mean and standard deviation per dimension; no deviation where it is Bernoulli."""
+
+    mean: list[float]
+    deviation: list[float] | None = None
+
+
+class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
+    """What one observation taught. Energies in nats; free_energy = reconstruction + kl.
+
+    `prediction` is what the model expected before the observation, `likelihood` what it holds after it.
+    `free_energies` are F of every iterate from the prior to the posterior. `durability` says what held for this
+    step when the reply was sent, and `durable_seq` is the last observation that is as safe as that says. `surprise`
+    is the probability of a free energy at least as large on data that are normal for the model, null where that is
+    not known, or where nothing was observed. `observation` is what was observed, in answers that were asked for it,
+    and absent in all others.
+    """
+
+    epoch: int
+    seq: int
+    free_energy: float
+    reconstruction: float
+    kl: float
+    free_energies: list[float]
+    iterations: int
+    prior: Moments
+    posterior: Moments
+    prediction: Moments
+    likelihood: Moments
+    durability: Durability
+    durable_seq: int | None = None
+    surprise: float | None = None
+    observation: Observation | msgspec.UnsetType = msgspec.UNSET
+
+
+class HistoryEntry(Message, frozen=True):
+    """The scalars of one step, as the history keeps them. Energies in nats, as in `Estimate`.
+
+    `prior_free_energy` is F before the first iteration; null where inference does not start at the prior.
+    """
+
+    epoch: int
+    seq: int
+    at: float  # seconds since 1970
+    free_energy: float
+    reconstruction: float
+    kl: float
+    prior_free_energy: float | None
+    iterations: int
+    surprise: float | None = None
+
+
+class History(Message, frozen=True):
+    """GET /v1/sessions/{id}/history: scalars of steps, in order.
+
+    `cursor` names the last of them, or is the one that was given where there are none; with it, what comes next is
+    had. `more` says that there is more already.
+    """
+
+    session: str
+    entries: list[HistoryEntry]
+    cursor: str | None
+    more: bool
+
+
+class StepsReply(Message, frozen=True):
+    """The estimates of a `Steps` request, in order, one for each observation."""
+
+    session: str
+    epoch: int
+    next_seq: int
+    estimates: list[Estimate]
+    durable_seq: int | None = None
+
+
+class SamplesReply(Message, frozen=True):
+    """The answer to POST /v1/sessions/{id}/samples: the estimates of the observations that the chunk completed."""
+
+    session: str
+    epoch: int
+    next_seq: int
+    next_sample: int
+    estimates: list[Estimate]
+
+
+class Summary(Message, frozen=True, tag_field="type", tag="summary"):
+    """Stream, server to client: an estimate without its arrays, where the stream was opened with fields=scalars."""
+
+    epoch: int
+    seq: int
+    free_energy: float
+    reconstruction: float
+    kl: float
+    iterations: int
+    durability: Durability
+    surprise: float | None = None
+    durable_seq: int | None = None

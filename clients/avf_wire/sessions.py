@@ -1,0 +1,67 @@
+"""Sessions: opened, listed, branched."""
+
+from avf_wire.base import Audio, Durability, Message, Request
+from avf_wire.estimates import HistoryEntry
+
+
+class CreateSession(Request, frozen=True):
+    """POST /v1/sessions. `seed` fixes all randomness of the session; the server draws one where it is absent.
+
+    With `audio`, the session also takes samples in chunks of any length, which the server cuts into observations.
+    """
+
+    model: str
+    seed: int | None = None
+    iterations: int | None = None
+    durability: Durability = "group"
+    audio: Audio | None = None
+
+
+class Session(Message, frozen=True):
+    """A session: its model, where it stands and how it was opened.
+
+    `next_sample` counts the samples that the session has in this epoch; null where it was opened without `audio`.
+    """
+
+    id: str
+    model: str
+    model_digest: str
+    epoch: int
+    next_seq: int
+    seed: int
+    iterations: int
+    durability: Durability
+    observation_size: int
+    latent_size: int
+    created_at: float  # seconds since 1970
+    expires_in: float  # seconds without a step or a reset, after which it ends
+    audio: Audio | None = None
+    next_sample: int | None = None
+
+
+class SessionSummary(Message, frozen=True):
+    """A session in a list: with its last step, null where nothing was observed, and when it was last used."""
+
+    session: Session
+    last: HistoryEntry | None
+    used_at: float  # seconds since 1970
+
+
+class Sessions(Message, frozen=True):
+    """GET /v1/sessions: the caller's sessions, the last opened first; `cursor` is null on the last page."""
+
+    sessions: list[SessionSummary]
+    cursor: str | None
+
+
+class Branch(Request, frozen=True):
+    """POST /v1/sessions/{id}/fork, and options of /v1/sessions/restore: what the new session has of its own.
+
+    Without `seed` it goes on with the noise of the belief that it begins with: the same observations give the same
+    estimates. `iterations` and `durability` are those of its origin where absent; of a snapshot, `durability` is
+    "group".
+    """
+
+    seed: int | None = None
+    iterations: int | None = None
+    durability: Durability | None = None

@@ -1,0 +1,1 @@
+"""The models as clients see them, and what is normal for them."""

@@ -1,0 +1,91 @@
+"""The models as clients see them: their sizes and bounds, what their observations are of, and what is normal for them.
+
+The law: what is said of a model is read off its checkpoint (the model, the settings, the facts of its card), and what
+these do not say is null, never guessed.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, cast, get_args
+
+import avf_wire as wire
+
+from avf_core import data
+from avf_core.checkpoints import Checkpoint
+from avf_core.errors import ConfigurationError
+from avf_core.plugins import plugin
+from avf_server.models.references import Normal
+
+MODALITIES: dict[str, wire.Modality] = {
+    **dict.fromkeys(("pianoroll", "music"), "music"),
+    **dict.fromkeys(("timit", "crowd16k", "fsdd", "audio"), "audio"),
+    **dict.fromkeys(("kth", "weizmann", "moving_mnist", "frames"), "video"),
+}
+"""What observations are of, by the kind of data set that a model was trained on."""
+
+PIANO_KEYS, LOWEST_KEY = 88, 21  # MIDI pitch of A0
+PITCHES = 128  # a roll of all of MIDI's
+
+
+def model_info(checkpoint: Checkpoint, *, iterations: int, normal: Normal | None) -> wire.ModelInfo:
+    """A model as clients see it; bounds that are infinite are null."""
+    model, card = checkpoint.filter.model, checkpoint.card
+    low, high, size = model.observation.low, model.observation.high, model.observation.size
+    modality = modality_of(checkpoint)
+    first_pitch = {PIANO_KEYS: LOWEST_KEY, PITCHES: 0}.get(size)
+    return wire.ModelInfo(
+        name=checkpoint.name,
+        digest=checkpoint.digest,
+        kind=checkpoint.settings["model"]["kind"],
+        inference=checkpoint.settings["inference"]["kind"],
+        iterations=iterations,
+        observation_size=size,
+        latent_size=model.latent_size,
+        low=None if low == float("-inf") else low,
+        high=None if high == float("inf") else high,
+        parameters=sum(parameter.numel() for parameter in checkpoint.filter.parameters()),
+        card=dict(card),
+        modality=modality,
+        shape=None if model.observation.shape is None else list(model.observation.shape),
+        sample_rate=sample_rate_of(checkpoint) if modality == "audio" else None,
+        first_pitch=first_pitch if modality == "music" else None,
+        normal=None if normal is None else normal.quantiles,
+    )
+
+
+def modality_of(checkpoint: Checkpoint) -> wire.Modality:
+    """What a model's observations are of: as its card says, or the data in it, or the shape of an observation."""
+    for modality in get_args(wire.Modality):
+        if checkpoint.card.get("modality") == modality:
+            return cast(wire.Modality, modality)
+    shape = checkpoint.filter.model.observation.shape
+    by_shape: wire.Modality = "video" if shape is not None and len(shape) == 2 else "series"
+    return MODALITIES.get(str(_data(checkpoint).get("kind")), by_shape)
+
+
+def sample_rate_of(checkpoint: Checkpoint) -> int | None:
+    """The rate of an audio model's samples, in Hz: as its card says, or the data in it; None where neither does."""
+    facts = _data(checkpoint)
+    options = facts.get("options")
+    said = options.get("rate") if isinstance(options, Mapping) else None
+    for rate in (checkpoint.card.get("sample_rate"), facts.get("rate"), said, _default_rate(facts.get("kind"))):
+        if isinstance(rate, int) and rate > 0:
+            return rate
+    return None
+
+
+def _default_rate(kind: object) -> int | None:
+    """The rate at which a kind of data set is read where nothing else was asked for."""
+    try:
+        found = plugin(data, kind)
+    except ConfigurationError:
+        return None
+    defaults = {field.name: field.default for field in dataclasses.fields(found.Options)}
+    rate = defaults.get("rate", getattr(found, "RATE", None))
+    return rate if isinstance(rate, int) else None
+
+
+def _data(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """What the card says of the data that the model was trained on."""
+    found = checkpoint.card.get("data")
+    return found if isinstance(found, Mapping) else {}

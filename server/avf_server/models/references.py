@@ -1,0 +1,46 @@
+"""What is normal for a model: the reference distribution of its card, against which free energies become p-values.
+
+The law: what a model's card does not say is not known: its surprise is null. A step of which nothing was observed has
+no surprise either.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import avf_wire as wire
+import torch
+
+from avf_core.analysis.surprise import ReferenceDistribution
+from avf_core.checkpoints import Checkpoint
+from avf_core.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+class Normal:
+    """The distribution of a step's free energy on data that are normal for a model."""
+
+    def __init__(self, reference: ReferenceDistribution) -> None:
+        self._reference = reference
+        values = [round(reference.quantile(level), 6) for level in LEVELS]
+        self.quantiles = wire.Quantiles(levels=list(LEVELS), values=values)
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> "Normal | None":
+        """That of a checkpoint's card; None where the card has none of free energies, or one that is unreadable."""
+        facts: Any = checkpoint.card.get("reference")
+        if not isinstance(facts, dict) or facts.get("score") != "free_energy":
+            return None
+        try:
+            return cls(ReferenceDistribution.from_dict(facts))
+        except DataError as error:
+            logger.warning("surprise of %s is not known: %s", checkpoint.name, error)
+            return None
+
+    def surprise(self, free_energies: Sequence[float]) -> list[float]:
+        """P(F >= this one) on normal data, in (0, 1], of each free energy in nats."""
+        p: list[float] = self._reference.p_value(torch.tensor(free_energies, dtype=torch.float64)).tolist()
+        return p

@@ -1,0 +1,1 @@
+"""Sessions but for their steps: opened, listed, copied, looked ahead of, ended."""

@@ -1,0 +1,168 @@
+"""Sessions that begin with a belief: forks of a session, and sessions restored from a snapshot.
+
+The laws: a belief is a value, so a copy goes on without touching what it was copied from; what is copied is what was
+committed, never what is hot. A snapshot comes from outside: it is bounded, holds no pickle, and is checked against the
+model (digest, version, names, shapes, types, finite numbers) before anything begins with it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import avf_wire as wire
+import msgspec
+import torch
+from torch import Tensor
+
+from avf_core import beliefs
+from avf_core.beliefs import Belief
+from avf_core.errors import BeliefFormatError
+from avf_server import problems
+from avf_server.problems import InvalidSnapshotError
+from avf_server.sessions.registry import MAX_SEED, Sessions
+from avf_server.stepping import estimates
+from avf_server.stepping.engine import Engine
+from avf_server.stores.base import Record
+
+MAX_STEP = 2**62  # observations filtered; a counter that never runs over
+
+
+class _Header(msgspec.Struct, rename={"metadata": "__metadata__"}):
+    """What a safetensors file says of itself."""
+
+    metadata: dict[str, str] = {}
+
+
+class Branches:
+    """Beliefs as values: out of sessions, and into new ones."""
+
+    def __init__(self, engine: Engine, sessions: Sessions) -> None:
+        self._engine = engine
+        self._sessions = sessions
+
+    async def snapshot(self, session: str, *, owner: str) -> bytes:
+        """The belief of a session as a safetensors file. Raises UnknownSessionError, BeliefUnreadableError."""
+        record = await self._sessions.record(session, owner=owner)
+        self._sessions.checkpoint(record.meta.model)
+        return await self._engine.aside(lambda: self._snapshot(record))
+
+    async def restore(self, data: bytes, options: wire.Branch, *, owner: str) -> wire.Session:
+        """A new session that goes on from a snapshot. Raises InvalidSnapshotError, InvalidSettingError."""
+        metadata = _metadata(data)
+        digest = metadata.get("model", "")
+        name = next((name for name, found in self._engine.models.items() if found.digest == digest), None)
+        if name is None:
+            known = ", ".join(f"{name} ({found.digest})" for name, found in sorted(self._engine.models.items()))
+            raise InvalidSnapshotError(
+                f"the snapshot is of model {metadata.get('name', 'unknown')} with weights {digest or 'unknown'}; "
+                f"this server has {known}"
+            )
+        _check_seed(options)
+        saved, seed = await self._engine.aside(lambda: self._pack(self._read(data, name), name, options))
+        request = wire.CreateSession(
+            model=name,
+            seed=seed,
+            iterations=_number(metadata.get("iterations")) if options.iterations is None else options.iterations,
+            durability=options.durability or "group",
+            audio=_audio(metadata.get("audio")),
+        )
+        return await self._sessions.create(request, owner=owner, belief=saved)
+
+    async def fork(self, session: str, options: wire.Branch, *, owner: str) -> wire.Session:
+        """A new session that goes on from where a session stands, and leaves it.
+
+        Raises UnknownSessionError, InvalidSettingError, BeliefUnreadableError.
+        """
+        record = await self._sessions.record(session, owner=owner)
+        meta, saved = record.meta, record.belief
+        self._sessions.checkpoint(meta.model)
+        _check_seed(options)
+        if saved is not None and options.seed is not None:
+            saved, _ = await self._engine.aside(lambda: self._pack(self._own(record), meta.model, options))
+        request = wire.CreateSession(
+            model=meta.model,
+            seed=meta.seed if options.seed is None else options.seed,
+            iterations=meta.iterations if options.iterations is None else options.iterations,
+            durability=options.durability or meta.durability,
+            audio=meta.audio,
+        )
+        return await self._sessions.create(request, owner=owner, belief=saved)
+
+    def _own(self, record: Record) -> Belief:
+        """The belief that a session of this server stands at."""
+        return self._engine.belief(record.meta.model, record.belief, seed=record.meta.seed)
+
+    def _snapshot(self, record: Record) -> bytes:
+        meta, at = record.meta, record.position
+        provenance = {
+            "model": self._engine.models[meta.model].digest,
+            "name": meta.model,
+            "iterations": str(meta.iterations),
+            "epoch": str(at.epoch),
+            "seq": str(at.seq),
+        }
+        if meta.audio is not None:
+            provenance["audio"] = msgspec.json.encode(meta.audio).decode()
+        return beliefs.to_bytes(self._own(record), provenance=provenance)
+
+    def _read(self, data: bytes, model: str) -> Belief:
+        """The belief of a snapshot, checked."""
+        try:
+            belief = beliefs.from_bytes(data, expected={"model": self._engine.models[model].digest})
+        except (BeliefFormatError, RecursionError) as error:
+            raise InvalidSnapshotError(str(error)) from error
+        self._check_form(belief, self._engine.belief(model, None, seed=0))
+        return belief
+
+    def _pack(self, belief: Belief, model: str, options: wire.Branch) -> tuple[bytes, int]:
+        """The belief as it is stored, with the new seed where one is given; and its seed."""
+        if options.seed is not None:
+            belief = replace(belief, seed=torch.full_like(belief.seed, options.seed))
+        digest = self._engine.models[model].digest
+        return beliefs.to_bytes(belief, provenance={"model": digest}), int(belief.seed[0])
+
+    def _check_form(self, belief: Belief, example: Belief) -> None:
+        """Raises InvalidSnapshotError unless a belief is one row of the example's form, with numbers in range."""
+        found, expected = _form(belief), _form(example)
+        if found != expected:
+            odd = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+            raise InvalidSnapshotError(f"the snapshot is no belief of this model: {', '.join(odd)} is not as expected")
+        in_range = 0 <= int(belief.seed[0]) <= MAX_SEED and 0 <= int(belief.step[0]) <= MAX_STEP
+        if not in_range or not estimates.finite_rows(belief)[0]:
+            raise InvalidSnapshotError("the snapshot holds numbers that are not finite, or out of range")
+
+
+def _metadata(data: bytes) -> Mapping[str, str]:
+    """What a snapshot says of itself. Raises InvalidSnapshotError."""
+    length = int.from_bytes(data[:8], "little")
+    try:
+        return msgspec.json.decode(data[8 : 8 + length], type=_Header).metadata
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidSnapshotError(f"these {len(data)} bytes are no snapshot: no safetensors header") from error
+
+
+def _form(belief: Belief) -> dict[str, Any]:
+    """Shapes and types of a belief's tensors, by name."""
+    tensors: dict[str, Tensor] = {"seed": belief.seed, "step": belief.step}
+    tensors |= {f"model.{name}": tensor for name, tensor in belief.model.items()}
+    tensors |= {f"inference.{name}": tensor for name, tensor in belief.inference.items()}
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+
+
+def _number(text: str | None) -> int | None:
+    """A number of a header; None where it is none."""
+    return int(text) if text is not None and text.isdecimal() and len(text) < 10 else None
+
+
+def _audio(text: str | None) -> wire.Audio | None:
+    """What a header says of the sound that its session took; None where it took none, or where that is unreadable."""
+    try:
+        return None if text is None else msgspec.json.decode(text, type=wire.Audio)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _check_seed(options: wire.Branch) -> None:
+    """Raises InvalidSettingError for a seed out of range."""
+    if options.seed is not None and not 0 <= options.seed <= MAX_SEED:
+        raise problems.InvalidSettingError(f"seed is {options.seed}, expected a number in [0, {MAX_SEED}]")

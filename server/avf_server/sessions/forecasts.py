@@ -1,0 +1,65 @@
+"""Forecasts of a session: sample paths from where it stands.
+
+The law: a forecast leaves the session as it is and depends on its belief only, so the same request gives the same
+answer until the next step. It is bounded before it begins, and runs between two ticks, one at a time.
+"""
+
+import avf_wire as wire
+import torch
+
+from avf_core.analysis import forecasting
+from avf_server import problems
+from avf_server.sessions.registry import Sessions
+from avf_server.settings import Settings
+from avf_server.stepping.engine import Engine
+from avf_server.stores.base import Record
+
+
+class Forecasts:
+    """What comes next in sessions."""
+
+    def __init__(self, settings: Settings, engine: Engine, sessions: Sessions) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._sessions = sessions
+
+    async def forecast(self, session: str, request: wire.ForecastRequest, *, owner: str) -> wire.Forecast:
+        """The next observations of a session.
+
+        Raises UnknownSessionError, InvalidSettingError, BeliefUnreadableError.
+        """
+        record = await self._sessions.record(session, owner=owner)
+        size = self._sessions.checkpoint(record.meta.model).filter.model.observation.size
+        self._check(request, size)
+        return await self._engine.aside(lambda: self._forecast(record, request))
+
+    def _check(self, request: wire.ForecastRequest, size: int) -> None:
+        """Raises InvalidSettingError where a forecast makes no sense, or is too large."""
+        horizon, most = request.horizon, self._settings.max_horizon
+        if not 1 <= horizon <= most:
+            raise problems.InvalidSettingError(f"horizon is {horizon}, expected a number in [1, {most}]")
+        limit = self._settings.max_forecast_values // (horizon * size)
+        if not 1 <= request.paths <= limit:
+            raise problems.InvalidSettingError(
+                f"paths is {request.paths}, expected a number in [1, {limit}] for {horizon} steps of {size} dimensions"
+            )
+        if len(request.quantiles) > limit or not all(0.0 <= level <= 1.0 for level in request.quantiles):
+            raise problems.InvalidSettingError(f"quantiles are not {limit} levels or fewer, each in [0, 1]")
+
+    def _forecast(self, record: Record, request: wire.ForecastRequest) -> wire.Forecast:
+        belief = self._engine.belief(record.meta.model, record.belief, seed=record.meta.seed)
+        filter = self._engine.models[record.meta.model].filter
+        found = forecasting.forecast(filter, belief, horizon=request.horizon, paths=request.paths)
+        if not bool(torch.isfinite(found.paths).all() & torch.isfinite(found.variance).all()):
+            raise problems.InvalidSettingError("the forecast is not finite so far ahead; ask for a shorter one")
+        levels = list(request.quantiles)
+        return wire.Forecast(
+            session=record.meta.id,
+            epoch=record.position.epoch,
+            seq=record.position.seq,
+            mean=found.mean[:, 0].tolist(),
+            deviation=found.variance[:, 0].sqrt().tolist(),
+            levels=levels,
+            quantiles=found.quantiles(levels)[:, :, 0].tolist() if levels else [],
+            paths=found.paths[:, 0].transpose(0, 1).tolist() if request.with_paths else None,
+        )

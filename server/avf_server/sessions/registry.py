@@ -1,0 +1,274 @@
+"""Sessions but for their steps: opened, looked at, reset, ended.
+
+The laws: nobody sees another's session: whatever is not the caller's does not exist for the caller;
+identifiers are unguessable. Open sessions are not harmed by new ones: past the limit, new ones are refused.
+"""
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import replace
+
+import avf_wire as wire
+
+from avf_core.checkpoints import Checkpoint
+from avf_server import problems
+from avf_server.metrics.telemetry import Telemetry
+from avf_server.problems import StoreError
+from avf_server.settings import Settings
+from avf_server.sound import cutting
+from avf_server.stepping import estimates
+from avf_server.stepping.cached import HotBeliefs
+from avf_server.stepping.engine import Engine
+from avf_server.stores.base import META_VERSION, Meta, Outcome, Record, Store, Summary, is_readable
+from avf_server.stores.durability import Keeping
+from avf_server.watching.feed import Feed
+
+MAX_SEED = 2**63 - 1
+RESET_ATTEMPTS = 8  # each one lost means that another server has gone on meanwhile
+
+
+class Sessions:
+    """All sessions this server can reach: those of Redis, and those in its own memory."""
+
+    def __init__(self, settings: Settings, engine: Engine, keeping: Keeping, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._telemetry = telemetry
+        self.keeping = keeping
+        self.news = keeping.news
+        self._metas: OrderedDict[str, Meta] = OrderedDict()  # what never changes, most recently used last
+        self._seen: OrderedDict[str, float] = OrderedDict()  # when this server last used a session
+        self.hot = HotBeliefs(settings.hot_sessions)
+        self.feed = Feed()
+
+    def store(self, session: str) -> Store:
+        """The store that keeps a session."""
+        return self.keeping.store(session)
+
+    def store_of(self, durability: wire.Durability) -> Store:
+        """The store of the sessions of this durability."""
+        return self.keeping.store_of(durability)
+
+    def checkpoint(self, model: str) -> Checkpoint:
+        """The model of this name. Raises UnknownModelError."""
+        if model not in self._engine.models:
+            raise problems.UnknownModelError(
+                f"no model {model!r} on this server; there are {', '.join(sorted(self._engine.models)) or 'none'}"
+            )
+        return self._engine.models[model]
+
+    async def create(self, request: wire.CreateSession, *, owner: str, belief: bytes | None = None) -> wire.Session:
+        """Open a session, at the prior or with a saved belief.
+
+        Raises UnknownModelError, InvalidSettingError, OverloadedError.
+        """
+        checkpoint = self.checkpoint(request.model)
+        seed = secrets.randbits(53) if request.seed is None else request.seed
+        if not 0 <= seed <= MAX_SEED:
+            raise problems.InvalidSettingError(f"seed is {seed}, expected a number in [0, {MAX_SEED}]")
+        meta = Meta(
+            id=secrets.token_hex(12),  # no "-", which a command line would take for an option
+            owner=owner,
+            model=request.model,
+            seed=seed,
+            iterations=self._iterations(request),
+            durability=request.durability,
+            created_at=time.time(),
+            audio=cutting.agreed(request.audio, checkpoint),
+        )
+        self._admit()
+        try:
+            if await self.keeping.count(owner, meta.durability) >= self._settings.max_sessions_per_key:
+                raise problems.OverloadedError(
+                    f"{self._settings.max_sessions_per_key} sessions of this key are open, which is the limit",
+                    retry_after=self._settings.retry_after_s,
+                )
+            await self.store_of(meta.durability).create(meta, belief=belief)
+        except StoreError as error:
+            raise self.unavailable(error) from error
+        self.touch(meta.id)
+        self._remember(meta)
+        opened = self._message(meta, epoch=1, next_seq=1, expires_in=self._settings.session_ttl_s)
+        self.feed.opened(owner, opened)
+        return opened
+
+    async def session(self, session: str, *, owner: str) -> wire.Session:
+        """Where a session stands. Raises UnknownSessionError."""
+        record = await self.record(session, owner=owner)
+        return self.describe(record)
+
+    async def reset(self, session: str, *, owner: str) -> wire.Session:
+        """Begin a new epoch at the prior. Raises UnknownSessionError."""
+        for _ in range(RESET_ATTEMPTS):
+            record = await self.record(session, owner=owner)
+            try:
+                outcome = await self.store(session).reset(session, epoch=record.position.epoch)
+            except StoreError as error:
+                raise self.unavailable(error, session=session) from error
+            finally:
+                self.hot.drop(session)
+            if outcome is Outcome.GONE:
+                raise self.unknown(session)
+            if outcome is Outcome.APPLIED:
+                self.touch(session)
+                return self._message(
+                    record.meta,
+                    epoch=record.position.epoch + 1,
+                    next_seq=1,
+                    expires_in=self._settings.session_ttl_s,
+                )
+        raise problems.SessionMovedError("others reset the session at the same time; ask again", session=session)
+
+    async def delete(self, session: str, *, owner: str) -> None:
+        """End a session. Raises UnknownSessionError."""
+        await self.meta(session, owner=owner)
+        try:
+            found = await self.store(session).delete(session)
+        except StoreError as error:
+            raise self.unavailable(error, session=session) from error
+        self.forget([session])
+        self.feed.ended(owner, session)
+        if not found:
+            raise self.unknown(session)
+
+    async def meta(self, session: str, *, owner: str) -> Meta:
+        """What never changes about a session. Raises UnknownSessionError, also where it is another's."""
+        known = self._metas.get(session)
+        if known is None:
+            return (await self.record(session, owner=owner)).meta
+        if known.owner != owner:
+            raise self.unknown(session)
+        return known
+
+    async def observation_size(self, session: str, *, owner: str) -> int:
+        """The dimensions of a session's observations. Raises UnknownSessionError, UnknownModelError."""
+        return self.checkpoint((await self.meta(session, owner=owner)).model).filter.model.observation.size
+
+    async def record(self, session: str, *, owner: str, seq: int | None = None) -> Record:
+        """A session with its reply to `seq`, or its last one, from the store, and what is safe of it by now.
+
+        Raises UnknownSessionError.
+        """
+        try:
+            (record,) = await self.store(session).load([(session, seq)])
+        except StoreError as error:
+            raise self.unavailable(error, session=session) from error
+        if record is None:
+            self.forget([session])
+        if record is not None and record.meta.version != META_VERSION:
+            raise problems.BeliefUnreadableError(
+                f"what is kept of the session has version {record.meta.version}, expected {META_VERSION}: "
+                "use the release that wrote it",
+                session=session,
+            )
+        if record is None or record.meta.owner != owner:
+            raise self.unknown(session)
+        if record.reply is not None and not is_readable(record.reply):
+            record = replace(record, reply=None)  # of another release: it is not given out, the session goes on
+        self._remember(record.meta)
+        safe = await self.keeping.durable_seq(record.meta, record.position)
+        reply = record.reply and estimates.complete(record.reply, durable_seq=safe)
+        return replace(record, reply=reply, durable_seq=safe)
+
+    def touch(self, session: str) -> None:
+        """Note that a session was used just now."""
+        self._seen[session] = time.monotonic()
+        self._seen.move_to_end(session)
+        self.news.tell(session)
+
+    def forget(self, sessions: Iterable[str]) -> None:
+        """Drop all that this server remembers of sessions; the store is not touched."""
+        for session in sessions:
+            self.hot.drop(session)
+            self._metas.pop(session, None)
+            self._seen.pop(session, None)
+            self.news.tell(session)
+
+    def unknown(self, session: str) -> problems.UnknownSessionError:
+        """The problem of a session that does not exist, for this caller."""
+        return problems.UnknownSessionError("no such session: it ended, expired, or never was", session=session)
+
+    def unavailable(self, error: StoreError, *, session: str | None = None) -> problems.StoreUnavailableError:
+        """The problem of a store that does not answer."""
+        self._telemetry.store_errors.inc()
+        return problems.StoreUnavailableError(
+            f"{error}. Send the same again", session=session, retry_after=self._settings.retry_after_s
+        )
+
+    def _iterations(self, request: wire.CreateSession) -> int:
+        own, wanted, most = (
+            self._engine.iterations(request.model),
+            request.iterations,
+            self._settings.max_iterations,
+        )
+        if wanted is None or wanted == own:
+            return own
+        if own == 0:
+            raise problems.InvalidSettingError(
+                f"iterations is {wanted}, but the inference of {request.model} does not iterate: leave it out"
+            )
+        if not 1 <= wanted <= most:
+            raise problems.InvalidSettingError(f"iterations is {wanted}, expected a number in [1, {most}]")
+        return wanted
+
+    def expire(self) -> None:
+        """Forget sessions that were not used here for as long as any may live: they have ended, or live elsewhere."""
+        over = time.monotonic() - self._settings.session_ttl_s
+        while self._seen and next(iter(self._seen.values())) <= over:
+            self.forget([next(iter(self._seen))])
+
+    def _admit(self) -> None:
+        """Make sure that one more session may be opened."""
+        self.expire()
+        if len(self._seen) >= self._settings.max_sessions:
+            raise problems.OverloadedError(
+                f"{len(self._seen)} sessions are open, which is the limit",
+                retry_after=self._settings.retry_after_s,
+            )
+
+    def _remember(self, meta: Meta) -> None:
+        self._metas[meta.id] = meta
+        self._metas.move_to_end(meta.id)
+        if len(self._metas) > max(self._settings.max_sessions, self._settings.hot_sessions):
+            self._metas.popitem(last=False)
+
+    @property
+    def seen(self) -> int:
+        """How many open sessions this server has seen."""
+        return len(self._seen)
+
+    def holds(self, model: str) -> bool:
+        """Whether there is a model of this name on this server."""
+        return model in self._engine.models
+
+    def describe(self, found: Summary) -> wire.Session:
+        """A session as it was found in the store. Raises UnknownModelError."""
+        return self._message(
+            found.meta,
+            epoch=found.position.epoch,
+            next_seq=found.position.seq + 1,
+            expires_in=found.expires_in,
+            rest=len(found.rest) // cutting.WIDTH if isinstance(found, Record) else 0,
+        )
+
+    def _message(self, meta: Meta, *, epoch: int, next_seq: int, expires_in: float, rest: int = 0) -> wire.Session:
+        checkpoint = self.checkpoint(meta.model)
+        size = checkpoint.filter.model.observation.size
+        return wire.Session(
+            id=meta.id,
+            model=meta.model,
+            model_digest=checkpoint.digest,
+            epoch=epoch,
+            next_seq=next_seq,
+            seed=meta.seed,
+            iterations=meta.iterations,
+            durability=meta.durability,
+            observation_size=size,
+            latent_size=checkpoint.filter.model.latent_size,
+            created_at=meta.created_at,
+            expires_in=expires_in,
+            audio=meta.audio,
+            next_sample=None if meta.audio is None else (next_seq - 1) * size + rest,
+        )

@@ -1,0 +1,1 @@
+"""Sound in chunks of any length, cut into observations."""

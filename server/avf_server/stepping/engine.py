@@ -1,0 +1,207 @@
+"""The engine: one thread owns the models and filters batches; the event loop never runs torch.
+
+The laws: row i of a batch depends on row i only, so that batches may be padded, split and merged at will; a
+row that fails is answered by itself and harms no other; what comes out for a row is finite, or a problem.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, TypeVar
+
+import avf_wire as wire
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from avf_core import beliefs, checkpoints
+from avf_core.beliefs import Belief
+from avf_core.checkpoints import Checkpoint
+from avf_core.errors import AvfError, BeliefFormatError
+from avf_core.filtering import Estimate
+from avf_server import problems
+from avf_server.models.references import Normal
+from avf_server.stepping import decisions, estimates
+from avf_server.stepping.decisions import Position
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+NOT_FINITE = "the estimate is not finite: the observation lies too far outside of what the model can hold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One observation to filter. `belief` is a hot one, saved bytes, or None at the start of an epoch.
+
+    `x` has shape (observation,), float32, NaN where nothing was observed.
+    """
+
+    model: str
+    iterations: int
+    durability: wire.Durability
+    belief: Belief | bytes | None
+    seed: int
+    continues: Position
+    x: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepped:
+    """What came of a row: the belief after it, hot and as bytes, the estimate as it is kept, and its note."""
+
+    belief: Belief
+    saved: bytes
+    estimate: bytes
+    note: bytes
+
+
+class Engine:
+    """The models of a server and the thread that runs them."""
+
+    def __init__(self, models: Sequence[str], *, device: str, threads: int, max_batch: int) -> None:
+        """Raises CheckpointError where a model cannot be read."""
+        self.models = {found.name: found for found in (checkpoints.load(name, device=device) for name in models)}
+        self.normals = {name: Normal.of(checkpoint) for name, checkpoint in self.models.items()}
+        self._device = device
+        self._aside = asyncio.Lock()
+        self._sizes = decisions.warmed_sizes(max_batch)
+        self._thread = ThreadPoolExecutor(
+            1, "avf-engine", torch.set_num_threads, (threads or max(1, (os.cpu_count() or 2) // 2),)
+        )
+
+    async def step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
+        """Filter one observation of every row, one batch for each model and number of iterations."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._step, rows)
+
+    async def aside(self, work: Callable[[], Result]) -> Result:
+        """Run other work on the models' thread, one such piece at a time, so that ticks get in between."""
+        async with self._aside:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def warm(self) -> None:
+        """Run every model once at every size, so that no client waits for a first run."""
+        rows = [self._idle(name) for name in self.models]
+        for size in self._sizes:
+            await self.step([row for row in rows for _ in range(size)])
+
+    def close(self) -> None:
+        """End the thread after the batch it is at."""
+        self._thread.shutdown()
+
+    def iterations(self, model: str) -> int:
+        """The number of iterations that a model was configured with; 0 where its inference does not iterate."""
+        return int(getattr(getattr(self.models[model].filter.inference, "config", None), "iterations", 0))
+
+    def belief(self, model: str, saved: bytes | None, *, seed: int) -> Belief:
+        """A saved belief on the device; None is the prior. On the models' thread. Raises BeliefUnreadableError."""
+        checkpoint = self.models[model]
+        if saved is None:
+            with torch.no_grad():
+                return checkpoint.filter.initial(torch.tensor([seed], device=self._device))
+        try:
+            found = beliefs.from_bytes(saved, expected={"model": checkpoint.digest})
+        except BeliefFormatError as error:
+            raise problems.BeliefUnreadableError(str(error)) from error
+        return estimates.to_device(found, self._device)
+
+    def _idle(self, model: str) -> Row:
+        """An observation to warm with: with nothing observed, nothing would be inferred."""
+        spec = self.models[model].filter.model.observation
+        return Row(
+            model=model,
+            iterations=self.iterations(model),
+            durability="group",
+            belief=None,
+            seed=0,
+            continues=Position(1, 0),
+            x=np.full(spec.size, min(max(0.0, spec.low), spec.high), dtype=np.float32),
+        )
+
+    def _step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
+        results: list[Any] = [None] * len(rows)
+
+        def group(index: int) -> tuple[str, int]:
+            return rows[index].model, rows[index].iterations
+
+        for (model, iterations), indices in groupby(sorted(range(len(rows)), key=group), key=group):
+            members = list(indices)
+            answers = self._step_group(model, iterations, [rows[i] for i in members])
+            for index, answer in zip(members, answers, strict=True):
+                results[index] = answer
+        return results
+
+    def _step_group(self, model: str, iterations: int, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
+        """The rows of one model; those whose belief cannot be read are answered and left out of the batch."""
+        results: list[Any] = [self._belief(row) for row in rows]
+        good = [i for i, result in enumerate(results) if isinstance(result, Belief)]
+        if good:
+            answers = self._isolated(model, iterations, [results[i] for i in good], [rows[i] for i in good])
+            for index, answer in zip(good, answers, strict=True):
+                results[index] = answer
+        return results
+
+    def _isolated(
+        self, model: str, iterations: int, found: list[Belief], rows: list[Row]
+    ) -> list[Stepped | problems.ProblemError]:
+        """Filter a batch; where it fails, filter its rows one by one, so that only the guilty ones fail."""
+        try:
+            return self._filter(model, iterations, found, rows)
+        except AvfError as error:
+            failure: problems.ProblemError = problems.InvalidObservationError(str(error))
+        except Exception:
+            logger.exception("a batch of %d rows of %s failed", len(rows), model)
+            failure = problems.internal()
+        if len(rows) == 1:
+            return [failure]
+        return [self._isolated(model, iterations, [belief], [row])[0] for belief, row in zip(found, rows, strict=True)]
+
+    def _filter(
+        self, model: str, iterations: int, found: list[Belief], rows: list[Row]
+    ) -> list[Stepped | problems.ProblemError]:
+        checkpoint = self.models[model]
+        padding = decisions.padded_size(len(rows), self._sizes) - len(rows)
+        belief = beliefs.stack(found + found[:1] * padding)
+        x = torch.from_numpy(np.stack([row.x for row in rows + rows[:1] * padding])).to(self._device)
+        observed = ~x.isnan()
+        with torch.no_grad():
+            following, estimate = checkpoint.filter.step(
+                belief, x, observed=None if bool(observed.all()) else observed, iterations=iterations or None
+            )
+        return self._results(checkpoint, following, estimate, rows)
+
+    def _results(
+        self, checkpoint: Checkpoint, following: Belief, estimate: Estimate, rows: list[Row]
+    ) -> list[Stepped | problems.ProblemError]:
+        """What came of every row; the padding, which comes after them, is let go."""
+        after = beliefs.unstack(following)
+        saved = beliefs.rows_to_bytes(following, provenance={"model": checkpoint.digest})
+        finite = estimates.finite_rows(following, estimate)
+        messages = estimates.estimates(estimate, rows, normal=self.normals[checkpoint.name])
+        now = time.time()
+        return [
+            Stepped(
+                belief=after[i],
+                saved=saved[i],
+                estimate=estimates.to_json(message),
+                note=estimates.to_note(message, at=now),
+            )
+            if finite[i]
+            else problems.InvalidObservationError(NOT_FINITE)
+            for i, message in enumerate(messages)
+        ]
+
+    def _belief(self, row: Row) -> Belief | problems.ProblemError:
+        """The row's belief on the device, or why it cannot be read."""
+        if isinstance(row.belief, Belief):
+            return row.belief
+        try:
+            return self.belief(row.model, row.belief, seed=row.seed)
+        except problems.BeliefUnreadableError as problem:
+            return problem

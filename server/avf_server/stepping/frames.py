@@ -1,0 +1,118 @@
+"""One observation on its way through a tick, and what it becomes at each stage: a row, a commit, a reply.
+
+The law: an answer is given once; to a client that has gone, not at all (a cancelled future refuses results).
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from avf_server import problems
+from avf_server.problems import ProblemError
+from avf_server.stepping import decisions, estimates
+from avf_server.stepping.cached import Hot
+from avf_server.stepping.decisions import Position, Verdict
+from avf_server.stepping.engine import Row, Stepped
+from avf_server.stepping.observations import to_stored
+from avf_server.stores.base import Commit, Meta, Step, pack, unpack
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one observation: where it was applied, and the estimate as it goes over the wire.
+
+    `durable_seq` is the last observation that was as safe as its session chose when this was answered.
+    """
+
+    epoch: int
+    seq: int
+    estimate: bytes
+    durable_seq: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frame:
+    """One observation on its way; `x` has shape (observation,), NaN where missing; `answer` is waited for."""
+
+    meta: Meta
+    epoch: int | None
+    seq: int
+    x: npt.NDArray[np.float64]
+    digest: bytes
+    answer: asyncio.Future[Reply]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A frame that applies, and what it continues."""
+
+    frame: Frame
+    hot: Hot
+
+
+def judge(frame: Frame, position: Position, reply: bytes | None) -> Verdict:
+    """What is to be done with the frame where its session stands there, with that stored reply."""
+    stored = None if reply is None else unpack(reply)[0]
+    return decisions.judge(position, epoch=frame.epoch, seq=frame.seq, digest=frame.digest, stored=stored)
+
+
+def to_row(item: Ready) -> Row:
+    """The frame as the engine takes it."""
+    meta = item.frame.meta
+    return Row(
+        model=meta.model,
+        iterations=meta.iterations,
+        durability=meta.durability,
+        belief=item.hot.belief,
+        seed=meta.seed,
+        continues=item.hot.position,
+        x=item.frame.x.astype(np.float32),
+    )
+
+
+def to_commit(item: Ready, stepped: Stepped) -> Commit:
+    """The step as the store takes it."""
+    return Commit(
+        session=item.frame.meta.id,
+        continues=item.hot.position,
+        belief=stepped.saved,
+        steps=(Step(reply=pack(item.frame.digest, to_stored(item.frame.x), stepped.estimate), note=stepped.note),),
+    )
+
+
+def refusal(frame: Frame, verdict: Verdict | None, position: Position, *, window: int) -> ProblemError:
+    """The problem of an observation that does not apply; None means that another server has gone on."""
+    expected, seq = position.seq + 1, frame.seq
+    known: dict[Verdict | None, tuple[type[ProblemError], str]] = {
+        None: (problems.SessionMovedError, "another server has gone on with the session; ask again"),
+        Verdict.GAP: (problems.SequenceGapError, f"seq is {seq}, expected {expected}"),
+        Verdict.TOO_OLD: (
+            problems.ReplayWindowPassedError,
+            f"the reply to seq {seq} is no longer stored: the last {window} are; the next seq is {expected}",
+        ),
+        Verdict.CONFLICT: (
+            problems.ObservationConflictError,
+            f"seq {seq} was applied with another observation; the next seq is {expected}",
+        ),
+        Verdict.OTHER_EPOCH: (
+            problems.EpochMismatchError,
+            f"epoch is {frame.epoch}, the session is in epoch {position.epoch}, at seq {expected}",
+        ),
+    }
+    kind, detail = known[verdict]
+    return kind(detail, expected_seq=expected, expected_epoch=position.epoch)
+
+
+def answer(frame: Frame, epoch: int, stored: bytes, *, durable_seq: int) -> None:
+    """Give the frame its reply, of an estimate as it is stored."""
+    reply = Reply(epoch, frame.seq, estimates.complete(stored, durable_seq=durable_seq), durable_seq)
+    if not frame.answer.done():  # a client that has gone has cancelled it
+        frame.answer.set_result(reply)
+
+
+def refuse(frame: Frame, problem: ProblemError) -> None:
+    """Give the frame its problem."""
+    if not frame.answer.done():
+        frame.answer.set_exception(problem)

@@ -1,0 +1,300 @@
+"""The way of one observation: queue, tick, reply.
+
+    take at most one frame of every ready session -> load beliefs not hot -> one batched step for each model
+    -> commit all of the tick in one call -> reply
+
+The laws: nothing acknowledged is lost and nothing is applied twice: a reply leaves only after its commit was
+confirmed, and a commit names the (epoch, seq) it continues. A hot belief is never the truth: only `apply` is
+decided from it, which the commit then checks; all else is decided from the store. A frame's failure, and a
+client that has gone, harm no other.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from avf_server import problems
+from avf_server.codecs.base import Given
+from avf_server.metrics.telemetry import Telemetry
+from avf_server.problems import ProblemError, StoreError
+from avf_server.sessions.expiry import Sweeper
+from avf_server.sessions.registry import Sessions
+from avf_server.settings import Settings
+from avf_server.stepping import decisions
+from avf_server.stepping import frames as way
+from avf_server.stepping.cached import Hot
+from avf_server.stepping.decisions import Position, Verdict
+from avf_server.stepping.engine import Engine, Stepped
+from avf_server.stepping.frames import Frame, Ready, Reply
+from avf_server.stepping.observations import to_row
+from avf_server.stores.base import Meta, Outcome, Record, Store, is_readable, unpack
+from avf_server.tasks import end
+
+logger = logging.getLogger(__name__)
+
+MAX_SEQ = 2**53  # Lua, in which Redis counts, has doubles
+
+
+class Service:
+    """The queue and its ticks. `start` it before use, and `stop` it: the queue is then finished, or refused."""
+
+    def __init__(self, settings: Settings, engine: Engine, sessions: Sessions, telemetry: Telemetry) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.sessions = sessions
+        self.keeping = sessions.keeping
+        self.telemetry = telemetry
+        self.stopping = asyncio.Event()
+        self._queue: deque[Frame] = deque()
+        self._wanted = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._sweeper = Sweeper(sessions)
+        self._ticking: asyncio.Task[None] | None = None
+        self._held: dict[Frame, asyncio.Task[None]] = {}  # applied, and answered once replicas have it
+
+    @property
+    def waiting(self) -> int:
+        """Observations that wait for a tick."""
+        return len(self._queue)
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self.keeping.start()
+        self._sweeper.start()
+        self._ticking = asyncio.create_task(self._run(), name="avf-ticks")
+
+    def refuse(self) -> None:
+        """From now on refuse new work; what is queued is finished."""
+        self.stopping.set()
+        self.sessions.news.tell_all()
+
+    async def stop(self) -> None:
+        """Refuse new work, finish what is queued, within the settings' time; refuse what is then left."""
+        self.refuse()
+        ticking, self._ticking = self._ticking, None
+        if ticking is None:
+            return
+        try:
+            async with asyncio.timeout(self.settings.drain_s):
+                await self._idle.wait()
+        except TimeoutError:
+            logger.warning("%d observations are refused: the time to stop is over", len(self._queue))
+        await end(ticking)
+        self._refuse_all(list(self._queue), problems.stopping(self.settings.retry_after_s))
+        await asyncio.gather(*self._held.values(), return_exceptions=True)
+        await self._sweeper.stop()
+        await self.keeping.stop()
+
+    def check_running(self) -> None:
+        """Raise StoppingError once the server stops."""
+        if self.stopping.is_set():
+            raise problems.stopping(self.settings.retry_after_s)
+
+    async def observe(self, session: str, *, seq: int, x: Given, owner: str, epoch: int | None = None) -> Reply:
+        """Filter observation `seq`; `epoch` None means the current one.
+
+        Raises a ProblemError, which names the session and the seq; the session is then as it was. Cancelling is safe:
+        the observation is then applied or not, and sending it again finds out.
+        """
+        try:
+            self.check_running()
+            if not 1 <= seq <= MAX_SEQ:
+                raise problems.MalformedBodyError(f"seq is no number in [1, {MAX_SEQ}]")
+            meta = await self.sessions.meta(session, owner=owner)
+            row = to_row(x, self.sessions.checkpoint(meta.model).filter.model.observation)
+            self.check_running()  # again: the server may have stopped while the session was looked up
+            if len(self._queue) >= self.settings.queue_limit:
+                raise problems.OverloadedError(
+                    f"{len(self._queue)} observations are waiting, which is the limit",
+                    retry_after=self.settings.retry_after_s,
+                )
+            return await self._enqueue(meta, epoch=epoch, seq=seq, x=row)
+        except ProblemError as problem:
+            self.telemetry.steps.labels(problem.name).inc()
+            problem.at(session=session, seq=max(0, min(seq, MAX_SEQ)))
+            raise
+
+    async def _enqueue(self, meta: Meta, *, epoch: int | None, seq: int, x: npt.NDArray[np.float64]) -> Reply:
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        digest = decisions.observation_digest(x)
+        self._queue.append(Frame(meta=meta, epoch=epoch, seq=seq, x=x, digest=digest, answer=answer))
+        self._wanted.set()
+        self._idle.clear()
+        with self.telemetry.answering():
+            return await answer
+
+    async def _run(self) -> None:
+        """Tick while anything is queued; a tick that fails answers its frames and no others."""
+        while True:
+            if not self._queue:
+                self._idle.set()
+                self._wanted.clear()
+                await self._wanted.wait()
+            queued = (frame for frame in self._queue if not frame.answer.done())  # the done: clients that left
+            taken, left = decisions.take(queued, key=lambda frame: frame.meta.id, max_batch=self.settings.max_batch)
+            self._queue = deque(left)
+            self.telemetry.queue.set(len(left))
+            try:
+                await self._tick(taken)
+            except Exception:
+                logger.exception("a tick of %d observations failed", len(taken))
+                self._refuse_all(taken, problems.internal())
+            except asyncio.CancelledError:
+                self._refuse_all(taken, problems.stopping(self.settings.retry_after_s))
+                raise
+            await asyncio.sleep(0)  # let those who were answered send their next ones: they may share a batch
+
+    async def _tick(self, frames: Sequence[Frame]) -> None:
+        """One batch, from the queue to its replies."""
+        if not frames:
+            return
+        with self.telemetry.tick.time():
+            self.telemetry.batched(len(frames))
+            ready = await self._load(frames)
+            stepped = await self.engine.step([way.to_row(item) for item in ready])
+            done = self._refuse_failed(ready, stepped)
+            doubtful = [frame for store in self.keeping.stores() for frame in await self._save(store, done)]
+            await self._settle([item.frame for item, _ in done if self._is_open(item.frame)], doubtful)
+            self.telemetry.hot.set(len(self.sessions.hot))
+
+    async def _load(self, frames: Sequence[Frame]) -> list[Ready]:
+        """The frames that apply. The others are answered here, from the store: replays and refusals."""
+        ready, cold = [], []
+        for frame in frames:
+            hot = self.sessions.hot.get(frame.meta.id)
+            known = not self.keeping.has_lost(frame.meta.id)
+            if hot is not None and known and way.judge(frame, hot.position, None) is Verdict.APPLY:
+                ready.append(Ready(frame=frame, hot=hot))
+            else:
+                cold.append(frame)
+        for frame, record in await self._records(cold):
+            verdict: Verdict | None = way.judge(frame, record.position, record.reply)
+            if self.keeping.has_lost(frame.meta.id):
+                self.sessions.hot.drop(frame.meta.id)  # it holds what was acknowledged and never saved
+                self.keeping.told(frame.meta.id)
+                self._refuse(frame, None, record.position)
+            elif verdict is Verdict.APPLY:
+                ready.append(Ready(frame=frame, hot=Hot(position=record.position, belief=record.belief)))
+            elif verdict is Verdict.REPLAY and record.reply is not None:
+                self._replay(frame, record.position, record.reply)
+            else:
+                self._refuse(frame, verdict, record.position)
+        return ready
+
+    async def _records(self, frames: Sequence[Frame]) -> list[tuple[Frame, Record]]:
+        """The frames with their sessions as they are kept; those whose sessions are not to be had are answered."""
+        found = []
+        for store in self.keeping.stores():
+            group = [frame for frame in frames if self.keeping.store_of(frame.meta.durability) is store]
+            if not group:
+                continue
+            try:
+                records = await store.load([(frame.meta.id, frame.seq) for frame in group])
+            except StoreError as error:
+                self._refuse_all(group, self.sessions.unavailable(error))
+                continue
+            for frame, record in zip(group, records, strict=True):
+                if record is None:
+                    self.sessions.forget([frame.meta.id])
+                    way.refuse(frame, self.sessions.unknown(frame.meta.id))
+                else:
+                    self.sessions.hot.found(frame.meta.id, record.position)
+                    found.append((frame, record))
+        return found
+
+    def _refuse_failed(
+        self, ready: Sequence[Ready], stepped: Sequence[Stepped | ProblemError]
+    ) -> list[tuple[Ready, Stepped]]:
+        """The rows that were filtered; those that failed are answered."""
+        done = []
+        for item, result in zip(ready, stepped, strict=True):
+            if isinstance(result, ProblemError):
+                self.sessions.hot.drop(item.frame.meta.id)
+                way.refuse(item.frame, result)
+            else:
+                done.append((item, result))
+        return done
+
+    async def _save(self, store: Store, done: Sequence[tuple[Ready, Stepped]]) -> list[Frame]:
+        """Commit the steps of one store, and answer what was committed; the frames whose commits are in doubt."""
+        group = [each for each in done if self.keeping.store_of(each[0].frame.meta.durability) is store]
+        if not group:
+            return []
+        outcomes: Sequence[Outcome | None]
+        try:
+            outcomes = await store.commit([way.to_commit(*each) for each in group])
+        except StoreError as error:
+            logger.warning("%d commits are in doubt: %s", len(group), error)
+            self.telemetry.store_errors.inc()
+            outcomes = [None] * len(group)
+        for (item, stepped), outcome in zip(group, outcomes, strict=True):
+            session, at = item.frame.meta.id, item.hot.position
+            if outcome is Outcome.APPLIED:
+                position = Position(at.epoch, at.seq + 1)
+                self.sessions.hot.put(session, Hot(position=position, belief=stepped.belief))
+                self.sessions.touch(session)
+                self.sessions.feed.stepped(item.frame.meta.owner, session, position, stepped.note)
+                self.telemetry.steps.labels("applied").inc()
+                self._answer(item.frame, position, stepped.estimate)
+            else:
+                self.sessions.hot.drop(session)
+        return [item.frame for (item, _), outcome in zip(group, outcomes, strict=True) if outcome is None]
+
+    async def _settle(self, frames: Sequence[Frame], doubtful: Sequence[Frame]) -> None:
+        """Answer frames whose commit was refused or is in doubt: replayed where what is stored is theirs."""
+        if not frames:
+            return
+        for frame, record in await self._records(frames):
+            verdict = way.judge(frame, record.position, record.reply)
+            if verdict is Verdict.REPLAY and record.reply is not None:
+                self._replay(frame, record.position, record.reply)
+            elif verdict is Verdict.APPLY and frame in doubtful:
+                way.refuse(frame, self.sessions.unavailable(StoreError("Redis did not confirm the step in time")))
+            else:
+                self._refuse(frame, None, record.position)
+
+    def _replay(self, frame: Frame, position: Position, reply: bytes) -> None:
+        if not is_readable(reply):
+            return way.refuse(frame, problems.BeliefUnreadableError("the stored reply is of another release"))
+        self.telemetry.steps.labels("replayed").inc()
+        return self._answer(frame, position, unpack(reply)[1])
+
+    def _answer(self, frame: Frame, position: Position, stored: bytes) -> None:
+        """Answer with an estimate as it is stored, once it is as safe as its session chose."""
+        if frame.meta.durability == "wait":
+            task = asyncio.create_task(self._answer_replicated(frame, position, stored))
+            self._held[frame] = task
+            task.add_done_callback(lambda _: self._held.pop(frame, None))
+            return
+        way.answer(frame, position.epoch, stored, durable_seq=self.keeping.saved_seq(frame.meta, position))
+
+    async def _answer_replicated(self, frame: Frame, position: Position, stored: bytes) -> None:
+        session, why = frame.meta.id, "too few replicas of Redis have it"
+        try:
+            if await self.keeping.is_replicated(session):
+                return way.answer(frame, position.epoch, stored, durable_seq=position.seq)
+        except StoreError as error:
+            why = str(error)
+        return way.refuse(
+            frame,
+            problems.NotReplicatedError(
+                f"seq {frame.seq} is saved, but {why}; send the same again for its reply",
+                retry_after=self.settings.retry_after_s,
+            ),
+        )
+
+    def _is_open(self, frame: Frame) -> bool:
+        """Whether a frame has no answer yet, and none under way."""
+        return not frame.answer.done() and frame not in self._held
+
+    def _refuse(self, frame: Frame, verdict: Verdict | None, position: Position) -> None:
+        way.refuse(frame, way.refusal(frame, verdict, position, window=self.settings.replay_window))
+
+    def _refuse_all(self, frames: Sequence[Frame], problem: ProblemError) -> None:
+        for frame in frames:
+            self.sessions.hot.drop(frame.meta.id)
+            way.refuse(frame, type(problem)(problem.detail, retry_after=problem.retry_after))

@@ -1,0 +1,1 @@
+"""What becomes of sessions, told to those who wait for it."""

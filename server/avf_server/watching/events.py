@@ -1,0 +1,234 @@
+"""What becomes of sessions, as events for those who watch: of one session, estimates; of all of an owner's, scalars.
+
+The laws: latest wins. An event is made when the last one has been written, from how things stand then, so that a slow
+page gets fewer of them, holds up no stream, and keeps nothing waiting in memory. What is passed over is told by its
+scalars. Watches are bounded in number; they end with the session, the token that they were asked for with, or the
+server.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from itertools import groupby
+
+import msgspec
+
+from avf_server import problems
+from avf_server.problems import StoreUnavailableError, UnknownSessionError
+from avf_server.sessions.listing import Listing, check_cursor
+from avf_server.stepping.decisions import Position
+from avf_server.stepping.observations import with_observation
+from avf_server.stepping.service import Service
+from avf_server.stores.base import Record, note_id, position_of, unpack
+from avf_server.watching.feed import Watch
+
+POLL = 0.5  # seconds, after which what other servers did to a session is seen
+POLL_ALL = 2.0  # seconds, after which what they did to all of an owner's is
+QUIET = 15.0  # seconds without an event, after which a sign of life is sent
+LONGEST = 3600.0  # seconds between two events, at most
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """An event with its JSON; `id` is where to go on from. Without a name it is a sign of life."""
+
+    name: str = ""
+    data: bytes = b"{}"
+    id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """How someone wants to watch: seconds between events, at least; with what was observed; until when (loop time)."""
+
+    interval: float = 0.0
+    observation: bool = False
+    until: float = math.inf
+
+
+class _Pulse:
+    """Signs of life, where nothing else is said for long; the first one at once, so that headers are on their way."""
+
+    def __init__(self) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._spoke = -math.inf
+
+    def beside(self, events: list[Event]) -> list[Event]:
+        """These events, or a sign of life where there are none and one is due."""
+        if not events and self._clock() - self._spoke < QUIET:
+            return []
+        self._spoke = self._clock()
+        return events or [Event()]
+
+
+class Events:
+    """Watches of sessions."""
+
+    def __init__(self, service: Service, listing: Listing) -> None:
+        self._service = service
+        self._sessions = service.sessions
+        self._settings = service.settings
+        self._telemetry = service.telemetry
+        self._listing = listing
+        self.watching = 0
+
+    def check(self, wish: Wish) -> None:
+        """Raise InvalidSettingError where this is no wish to grant, OverloadedError where too many watch already."""
+        self._service.check_running()
+        if not 0.0 <= wish.interval <= LONGEST:
+            raise problems.InvalidSettingError(f"interval is {wish.interval}, expected seconds in [0, {LONGEST:g}]")
+        if self.watching >= self._settings.max_watchers:
+            raise problems.OverloadedError(
+                f"{self.watching} streams of events are open, which is the limit",
+                retry_after=self._settings.retry_after_s,
+            )
+
+    async def session(
+        self, session: str, *, owner: str, wish: Wish, after: str | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """The events of a session; with `after`, an event's id, what came after it is told first.
+
+        Raises UnknownSessionError, InvalidSettingError, OverloadedError, at once.
+        """
+        self.check(wish)
+        seen = None if after is None else check_cursor(after)
+        await self._sessions.record(session, owner=owner)
+        return self._counted(self._of_session(session, owner, wish, seen))
+
+    async def all(self, *, owner: str, wish: Wish) -> AsyncGenerator[Event, None]:
+        """The events of all of an owner's sessions. Raises as `session` does."""
+        self.check(wish)
+        return self._counted(self._of_all(owner, wish))
+
+    async def _counted(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+        """The same events, as one of those that watch."""
+        self.watching += 1
+        try:
+            async with aclosing(events):
+                with self._telemetry.watchers.track_inprogress():
+                    async for event in events:
+                        yield event
+        finally:
+            self.watching -= 1
+
+    async def _of_session(
+        self, session: str, owner: str, wish: Wish, seen: Position | None
+    ) -> AsyncGenerator[Event, None]:
+        pulse = _Pulse()
+        while (last := self._last(wish)) is None:
+            news = self._sessions.news.next(session)  # before looking, so that no news falls in between
+            found: list[Event] = []
+            try:
+                record = await self._sessions.record(session, owner=owner)
+                if record.position != seen:
+                    found = await self._told(record, seen, wish)
+                    seen = record.position
+            except UnknownSessionError:
+                yield Event(name="end")
+                return
+            except StoreUnavailableError:
+                pass  # the stream of events outlives it; the next look may find more
+            for event in pulse.beside(found):
+                yield event
+            await self._pause(news, wish, after_event=bool(found))
+        yield last
+
+    async def _told(self, record: Record, seen: Position | None, wish: Wish) -> list[Event]:
+        """What is told of a session that stood at `seen` and stands elsewhere now: what was passed over, by epoch."""
+        at = record.position
+        missed = {} if seen is None or at == Position(seen.epoch, seen.seq + 1) else await self._between(record, seen)
+        events = [missed[epoch] for epoch in sorted(missed) if epoch != at.epoch]
+        if seen is not None and at.epoch != seen.epoch:
+            events.append(Event(name="reset", data=b'{"epoch":%d}' % at.epoch, id=note_id(Position(at.epoch, 0))))
+        events += [missed[at.epoch]] if at.epoch in missed else []
+        if record.reply is not None and at.seq > 0:
+            data = with_observation(record.reply) if wish.observation else unpack(record.reply)[1]
+            events.append(Event(name="estimate", data=data, id=note_id(at)))
+        return events
+
+    async def _between(self, record: Record, seen: Position) -> dict[int, Event]:
+        """The steps after `seen` and before where the session stands, by epoch: the newest, where there are many.
+
+        Each event's id is that of its last step: who is cut before the next event goes on from there.
+        """
+        at, most = record.position, self._settings.max_page
+        notes = await self._listing.notes(record.meta.id, after=note_id(seen), count=most + 2, newest=True)
+        places = [(position_of(identifier), note) for identifier, note in notes]
+        missed = [(found, note) for found, note in places if (found.epoch, found.seq) < (at.epoch, at.seq)]
+        told: dict[int, Event] = {}
+        for epoch, steps in groupby(missed[-most:], key=lambda step: step[0].epoch):
+            reached, notes_of = zip(*steps, strict=True)
+            data = _encode({"entries": [msgspec.Raw(note) for note in notes_of], "cut": len(missed) > most})
+            told[epoch] = Event(name="history", data=data, id=note_id(reached[-1]))
+        return told
+
+    async def _of_all(self, owner: str, wish: Wish) -> AsyncGenerator[Event, None]:
+        clock, pulse, looked = asyncio.get_running_loop().time, _Pulse(), -math.inf
+        watch = self._sessions.feed.watch(owner)
+        try:
+            while (last := self._last(wish)) is None:
+                if clock() - looked >= POLL_ALL:
+                    with suppress(StoreUnavailableError):
+                        await self._look(owner, watch, first=looked < 0)
+                    looked = clock()
+                for event in pulse.beside(_told_of_all(watch)):
+                    yield event
+                await self._rest(max(wish.interval, 0.05), wish)
+            yield last
+        finally:
+            self._sessions.feed.leave(owner, watch)
+
+    async def _look(self, owner: str, watch: Watch, *, first: bool) -> None:
+        """Find what other servers did to an owner's sessions; at first, where these stand."""
+        before = list(watch.known)
+        found, complete = await self._listing.everything(owner, most=self._settings.max_page)
+        for each in found:
+            if first:
+                watch.known.setdefault(each.meta.id, each.position)
+            elif each.meta.id not in watch.known and self._sessions.holds(each.meta.model):
+                watch.opened(self._sessions.describe(each))
+            if each.note is not None and each.position.seq > 0:
+                watch.stepped(each.meta.id, each.position, each.note)
+        if complete:
+            for session in set(before) - {each.meta.id for each in found}:
+                watch.ended(session)
+
+    def _last(self, wish: Wish) -> Event | None:
+        """The last event of a watch that is over."""
+        if self._service.stopping.is_set():
+            return Event(name="goaway")
+        if asyncio.get_running_loop().time() >= wish.until:
+            return Event(name="expired")
+        return None
+
+    async def _pause(self, news: asyncio.Event, wish: Wish, *, after_event: bool) -> None:
+        """Wait for news of a session, and for the time that is to pass between events."""
+        if after_event and wish.interval > 0.0:
+            await self._rest(wish.interval, wish)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(POLL, self._left(wish))):
+                await news.wait()
+
+    async def _rest(self, seconds: float, wish: Wish) -> None:
+        """Let so much time pass, or less where the watch ends."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(seconds, self._left(wish))):
+                await self._service.stopping.wait()
+
+    def _left(self, wish: Wish) -> float:
+        return max(0.0, min(wish.until - asyncio.get_running_loop().time(), LONGEST))
+
+
+def _told_of_all(watch: Watch) -> list[Event]:
+    """What is told of an owner's sessions."""
+    opened, moved, ended = watch.take()
+    events = [Event(name="opened", data=_encode(session)) for session in opened]
+    if moved:
+        sessions = [{"session": m.session, "steps": m.steps, "last": msgspec.Raw(m.note)} for m in moved]
+        events.append(Event(name="steps", data=_encode({"sessions": sessions})))
+    return events + [Event(name="ended", data=_encode({"session": session})) for session in ended]

@@ -1,0 +1,81 @@
+"""Clients that wait for an estimate that has not come yet (long poll).
+
+The law: a waiter holds nothing but its place. What it answers with is read from the store, which is the truth: again
+whenever this server has moved the session on, and every POLL seconds, because another server may have. Waits are
+bounded, in time and in number, and end when the server stops.
+"""
+
+import asyncio
+from contextlib import suppress
+
+from avf_server import problems
+from avf_server.stepping.service import MAX_SEQ, Service
+from avf_server.stores.base import Record
+
+POLL = 0.5  # seconds, after which the steps of other servers are seen
+
+
+class Waiting:
+    """Last estimates, and those to come."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._sessions = service.sessions
+        self._settings = service.settings
+        self._waiting = 0
+
+    async def last(self, session: str, *, owner: str) -> Record:
+        """A session with its last reply. Raises UnknownSessionError, NoEstimateError."""
+        record = await self._sessions.record(session, owner=owner)
+        if record.reply is None:
+            raise _none(record, "nothing has been observed")
+        return record
+
+    async def reached(self, session: str, *, seq: int, timeout: float | None, owner: str) -> Record:
+        """A session with its last reply, once observation `seq` of its current epoch has been filtered.
+
+        `timeout` is in seconds; None means the most that is allowed. Raises NoEstimateError where `seq` was not reached
+        in that time, InvalidSettingError, OverloadedError, UnknownSessionError where the session ends meanwhile.
+        """
+        limit = self._settings.max_wait_s
+        timeout = limit if timeout is None else timeout
+        if not 0.0 <= timeout <= limit:
+            raise problems.InvalidSettingError(f"timeout is {timeout}, expected seconds in [0, {limit}]")
+        if not 1 <= seq <= MAX_SEQ:
+            raise problems.InvalidSettingError(f"wait_seq is no number in [1, {MAX_SEQ}]")
+        if self._waiting >= self._settings.queue_limit:
+            raise problems.OverloadedError(
+                f"{self._waiting} clients wait for estimates, which is the limit",
+                retry_after=self._settings.retry_after_s,
+            )
+        self._waiting += 1
+        try:
+            return await self._reached(session, seq, timeout, owner)
+        finally:
+            self._waiting -= 1
+
+    async def _reached(self, session: str, seq: int, timeout: float, owner: str) -> Record:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout
+        while True:
+            news = self._sessions.news.next(session)  # before looking, so that no news falls in between
+            record = await self._sessions.record(session, owner=owner)
+            if record.reply is not None and record.position.seq >= seq:
+                return record
+            left = deadline - clock()
+            if left <= 0.0:
+                raise _none(record, f"seq {seq} has not been observed within {timeout:g} seconds")
+            self._service.check_running()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, POLL)):
+                    await news.wait()
+
+
+def _none(record: Record, what: str) -> problems.NoEstimateError:
+    at = record.position
+    return problems.NoEstimateError(
+        f"{what} in epoch {at.epoch}; the next seq is {at.seq + 1}",
+        session=record.meta.id,
+        expected_seq=at.seq + 1,
+        expected_epoch=at.epoch,
+    )
