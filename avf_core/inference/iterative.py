@@ -1,4 +1,6 @@
-"""Iterative amortised inference: the update model of AVF (Marino, Yue & Mandt 2018; Marino et al. 2018, Appendix B).
+"""Iterative amortised inference: the update model of AVF, its inputs, and the rule by which it moves the posterior.
+
+Marino, Yue & Mandt (2018); Marino et al. (2018), Appendix B.
 
     start at the prior, then repeat      lambda <- f_phi(lambda, grad_lambda F_t),      lambda = (mean, log-variance)
 

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 says them."""
+"""The message of a problem: errors as RFC 9457 says them."""
 
 from avf_wire.base import Message
 

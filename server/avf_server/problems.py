@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree of exceptions, and the one map from it to problem+json (RFC 9457).
+"""Problem types: what can go wrong, as one tree of exceptions, and the one map from it to problem+json (RFC 9457).
 
 The law: the names of the classes' problems are those of the table in docs/protocol.md, no more and no fewer;
 a foreign error is translated where it is met, with `from`. A start that fails is a `StartError`, for the

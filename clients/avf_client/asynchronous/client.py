@@ -1,11 +1,11 @@
-"""The client for asyncio code: what `sync` is, with `await`.
+"""The client for asyncio code: what `blocking` is, with `await`.
 
     async with AsyncClient("http://localhost:8000") as client:
         async with await client.session(model="srnn-jsb") as session:
             async for estimate in session.stream(frames):
                 print(estimate.seq, estimate.free_energy)
 
-The law: a thin face, as `sync` is; both decide nothing. In a stream, an estimate is given as soon as it arrives, also
+The law: a thin face, as `blocking` is; both decide nothing. A stream gives an estimate as soon as it arrives, also
 while the source waits for its next observation.
 """
 

@@ -1,4 +1,4 @@
-"""One session, for asyncio code: what `aio.AsyncClient` hands out. A thin face of `session.SessionCore`."""
+"""One session, for asyncio code: what `AsyncClient` hands out. A thin face of `session.SessionCore`."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from types import TracebackType

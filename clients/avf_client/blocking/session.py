@@ -1,4 +1,4 @@
-"""One session, for blocking code: what `sync.Client` hands out. A thin face of `session.SessionCore`."""
+"""One session, for blocking code: what `Client` hands out. A thin face of `session.SessionCore`."""
 
 from collections.abc import Generator, Iterable, Sequence
 from types import TracebackType

@@ -1,4 +1,4 @@
-// In which form observations are drawn, by the kind of model.
+// Which chart observations are drawn in, by the kind of model.
 
 import { audio } from "./charts/audio.js";
 import { lines } from "./charts/lines.js";

@@ -1,3 +1,3 @@
-"""Forms of bodies and messages: one file a form. `negotiation` chooses."""
+"""Codecs, one a file: forms of bodies and messages. `negotiation` chooses."""
 
 SHARED = ("base", "negotiation")

@@ -1,4 +1,4 @@
-"""The Lua scripts of the Redis store: what must happen whole, or not at all.
+"""The Redis commands that must happen whole, or not at all: the Lua scripts of the store.
 
 The laws: commands of Redis 6.2 only; a script touches the keys of one session, which share a slot: KEYS[1] is its
 hash, KEYS[2] its history; both expire together. Whoever adds a field to the hash says here which script ends it:

@@ -1,4 +1,4 @@
-"""Sessions in Redis: one hash a session, one Lua compare-and-set a commit, all commits of a tick in one pipelined call.
+"""Sessions in Redis, and its commands: a hash a session, a Lua compare-and-set a commit, one pipelined call a tick.
 
 The laws: commands of Redis 6.2 only; a time-out on every call and no retries, so that an answer is late by no
 more than the time-out; a commit whose fate is unknown is a StoreError, never a guess. The key `avf:{id}` has

@@ -1,4 +1,4 @@
-"""The interface as OpenAPI: FastAPI's description, with the messages of wire.py, which it cannot see.
+"""The interface as OpenAPI: FastAPI's description, with the messages of `wire`, which it cannot see.
 
 The law: bodies are raw bytes to FastAPI, so what they hold is said here, a line an operation, and checked against a
 running server (tests/server/test_openapi.py).

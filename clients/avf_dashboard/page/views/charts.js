@@ -1,4 +1,4 @@
-// The charts of a session in their grid, all over one window.
+// The charts of a session in their grid, all over one window: a new chart of the dashboard takes its place here.
 
 import { active } from "../charts/active.js";
 import { energy } from "../charts/energy.js";
