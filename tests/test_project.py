@@ -45,7 +45,8 @@ def test_the_client_imports_where_nothing_else_is_installed() -> None:
     blocked = "torch", "safetensors", "jaxtyping", "fastapi", "redis", "pydantic", "matplotlib", "music21"
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({blocked!r})); import avf_client\n"
-        "from avf_client import Client, AsyncClient, sources, cli; raise SystemExit(cli.run(['--help']))"
+        "from avf_client import Client, AsyncClient, sources\n"
+        "from avf_client.commands import cli; raise SystemExit(cli.run(['--help']))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -79,6 +79,7 @@ __all__ = [
     "Summary",
     "UnknownModel",
     "UnknownSession",
+    "sources",
 ]
 
 
@@ -94,4 +95,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__, "sources"])
+    return sorted([*globals(), *__all__])
