@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avf_sources._errors import MissingExtra, SourceError
+from avf_sources._limits import Limits
 
 __all__ = [
     "KEYS",
     "MIDI_LOW",
+    "Limits",
     "MissingExtra",
     "Options",
     "Recording",
@@ -41,8 +43,8 @@ Transposition = Literal["jsb", "c", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """How to read a source; a kind of input ignores what does not concern it.
+class Options(Limits):
+    """How to read a source, and how much of it; a kind of input ignores what does not concern it.
 
     key        which array of an archive; for archives of piano rolls "split:index", such as "test:0"
     transpose  music: "jsb" to C and up an octave, as the JSB chorales of the data sets are; "c" to C; "none"

@@ -5,71 +5,75 @@ Boulanger-Lewandowski (2012) are kept, has for each split `{split}_bits` (packed
 `{split}_offsets` (n + 1 row numbers); its key is "split:index".
 """
 
-import zipfile
+import math
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from avf_sources import (
-    KEYS,
-    Options,
-    Recording,
-    SourceError,
-    existing,
-)
+from avf_sources import KEYS, Options, Recording, SourceError, _npy, existing
 
 SUFFIXES: tuple[str, ...] = (".npy", ".npz")
 SCHEMES: tuple[str, ...] = ()
 
 
+_FLOAT64 = 8  # bytes
+_PACKED = (KEYS + 7) // 8  # bytes of a row
+_DIGITS = 9  # of the number of a piece
+
+
 def read(name: str, options: Options) -> Recording:
     """The array of a file, as float64. Raises SourceError."""
     path = existing(name)
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return _recording(name, loaded)
-            with loaded as archive:
-                return _from_archive(name, archive, options.key)
-    except SourceError:
-        raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise SourceError(f"{name} cannot be read as numpy's {path.suffix}: {error}") from error
-
-
-def _from_archive(name: str, archive: "np.lib.npyio.NpzFile", key: str | None) -> Recording:
-    splits = [n.removesuffix("_bits") for n in archive.files if n.endswith("_bits")]
+    there = _npy.names(path)
+    if there == [""]:
+        return _recording(name, path, "", options)
+    splits = [n.removesuffix("_bits") for n in there if n.endswith("_bits") and f"{n[:-4]}offsets" in there]
     if splits:
-        return _piano_roll(name, archive, key, splits)
-    if key is None and len(archive.files) != 1:
-        raise SourceError(f"{name} has {len(archive.files)} arrays, name one with --key: {', '.join(archive.files)}")
-    chosen = archive.files[0] if key is None else key
-    if chosen not in archive.files:
-        raise SourceError(f"{name} has no array {chosen!r}; there are {', '.join(archive.files)}")
-    return _recording(f"{name}[{chosen}]", archive[chosen])
+        return _piano_roll(name, path, splits, options)
+    if options.key is None and len(there) != 1:
+        raise SourceError(f"{name} has {len(there)} arrays, name one with --key: {', '.join(there)}")
+    chosen = there[0] if options.key is None else options.key
+    if chosen not in there:
+        raise SourceError(f"{name} has no array {chosen!r}; there are {', '.join(there)}")
+    return _recording(f"{name}[{chosen}]", path, chosen, options)
 
 
-def _piano_roll(name: str, archive: "np.lib.npyio.NpzFile", key: str | None, splits: list[str]) -> Recording:
+def _piano_roll(name: str, path: Path, splits: list[str], options: Options) -> Recording:
     wanted = f'name a piece with --key, such as "{splits[-1]}:0"; the splits are {", ".join(splits)}'
-    split, colon, index = (key or "").partition(":")
-    if split not in splits or not colon or not index.isdecimal():
+    split, colon, index = (options.key or "").partition(":")
+    if split not in splits or not colon or not index.isdecimal() or len(index) > _DIGITS:
         raise SourceError(f"{name} holds pieces: {wanted}")
-    offsets = archive[f"{split}_offsets"]
+    offsets = _npy.read(path, f"{split}_offsets", options)
+    bits = _npy.read(path, f"{split}_bits", options)
+    if offsets.ndim != 1 or offsets.dtype.kind not in "iu" or bits.dtype != np.uint8 or bits.shape[1:] != (_PACKED,):
+        raise SourceError(f"{name} cannot be read as piano rolls: {split}_offsets or {split}_bits are of another form")
     piece = int(index)
     if piece >= len(offsets) - 1:
         raise SourceError(f"{name} has {len(offsets) - 1} pieces in {split!r}, numbered from 0; there is no {piece}")
-    bits = archive[f"{split}_bits"][offsets[piece] : offsets[piece + 1]]
-    rows = np.unpackbits(bits, axis=1, count=KEYS)
+    start, end = int(offsets[piece]), int(offsets[piece + 1])
+    if not 0 <= start < end <= len(bits):
+        raise SourceError(
+            f"{name} cannot be read as piano rolls: piece {piece} is rows {start} to {end} of {len(bits)}"
+        )
+    _check(name, (end - start, KEYS), options)
+    rows = np.unpackbits(bits[start:end], axis=1, count=KEYS)
     return Recording(name=f"{Path(name).stem} {split}:{piece}", frames=rows.astype(np.float64), piano_roll=True)
 
 
-def _recording(name: str, array: NDArray[np.generic]) -> Recording:
-    if array.dtype.kind not in "biuf":
-        raise SourceError(f"{name} holds {array.dtype}, expected numbers")
-    if array.ndim == 1:
-        raise SourceError(f"{name} has shape {array.shape}, expected (T, D): reshape it, (T, 1) for a single channel")
-    frames = array.astype(np.float64)
+def _recording(name: str, path: Path, key: str, options: Options) -> Recording:
+    (header,) = _npy.headers(path, [key], options).values()
+    if header.dtype.kind not in "biuf":
+        raise SourceError(f"{name} holds {header.dtype}, expected numbers")
+    if len(header.shape) == 1:
+        raise SourceError(f"{name} has shape {header.shape}, expected (T, D): reshape it, (T, 1) for a single channel")
+    _check(name, header.shape, options)
+    with np.errstate(over="ignore"):  # a long double that is beyond float64 is an infinity, as it would be on the wire
+        frames = _npy.read(path, key, options).astype(np.float64)
     binary = bool(np.isin(frames[np.isfinite(frames)], (0.0, 1.0)).all())
     return Recording(name=name, frames=frames, piano_roll=binary and frames.ndim == 2 and frames.shape[1] == KEYS)
+
+
+def _check(name: str, shape: tuple[int, ...], options: Options) -> None:
+    """Raise SourceError unless rows of this shape are within the limits, as float64."""
+    options.check_frames(name, shape[0] if shape else 0)
+    options.check_bytes(name, math.prod(shape) * _FLOAT64)

@@ -1,7 +1,7 @@
 """`avf stream`: a file, a piece of music or a microphone through a served model, watched live."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import avf_wire as wire
 import click
 import numpy as np
 from avf_sources import (
+    Limits,
     Options,
     Recording,
     Transposition,
@@ -44,6 +45,8 @@ class Wanted:
     key: str | None
     transpose: Transposition
     frame: float
+    max_bytes: int
+    max_frames: int
     plot: Path | None
 
     def __post_init__(self) -> None:
@@ -80,6 +83,8 @@ class Wanted:
     help="Music: to C and up an octave as the JSB arrays are, to C, or not at all.",
 )
 @click.option("--frame", type=float, default=1.0, show_default=True, help="Music: quarter notes in a frame.")
+@click.option("--max-bytes", type=click.IntRange(min=1), default=Limits.max_bytes, help="Refuse larger, once decoded.")
+@click.option("--max-frames", type=click.IntRange(min=1), default=Limits.max_frames, help="Refuse what has more.")
 @click.option("--seed", type=int, help="Fixes all randomness of the session.")
 @click.option("--iterations", type=click.IntRange(min=0), help="Updates of the posterior a step.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture (PNG, SVG or PDF).")
@@ -179,9 +184,15 @@ def _is_sound(file: str) -> bool:
 
 def _read(file: str, wanted: Wanted, info: wire.ModelInfo | None = None) -> Recording:
     """The recording; of sound in the model's frames."""
-    options = Options(key=wanted.key, transpose=wanted.transpose, frame=wanted.frame)
+    options = Options(
+        key=wanted.key,
+        transpose=wanted.transpose,
+        frame=wanted.frame,
+        max_bytes=wanted.max_bytes,
+        max_frames=wanted.max_frames,
+    )
     if info is not None and info.sample_rate is not None:
-        options = Options(rate=info.sample_rate, samples=info.observation_size)
+        options = replace(options, rate=info.sample_rate, samples=info.observation_size)
     return read(file, options)
 
 
