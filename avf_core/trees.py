@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 Tree = TypeVar("Tree")
@@ -58,3 +59,16 @@ def where(condition: Tensor, first: Tree, second: Tree) -> Tree:
         return torch.where(condition.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
     return tree_map(choose, first, second)
+
+
+def finite_rows(*trees: Tree) -> Bool[Tensor, " batch"]:
+    """For every row of a batch, whether all numbers of these trees are finite."""
+    masks: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        masks.append(torch.isfinite(tensor).reshape(tensor.shape[0], -1).all(-1))
+        return tensor
+
+    for tree in trees:
+        tree_map(note, tree)
+    return torch.stack(masks).all(0)

@@ -8,26 +8,33 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-import avf_wire as wire
-
 from avf_core import checkpoints
 from avf_core.errors import AvfError
+from avf_server import status
 from avf_server.metrics.telemetry import Telemetry
-from avf_server.models.catalogue import model_info
+from avf_server.models.served import Models
+from avf_server.models.thread import ModelThread
 from avf_server.problems import StartError, StoreError
+from avf_server.sessions import forecasts, registry
 from avf_server.sessions.branches import Branches
 from avf_server.sessions.forecasts import Forecasts
 from avf_server.sessions.listing import Listing
 from avf_server.sessions.registry import Sessions
-from avf_server.settings import Settings
+from avf_server.settings import Settings, limits
 from avf_server.status import Status
+from avf_server.stepping import service as stepping
+from avf_server.stepping.cached import CachedBeliefs
 from avf_server.stepping.engine import Engine
 from avf_server.stepping.service import Service
-from avf_server.stores.durability import Keeping
+from avf_server.stopping import Stopping
+from avf_server.stores import durability
+from avf_server.stores.durability import StoresByDurability
 from avf_server.stores.embedded import EmbeddedRedis
 from avf_server.stores.redis import RedisStore
+from avf_server.watching import events, polls
 from avf_server.watching.events import Events
-from avf_server.watching.polls import Waiting
+from avf_server.watching.feed import Feed
+from avf_server.watching.polls import Polls
 
 PATIENCE = 3.0  # seconds in which Redis must answer at the start
 REVIVAL = 0.5  # seconds between looks at the embedded Redis
@@ -38,11 +45,14 @@ class Runtime:
     """The parts of a running server."""
 
     settings: Settings
-    engine: Engine
+    models: Models
     store: RedisStore
     sessions: Sessions
     service: Service
-    waiting: Waiting
+    cached: CachedBeliefs
+    stopping: Stopping
+    feed: Feed
+    polls: Polls
     forecasts: Forecasts
     branches: Branches
     listing: Listing
@@ -51,47 +61,55 @@ class Runtime:
     telemetry: Telemetry
     streams: set[asyncio.Task[None]]
 
-    def models(self) -> list[wire.ModelInfo]:
-        """The models as clients see them, by name."""
-        return [
-            model_info(checkpoint, iterations=self.engine.iterations(name), normal=self.engine.normals[name])
-            for name, checkpoint in sorted(self.engine.models.items())
-        ]
-
 
 @asynccontextmanager
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Everything that a server needs, ready to serve inside. Raises StartError."""
     async with AsyncExitStack() as stack:
-        url = settings.redis_url or await _embedded(settings, stack)
-        store = _store(settings, url)
-        stack.push_async_callback(store.close)
-        await _answering(store, url)
-        engine = _engine(settings)
-        stack.callback(engine.close)
+        store = await _open_store(settings, stack)
+        models = _models(settings)
+        thread = ModelThread(threads=settings.threads)
+        stack.callback(thread.close)
+        engine = Engine(models, thread, max_batch=settings.max_batch)
         await engine.warm()
-        telemetry = Telemetry()
-        sessions = Sessions(settings, engine, Keeping(settings, store), telemetry)
-        service = Service(settings, engine, sessions, telemetry)
+        telemetry, feed, stopping = Telemetry(), Feed(), Stopping(retry_after=settings.retry_after_s)
+        cached = CachedBeliefs(settings.hot_sessions)
+        stores = StoresByDurability(limits(durability.Limits, settings), store, changed=feed.changed)
+        sessions = Sessions(limits(registry.Limits, settings), models, stores, feed, telemetry, drop=cached.drop)
+        service = Service(limits(stepping.Limits, settings), engine, sessions, cached, stopping, telemetry)
         service.start()
         stack.push_async_callback(service.stop)
-        listing = Listing(settings, sessions)
-        events, streams = Events(service, listing), set[asyncio.Task[None]]()
+        listing = Listing(sessions, max_page=settings.max_page)
+        watchers = Events(limits(events.Limits, settings), sessions, listing, feed, stopping, telemetry)
+        streams = set[asyncio.Task[None]]()
+        of_status = limits(status.Limits, settings)
         yield Runtime(
             settings=settings,
-            engine=engine,
+            models=models,
             store=store,
             sessions=sessions,
             service=service,
-            waiting=Waiting(service),
-            forecasts=Forecasts(settings, engine, sessions),
-            branches=Branches(engine, sessions),
+            cached=cached,
+            stopping=stopping,
+            feed=feed,
+            polls=Polls(limits(polls.Limits, settings), sessions, feed, stopping),
+            forecasts=Forecasts(limits(forecasts.Limits, settings), thread, sessions),
+            branches=Branches(thread, sessions),
             listing=listing,
-            events=events,
-            status=Status(settings, engine, store, service, events, streams=lambda: len(streams)),
+            events=watchers,
+            status=Status(of_status, models, store, service, cached, watchers, telemetry, streams=lambda: len(streams)),
             telemetry=telemetry,
             streams=streams,
         )
+
+
+async def _open_store(settings: Settings, stack: AsyncExitStack) -> RedisStore:
+    """The Redis of the settings, or one of our own, once it answers."""
+    url = settings.redis_url or await _embedded(settings, stack)
+    store = _store(settings, url)
+    stack.push_async_callback(store.close)
+    await _answering(store, url)
+    return store
 
 
 def _store(settings: Settings, url: str) -> RedisStore:
@@ -107,17 +125,17 @@ def _store(settings: Settings, url: str) -> RedisStore:
         raise StartError(f"{url!r} is no address of a Redis: {error}") from error
 
 
-def _engine(settings: Settings) -> Engine:
+def _models(settings: Settings) -> Models:
     names = settings.models or tuple(checkpoints.available())
     if not names:
         raise StartError("no model to serve: the zoo is empty; give --model with the folder of a checkpoint")
     try:
-        engine = Engine(names, device=settings.device, threads=settings.threads, max_batch=settings.max_batch)
+        models = Models(names, device=settings.device)
     except (AvfError, RuntimeError) as error:  # torch raises RuntimeError for devices that it does not have
         raise StartError(" ".join(str(error).split())) from error
-    if len(engine.models) < len(names):
+    if len(models) < len(names):
         raise StartError(f"two of the models {', '.join(names)} have the same name")
-    return engine
+    return models
 
 
 async def _embedded(settings: Settings, stack: AsyncExitStack) -> str:

@@ -5,21 +5,26 @@ variables fail, so that a misspelt limit is not silently absent. docs/server.md 
 that.
 """
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from avf_server.problems import StartError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 PREFIX = "AVF_"
 CLIENT_VARIABLES = frozenset({"AVF_API_KEY", "AVF_DATA", "AVF_SERVER"})
 """Variables of the same prefix that clients read; the server leaves them alone."""
 
 Names = Annotated[tuple[str, ...], NoDecode]
+Limits = TypeVar("Limits", bound="DataclassInstance")
 
 
 class Settings(BaseSettings):
@@ -75,6 +80,11 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         """Names come as one string from the environment."""
         return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
+
+
+def limits(kind: type[Limits], settings: Settings) -> Limits:
+    """The settings of these names, for a part of the server that needs no others. `kind` is a dataclass."""
+    return kind(**{field.name: getattr(settings, field.name) for field in dataclasses.fields(kind)})
 
 
 def read(options: Mapping[str, Any] | None = None, *, environment: Mapping[str, str] | None = None) -> Settings:

@@ -9,13 +9,15 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import avf_wire as wire
 
+from avf_server.metrics.telemetry import Telemetry
+from avf_server.models.served import Models
 from avf_server.problems import StoreError
-from avf_server.settings import Settings
-from avf_server.stepping.engine import Engine
+from avf_server.stepping.cached import CachedBeliefs
 from avf_server.stepping.service import Service
 from avf_server.stores.redis import RedisStore
 from avf_server.watching.events import Events
@@ -23,48 +25,60 @@ from avf_server.watching.events import Events
 PAGES = Path("/proc/self/statm")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Settings of the same names: docs/server.md."""
+
+    max_sessions: int
+    max_batch: int
+    queue_limit: int
+
+
 class Status:
     """The state of a server. `streams` counts those that are open."""
 
     def __init__(
         self,
-        settings: Settings,
-        engine: Engine,
+        limits: Limits,
+        models: Models,
         store: RedisStore,
         service: Service,
+        cached: CachedBeliefs,
         events: Events,
+        telemetry: Telemetry,
         *,
         streams: Callable[[], int],
     ) -> None:
-        self._settings = settings
-        self._engine = engine
+        self._limits = limits
+        self._models = models
         self._store = store
         self._service = service
+        self._cached = cached
         self._events = events
+        self._telemetry = telemetry
         self._streams = streams
 
     async def now(self) -> wire.Status:
         """How things are."""
-        telemetry, settings, now = self._service.telemetry, self._settings, time.monotonic()
-        recent = telemetry.recent
+        limits, recent, now = self._limits, self._telemetry.recent, time.monotonic()
         return wire.Status(
             version=importlib.metadata.version("avf"),
-            uptime_s=now - telemetry.started,
-            stopping=self._service.stopping.is_set(),
-            device=settings.device,
-            models=sorted(self._engine.models),
+            uptime_s=now - self._telemetry.started,
+            stopping=self._service.stopping.begun.is_set(),
+            device=self._models.device,
+            models=list(self._models),
             sessions=self._service.sessions.seen,
-            max_sessions=settings.max_sessions,
+            max_sessions=limits.max_sessions,
             streams=self._streams(),
             watchers=self._events.watching,
             steps_per_s=recent.rate(now),
             latency_p50_s=recent.latency(now, 0.5),
             latency_p99_s=recent.latency(now, 0.99),
             batch_rows=recent.rows(now),
-            max_batch=settings.max_batch,
+            max_batch=limits.max_batch,
             queue=self._service.waiting,
-            queue_limit=settings.queue_limit,
-            hot=len(self._service.sessions.hot),
+            queue_limit=limits.queue_limit,
+            hot=len(self._cached),
             store=await self._store_status(),
             memory_bytes=_memory(),
             load=_load(),

@@ -18,7 +18,7 @@ import pytest
 from avf_server.problems import ProblemError
 from avf_server.runtime import Runtime, open_runtime
 from avf_server.settings import Settings
-from avf_server.stepping.frames import Reply
+from avf_server.stepping.rows import Reply
 from avf_server.stores.embedded import EmbeddedRedis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st

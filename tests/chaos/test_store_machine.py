@@ -15,8 +15,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from avf_server.stepping.decisions import Position
-from avf_server.stores.base import Commit, Meta, Outcome, Step, note_id
+from avf_server.stores.base import Commit, Meta, Outcome, Position, Step, note_id
 from avf_server.stores.behind import BehindStore
 from avf_server.stores.embedded import EmbeddedRedis
 from avf_server.stores.memory import MemoryStore

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 from avf_server.problems import StoreError
-from avf_server.stepping.decisions import Position
-from avf_server.stores.base import Commit, Meta, Outcome, Step
+from avf_server.stores.base import Commit, Meta, Outcome, Position, Step
 from avf_server.stores.redis import RedisStore
 
 from .checker import check

@@ -14,8 +14,7 @@ import pytest
 from avf_server import problems
 from avf_server.problems import StoreError
 from avf_server.stepping import estimates
-from avf_server.stepping.decisions import Position
-from avf_server.stores.base import Commit, Meta, Outcome, Step
+from avf_server.stores.base import Commit, Meta, Outcome, Position, Step
 from avf_server.stores.behind import BehindStore
 from avf_server.stores.memory import MemoryStore
 
@@ -259,9 +258,9 @@ def test_what_follows_is_saved_by_itself_and_the_loser_of_a_race_is_told(
             late = await second.service.observe(session, seq=1, x=[0.0] * 6, owner="")
             assert (late.seq, late.durable_seq) == (1, 0)
             await first.service.observe(session, seq=1, x=[1.0] * 6, owner="")
-            while first.sessions.keeping.behind.saved(session, Position(1, 1)) == 0:
+            while first.sessions.stores.behind.saved(session, Position(1, 1)) == 0:
                 await asyncio.sleep(0.005)
-            await second.sessions.keeping.behind.save()
+            await second.sessions.stores.behind.save()
             with pytest.raises(problems.SessionMovedError) as caught:
                 await second.service.observe(session, seq=2, x=[0.0] * 6, owner="")
             assert caught.value.expected_seq == 2

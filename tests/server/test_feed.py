@@ -1,7 +1,7 @@
 """Watching all of an owner's sessions: latest wins, nothing is counted twice, nothing of others is seen."""
 
 import avf_wire as wire
-from avf_server.stepping.decisions import Position
+from avf_server.stores.base import Position
 from avf_server.watching.feed import Feed, Moved, Watch
 
 

@@ -49,9 +49,9 @@ def test_sessions_that_were_opened_used_and_dropped_leave_nothing(
             assert any(b"avf:owner" in key for key in node.ask("KEYS", "*"))
 
             async def is_clean() -> bool:
-                sessions, keeping = server.sessions, server.sessions.keeping
-                here = (sessions.seen, len(sessions.hot), len(sessions._metas), len(keeping.memory))
-                return here == (0, 0, 0, 0) and len(keeping.behind) == 0 and not node.ask("KEYS", "avf:*")
+                sessions, stores = server.sessions, server.sessions.stores
+                here = (sessions.seen, len(server.cached), len(sessions._metas), len(stores.memory))
+                return here == (0, 0, 0, 0) and len(stores.behind) == 0 and not node.ask("KEYS", "avf:*")
 
             await until(is_clean)
 

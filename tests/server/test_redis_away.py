@@ -234,7 +234,7 @@ def test_a_redis_that_lost_everything_is_told_and_not_hidden(
             for session in sessions.values():
                 await server.service.observe(session, seq=1, x=ZERO, owner="")
             node.ask("FLUSHALL")
-            await server.sessions.keeping.behind.save()
+            await server.sessions.stores.behind.save()
             for session in sessions.values():
                 with pytest.raises(problems.UnknownSessionError):
                     await server.service.observe(session, seq=2, x=ZERO, owner="")

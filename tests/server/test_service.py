@@ -344,7 +344,7 @@ def test_the_cache_is_bounded_and_what_fell_out_is_loaded_again(
                 steps = [observe(server, s, seq, xs[seq - 1]) for s, xs in zip(sessions, sequences, strict=True)]
                 for estimates, estimate in zip(found, await asyncio.gather(*steps), strict=True):
                     estimates.append(estimate)
-                assert len(server.sessions.hot) <= 2
+                assert len(server.cached) <= 2
             for i, (estimates, xs) in enumerate(zip(found, sequences, strict=True)):
                 same(estimates, xs, seed=i)
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 from avf_server.problems import StoreError
-from avf_server.stepping.decisions import Position
-from avf_server.stores.base import Commit, Meta, Outcome, Step, Summary
+from avf_server.stores.base import Commit, Meta, Outcome, Position, Step, Summary
 from avf_server.stores.embedded import EmbeddedRedis
 from avf_server.stores.memory import MemoryStore
 from avf_server.stores.redis import RedisStore

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from avf_client import AsyncClient, Client, errors
 from avf_server import problems
-from avf_server.watching.notices import News
+from avf_server.watching.notices import Notices
 
 ZERO = [0.0] * 6
 
@@ -149,8 +149,8 @@ def test_waiters_are_bounded_in_number(runtime: Any, open_session: Any, patientl
 
 
 def test_nothing_is_kept_of_who_no_longer_waits() -> None:
-    """News of a session are forgotten with the last one who holds them."""
-    news = News()
+    """Notices of a session are forgotten with the last one who holds them."""
+    news = Notices()
     held = news.next("a")
     assert news.next("a") is held
     news.next("b")

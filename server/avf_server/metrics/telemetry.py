@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from avf_server.metrics.recent import Recent
+from avf_server.metrics.last_minute import LastMinute
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
@@ -19,7 +19,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.started = time.monotonic()
-        self.recent = Recent()
+        self.recent = LastMinute()
         self.registry = CollectorRegistry()
         self.steps = Counter(
             "avf_steps", "Observations answered, by what became of them", ["outcome"], registry=self.registry

@@ -14,7 +14,8 @@ from avf_core import data
 from avf_core.checkpoints import Checkpoint
 from avf_core.errors import ConfigurationError
 from avf_core.plugins import plugin
-from avf_server.models.references import Normal
+from avf_server import problems
+from avf_server.models.references import Reference
 
 MODALITIES: dict[str, wire.Modality] = {
     **dict.fromkeys(("pianoroll", "music"), "music"),
@@ -27,7 +28,7 @@ PIANO_KEYS, LOWEST_KEY = 88, 21  # MIDI pitch of A0
 PITCHES = 128  # a roll of all of MIDI's
 
 
-def model_info(checkpoint: Checkpoint, *, iterations: int, normal: Normal | None) -> wire.ModelInfo:
+def model_info(checkpoint: Checkpoint, *, iterations: int, reference: Reference | None) -> wire.ModelInfo:
     """A model as clients see it; bounds that are infinite are null."""
     model, card = checkpoint.filter.model, checkpoint.card
     low, high, size = model.observation.low, model.observation.high, model.observation.size
@@ -49,7 +50,7 @@ def model_info(checkpoint: Checkpoint, *, iterations: int, normal: Normal | None
         shape=None if model.observation.shape is None else list(model.observation.shape),
         sample_rate=sample_rate_of(checkpoint) if modality == "audio" else None,
         first_pitch=first_pitch if modality == "music" else None,
-        normal=None if normal is None else normal.quantiles,
+        normal=None if reference is None else reference.quantiles,
     )
 
 
@@ -72,6 +73,26 @@ def sample_rate_of(checkpoint: Checkpoint) -> int | None:
         if isinstance(rate, int) and rate > 0:
             return rate
     return None
+
+
+def agreed_audio(audio: wire.Audio | None, checkpoint: Checkpoint) -> wire.Audio | None:
+    """What a session and its client agree on. Raises InvalidSettingError where the model takes no such sound."""
+    if audio is None:
+        return None
+    rate = sample_rate_of(checkpoint) if modality_of(checkpoint) == "audio" else None
+    if rate is None:
+        raise problems.InvalidSettingError(
+            f"audio is given, but the observations of {checkpoint.name} are no sound at a known rate: leave it out"
+        )
+    if audio.rate != rate:
+        raise problems.InvalidSettingError(
+            f"audio.rate is {audio.rate}, but {checkpoint.name} takes {rate} samples a second: resample before you send"
+        )
+    if audio.channels != 1:
+        raise problems.InvalidSettingError(
+            f"audio.channels is {audio.channels}, but {checkpoint.name} takes 1: average them before you send"
+        )
+    return audio
 
 
 def _default_rate(kind: object) -> int | None:

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
-class Normal:
+class Reference:
     """The distribution of a step's free energy on data that are normal for a model."""
 
     def __init__(self, reference: ReferenceDistribution) -> None:
@@ -29,7 +29,7 @@ class Normal:
         self.quantiles = wire.Quantiles(levels=list(LEVELS), values=values)
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> "Normal | None":
+    def of(cls, checkpoint: Checkpoint) -> "Reference | None":
         """That of a checkpoint's card; None where the card has none of free energies, or one that is unreadable."""
         facts: Any = checkpoint.card.get("reference")
         if not isinstance(facts, dict) or facts.get("score") != "free_energy":

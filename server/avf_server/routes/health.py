@@ -19,7 +19,7 @@ async def live() -> Response:
 @router.get("/health/ready")
 async def ready(server: Server) -> Response:
     """Whether the server takes work: it is not stopping, and Redis takes what it is given."""
-    server.service.check_running()
+    server.stopping.check()
     try:
         await server.store.check()
     except problems.StoreError as error:

@@ -11,14 +11,13 @@ router = APIRouter(tags=["models"])
 @router.get("/v1/models")
 async def list_models(server: Server, visitor: Visitor, writer: Writer) -> Response:
     """The models this server holds."""
-    return reply(writer, wire.Models(models=server.models()))
+    return reply(writer, wire.Models(models=[server.models.info(name) for name in server.models]))
 
 
 @router.get("/v1/models/{name}")
 async def get_model(name: str, server: Server, visitor: Visitor, writer: Writer) -> Response:
     """One model."""
-    server.sessions.checkpoint(name)
-    return reply(writer, next(model for model in server.models() if model.name == name))
+    return reply(writer, server.models.info(name))
 
 
 @router.get("/v1/status")

@@ -12,8 +12,8 @@ from avf_server import problems
 from avf_server.codecs import float32, s16
 from avf_server.codecs.negotiation import media_type_of
 from avf_server.routes.common import Owner, Server, Writer, reply
-from avf_server.sound.runs import Sound
-from avf_server.stepping.service import MAX_SEQ
+from avf_server.sound.runs import SoundRun
+from avf_server.stores.base import MAX_SEQ
 
 router = APIRouter(tags=["steps"])
 
@@ -45,7 +45,7 @@ async def post_samples(
     epoch: int | None = None,
 ) -> Response:
     """Filter samples of sound. The first one is sample `offset` of the epoch, from 0."""
-    server.service.check_running()
+    server.stopping.check()
     chunk = _chunk(request.headers.get("content-type", ""), await request.body(), offset)
     record = await server.sessions.record(session, owner=owner)
     if epoch not in (None, record.position.epoch):
@@ -55,7 +55,7 @@ async def post_samples(
             expected_seq=record.position.seq + 1,
             expected_epoch=record.position.epoch,
         )
-    sound = Sound(server.service, record, owner=owner)
+    sound = SoundRun(server.service, record, owner=owner)
     most = server.settings.replay_window
     if sound.completes(len(chunk)) - 1 > most:
         raise problems.MalformedBodyError(

@@ -12,7 +12,7 @@ router = APIRouter(tags=["sessions"])
 @router.post("/v1/sessions", status_code=201)
 async def create_session(request: Request, server: Server, owner: Owner, writer: Writer) -> Response:
     """Open a session."""
-    server.service.check_running()
+    server.stopping.check()
     session = await server.sessions.create(await body(request, wire.CreateSession), owner=owner)
     return opened(request, writer, session)
 
@@ -28,7 +28,7 @@ async def restore_session(
     durability: wire.Durability | None = None,
 ) -> Response:
     """Open a session that goes on from a snapshot, which is the body."""
-    server.service.check_running()
+    server.stopping.check()
     negotiation.check(request.headers.get("content-type", ""), expected=wire.SNAPSHOT_MEDIA_TYPE)
     options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
     return opened(request, writer, await server.branches.restore(await request.body(), options, owner=owner))
@@ -50,7 +50,7 @@ async def delete_session(session: str, server: Server, owner: Owner) -> Response
 @router.post("/v1/sessions/{session}/reset")
 async def reset_session(session: str, server: Server, owner: Owner, writer: Writer) -> Response:
     """Begin a new epoch at the prior."""
-    server.service.check_running()
+    server.stopping.check()
     return reply(writer, await server.sessions.reset(session, owner=owner))
 
 
@@ -63,6 +63,6 @@ async def get_snapshot(session: str, server: Server, owner: Viewer) -> Response:
 @router.post("/v1/sessions/{session}/fork", status_code=201)
 async def fork_session(session: str, request: Request, server: Server, owner: Owner, writer: Writer) -> Response:
     """Open a session that goes on from where this one stands."""
-    server.service.check_running()
+    server.stopping.check()
     options = await body(request, wire.Branch)
     return opened(request, writer, await server.branches.fork(session, options, owner=owner))

@@ -69,9 +69,9 @@ async def get_estimate(
     `with=observation`: and what was observed.
     """
     if wait_seq is None:
-        record = await server.waiting.last(session, owner=owner)
+        record = await server.polls.last(session, owner=owner)
     else:
-        record = await server.waiting.reached(session, seq=wait_seq, timeout=timeout, owner=owner)
+        record = await server.polls.reached(session, seq=wait_seq, timeout=timeout, owner=owner)
     assert record.reply is not None
     tag = f"{record.position.epoch}.{record.position.seq}{'.x' if with_ else ''}"
     headers = {"ETag": f'W/"{tag}"', "Vary": "Accept"}
@@ -84,7 +84,7 @@ async def get_estimate(
 @router.post("/v1/sessions/{session}/forecast")
 async def post_forecast(session: str, request: Request, server: Server, owner: Viewer, writer: Writer) -> Response:
     """Forecast the next observations; the session stays as it is."""
-    server.service.check_running()
+    server.stopping.check()
     wanted = await body(request, wire.ForecastRequest)
     return reply(writer, await server.forecasts.forecast(session, wanted, owner=owner))
 

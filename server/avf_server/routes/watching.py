@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from avf_server.access.keys import Caller
 from avf_server.routes.common import Server, Viewer, Watcher, With, Writer, reply
-from avf_server.watching.events import Event, Wish
+from avf_server.watching.events import Event, WatchOptions
 
 router = APIRouter(tags=["watching"])
 
@@ -85,15 +85,17 @@ async def get_session_events(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Estimates of a session as they come, as server-sent events."""
-    wish = Wish(interval=interval, observation=with_ is not None, until=_until(caller))
-    events = await server.events.session(session, owner=caller.owner, wish=wish, after=last_event_id or None)
+    options = WatchOptions(interval=interval, observation=with_ is not None, until=_until(caller))
+    events = await server.events.session(session, owner=caller.owner, options=options, after=last_event_id or None)
     return _EventStream(events)
 
 
 @router.get("/v1/events")
 async def get_events(server: Server, caller: Watcher, interval: float = 0.5) -> Response:
     """What becomes of all of the caller's sessions, as server-sent events."""
-    return _EventStream(await server.events.all(owner=caller.owner, wish=Wish(interval=interval, until=_until(caller))))
+    return _EventStream(
+        await server.events.all(owner=caller.owner, options=WatchOptions(interval=interval, until=_until(caller)))
+    )
 
 
 def _until(caller: Caller) -> float:

@@ -75,7 +75,7 @@ async def _serve(
         runtime: Runtime = app.state.runtime
         if not runtime.settings.api_keys:
             logger.warning("no API keys are set: whoever reaches this server may use it")
-        server = _Server(config, runtime, lambda: announce(_url(listener), sorted(runtime.engine.models)))
+        server = _Server(config, runtime, lambda: announce(_url(listener), sorted(runtime.models)))
         if hand_over is not None:
             hand_over(lambda: server.handle_exit(signal.SIGTERM, None))
         await server.serve(sockets=[listener])

@@ -17,11 +17,11 @@ from torch import Tensor
 from avf_core import beliefs
 from avf_core.beliefs import Belief
 from avf_core.errors import BeliefFormatError
+from avf_core.trees import finite_rows
 from avf_server import problems
+from avf_server.models.thread import ModelThread
 from avf_server.problems import InvalidSnapshotError
 from avf_server.sessions.registry import MAX_SEED, Sessions
-from avf_server.stepping import estimates
-from avf_server.stepping.engine import Engine
 from avf_server.stores.base import Record
 
 MAX_STEP = 2**62  # observations filtered; a counter that never runs over
@@ -36,29 +36,31 @@ class _Header(msgspec.Struct, rename={"metadata": "__metadata__"}):
 class Branches:
     """Beliefs as values: out of sessions, and into new ones."""
 
-    def __init__(self, engine: Engine, sessions: Sessions) -> None:
-        self._engine = engine
+    def __init__(self, thread: ModelThread, sessions: Sessions) -> None:
+        self._thread = thread
+        self._models = sessions.models
         self._sessions = sessions
 
     async def snapshot(self, session: str, *, owner: str) -> bytes:
         """The belief of a session as a safetensors file. Raises UnknownSessionError, BeliefUnreadableError."""
         record = await self._sessions.record(session, owner=owner)
-        self._sessions.checkpoint(record.meta.model)
-        return await self._engine.aside(lambda: self._snapshot(record))
+        self._models.checkpoint(record.meta.model)
+        return await self._thread.aside(lambda: self._snapshot(record))
 
     async def restore(self, data: bytes, options: wire.Branch, *, owner: str) -> wire.Session:
         """A new session that goes on from a snapshot. Raises InvalidSnapshotError, InvalidSettingError."""
         metadata = _metadata(data)
         digest = metadata.get("model", "")
-        name = next((name for name, found in self._engine.models.items() if found.digest == digest), None)
-        if name is None:
-            known = ", ".join(f"{name} ({found.digest})" for name, found in sorted(self._engine.models.items()))
+        found = self._models.of_digest(digest)
+        if found is None:
+            known = ", ".join(f"{name} ({self._models.checkpoint(name).digest})" for name in self._models)
             raise InvalidSnapshotError(
                 f"the snapshot is of model {metadata.get('name', 'unknown')} with weights {digest or 'unknown'}; "
                 f"this server has {known}"
             )
         _check_seed(options)
-        saved, seed = await self._engine.aside(lambda: self._pack(self._read(data, name), name, options))
+        name = found.name
+        saved, seed = await self._thread.aside(lambda: self._pack(self._read(data, name), name, options))
         request = wire.CreateSession(
             model=name,
             seed=seed,
@@ -75,10 +77,10 @@ class Branches:
         """
         record = await self._sessions.record(session, owner=owner)
         meta, saved = record.meta, record.belief
-        self._sessions.checkpoint(meta.model)
+        self._models.checkpoint(meta.model)
         _check_seed(options)
         if saved is not None and options.seed is not None:
-            saved, _ = await self._engine.aside(lambda: self._pack(self._own(record), meta.model, options))
+            saved, _ = await self._thread.aside(lambda: self._pack(self._own(record), meta.model, options))
         request = wire.CreateSession(
             model=meta.model,
             seed=meta.seed if options.seed is None else options.seed,
@@ -90,12 +92,12 @@ class Branches:
 
     def _own(self, record: Record) -> Belief:
         """The belief that a session of this server stands at."""
-        return self._engine.belief(record.meta.model, record.belief, seed=record.meta.seed)
+        return self._models.belief(record.meta.model, record.belief, seed=record.meta.seed)
 
     def _snapshot(self, record: Record) -> bytes:
         meta, at = record.meta, record.position
         provenance = {
-            "model": self._engine.models[meta.model].digest,
+            "model": self._models.checkpoint(meta.model).digest,
             "name": meta.model,
             "iterations": str(meta.iterations),
             "epoch": str(at.epoch),
@@ -108,17 +110,17 @@ class Branches:
     def _read(self, data: bytes, model: str) -> Belief:
         """The belief of a snapshot, checked."""
         try:
-            belief = beliefs.from_bytes(data, expected={"model": self._engine.models[model].digest})
+            belief = beliefs.from_bytes(data, expected={"model": self._models.checkpoint(model).digest})
         except (BeliefFormatError, RecursionError) as error:
             raise InvalidSnapshotError(str(error)) from error
-        self._check_form(belief, self._engine.belief(model, None, seed=0))
+        self._check_form(belief, self._models.belief(model, None, seed=0))
         return belief
 
     def _pack(self, belief: Belief, model: str, options: wire.Branch) -> tuple[bytes, int]:
         """The belief as it is stored, with the new seed where one is given; and its seed."""
         if options.seed is not None:
             belief = replace(belief, seed=torch.full_like(belief.seed, options.seed))
-        digest = self._engine.models[model].digest
+        digest = self._models.checkpoint(model).digest
         return beliefs.to_bytes(belief, provenance={"model": digest}), int(belief.seed[0])
 
     def _check_form(self, belief: Belief, example: Belief) -> None:
@@ -128,7 +130,7 @@ class Branches:
             odd = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
             raise InvalidSnapshotError(f"the snapshot is no belief of this model: {', '.join(odd)} is not as expected")
         in_range = 0 <= int(belief.seed[0]) <= MAX_SEED and 0 <= int(belief.step[0]) <= MAX_STEP
-        if not in_range or not estimates.finite_rows(belief)[0]:
+        if not in_range or not bool(finite_rows(belief)[0]):
             raise InvalidSnapshotError("the snapshot holds numbers that are not finite, or out of range")
 
 

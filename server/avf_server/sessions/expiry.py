@@ -37,7 +37,7 @@ class Sweeper:
             many = False
             try:
                 self._sessions.expire()
-                many = await self._sessions.keeping.sweep() > MANY
+                many = await self._sessions.stores.sweep() > MANY
             except StoreError:
                 pass  # Redis is away: the next sweep finds the same
             except Exception:

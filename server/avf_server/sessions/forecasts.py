@@ -4,23 +4,33 @@ The law: a forecast leaves the session as it is and depends on its belief only, 
 answer until the next step. It is bounded before it begins, and runs between two ticks, one at a time.
 """
 
+from dataclasses import dataclass
+
 import avf_wire as wire
 import torch
 
 from avf_core.analysis import forecasting
 from avf_server import problems
+from avf_server.models.thread import ModelThread
 from avf_server.sessions.registry import Sessions
-from avf_server.settings import Settings
-from avf_server.stepping.engine import Engine
 from avf_server.stores.base import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Settings of the same names: docs/server.md."""
+
+    max_horizon: int
+    max_forecast_values: int
 
 
 class Forecasts:
     """What comes next in sessions."""
 
-    def __init__(self, settings: Settings, engine: Engine, sessions: Sessions) -> None:
-        self._settings = settings
-        self._engine = engine
+    def __init__(self, limits: Limits, thread: ModelThread, sessions: Sessions) -> None:
+        self._limits = limits
+        self._thread = thread
+        self._models = sessions.models
         self._sessions = sessions
 
     async def forecast(self, session: str, request: wire.ForecastRequest, *, owner: str) -> wire.Forecast:
@@ -29,16 +39,16 @@ class Forecasts:
         Raises UnknownSessionError, InvalidSettingError, BeliefUnreadableError.
         """
         record = await self._sessions.record(session, owner=owner)
-        size = self._sessions.checkpoint(record.meta.model).filter.model.observation.size
+        size = self._models.checkpoint(record.meta.model).filter.model.observation.size
         self._check(request, size)
-        return await self._engine.aside(lambda: self._forecast(record, request))
+        return await self._thread.aside(lambda: self._forecast(record, request))
 
     def _check(self, request: wire.ForecastRequest, size: int) -> None:
         """Raises InvalidSettingError where a forecast makes no sense, or is too large."""
-        horizon, most = request.horizon, self._settings.max_horizon
+        horizon, most = request.horizon, self._limits.max_horizon
         if not 1 <= horizon <= most:
             raise problems.InvalidSettingError(f"horizon is {horizon}, expected a number in [1, {most}]")
-        limit = self._settings.max_forecast_values // (horizon * size)
+        limit = self._limits.max_forecast_values // (horizon * size)
         if not 1 <= request.paths <= limit:
             raise problems.InvalidSettingError(
                 f"paths is {request.paths}, expected a number in [1, {limit}] for {horizon} steps of {size} dimensions"
@@ -47,8 +57,8 @@ class Forecasts:
             raise problems.InvalidSettingError(f"quantiles are not {limit} levels or fewer, each in [0, 1]")
 
     def _forecast(self, record: Record, request: wire.ForecastRequest) -> wire.Forecast:
-        belief = self._engine.belief(record.meta.model, record.belief, seed=record.meta.seed)
-        filter = self._engine.models[record.meta.model].filter
+        belief = self._models.belief(record.meta.model, record.belief, seed=record.meta.seed)
+        filter = self._models.checkpoint(record.meta.model).filter
         found = forecasting.forecast(filter, belief, horizon=request.horizon, paths=request.paths)
         if not bool(torch.isfinite(found.paths).all() & torch.isfinite(found.variance).all()):
             raise problems.InvalidSettingError("the forecast is not finite so far ahead; ask for a shorter one")

@@ -13,10 +13,7 @@ import msgspec
 from avf_server import problems
 from avf_server.problems import StoreError
 from avf_server.sessions.registry import Sessions
-from avf_server.settings import Settings
-from avf_server.stepping.decisions import Position
-from avf_server.stepping.service import MAX_SEQ
-from avf_server.stores.base import Summary, place, position_of
+from avf_server.stores.base import MAX_SEQ, Position, Summary, place, position_of
 
 FEWEST = 100  # entries of a page where no other number is asked for
 
@@ -26,8 +23,8 @@ _note: msgspec.json.Decoder[wire.HistoryEntry] = msgspec.json.Decoder(wire.Histo
 class Listing:
     """Pages of sessions and of histories."""
 
-    def __init__(self, settings: Settings, sessions: Sessions) -> None:
-        self._settings = settings
+    def __init__(self, sessions: Sessions, *, max_page: int) -> None:
+        self._max_page = max_page
         self._sessions = sessions
 
     async def sessions(self, owner: str, *, cursor: str | None, limit: int | None) -> wire.Sessions:
@@ -75,7 +72,7 @@ class Listing:
 
     def limit(self, limit: int | None) -> int:
         """The most entries of a page, where `limit` was asked for. Raises InvalidSettingError."""
-        most = self._settings.max_page
+        most = self._max_page
         if limit is None:
             return min(FEWEST, most)
         if not 1 <= limit <= most:
@@ -85,7 +82,7 @@ class Listing:
     async def _pages(self, owner: str) -> AsyncIterator[list[Summary]]:
         cursor: str | None = None
         while True:
-            page, cursor = await self._page(owner, cursor, self._settings.max_page)
+            page, cursor = await self._page(owner, cursor, self._max_page)
             yield page
             if cursor is None:
                 return

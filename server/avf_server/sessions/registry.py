@@ -7,64 +7,83 @@ identifiers are unguessable. Open sessions are not harmed by new ones: past the 
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import avf_wire as wire
 
-from avf_core.checkpoints import Checkpoint
 from avf_server import problems
 from avf_server.metrics.telemetry import Telemetry
+from avf_server.models.catalogue import agreed_audio
+from avf_server.models.served import Models
 from avf_server.problems import StoreError
-from avf_server.settings import Settings
-from avf_server.sound import cutting
-from avf_server.stepping import estimates
-from avf_server.stepping.cached import HotBeliefs
-from avf_server.stepping.engine import Engine
-from avf_server.stores.base import META_VERSION, Meta, Outcome, Record, Store, Summary, is_readable
-from avf_server.stores.durability import Keeping
-from avf_server.watching.feed import Feed
+from avf_server.sessions.audience import Audience
+from avf_server.stores.base import (
+    META_VERSION,
+    REST_WIDTH,
+    Meta,
+    Outcome,
+    Record,
+    Store,
+    Summary,
+    complete,
+    is_readable,
+)
+from avf_server.stores.durability import StoresByDurability
 
 MAX_SEED = 2**63 - 1
 RESET_ATTEMPTS = 8  # each one lost means that another server has gone on meanwhile
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Settings of the same names: docs/server.md."""
+
+    session_ttl_s: float
+    max_sessions: int
+    max_sessions_per_key: int
+    hot_sessions: int
+    max_iterations: int
+    retry_after_s: int
+
+
 class Sessions:
     """All sessions this server can reach: those of Redis, and those in its own memory."""
 
-    def __init__(self, settings: Settings, engine: Engine, keeping: Keeping, telemetry: Telemetry) -> None:
-        self._settings = settings
-        self._engine = engine
+    def __init__(
+        self,
+        limits: Limits,
+        models: Models,
+        stores: StoresByDurability,
+        audience: Audience,
+        telemetry: Telemetry,
+        *,
+        drop: Callable[[str], None],
+    ) -> None:
+        """`drop` forgets what else is held of a session on this server: its cached belief."""
+        self._limits = limits
         self._telemetry = telemetry
-        self.keeping = keeping
-        self.news = keeping.news
+        self.models = models
+        self.stores = stores
+        self.audience = audience
+        self._drop = drop
         self._metas: OrderedDict[str, Meta] = OrderedDict()  # what never changes, most recently used last
         self._seen: OrderedDict[str, float] = OrderedDict()  # when this server last used a session
-        self.hot = HotBeliefs(settings.hot_sessions)
-        self.feed = Feed()
 
     def store(self, session: str) -> Store:
         """The store that keeps a session."""
-        return self.keeping.store(session)
+        return self.stores.store(session)
 
     def store_of(self, durability: wire.Durability) -> Store:
         """The store of the sessions of this durability."""
-        return self.keeping.store_of(durability)
-
-    def checkpoint(self, model: str) -> Checkpoint:
-        """The model of this name. Raises UnknownModelError."""
-        if model not in self._engine.models:
-            raise problems.UnknownModelError(
-                f"no model {model!r} on this server; there are {', '.join(sorted(self._engine.models)) or 'none'}"
-            )
-        return self._engine.models[model]
+        return self.stores.store_of(durability)
 
     async def create(self, request: wire.CreateSession, *, owner: str, belief: bytes | None = None) -> wire.Session:
         """Open a session, at the prior or with a saved belief.
 
         Raises UnknownModelError, InvalidSettingError, OverloadedError.
         """
-        checkpoint = self.checkpoint(request.model)
+        checkpoint = self.models.checkpoint(request.model)
         seed = secrets.randbits(53) if request.seed is None else request.seed
         if not 0 <= seed <= MAX_SEED:
             raise problems.InvalidSettingError(f"seed is {seed}, expected a number in [0, {MAX_SEED}]")
@@ -76,22 +95,22 @@ class Sessions:
             iterations=self._iterations(request),
             durability=request.durability,
             created_at=time.time(),
-            audio=cutting.agreed(request.audio, checkpoint),
+            audio=agreed_audio(request.audio, checkpoint),
         )
         self._admit()
         try:
-            if await self.keeping.count(owner, meta.durability) >= self._settings.max_sessions_per_key:
+            if await self.stores.count(owner, meta.durability) >= self._limits.max_sessions_per_key:
                 raise problems.OverloadedError(
-                    f"{self._settings.max_sessions_per_key} sessions of this key are open, which is the limit",
-                    retry_after=self._settings.retry_after_s,
+                    f"{self._limits.max_sessions_per_key} sessions of this key are open, which is the limit",
+                    retry_after=self._limits.retry_after_s,
                 )
             await self.store_of(meta.durability).create(meta, belief=belief)
         except StoreError as error:
             raise self.unavailable(error) from error
         self.touch(meta.id)
         self._remember(meta)
-        opened = self._message(meta, epoch=1, next_seq=1, expires_in=self._settings.session_ttl_s)
-        self.feed.opened(owner, opened)
+        opened = self._message(meta, epoch=1, next_seq=1, expires_in=self._limits.session_ttl_s)
+        self.audience.opened(owner, opened)
         return opened
 
     async def session(self, session: str, *, owner: str) -> wire.Session:
@@ -108,7 +127,7 @@ class Sessions:
             except StoreError as error:
                 raise self.unavailable(error, session=session) from error
             finally:
-                self.hot.drop(session)
+                self._drop(session)
             if outcome is Outcome.GONE:
                 raise self.unknown(session)
             if outcome is Outcome.APPLIED:
@@ -117,7 +136,7 @@ class Sessions:
                     record.meta,
                     epoch=record.position.epoch + 1,
                     next_seq=1,
-                    expires_in=self._settings.session_ttl_s,
+                    expires_in=self._limits.session_ttl_s,
                 )
         raise problems.SessionMovedError("others reset the session at the same time; ask again", session=session)
 
@@ -129,7 +148,7 @@ class Sessions:
         except StoreError as error:
             raise self.unavailable(error, session=session) from error
         self.forget([session])
-        self.feed.ended(owner, session)
+        self.audience.ended(owner, session)
         if not found:
             raise self.unknown(session)
 
@@ -144,7 +163,7 @@ class Sessions:
 
     async def observation_size(self, session: str, *, owner: str) -> int:
         """The dimensions of a session's observations. Raises UnknownSessionError, UnknownModelError."""
-        return self.checkpoint((await self.meta(session, owner=owner)).model).filter.model.observation.size
+        return self.models.checkpoint((await self.meta(session, owner=owner)).model).filter.model.observation.size
 
     async def record(self, session: str, *, owner: str, seq: int | None = None) -> Record:
         """A session with its reply to `seq`, or its last one, from the store, and what is safe of it by now.
@@ -168,23 +187,23 @@ class Sessions:
         if record.reply is not None and not is_readable(record.reply):
             record = replace(record, reply=None)  # of another release: it is not given out, the session goes on
         self._remember(record.meta)
-        safe = await self.keeping.durable_seq(record.meta, record.position)
-        reply = record.reply and estimates.complete(record.reply, durable_seq=safe)
+        safe = await self.stores.durable_seq(record.meta, record.position)
+        reply = record.reply and complete(record.reply, durable_seq=safe)
         return replace(record, reply=reply, durable_seq=safe)
 
     def touch(self, session: str) -> None:
         """Note that a session was used just now."""
         self._seen[session] = time.monotonic()
         self._seen.move_to_end(session)
-        self.news.tell(session)
+        self.audience.changed(session)
 
     def forget(self, sessions: Iterable[str]) -> None:
         """Drop all that this server remembers of sessions; the store is not touched."""
         for session in sessions:
-            self.hot.drop(session)
+            self._drop(session)
             self._metas.pop(session, None)
             self._seen.pop(session, None)
-            self.news.tell(session)
+            self.audience.changed(session)
 
     def unknown(self, session: str) -> problems.UnknownSessionError:
         """The problem of a session that does not exist, for this caller."""
@@ -194,14 +213,14 @@ class Sessions:
         """The problem of a store that does not answer."""
         self._telemetry.store_errors.inc()
         return problems.StoreUnavailableError(
-            f"{error}. Send the same again", session=session, retry_after=self._settings.retry_after_s
+            f"{error}. Send the same again", session=session, retry_after=self._limits.retry_after_s
         )
 
     def _iterations(self, request: wire.CreateSession) -> int:
         own, wanted, most = (
-            self._engine.iterations(request.model),
+            self.models.iterations(request.model),
             request.iterations,
-            self._settings.max_iterations,
+            self._limits.max_iterations,
         )
         if wanted is None or wanted == own:
             return own
@@ -215,23 +234,23 @@ class Sessions:
 
     def expire(self) -> None:
         """Forget sessions that were not used here for as long as any may live: they have ended, or live elsewhere."""
-        over = time.monotonic() - self._settings.session_ttl_s
+        over = time.monotonic() - self._limits.session_ttl_s
         while self._seen and next(iter(self._seen.values())) <= over:
             self.forget([next(iter(self._seen))])
 
     def _admit(self) -> None:
         """Make sure that one more session may be opened."""
         self.expire()
-        if len(self._seen) >= self._settings.max_sessions:
+        if len(self._seen) >= self._limits.max_sessions:
             raise problems.OverloadedError(
                 f"{len(self._seen)} sessions are open, which is the limit",
-                retry_after=self._settings.retry_after_s,
+                retry_after=self._limits.retry_after_s,
             )
 
     def _remember(self, meta: Meta) -> None:
         self._metas[meta.id] = meta
         self._metas.move_to_end(meta.id)
-        if len(self._metas) > max(self._settings.max_sessions, self._settings.hot_sessions):
+        if len(self._metas) > max(self._limits.max_sessions, self._limits.hot_sessions):
             self._metas.popitem(last=False)
 
     @property
@@ -241,7 +260,7 @@ class Sessions:
 
     def holds(self, model: str) -> bool:
         """Whether there is a model of this name on this server."""
-        return model in self._engine.models
+        return model in self.models
 
     def describe(self, found: Summary) -> wire.Session:
         """A session as it was found in the store. Raises UnknownModelError."""
@@ -250,11 +269,11 @@ class Sessions:
             epoch=found.position.epoch,
             next_seq=found.position.seq + 1,
             expires_in=found.expires_in,
-            rest=len(found.rest) // cutting.WIDTH if isinstance(found, Record) else 0,
+            rest=len(found.rest) // REST_WIDTH if isinstance(found, Record) else 0,
         )
 
     def _message(self, meta: Meta, *, epoch: int, next_seq: int, expires_in: float, rest: int = 0) -> wire.Session:
-        checkpoint = self.checkpoint(meta.model)
+        checkpoint = self.models.checkpoint(meta.model)
         size = checkpoint.filter.model.observation.size
         return wire.Session(
             id=meta.id,

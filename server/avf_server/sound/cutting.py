@@ -12,14 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from avf_wire.binary import LEVELS
 
-from avf_core.checkpoints import Checkpoint
 from avf_server import problems
-from avf_server.models import catalogue
 
 Samples = npt.NDArray[np.float32]
-
-WIDTH = 4
-"""Bytes of a sample of a remainder, as it is kept."""
 
 _MAGIC: dict[str, tuple[tuple[int, bytes], ...]] = {
     "WAV": ((0, b"RIFF"), (8, b"WAVE")),
@@ -35,26 +30,6 @@ _MPEG_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # 
 _MPEG_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 HEAD = 1024 * 4
 """Bytes that tell a file from sound; two frames of MP3 are shorter."""
-
-
-def agreed(audio: wire.Audio | None, checkpoint: Checkpoint) -> wire.Audio | None:
-    """What a session and its client agree on. Raises InvalidSettingError where the model takes no such sound."""
-    if audio is None:
-        return None
-    rate = catalogue.sample_rate_of(checkpoint) if catalogue.modality_of(checkpoint) == "audio" else None
-    if rate is None:
-        raise problems.InvalidSettingError(
-            f"audio is given, but the observations of {checkpoint.name} are no sound at a known rate: leave it out"
-        )
-    if audio.rate != rate:
-        raise problems.InvalidSettingError(
-            f"audio.rate is {audio.rate}, but {checkpoint.name} takes {rate} samples a second: resample before you send"
-        )
-    if audio.channels != 1:
-        raise problems.InvalidSettingError(
-            f"audio.channels is {audio.channels}, but {checkpoint.name} takes 1: average them before you send"
-        )
-    return audio
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

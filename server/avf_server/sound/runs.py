@@ -15,17 +15,16 @@ from avf_server.codecs.base import Given
 from avf_server.problems import ProblemError, StoreError
 from avf_server.sound import cutting
 from avf_server.sound.cutting import Cut, Cutter
-from avf_server.stepping.decisions import Position
-from avf_server.stepping.frames import Reply
+from avf_server.stepping.rows import Reply
 from avf_server.stepping.service import Service
-from avf_server.stores.base import Outcome, Record, unpack
+from avf_server.stores.base import Outcome, Position, Record, unpack
 
 
-class Sound:
+class SoundRun:
     """A run of chunks through one session, from where `record` says it stands, in its epoch."""
 
     def __init__(self, service: Service, record: Record, *, owner: str) -> None:
-        size = service.sessions.checkpoint(record.meta.model).filter.model.observation.size
+        size = service.sessions.models.checkpoint(record.meta.model).filter.model.observation.size
         self.epoch = record.position.epoch
         self._service = service
         self._id = record.meta.id

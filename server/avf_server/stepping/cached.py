@@ -8,34 +8,34 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from avf_core.beliefs import Belief
-from avf_server.stepping.decisions import Position
+from avf_server.stores.base import Position
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hot:
+class CachedBelief:
     """Where a session stood when its last commit was confirmed, and its belief then (None: the prior)."""
 
     position: Position
     belief: Belief | bytes | None
 
 
-class HotBeliefs:
+class CachedBeliefs:
     """The least recently used entries make room for new ones."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._entries: OrderedDict[str, Hot] = OrderedDict()
+        self._entries: OrderedDict[str, CachedBelief] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, session: str) -> Hot | None:
+    def get(self, session: str) -> CachedBelief | None:
         """The session's entry, now the most recently used."""
         if session in self._entries:
             self._entries.move_to_end(session)
         return self._entries.get(session)
 
-    def put(self, session: str, hot: Hot) -> None:
+    def put(self, session: str, hot: CachedBelief) -> None:
         """Keep an entry that a commit, or a load, has just confirmed."""
         self._entries[session] = hot
         self._entries.move_to_end(session)

@@ -6,16 +6,15 @@ follows from where the session stands, its seq, and the stored reply, and from n
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-Item = TypeVar("Item")
+from avf_server.stores.base import DIGEST_SIZE, Position
 
-DIGEST_SIZE = 16  # bytes
+Item = TypeVar("Item")
 
 
 class Verdict(Enum):
@@ -27,17 +26,6 @@ class Verdict(Enum):
     GAP = auto()
     TOO_OLD = auto()
     OTHER_EPOCH = auto()
-
-
-@dataclass(frozen=True, order=True)
-class Position:
-    """Where a session stands: `seq` is the last observation applied in `epoch`, 0 where there is none.
-
-    Positions are ordered as they come.
-    """
-
-    epoch: int
-    seq: int
 
 
 def take(queue: Iterable[Item], *, key: Callable[[Item], Hashable], max_batch: int) -> tuple[list[Item], list[Item]]:

@@ -4,34 +4,31 @@ The laws: row i of a batch depends on row i only, so that batches may be padded,
 row that fails is answered by itself and harms no other; what comes out for a row is finite, or a problem.
 """
 
-import asyncio
 import logging
-import os
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
 import avf_wire as wire
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from avf_core import beliefs, checkpoints
+from avf_core import beliefs
 from avf_core.beliefs import Belief
 from avf_core.checkpoints import Checkpoint
-from avf_core.errors import AvfError, BeliefFormatError
+from avf_core.errors import AvfError
 from avf_core.filtering import Estimate
+from avf_core.trees import finite_rows
 from avf_server import problems
-from avf_server.models.references import Normal
+from avf_server.models.served import Models
+from avf_server.models.thread import ModelThread
 from avf_server.stepping import decisions, estimates
-from avf_server.stepping.decisions import Position
+from avf_server.stores.base import Position
 
 logger = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
 
 NOT_FINITE = "the estimate is not finite: the observation lies too far outside of what the model can hold"
 
@@ -63,60 +60,29 @@ class Stepped:
 
 
 class Engine:
-    """The models of a server and the thread that runs them."""
+    """Batched steps of the models, on their thread."""
 
-    def __init__(self, models: Sequence[str], *, device: str, threads: int, max_batch: int) -> None:
-        """Raises CheckpointError where a model cannot be read."""
-        self.models = {found.name: found for found in (checkpoints.load(name, device=device) for name in models)}
-        self.normals = {name: Normal.of(checkpoint) for name, checkpoint in self.models.items()}
-        self._device = device
-        self._aside = asyncio.Lock()
+    def __init__(self, models: Models, thread: ModelThread, *, max_batch: int) -> None:
+        self._models = models
+        self._thread = thread
         self._sizes = decisions.warmed_sizes(max_batch)
-        self._thread = ThreadPoolExecutor(
-            1, "avf-engine", torch.set_num_threads, (threads or max(1, (os.cpu_count() or 2) // 2),)
-        )
 
     async def step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
         """Filter one observation of every row, one batch for each model and number of iterations."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._step, rows)
-
-    async def aside(self, work: Callable[[], Result]) -> Result:
-        """Run other work on the models' thread, one such piece at a time, so that ticks get in between."""
-        async with self._aside:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await self._thread.run(lambda: self._step(rows))
 
     async def warm(self) -> None:
         """Run every model once at every size, so that no client waits for a first run."""
-        rows = [self._idle(name) for name in self.models]
+        rows = [self._idle(name) for name in self._models]
         for size in self._sizes:
             await self.step([row for row in rows for _ in range(size)])
 
-    def close(self) -> None:
-        """End the thread after the batch it is at."""
-        self._thread.shutdown()
-
-    def iterations(self, model: str) -> int:
-        """The number of iterations that a model was configured with; 0 where its inference does not iterate."""
-        return int(getattr(getattr(self.models[model].filter.inference, "config", None), "iterations", 0))
-
-    def belief(self, model: str, saved: bytes | None, *, seed: int) -> Belief:
-        """A saved belief on the device; None is the prior. On the models' thread. Raises BeliefUnreadableError."""
-        checkpoint = self.models[model]
-        if saved is None:
-            with torch.no_grad():
-                return checkpoint.filter.initial(torch.tensor([seed], device=self._device))
-        try:
-            found = beliefs.from_bytes(saved, expected={"model": checkpoint.digest})
-        except BeliefFormatError as error:
-            raise problems.BeliefUnreadableError(str(error)) from error
-        return estimates.to_device(found, self._device)
-
     def _idle(self, model: str) -> Row:
         """An observation to warm with: with nothing observed, nothing would be inferred."""
-        spec = self.models[model].filter.model.observation
+        spec = self._models.checkpoint(model).filter.model.observation
         return Row(
             model=model,
-            iterations=self.iterations(model),
+            iterations=self._models.iterations(model),
             durability="group",
             belief=None,
             seed=0,
@@ -165,10 +131,10 @@ class Engine:
     def _filter(
         self, model: str, iterations: int, found: list[Belief], rows: list[Row]
     ) -> list[Stepped | problems.ProblemError]:
-        checkpoint = self.models[model]
+        checkpoint = self._models.checkpoint(model)
         padding = decisions.padded_size(len(rows), self._sizes) - len(rows)
         belief = beliefs.stack(found + found[:1] * padding)
-        x = torch.from_numpy(np.stack([row.x for row in rows + rows[:1] * padding])).to(self._device)
+        x = torch.from_numpy(np.stack([row.x for row in rows + rows[:1] * padding])).to(self._models.device)
         observed = ~x.isnan()
         with torch.no_grad():
             following, estimate = checkpoint.filter.step(
@@ -182,8 +148,8 @@ class Engine:
         """What came of every row; the padding, which comes after them, is let go."""
         after = beliefs.unstack(following)
         saved = beliefs.rows_to_bytes(following, provenance={"model": checkpoint.digest})
-        finite = estimates.finite_rows(following, estimate)
-        messages = estimates.estimates(estimate, rows, normal=self.normals[checkpoint.name])
+        finite = finite_rows(following, estimate).tolist()
+        messages = estimates.estimates(estimate, rows, reference=self._models.reference(checkpoint.name))
         now = time.time()
         return [
             Stepped(
@@ -202,6 +168,6 @@ class Engine:
         if isinstance(row.belief, Belief):
             return row.belief
         try:
-            return self.belief(row.model, row.belief, seed=row.seed)
+            return self._models.belief(row.model, row.belief, seed=row.seed)
         except problems.BeliefUnreadableError as problem:
             return problem

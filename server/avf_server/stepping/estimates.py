@@ -14,10 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avf_core.beliefs import Belief
 from avf_core.filtering import Estimate
-from avf_core.trees import tree_map
-from avf_server.models.references import Normal
+from avf_server.models.references import Reference
 
 if TYPE_CHECKING:
     from avf_server.stepping.engine import Row
@@ -25,8 +23,8 @@ if TYPE_CHECKING:
 _encoder = msgspec.json.Encoder()
 
 
-def estimates(estimate: Estimate, rows: "Sequence[Row]", *, normal: Normal | None) -> list[wire.Estimate]:
-    """The messages of the first rows of a batch, one for each of `rows`; `normal` is what surprise is judged by."""
+def estimates(estimate: Estimate, rows: "Sequence[Row]", *, reference: Reference | None) -> list[wire.Estimate]:
+    """The messages of the first rows of a batch, one for each of `rows`; `reference` is what surprise is judged by."""
     count = len(rows)
     columns = {
         "free_energy": _numbers(estimate.free_energy, count),
@@ -39,7 +37,7 @@ def estimates(estimate: Estimate, rows: "Sequence[Row]", *, normal: Normal | Non
         "prediction": _moments(estimate.prediction, count),
         "likelihood": _moments(estimate.likelihood, count),
     }
-    columns["surprise"] = _surprise(columns["free_energy"], rows, normal)
+    columns["surprise"] = _surprise(columns["free_energy"], rows, reference)
     return [
         wire.Estimate(
             epoch=row.continues.epoch,
@@ -51,11 +49,11 @@ def estimates(estimate: Estimate, rows: "Sequence[Row]", *, normal: Normal | Non
     ]
 
 
-def _surprise(free_energies: list[float], rows: "Sequence[Row]", normal: Normal | None) -> list[float | None]:
+def _surprise(free_energies: list[float], rows: "Sequence[Row]", reference: Reference | None) -> list[float | None]:
     """The p-value of every row; None where none is known, where nothing was observed, and where F is not finite."""
-    if normal is None:
+    if reference is None:
         return [None] * len(rows)
-    found = normal.surprise(free_energies)
+    found = reference.surprise(free_energies)
     return [
         p if math.isfinite(f) and not np.isnan(row.x).all() else None
         for p, f, row in zip(found, free_energies, rows, strict=True)
@@ -65,11 +63,6 @@ def _surprise(free_energies: list[float], rows: "Sequence[Row]", normal: Normal 
 def to_json(estimate: wire.Estimate) -> bytes:
     """The estimate as it is stored: as it goes over the wire, but for what is safe by now, which `complete` adds."""
     return _encoder.encode(estimate).replace(b'"durable_seq":null,', b"", 1)
-
-
-def complete(stored: bytes, *, durable_seq: int) -> bytes:
-    """A stored estimate, or a reply that ends with one, that says what is safe by now."""
-    return stored[:-1] + b',"durable_seq":%d}' % durable_seq
 
 
 def to_note(estimate: wire.Estimate, *, at: float) -> bytes:
@@ -88,24 +81,6 @@ def to_note(estimate: wire.Estimate, *, at: float) -> bytes:
             surprise=estimate.surprise,
         )
     )
-
-
-def finite_rows(*values: Belief | Estimate) -> list[bool]:
-    """For every row of a batch, whether all numbers of these values are finite."""
-    masks: list[Tensor] = []
-
-    def note(tensor: Tensor) -> Tensor:
-        masks.append(torch.isfinite(tensor).reshape(tensor.shape[0], -1).all(-1))
-        return tensor
-
-    for value in values:
-        tree_map(note, value)
-    return list(torch.stack(masks).all(0).tolist())
-
-
-def to_device(belief: Belief, device: str) -> Belief:
-    """The same belief, on the device."""
-    return tree_map(lambda tensor: tensor.to(device), belief)
 
 
 def _numbers(tensor: Tensor, count: int) -> list[Any]:

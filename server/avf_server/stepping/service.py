@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,32 +24,49 @@ from avf_server.metrics.telemetry import Telemetry
 from avf_server.problems import ProblemError, StoreError
 from avf_server.sessions.expiry import Sweeper
 from avf_server.sessions.registry import Sessions
-from avf_server.settings import Settings
-from avf_server.stepping import decisions
-from avf_server.stepping import frames as way
-from avf_server.stepping.cached import Hot
-from avf_server.stepping.decisions import Position, Verdict
+from avf_server.stepping import decisions, rows
+from avf_server.stepping.cached import CachedBelief, CachedBeliefs
+from avf_server.stepping.decisions import Verdict
 from avf_server.stepping.engine import Engine, Stepped
-from avf_server.stepping.frames import Frame, Ready, Reply
 from avf_server.stepping.observations import to_row
-from avf_server.stores.base import Meta, Outcome, Record, Store, is_readable, unpack
+from avf_server.stepping.rows import Frame, Ready, Reply
+from avf_server.stopping import Stopping
+from avf_server.stores.base import MAX_SEQ, Meta, Outcome, Position, Record, Store, is_readable, unpack
 from avf_server.tasks import end
 
 logger = logging.getLogger(__name__)
 
-MAX_SEQ = 2**53  # Lua, in which Redis counts, has doubles
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Settings of the same names: docs/server.md."""
+
+    queue_limit: int
+    max_batch: int
+    replay_window: int
+    retry_after_s: int
+    drain_s: float
 
 
 class Service:
     """The queue and its ticks. `start` it before use, and `stop` it: the queue is then finished, or refused."""
 
-    def __init__(self, settings: Settings, engine: Engine, sessions: Sessions, telemetry: Telemetry) -> None:
-        self.settings = settings
-        self.engine = engine
+    def __init__(
+        self,
+        limits: Limits,
+        engine: Engine,
+        sessions: Sessions,
+        cached: CachedBeliefs,
+        stopping: Stopping,
+        telemetry: Telemetry,
+    ) -> None:
+        self._limits = limits
+        self._engine = engine
         self.sessions = sessions
-        self.keeping = sessions.keeping
-        self.telemetry = telemetry
-        self.stopping = asyncio.Event()
+        self.stopping = stopping
+        self._cached = cached
+        self._stores = sessions.stores
+        self._telemetry = telemetry
         self._queue: deque[Frame] = deque()
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
@@ -63,36 +81,31 @@ class Service:
 
     def start(self) -> None:
         """Begin to tick."""
-        self.keeping.start()
+        self._stores.start()
         self._sweeper.start()
         self._ticking = asyncio.create_task(self._run(), name="avf-ticks")
 
     def refuse(self) -> None:
         """From now on refuse new work; what is queued is finished."""
-        self.stopping.set()
-        self.sessions.news.tell_all()
+        self.stopping.begun.set()
+        self.sessions.audience.changed_all()
 
     async def stop(self) -> None:
-        """Refuse new work, finish what is queued, within the settings' time; refuse what is then left."""
+        """Refuse new work, finish what is queued, within the time there is to stop; refuse what is then left."""
         self.refuse()
         ticking, self._ticking = self._ticking, None
         if ticking is None:
             return
         try:
-            async with asyncio.timeout(self.settings.drain_s):
+            async with asyncio.timeout(self._limits.drain_s):
                 await self._idle.wait()
         except TimeoutError:
             logger.warning("%d observations are refused: the time to stop is over", len(self._queue))
         await end(ticking)
-        self._refuse_all(list(self._queue), problems.stopping(self.settings.retry_after_s))
+        self._refuse_all(list(self._queue), self.stopping.problem())
         await asyncio.gather(*self._held.values(), return_exceptions=True)
         await self._sweeper.stop()
-        await self.keeping.stop()
-
-    def check_running(self) -> None:
-        """Raise StoppingError once the server stops."""
-        if self.stopping.is_set():
-            raise problems.stopping(self.settings.retry_after_s)
+        await self._stores.stop()
 
     async def observe(self, session: str, *, seq: int, x: Given, owner: str, epoch: int | None = None) -> Reply:
         """Filter observation `seq`; `epoch` None means the current one.
@@ -101,20 +114,20 @@ class Service:
         the observation is then applied or not, and sending it again finds out.
         """
         try:
-            self.check_running()
+            self.stopping.check()
             if not 1 <= seq <= MAX_SEQ:
                 raise problems.MalformedBodyError(f"seq is no number in [1, {MAX_SEQ}]")
             meta = await self.sessions.meta(session, owner=owner)
-            row = to_row(x, self.sessions.checkpoint(meta.model).filter.model.observation)
-            self.check_running()  # again: the server may have stopped while the session was looked up
-            if len(self._queue) >= self.settings.queue_limit:
+            row = to_row(x, self.sessions.models.checkpoint(meta.model).filter.model.observation)
+            self.stopping.check()  # again: the server may have stopped while the session was looked up
+            if len(self._queue) >= self._limits.queue_limit:
                 raise problems.OverloadedError(
                     f"{len(self._queue)} observations are waiting, which is the limit",
-                    retry_after=self.settings.retry_after_s,
+                    retry_after=self._limits.retry_after_s,
                 )
             return await self._enqueue(meta, epoch=epoch, seq=seq, x=row)
         except ProblemError as problem:
-            self.telemetry.steps.labels(problem.name).inc()
+            self._telemetry.steps.labels(problem.name).inc()
             problem.at(session=session, seq=max(0, min(seq, MAX_SEQ)))
             raise
 
@@ -124,7 +137,7 @@ class Service:
         self._queue.append(Frame(meta=meta, epoch=epoch, seq=seq, x=x, digest=digest, answer=answer))
         self._wanted.set()
         self._idle.clear()
-        with self.telemetry.answering():
+        with self._telemetry.answering():
             return await answer
 
     async def _run(self) -> None:
@@ -135,16 +148,16 @@ class Service:
                 self._wanted.clear()
                 await self._wanted.wait()
             queued = (frame for frame in self._queue if not frame.answer.done())  # the done: clients that left
-            taken, left = decisions.take(queued, key=lambda frame: frame.meta.id, max_batch=self.settings.max_batch)
+            taken, left = decisions.take(queued, key=lambda frame: frame.meta.id, max_batch=self._limits.max_batch)
             self._queue = deque(left)
-            self.telemetry.queue.set(len(left))
+            self._telemetry.queue.set(len(left))
             try:
                 await self._tick(taken)
             except Exception:
                 logger.exception("a tick of %d observations failed", len(taken))
                 self._refuse_all(taken, problems.internal())
             except asyncio.CancelledError:
-                self._refuse_all(taken, problems.stopping(self.settings.retry_after_s))
+                self._refuse_all(taken, self.stopping.problem())
                 raise
             await asyncio.sleep(0)  # let those who were answered send their next ones: they may share a batch
 
@@ -152,33 +165,33 @@ class Service:
         """One batch, from the queue to its replies."""
         if not frames:
             return
-        with self.telemetry.tick.time():
-            self.telemetry.batched(len(frames))
+        with self._telemetry.tick.time():
+            self._telemetry.batched(len(frames))
             ready = await self._load(frames)
-            stepped = await self.engine.step([way.to_row(item) for item in ready])
+            stepped = await self._engine.step([rows.to_row(item) for item in ready])
             done = self._refuse_failed(ready, stepped)
-            doubtful = [frame for store in self.keeping.stores() for frame in await self._save(store, done)]
+            doubtful = [frame for store in self._stores.stores() for frame in await self._save(store, done)]
             await self._settle([item.frame for item, _ in done if self._is_open(item.frame)], doubtful)
-            self.telemetry.hot.set(len(self.sessions.hot))
+            self._telemetry.hot.set(len(self._cached))
 
     async def _load(self, frames: Sequence[Frame]) -> list[Ready]:
         """The frames that apply. The others are answered here, from the store: replays and refusals."""
         ready, cold = [], []
         for frame in frames:
-            hot = self.sessions.hot.get(frame.meta.id)
-            known = not self.keeping.has_lost(frame.meta.id)
-            if hot is not None and known and way.judge(frame, hot.position, None) is Verdict.APPLY:
-                ready.append(Ready(frame=frame, hot=hot))
+            cached = self._cached.get(frame.meta.id)
+            known = not self._stores.has_lost(frame.meta.id)
+            if cached is not None and known and rows.judge(frame, cached.position, None) is Verdict.APPLY:
+                ready.append(Ready(frame=frame, continues=cached))
             else:
                 cold.append(frame)
         for frame, record in await self._records(cold):
-            verdict: Verdict | None = way.judge(frame, record.position, record.reply)
-            if self.keeping.has_lost(frame.meta.id):
-                self.sessions.hot.drop(frame.meta.id)  # it holds what was acknowledged and never saved
-                self.keeping.told(frame.meta.id)
+            verdict: Verdict | None = rows.judge(frame, record.position, record.reply)
+            if self._stores.has_lost(frame.meta.id):
+                self._cached.drop(frame.meta.id)  # it holds what was acknowledged and never saved
+                self._stores.told(frame.meta.id)
                 self._refuse(frame, None, record.position)
             elif verdict is Verdict.APPLY:
-                ready.append(Ready(frame=frame, hot=Hot(position=record.position, belief=record.belief)))
+                ready.append(Ready(frame=frame, continues=CachedBelief(position=record.position, belief=record.belief)))
             elif verdict is Verdict.REPLAY and record.reply is not None:
                 self._replay(frame, record.position, record.reply)
             else:
@@ -188,8 +201,8 @@ class Service:
     async def _records(self, frames: Sequence[Frame]) -> list[tuple[Frame, Record]]:
         """The frames with their sessions as they are kept; those whose sessions are not to be had are answered."""
         found = []
-        for store in self.keeping.stores():
-            group = [frame for frame in frames if self.keeping.store_of(frame.meta.durability) is store]
+        for store in self._stores.stores():
+            group = [frame for frame in frames if self._stores.store_of(frame.meta.durability) is store]
             if not group:
                 continue
             try:
@@ -200,9 +213,9 @@ class Service:
             for frame, record in zip(group, records, strict=True):
                 if record is None:
                     self.sessions.forget([frame.meta.id])
-                    way.refuse(frame, self.sessions.unknown(frame.meta.id))
+                    rows.refuse(frame, self.sessions.unknown(frame.meta.id))
                 else:
-                    self.sessions.hot.found(frame.meta.id, record.position)
+                    self._cached.found(frame.meta.id, record.position)
                     found.append((frame, record))
         return found
 
@@ -213,35 +226,35 @@ class Service:
         done = []
         for item, result in zip(ready, stepped, strict=True):
             if isinstance(result, ProblemError):
-                self.sessions.hot.drop(item.frame.meta.id)
-                way.refuse(item.frame, result)
+                self._cached.drop(item.frame.meta.id)
+                rows.refuse(item.frame, result)
             else:
                 done.append((item, result))
         return done
 
     async def _save(self, store: Store, done: Sequence[tuple[Ready, Stepped]]) -> list[Frame]:
         """Commit the steps of one store, and answer what was committed; the frames whose commits are in doubt."""
-        group = [each for each in done if self.keeping.store_of(each[0].frame.meta.durability) is store]
+        group = [each for each in done if self._stores.store_of(each[0].frame.meta.durability) is store]
         if not group:
             return []
         outcomes: Sequence[Outcome | None]
         try:
-            outcomes = await store.commit([way.to_commit(*each) for each in group])
+            outcomes = await store.commit([rows.to_commit(*each) for each in group])
         except StoreError as error:
             logger.warning("%d commits are in doubt: %s", len(group), error)
-            self.telemetry.store_errors.inc()
+            self._telemetry.store_errors.inc()
             outcomes = [None] * len(group)
         for (item, stepped), outcome in zip(group, outcomes, strict=True):
-            session, at = item.frame.meta.id, item.hot.position
+            session, at = item.frame.meta.id, item.continues.position
             if outcome is Outcome.APPLIED:
                 position = Position(at.epoch, at.seq + 1)
-                self.sessions.hot.put(session, Hot(position=position, belief=stepped.belief))
+                self._cached.put(session, CachedBelief(position=position, belief=stepped.belief))
                 self.sessions.touch(session)
-                self.sessions.feed.stepped(item.frame.meta.owner, session, position, stepped.note)
-                self.telemetry.steps.labels("applied").inc()
+                self.sessions.audience.stepped(item.frame.meta.owner, session, position, stepped.note)
+                self._telemetry.steps.labels("applied").inc()
                 self._answer(item.frame, position, stepped.estimate)
             else:
-                self.sessions.hot.drop(session)
+                self._cached.drop(session)
         return [item.frame for (item, _), outcome in zip(group, outcomes, strict=True) if outcome is None]
 
     async def _settle(self, frames: Sequence[Frame], doubtful: Sequence[Frame]) -> None:
@@ -249,18 +262,18 @@ class Service:
         if not frames:
             return
         for frame, record in await self._records(frames):
-            verdict = way.judge(frame, record.position, record.reply)
+            verdict = rows.judge(frame, record.position, record.reply)
             if verdict is Verdict.REPLAY and record.reply is not None:
                 self._replay(frame, record.position, record.reply)
             elif verdict is Verdict.APPLY and frame in doubtful:
-                way.refuse(frame, self.sessions.unavailable(StoreError("Redis did not confirm the step in time")))
+                rows.refuse(frame, self.sessions.unavailable(StoreError("Redis did not confirm the step in time")))
             else:
                 self._refuse(frame, None, record.position)
 
     def _replay(self, frame: Frame, position: Position, reply: bytes) -> None:
         if not is_readable(reply):
-            return way.refuse(frame, problems.BeliefUnreadableError("the stored reply is of another release"))
-        self.telemetry.steps.labels("replayed").inc()
+            return rows.refuse(frame, problems.BeliefUnreadableError("the stored reply is of another release"))
+        self._telemetry.steps.labels("replayed").inc()
         return self._answer(frame, position, unpack(reply)[1])
 
     def _answer(self, frame: Frame, position: Position, stored: bytes) -> None:
@@ -270,31 +283,31 @@ class Service:
             self._held[frame] = task
             task.add_done_callback(lambda _: self._held.pop(frame, None))
             return
-        way.answer(frame, position.epoch, stored, durable_seq=self.keeping.saved_seq(frame.meta, position))
+        rows.answer(frame, position.epoch, stored, durable_seq=self._stores.saved_seq(frame.meta, position))
 
     async def _answer_replicated(self, frame: Frame, position: Position, stored: bytes) -> None:
         session, why = frame.meta.id, "too few replicas of Redis have it"
         try:
-            if await self.keeping.is_replicated(session):
-                return way.answer(frame, position.epoch, stored, durable_seq=position.seq)
+            if await self._stores.is_replicated(session):
+                return rows.answer(frame, position.epoch, stored, durable_seq=position.seq)
         except StoreError as error:
             why = str(error)
-        return way.refuse(
+        return rows.refuse(
             frame,
             problems.NotReplicatedError(
                 f"seq {frame.seq} is saved, but {why}; send the same again for its reply",
-                retry_after=self.settings.retry_after_s,
+                retry_after=self._limits.retry_after_s,
             ),
         )
 
     def _is_open(self, frame: Frame) -> bool:
-        """Whether a frame has no answer yet, and none under way."""
+        """Whether a frame has no answer yet, and none under frames."""
         return not frame.answer.done() and frame not in self._held
 
     def _refuse(self, frame: Frame, verdict: Verdict | None, position: Position) -> None:
-        way.refuse(frame, way.refusal(frame, verdict, position, window=self.settings.replay_window))
+        rows.refuse(frame, rows.refusal(frame, verdict, position, window=self._limits.replay_window))
 
     def _refuse_all(self, frames: Sequence[Frame], problem: ProblemError) -> None:
         for frame in frames:
-            self.sessions.hot.drop(frame.meta.id)
-            way.refuse(frame, type(problem)(problem.detail, retry_after=problem.retry_after))
+            self._cached.drop(frame.meta.id)
+            rows.refuse(frame, type(problem)(problem.detail, retry_after=problem.retry_after))

@@ -13,13 +13,25 @@ from typing import Protocol
 import avf_wire as wire
 import msgspec
 
-from avf_server.stepping.decisions import DIGEST_SIZE, Position
-
+DIGEST_SIZE = 16  # bytes of the digest of an observation
+MAX_SEQ = 2**53  # Lua, in which Redis counts, has doubles
+REST_WIDTH = 4  # bytes of a sample of a remainder
 WITH_OBSERVATION = b"\x01"
 
 
 META_VERSION = 1
 """The form of what is kept of a session; one of another form is refused by name, never misread."""
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """Where a session stands: `seq` is the last observation applied in `epoch`, 0 where there is none.
+
+    Positions are ordered as they come.
+    """
+
+    epoch: int
+    seq: int
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +159,11 @@ def pack(digest: bytes, observation: bytes, estimate: bytes) -> bytes:
 def unpack(reply: bytes) -> tuple[bytes, bytes]:
     """The digest and the estimate of a stored reply."""
     return reply[:DIGEST_SIZE], reply[_middle(reply) :]
+
+
+def complete(stored: bytes, *, durable_seq: int) -> bytes:
+    """A stored estimate, or a reply that ends with one, that says what is safe by now."""
+    return stored[:-1] + b',"durable_seq":%d}' % durable_seq
 
 
 def is_readable(reply: bytes) -> bool:

@@ -15,8 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from avf_server.problems import StoreError
-from avf_server.stepping.decisions import Position
-from avf_server.stores.base import Commit, Meta, Outcome, Record, Step, Store, Summary
+from avf_server.stores.base import Commit, Meta, Outcome, Position, Record, Step, Store, Summary
 from avf_server.tasks import end
 
 logger = logging.getLogger(__name__)

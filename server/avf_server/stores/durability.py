@@ -10,52 +10,66 @@ The law: a session is kept as safely as it chose, or its client is told: never a
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import avf_wire as wire
 
 from avf_server.problems import StoreError
-from avf_server.settings import Settings
-from avf_server.stepping.decisions import Position
-from avf_server.stores.base import Meta, Store
+from avf_server.stores.base import Meta, Position, Store
 from avf_server.stores.behind import BehindStore
 from avf_server.stores.memory import MemoryStore
 from avf_server.stores.redis import RedisStore
 from avf_server.stores.replication import Replication
-from avf_server.watching.notices import News
 
 
-class Keeping:
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Settings of the same names: docs/server.md."""
+
+    replay_window: int
+    session_ttl_s: float
+    history_length: int
+    behind_s: float
+    behind_steps: int
+    wait_replicas: int
+    drain_s: float
+    max_sessions: int
+    max_sessions_per_key: int
+
+
+class StoresByDurability:
     """The stores of a server. `start` it before use and `stop` it: what is not saved yet is then saved."""
 
-    def __init__(self, settings: Settings, durable: RedisStore) -> None:
-        self._settings = settings
+    def __init__(self, limits: Limits, durable: RedisStore, *, changed: Callable[[str], None]) -> None:
+        """`changed` is told the sessions of which something was lost."""
+        self._limits = limits
+        self._changed = changed
         self.durable = durable
         self.memory = MemoryStore(
-            window=settings.replay_window,
-            ttl=settings.session_ttl_s,
+            window=limits.replay_window,
+            ttl=limits.session_ttl_s,
             clock=time.monotonic,
-            history=settings.history_length,
+            history=limits.history_length,
         )
         self.behind = BehindStore(
             durable,
-            window=settings.behind_s,
-            most=settings.behind_steps,
+            window=limits.behind_s,
+            most=limits.behind_steps,
             clock=time.monotonic,
             lost=self._note_lost,
             is_lost=self.has_lost,
         )
-        self._replication = Replication(lambda sessions: durable.replicas(sessions, replicas=settings.wait_replicas))
+        self._replication = Replication(lambda sessions: durable.replicas(sessions, replicas=limits.wait_replicas))
         self._lost: OrderedDict[str, None] = OrderedDict()
-        self.news = News()
 
     def start(self) -> None:
         """Begin to save what is saved later."""
         self.behind.start()
 
     async def stop(self) -> None:
-        """Save what is not saved yet, within the settings' time."""
-        await self.behind.stop(seconds=self._settings.drain_s)
+        """Save what is not saved yet, within the time there is to stop."""
+        await self.behind.stop(seconds=self._limits.drain_s)
 
     def store(self, session: str) -> Store:
         """The store that keeps a session."""
@@ -89,7 +103,7 @@ class Keeping:
 
     async def is_replicated(self, session: str) -> bool:
         """Whether enough replicas have all that was saved of a session until now. Raises StoreError."""
-        return await self._replication.replicas(session) >= self._settings.wait_replicas
+        return await self._replication.replicas(session) >= self._limits.wait_replicas
 
     async def count(self, owner: str, durability: wire.Durability) -> int:
         """How many sessions an owner has in Redis; for `none`, in the memory of this server. Raises StoreError.
@@ -99,7 +113,7 @@ class Keeping:
         index = self.durable.index
         if durability == "none":
             return self.memory.owned_count(owner)
-        if await index.count(owner) >= self._settings.max_sessions_per_key:
+        if await index.count(owner) >= self._limits.max_sessions_per_key:
             await index.sweep(owner)
         return await index.count(owner)
 
@@ -118,6 +132,6 @@ class Keeping:
 
     def _note_lost(self, session: str) -> None:
         self._lost[session] = None
-        if len(self._lost) > self._settings.max_sessions:
+        if len(self._lost) > self._limits.max_sessions:
             self._lost.popitem(last=False)
-        self.news.tell(session)
+        self._changed(session)

@@ -9,8 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from avf_server.stepping.decisions import Position
-from avf_server.stores.base import Commit, Meta, Outcome, Record, Step, Summary, note_id, place, position_of
+from avf_server.stores.base import Commit, Meta, Outcome, Position, Record, Step, Summary, note_id, place, position_of
 
 
 @dataclass

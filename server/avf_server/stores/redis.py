@@ -15,12 +15,22 @@ from redis.asyncio.cluster import PipelineCommand, RedisCluster
 from redis.exceptions import ClusterDownError, NoScriptError, RedisError, ResponseError
 
 from avf_server.problems import StoreError
-from avf_server.stepping.decisions import Position
 from avf_server.stores import _scripts as scripts
 from avf_server.stores._addresses import close, connect
 from avf_server.stores._circuit import Circuit
 from avf_server.stores._index import OwnerIndex
-from avf_server.stores.base import Commit, Meta, Outcome, Record, Summary, meta_of, note_id, place, position_of
+from avf_server.stores.base import (
+    Commit,
+    Meta,
+    Outcome,
+    Position,
+    Record,
+    Summary,
+    meta_of,
+    note_id,
+    place,
+    position_of,
+)
 from avf_server.tasks import cancellable
 
 CALLS = 64

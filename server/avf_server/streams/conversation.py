@@ -21,8 +21,8 @@ from avf_server import problems
 from avf_server.access.keys import caller_of
 from avf_server.problems import ProblemError
 from avf_server.runtime import Runtime
-from avf_server.sound.runs import Sound
-from avf_server.stepping.frames import Reply
+from avf_server.sound.runs import SoundRun
+from avf_server.stepping.rows import Reply
 from avf_server.streams import flow
 from avf_server.streams.dialects import Dialect, Fatal, Item, Observations, Said
 
@@ -102,10 +102,10 @@ class Conversation:
         )
         caller.check(session=self._session, intent="write")
         self._owner, self._expires_at = caller.owner, caller.expires_at
-        runtime.service.check_running()
+        runtime.stopping.check()
         self._options = flow.options(every=query.get("every"), fields=query.get("fields"))
         record = await runtime.sessions.record(self._session, owner=self._owner)
-        self._sound = Sound(runtime.service, record, owner=self._owner)
+        self._sound = SoundRun(runtime.service, record, owner=self._owner)
         self._thinning = flow.Thinning(self._options.every, most=max(1, self._credit.total // 2))
         session = runtime.sessions.describe(record)
         return wire.Begin(session=session, credit=self._credit.total, next_sample=session.next_sample)
@@ -131,7 +131,7 @@ class Conversation:
         seconds = self._expires_at - time.time()
         try:
             async with asyncio.timeout(seconds if math.isfinite(seconds) else None):
-                await self._runtime.service.stopping.wait()
+                await self._runtime.stopping.begun.wait()
             self._items.put_nowait((wire.GoAway(), 0))
         except TimeoutError:
             self._items.put_nowait((problems.UnauthorisedError("the token has expired: ask for a new one"), 0))

@@ -14,7 +14,7 @@ from avf_wire import binary
 from starlette.websockets import WebSocketDisconnect
 
 from avf_server.codecs.base import Given
-from avf_server.stepping.frames import Reply
+from avf_server.stepping.rows import Reply
 
 NOT_THIS_KIND, NOT_A_MESSAGE = 1003, 1007
 Event = Mapping[str, Any]

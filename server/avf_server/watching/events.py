@@ -16,13 +16,14 @@ from itertools import groupby
 import msgspec
 
 from avf_server import problems
+from avf_server.metrics.telemetry import Telemetry
 from avf_server.problems import StoreUnavailableError, UnknownSessionError
 from avf_server.sessions.listing import Listing, check_cursor
-from avf_server.stepping.decisions import Position
+from avf_server.sessions.registry import Sessions
 from avf_server.stepping.observations import with_observation
-from avf_server.stepping.service import Service
-from avf_server.stores.base import Record, note_id, position_of, unpack
-from avf_server.watching.feed import Watch
+from avf_server.stopping import Stopping
+from avf_server.stores.base import Position, Record, note_id, position_of, unpack
+from avf_server.watching.feed import Feed, Watch
 
 POLL = 0.5  # seconds, after which what other servers did to a session is seen
 POLL_ALL = 2.0  # seconds, after which what they did to all of an owner's is
@@ -42,12 +43,21 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class WatchOptions:
     """How someone wants to watch: seconds between events, at least; with what was observed; until when (loop time)."""
 
     interval: float = 0.0
     observation: bool = False
     until: float = math.inf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Settings of the same names: docs/server.md."""
+
+    max_page: int
+    max_watchers: int
+    retry_after_s: int
 
 
 class _Pulse:
@@ -68,41 +78,50 @@ class _Pulse:
 class Events:
     """Watches of sessions."""
 
-    def __init__(self, service: Service, listing: Listing) -> None:
-        self._service = service
-        self._sessions = service.sessions
-        self._settings = service.settings
-        self._telemetry = service.telemetry
+    def __init__(
+        self,
+        limits: Limits,
+        sessions: Sessions,
+        listing: Listing,
+        feed: Feed,
+        stopping: Stopping,
+        telemetry: Telemetry,
+    ) -> None:
+        self._limits = limits
+        self._sessions = sessions
         self._listing = listing
+        self._feed = feed
+        self._stopping = stopping
+        self._telemetry = telemetry
         self.watching = 0
 
-    def check(self, wish: Wish) -> None:
-        """Raise InvalidSettingError where this is no wish to grant, OverloadedError where too many watch already."""
-        self._service.check_running()
-        if not 0.0 <= wish.interval <= LONGEST:
-            raise problems.InvalidSettingError(f"interval is {wish.interval}, expected seconds in [0, {LONGEST:g}]")
-        if self.watching >= self._settings.max_watchers:
+    def check(self, options: WatchOptions) -> None:
+        """Raise InvalidSettingError where this is no options to grant, OverloadedError where too many watch already."""
+        self._stopping.check()
+        if not 0.0 <= options.interval <= LONGEST:
+            raise problems.InvalidSettingError(f"interval is {options.interval}, expected seconds in [0, {LONGEST:g}]")
+        if self.watching >= self._limits.max_watchers:
             raise problems.OverloadedError(
                 f"{self.watching} streams of events are open, which is the limit",
-                retry_after=self._settings.retry_after_s,
+                retry_after=self._limits.retry_after_s,
             )
 
     async def session(
-        self, session: str, *, owner: str, wish: Wish, after: str | None = None
+        self, session: str, *, owner: str, options: WatchOptions, after: str | None = None
     ) -> AsyncGenerator[Event, None]:
         """The events of a session; with `after`, an event's id, what came after it is told first.
 
         Raises UnknownSessionError, InvalidSettingError, OverloadedError, at once.
         """
-        self.check(wish)
+        self.check(options)
         seen = None if after is None else check_cursor(after)
         await self._sessions.record(session, owner=owner)
-        return self._counted(self._of_session(session, owner, wish, seen))
+        return self._counted(self._of_session(session, owner, options, seen))
 
-    async def all(self, *, owner: str, wish: Wish) -> AsyncGenerator[Event, None]:
+    async def all(self, *, owner: str, options: WatchOptions) -> AsyncGenerator[Event, None]:
         """The events of all of an owner's sessions. Raises as `session` does."""
-        self.check(wish)
-        return self._counted(self._of_all(owner, wish))
+        self.check(options)
+        return self._counted(self._of_all(owner, options))
 
     async def _counted(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
         """The same events, as one of those that watch."""
@@ -116,16 +135,16 @@ class Events:
             self.watching -= 1
 
     async def _of_session(
-        self, session: str, owner: str, wish: Wish, seen: Position | None
+        self, session: str, owner: str, options: WatchOptions, seen: Position | None
     ) -> AsyncGenerator[Event, None]:
         pulse = _Pulse()
-        while (last := self._last(wish)) is None:
-            news = self._sessions.news.next(session)  # before looking, so that no news falls in between
+        while (last := self._last(options)) is None:
+            notice = self._feed.notices.next(session)  # before looking, so that none falls in between
             found: list[Event] = []
             try:
                 record = await self._sessions.record(session, owner=owner)
                 if record.position != seen:
-                    found = await self._told(record, seen, wish)
+                    found = await self._told(record, seen, options)
                     seen = record.position
             except UnknownSessionError:
                 yield Event(name="end")
@@ -134,10 +153,10 @@ class Events:
                 pass  # the stream of events outlives it; the next look may find more
             for event in pulse.beside(found):
                 yield event
-            await self._pause(news, wish, after_event=bool(found))
+            await self._pause(notice, options, after_event=bool(found))
         yield last
 
-    async def _told(self, record: Record, seen: Position | None, wish: Wish) -> list[Event]:
+    async def _told(self, record: Record, seen: Position | None, options: WatchOptions) -> list[Event]:
         """What is told of a session that stood at `seen` and stands elsewhere now: what was passed over, by epoch."""
         at = record.position
         missed = {} if seen is None or at == Position(seen.epoch, seen.seq + 1) else await self._between(record, seen)
@@ -146,7 +165,7 @@ class Events:
             events.append(Event(name="reset", data=b'{"epoch":%d}' % at.epoch, id=note_id(Position(at.epoch, 0))))
         events += [missed[at.epoch]] if at.epoch in missed else []
         if record.reply is not None and at.seq > 0:
-            data = with_observation(record.reply) if wish.observation else unpack(record.reply)[1]
+            data = with_observation(record.reply) if options.observation else unpack(record.reply)[1]
             events.append(Event(name="estimate", data=data, id=note_id(at)))
         return events
 
@@ -155,7 +174,7 @@ class Events:
 
         Each event's id is that of its last step: who is cut before the next event goes on from there.
         """
-        at, most = record.position, self._settings.max_page
+        at, most = record.position, self._limits.max_page
         notes = await self._listing.notes(record.meta.id, after=note_id(seen), count=most + 2, newest=True)
         places = [(position_of(identifier), note) for identifier, note in notes]
         missed = [(found, note) for found, note in places if (found.epoch, found.seq) < (at.epoch, at.seq)]
@@ -166,26 +185,26 @@ class Events:
             told[epoch] = Event(name="history", data=data, id=note_id(reached[-1]))
         return told
 
-    async def _of_all(self, owner: str, wish: Wish) -> AsyncGenerator[Event, None]:
+    async def _of_all(self, owner: str, options: WatchOptions) -> AsyncGenerator[Event, None]:
         clock, pulse, looked = asyncio.get_running_loop().time, _Pulse(), -math.inf
-        watch = self._sessions.feed.watch(owner)
+        watch = self._feed.watch(owner)
         try:
-            while (last := self._last(wish)) is None:
+            while (last := self._last(options)) is None:
                 if clock() - looked >= POLL_ALL:
                     with suppress(StoreUnavailableError):
                         await self._look(owner, watch, first=looked < 0)
                     looked = clock()
                 for event in pulse.beside(_told_of_all(watch)):
                     yield event
-                await self._rest(max(wish.interval, 0.05), wish)
+                await self._rest(max(options.interval, 0.05), options)
             yield last
         finally:
-            self._sessions.feed.leave(owner, watch)
+            self._feed.leave(owner, watch)
 
     async def _look(self, owner: str, watch: Watch, *, first: bool) -> None:
         """Find what other servers did to an owner's sessions; at first, where these stand."""
         before = list(watch.known)
-        found, complete = await self._listing.everything(owner, most=self._settings.max_page)
+        found, complete = await self._listing.everything(owner, most=self._limits.max_page)
         for each in found:
             if first:
                 watch.known.setdefault(each.meta.id, each.position)
@@ -197,31 +216,31 @@ class Events:
             for session in set(before) - {each.meta.id for each in found}:
                 watch.ended(session)
 
-    def _last(self, wish: Wish) -> Event | None:
+    def _last(self, options: WatchOptions) -> Event | None:
         """The last event of a watch that is over."""
-        if self._service.stopping.is_set():
+        if self._stopping.begun.is_set():
             return Event(name="goaway")
-        if asyncio.get_running_loop().time() >= wish.until:
+        if asyncio.get_running_loop().time() >= options.until:
             return Event(name="expired")
         return None
 
-    async def _pause(self, news: asyncio.Event, wish: Wish, *, after_event: bool) -> None:
-        """Wait for news of a session, and for the time that is to pass between events."""
-        if after_event and wish.interval > 0.0:
-            await self._rest(wish.interval, wish)
+    async def _pause(self, notice: asyncio.Event, options: WatchOptions, *, after_event: bool) -> None:
+        """Wait for a notice of a session, and for the time that is to pass between events."""
+        if after_event and options.interval > 0.0:
+            await self._rest(options.interval, options)
             return
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(POLL, self._left(wish))):
-                await news.wait()
+            async with asyncio.timeout(min(POLL, self._left(options))):
+                await notice.wait()
 
-    async def _rest(self, seconds: float, wish: Wish) -> None:
+    async def _rest(self, seconds: float, options: WatchOptions) -> None:
         """Let so much time pass, or less where the watch ends."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(seconds, self._left(wish))):
-                await self._service.stopping.wait()
+            async with asyncio.timeout(min(seconds, self._left(options))):
+                await self._stopping.begun.wait()
 
-    def _left(self, wish: Wish) -> float:
-        return max(0.0, min(wish.until - asyncio.get_running_loop().time(), LONGEST))
+    def _left(self, options: WatchOptions) -> float:
+        return max(0.0, min(options.until - asyncio.get_running_loop().time(), LONGEST))
 
 
 def _told_of_all(watch: Watch) -> list[Event]:

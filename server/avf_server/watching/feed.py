@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import avf_wire as wire
 
-from avf_server.stepping.decisions import Position
+from avf_server.stores.base import Position
+from avf_server.watching.notices import Notices
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,10 @@ class Watch:
 
 
 class Feed:
-    """The watches of every owner."""
+    """The watches of every owner, and the notices of every session: the audience of `sessions`."""
 
     def __init__(self) -> None:
+        self.notices = Notices()
         self._watches: dict[str, list[Watch]] = {}
 
     def watch(self, owner: str) -> Watch:
@@ -91,3 +93,11 @@ class Feed:
         """A session of this owner ended."""
         for watch in self._watches.get(owner, ()):
             watch.ended(session)
+
+    def changed(self, session: str) -> None:
+        """Something became of a session."""
+        self.notices.tell(session)
+
+    def changed_all(self) -> None:
+        """Something became of every session."""
+        self.notices.tell_all()

@@ -8,7 +8,7 @@ import asyncio
 from weakref import WeakValueDictionary
 
 
-class News:
+class Notices:
     """The next news of every session that is waited for."""
 
     def __init__(self) -> None:

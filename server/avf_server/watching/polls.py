@@ -7,21 +7,34 @@ bounded, in time and in number, and end when the server stops.
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 
 from avf_server import problems
-from avf_server.stepping.service import MAX_SEQ, Service
-from avf_server.stores.base import Record
+from avf_server.sessions.registry import Sessions
+from avf_server.stopping import Stopping
+from avf_server.stores.base import MAX_SEQ, Record
+from avf_server.watching.feed import Feed
 
 POLL = 0.5  # seconds, after which the steps of other servers are seen
 
 
-class Waiting:
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Settings of the same names: docs/server.md."""
+
+    max_wait_s: float
+    queue_limit: int
+    retry_after_s: int
+
+
+class Polls:
     """Last estimates, and those to come."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._sessions = service.sessions
-        self._settings = service.settings
+    def __init__(self, limits: Limits, sessions: Sessions, feed: Feed, stopping: Stopping) -> None:
+        self._limits = limits
+        self._sessions = sessions
+        self._feed = feed
+        self._stopping = stopping
         self._waiting = 0
 
     async def last(self, session: str, *, owner: str) -> Record:
@@ -37,16 +50,16 @@ class Waiting:
         `timeout` is in seconds; None means the most that is allowed. Raises NoEstimateError where `seq` was not reached
         in that time, InvalidSettingError, OverloadedError, UnknownSessionError where the session ends meanwhile.
         """
-        limit = self._settings.max_wait_s
+        limit = self._limits.max_wait_s
         timeout = limit if timeout is None else timeout
         if not 0.0 <= timeout <= limit:
             raise problems.InvalidSettingError(f"timeout is {timeout}, expected seconds in [0, {limit}]")
         if not 1 <= seq <= MAX_SEQ:
             raise problems.InvalidSettingError(f"wait_seq is no number in [1, {MAX_SEQ}]")
-        if self._waiting >= self._settings.queue_limit:
+        if self._waiting >= self._limits.queue_limit:
             raise problems.OverloadedError(
                 f"{self._waiting} clients wait for estimates, which is the limit",
-                retry_after=self._settings.retry_after_s,
+                retry_after=self._limits.retry_after_s,
             )
         self._waiting += 1
         try:
@@ -58,17 +71,17 @@ class Waiting:
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
         while True:
-            news = self._sessions.news.next(session)  # before looking, so that no news falls in between
+            notice = self._feed.notices.next(session)  # before looking, so that none falls in between
             record = await self._sessions.record(session, owner=owner)
             if record.reply is not None and record.position.seq >= seq:
                 return record
             left = deadline - clock()
             if left <= 0.0:
                 raise _none(record, f"seq {seq} has not been observed within {timeout:g} seconds")
-            self._service.check_running()
+            self._stopping.check()
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, POLL)):
-                    await news.wait()
+                    await notice.wait()
 
 
 def _none(record: Record, what: str) -> problems.NoEstimateError:

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from avf_server import problems
 from avf_server.problems import ProblemError
-from avf_server.stepping import decisions, estimates
-from avf_server.stepping.cached import Hot
-from avf_server.stepping.decisions import Position, Verdict
+from avf_server.stepping import decisions
+from avf_server.stepping.cached import CachedBelief
+from avf_server.stepping.decisions import Verdict
 from avf_server.stepping.engine import Row, Stepped
 from avf_server.stepping.observations import to_stored
-from avf_server.stores.base import Commit, Meta, Step, pack, unpack
+from avf_server.stores.base import Commit, Meta, Position, Step, complete, pack, unpack
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Ready:
     """A frame that applies, and what it continues."""
 
     frame: Frame
-    hot: Hot
+    continues: CachedBelief
 
 
 def judge(frame: Frame, position: Position, reply: bytes | None) -> Verdict:
@@ -65,9 +65,9 @@ def to_row(item: Ready) -> Row:
         model=meta.model,
         iterations=meta.iterations,
         durability=meta.durability,
-        belief=item.hot.belief,
+        belief=item.continues.belief,
         seed=meta.seed,
-        continues=item.hot.position,
+        continues=item.continues.position,
         x=item.frame.x.astype(np.float32),
     )
 
@@ -76,7 +76,7 @@ def to_commit(item: Ready, stepped: Stepped) -> Commit:
     """The step as the store takes it."""
     return Commit(
         session=item.frame.meta.id,
-        continues=item.hot.position,
+        continues=item.continues.position,
         belief=stepped.saved,
         steps=(Step(reply=pack(item.frame.digest, to_stored(item.frame.x), stepped.estimate), note=stepped.note),),
     )
@@ -107,7 +107,7 @@ def refusal(frame: Frame, verdict: Verdict | None, position: Position, *, window
 
 def answer(frame: Frame, epoch: int, stored: bytes, *, durable_seq: int) -> None:
     """Give the frame its reply, of an estimate as it is stored."""
-    reply = Reply(epoch, frame.seq, estimates.complete(stored, durable_seq=durable_seq), durable_seq)
+    reply = Reply(epoch, frame.seq, complete(stored, durable_seq=durable_seq), durable_seq)
     if not frame.answer.done():  # a client that has gone has cancelled it
         frame.answer.set_result(reply)
 

@@ -22,7 +22,7 @@ class _Slice:
     latencies: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
 
 
-class Recent:
+class LastMinute:
     """Counts of the last minute, in slices of five seconds."""
 
     def __init__(self) -> None:

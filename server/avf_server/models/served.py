@@ -1,0 +1,73 @@
+"""The models that this server holds: their checkpoints, what is normal for them, and beliefs of theirs.
+
+The law: what is asked of a model that is not here is one problem, which names those there are.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import avf_wire as wire
+import torch
+
+from avf_core import beliefs, checkpoints
+from avf_core.beliefs import Belief
+from avf_core.checkpoints import Checkpoint
+from avf_core.errors import BeliefFormatError
+from avf_core.trees import tree_map
+from avf_server import problems
+from avf_server.models.catalogue import model_info
+from avf_server.models.references import Reference
+
+
+class Models:
+    """Checkpoints by their names, on one device."""
+
+    def __init__(self, names: Sequence[str], *, device: str) -> None:
+        """Raises CheckpointError where a model cannot be read."""
+        found = (checkpoints.load(name, device=device) for name in names)
+        self._checkpoints = {checkpoint.name: checkpoint for checkpoint in found}
+        self._references = {name: Reference.of(checkpoint) for name, checkpoint in self._checkpoints.items()}
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self._checkpoints)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._checkpoints))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._checkpoints
+
+    def checkpoint(self, name: str) -> Checkpoint:
+        """The model of this name. Raises UnknownModelError."""
+        if name not in self._checkpoints:
+            raise problems.UnknownModelError(f"no model {name!r} on this server; there are {', '.join(self) or 'none'}")
+        return self._checkpoints[name]
+
+    def of_digest(self, digest: str) -> Checkpoint | None:
+        """The model with these weights; None where there is none."""
+        return next((found for found in self._checkpoints.values() if found.digest == digest), None)
+
+    def reference(self, name: str) -> Reference | None:
+        """What is normal for a model; None where that is not known."""
+        return self._references[name]
+
+    def iterations(self, name: str) -> int:
+        """The number of iterations that a model was configured with; 0 where its inference does not iterate."""
+        return int(getattr(getattr(self.checkpoint(name).filter.inference, "config", None), "iterations", 0))
+
+    def info(self, name: str) -> wire.ModelInfo:
+        """A model as clients see it. Raises UnknownModelError."""
+        checkpoint = self.checkpoint(name)
+        return model_info(checkpoint, iterations=self.iterations(name), reference=self.reference(name))
+
+    def belief(self, name: str, saved: bytes | None, *, seed: int) -> Belief:
+        """A saved belief on the device; None is the prior. On the models' thread. Raises BeliefUnreadableError."""
+        checkpoint = self.checkpoint(name)
+        if saved is None:
+            with torch.no_grad():
+                return checkpoint.filter.initial(torch.tensor([seed], device=self.device))
+        try:
+            found = beliefs.from_bytes(saved, expected={"model": checkpoint.digest})
+        except BeliefFormatError as error:
+            raise problems.BeliefUnreadableError(str(error)) from error
+        return tree_map(lambda tensor: tensor.to(self.device), found)
