@@ -46,6 +46,8 @@ class Runtime:
 
     settings: Settings
     models: Models
+    thread: ModelThread
+    engine: Engine
     store: RedisStore
     sessions: Sessions
     service: Service
@@ -86,6 +88,8 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         yield Runtime(
             settings=settings,
             models=models,
+            thread=thread,
+            engine=engine,
             store=store,
             sessions=sessions,
             service=service,

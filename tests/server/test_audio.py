@@ -8,6 +8,7 @@ import avf_wire as wire
 import numpy as np
 import pytest
 import soundfile
+from avf_server.models.catalogue import agreed_audio
 from avf_server.problems import InvalidObservationError, InvalidSettingError, SequenceGapError
 from avf_server.sound import cutting
 from avf_server.sound.cutting import Cutter
@@ -132,10 +133,10 @@ def test_sound_that_does_not_fit_the_model_is_refused(speech: Any, asked: wire.A
     from avf_core import checkpoints
 
     checkpoint = checkpoints.load(speech)
-    assert cutting.agreed(wire.Audio(rate=16000), checkpoint) == wire.Audio(rate=16000)
-    assert cutting.agreed(None, checkpoint) is None
+    assert agreed_audio(wire.Audio(rate=16000), checkpoint) == wire.Audio(rate=16000)
+    assert agreed_audio(None, checkpoint) is None
     with pytest.raises(InvalidSettingError, match=match):
-        cutting.agreed(asked, checkpoint)
+        agreed_audio(asked, checkpoint)
 
 
 def test_a_model_of_something_else_takes_no_sound(tiny: Any) -> None:
@@ -143,4 +144,4 @@ def test_a_model_of_something_else_takes_no_sound(tiny: Any) -> None:
     from avf_core import checkpoints
 
     with pytest.raises(InvalidSettingError, match="are no sound"):
-        cutting.agreed(wire.Audio(rate=16000), checkpoints.load(tiny))
+        agreed_audio(wire.Audio(rate=16000), checkpoints.load(tiny))

@@ -45,7 +45,7 @@ def info(folder: Path, settings: dict[str, Any], card: dict[str, Any]) -> wire.M
     """What is said of a checkpoint with these settings and this card."""
     checkpoints.save(folder, filter=configuration.build(settings), settings=settings, card=card)
     checkpoint = checkpoints.load(folder)
-    return model_info(checkpoint, iterations=0, normal=Reference.of(checkpoint))
+    return model_info(checkpoint, iterations=0, reference=Reference.of(checkpoint))
 
 
 @pytest.mark.parametrize(

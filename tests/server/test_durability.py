@@ -13,8 +13,7 @@ import httpx
 import pytest
 from avf_server import problems
 from avf_server.problems import StoreError
-from avf_server.stepping import estimates
-from avf_server.stores.base import Commit, Meta, Outcome, Position, Step
+from avf_server.stores.base import Commit, Meta, Outcome, Position, Step, complete
 from avf_server.stores.behind import BehindStore
 from avf_server.stores.memory import MemoryStore
 
@@ -208,7 +207,7 @@ def test_a_step_under_way_during_a_reset_is_refused(patiently: Any) -> None:
 def test_a_stored_estimate_says_what_is_safe_when_it_is_answered() -> None:
     """The number stands at the end of the object, and nowhere in what is stored."""
     stored = b'{"type":"estimate","seq":3}'
-    assert json.loads(estimates.complete(stored, durable_seq=7)) == {"type": "estimate", "seq": 3, "durable_seq": 7}
+    assert json.loads(complete(stored, durable_seq=7)) == {"type": "estimate", "seq": 3, "durable_seq": 7}
 
 
 def post(url: str, session: str, seq: int, xs: list[Any]) -> httpx.Response:

@@ -109,7 +109,7 @@ def test_steps_of_another_server_and_the_sessions_end_are_seen(
             session = await open_session(first)
 
             def wait(seq: int) -> asyncio.Task[Any]:
-                return asyncio.create_task(first.waiting.reached(session, seq=seq, timeout=None, owner=""))
+                return asyncio.create_task(first.polls.reached(session, seq=seq, timeout=None, owner=""))
 
             waiting = wait(1)
             await asyncio.sleep(0)
@@ -137,13 +137,13 @@ def test_waiters_are_bounded_in_number(runtime: Any, open_session: Any, patientl
     async def scenario() -> None:
         async with runtime(queue_limit=1) as server:
             session = await open_session(server)
-            first = asyncio.create_task(server.waiting.reached(session, seq=1, timeout=None, owner=""))
+            first = asyncio.create_task(server.polls.reached(session, seq=1, timeout=None, owner=""))
             await asyncio.sleep(0)
             with pytest.raises(problems.OverloadedError):
-                await server.waiting.reached(session, seq=1, timeout=None, owner="")
+                await server.polls.reached(session, seq=1, timeout=None, owner="")
             await server.service.observe(session, seq=1, x=ZERO, owner="")
             await first
-            assert (await server.waiting.reached(session, seq=1, timeout=None, owner="")).position.seq == 1
+            assert (await server.polls.reached(session, seq=1, timeout=None, owner="")).position.seq == 1
 
     patiently(scenario())
 

@@ -148,7 +148,7 @@ def test_events_of_a_session_are_its_estimates(runtime: Any, open_session: Any, 
         async with runtime() as server:
             session = await open_session(server)
             await steps(server, session, 1)
-            events = await server.events.session(session, owner="", wish=WatchOptions(observation=True))
+            events = await server.events.session(session, owner="", options=WatchOptions(observation=True))
             name, estimate = told(first := await following(events))
             assert (name, first.id, estimate["seq"], estimate["observation"]) == ("estimate", "1-1", 1, ZERO)
             for seq in (2, 3):
@@ -174,7 +174,7 @@ def test_a_slow_page_gets_the_latest_and_the_scalars_of_what_it_missed(
     async def scenario() -> None:
         async with runtime(max_page=3) as server:
             session = await open_session(server)
-            events = await server.events.session(session, owner="", wish=WatchOptions())
+            events = await server.events.session(session, owner="", options=WatchOptions())
             assert (await anext(events)).name == ""  # a sign of life: nothing was observed yet
             await steps(server, session, 1)
             assert (await following(events)).id == "1-1"
@@ -206,17 +206,17 @@ def test_who_comes_back_is_told_what_was_missed(runtime: Any, open_session: Any,
         async with runtime() as server:
             session = await open_session(server)
             await steps(server, session, 1, 2, 3, 4)
-            events = await server.events.session(session, owner="", wish=WatchOptions(), after="1-2")
+            events = await server.events.session(session, owner="", options=WatchOptions(), after="1-2")
             assert [entry["seq"] for entry in told(await following(events))[1]["entries"]] == [3]
             assert (await following(events)).id == "1-4"
             await events.aclose()
-            events = await server.events.session(session, owner="", wish=WatchOptions(), after="1-4")
+            events = await server.events.session(session, owner="", options=WatchOptions(), after="1-4")
             assert (await anext(events)).name == ""
             await steps(server, session, 5)
             assert (await following(events)).id == "1-5"
             await events.aclose()
             with pytest.raises(problems.InvalidSettingError):
-                await server.events.session(session, owner="", wish=WatchOptions(), after="yesterday")
+                await server.events.session(session, owner="", options=WatchOptions(), after="yesterday")
 
     patiently(scenario())
 
@@ -234,7 +234,7 @@ def test_wherever_a_watch_is_cut_the_next_goes_on_exactly(runtime: Any, open_ses
             while after != "2-3":
                 if after == "2-1":
                     await steps(server, session, 3)  # while no one watches
-                events = await server.events.session(session, owner="", wish=WatchOptions(), after=after)
+                events = await server.events.session(session, owner="", options=WatchOptions(), after=after)
                 event = await following(events)
                 await events.aclose()
                 assert event.id is not None
@@ -253,19 +253,19 @@ def test_events_are_bounded_in_number_and_end_with_the_server(runtime: Any, open
     async def scenario() -> None:
         async with runtime(max_watchers=2) as server:
             session = await open_session(server)
-            one = await server.events.session(session, owner="", wish=WatchOptions())
-            both = await server.events.all(owner="", wish=WatchOptions(interval=60.0))
+            one = await server.events.session(session, owner="", options=WatchOptions())
+            both = await server.events.all(owner="", options=WatchOptions(interval=60.0))
             await anext(one)
             await anext(both)
-            for wish in (WatchOptions(), WatchOptions(interval=-1.0), WatchOptions(interval=float("nan"))):
+            for options in (WatchOptions(), WatchOptions(interval=-1.0), WatchOptions(interval=float("nan"))):
                 with pytest.raises((problems.OverloadedError, problems.InvalidSettingError)):
-                    await server.events.all(owner="", wish=wish)
+                    await server.events.all(owner="", options=options)
             ends = [asyncio.ensure_future(following(events)) for events in (one, both)]
             await asyncio.sleep(0)
             server.service.refuse()
             assert [event.name for event in await asyncio.gather(*ends)] == ["goaway", "goaway"]
             with pytest.raises(problems.StoppingError):
-                await server.events.all(owner="", wish=WatchOptions())
+                await server.events.all(owner="", options=WatchOptions())
             await one.aclose()
             await both.aclose()
             assert server.events.watching == 0
@@ -281,7 +281,7 @@ def test_all_of_an_owners_sessions_are_told_at_once(runtime: Any, open_session: 
         async with runtime() as server:
             owner = {"owner": "me"}
             before = (await server.sessions.create(wire.CreateSession(model="tiny"), **owner)).id
-            events = await server.events.all(wish=WatchOptions(interval=0.05), **owner)
+            events = await server.events.all(options=WatchOptions(interval=0.05), **owner)
             await anext(events)
             await open_session(server)
             session = (await server.sessions.create(wire.CreateSession(model="tiny"), **owner)).id
@@ -309,8 +309,8 @@ def test_what_another_server_does_is_seen(
     async def scenario() -> None:
         async with runtime() as here, runtime() as there:
             session = (await there.sessions.create(wire.CreateSession(model="tiny"), owner="us")).id
-            one = await here.events.session(session, owner="us", wish=WatchOptions())
-            both = await here.events.all(owner="us", wish=WatchOptions(interval=0.05))
+            one = await here.events.session(session, owner="us", options=WatchOptions())
+            both = await here.events.all(owner="us", options=WatchOptions(interval=0.05))
             await anext(one)
             await anext(both)
             await there.service.observe(session, seq=1, x=ZERO, owner="us")
