@@ -37,7 +37,7 @@ def test_the_base_install_has_no_torch() -> None:
     """The dependencies of the base install are the client's."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {re.split(r"[<>=\[]", requirement)[0] for requirement in project["dependencies"]}
-    assert names == {"click", "httpx", "msgspec", "numpy", "rich", "websockets"}
+    assert names == {"click", "httpx", "httpx-sse", "msgspec", "numpy", "rich", "websockets"}
 
 
 def test_the_client_imports_where_nothing_else_is_installed() -> None:

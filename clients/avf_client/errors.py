@@ -17,16 +17,13 @@ is a plain `ProblemError`.
 # ruff: noqa: N818 - the names are those of the problems, as docs/protocol.md says them
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from avf_sources import MissingExtra as MissingExtra
 from avf_sources import SourceError as SourceError
 from avf_wire import PROBLEM_PREFIX, Problem
 from avf_wire.errors import AvfClientError as AvfClientError
 from avf_wire.errors import ProtocolError as ProtocolError
-
-if TYPE_CHECKING:
-    from avf_client.results.estimates import Estimate
 
 
 class ConnectionFailed(AvfClientError):
@@ -51,7 +48,7 @@ class ProblemError(AvfClientError):
     def __init__(self, problem: Problem) -> None:
         super().__init__(f"{problem.detail or problem.title} [{name_of(problem)}]")
         self.problem = problem
-        self.estimates: Sequence[Estimate] = ()
+        self.estimates: Sequence[Any] = ()  # of results.Estimate, which stands above the errors
 
 
 class UnknownModel(ProblemError):

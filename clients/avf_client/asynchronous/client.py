@@ -1,38 +1,38 @@
-"""The client for asyncio code: what `blocking` is, with `await`.
+"""The client: sessions of a server, opened, found and gone on with.
 
-    async with AsyncClient("http://localhost:8000") as client:
-        async with await client.session(model="srnn-jsb") as session:
-            async for estimate in session.stream(frames):
-                print(estimate.seq, estimate.free_energy)
+    async with AsyncClient("http://localhost:8000") as client, await client.session(model="srnn-jsb") as session:
+        async for estimate in session.stream(frames):
+            print(estimate.seq, estimate.free_energy)
 
-The law: a thin face, as `blocking` is; both decide nothing. A stream gives an estimate as soon as it arrives, also
-while the source waits for its next observation.
+The law: this is a thin face. What to send, what a reply means and when to try again stand in `core`, which does no
+I/O. In a stream, an estimate is given before the next observation is taken, where it has arrived.
 """
 
-import asyncio
-import random
-import time
 from os import PathLike
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import avf_wire as wire
 
 from avf_client import local
+from avf_client.asynchronous import _carrier
+from avf_client.asynchronous.connection import AsyncConnection
 from avf_client.asynchronous.session import AsyncSession
 from avf_client.core import rest
-from avf_client.core._httpx import httpx
-from avf_client.core.retries import Retry, Tries
-from avf_client.core.session import Script, listed
-from avf_client.errors import AvfClientError, ConnectionFailed, ProblemError
+from avf_client.core.retries import Retry
+from avf_client.core.session import listed
 
 __all__ = ["AsyncClient", "AsyncSession"]
 
-T = TypeVar("T")
 
+class AsyncClient(AsyncConnection):
+    """A client of the server at `base_url`. Safe to share between tasks; sessions are not.
 
-class AsyncClient:
-    """A client of the server at `base_url`; the arguments are those of `Client`."""
+    api_key     sent with every request, where the server wants one
+    timeout     seconds that one answer may take
+    retry       how often to try again, and for how long altogether, see `avf_client.Retry`
+    durability  of sessions that are opened without one
+    transport   how HTTP is carried; for tests and special networks
+    """
 
     def __init__(
         self,
@@ -42,29 +42,31 @@ class AsyncClient:
         *,
         retry: Retry | None = None,
         durability: wire.Durability = "group",
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: _carrier.Transport | None = None,
     ) -> None:
-        self.base_url = rest.checked_url(base_url)
-        self.api_key = api_key
-        self.timeout = timeout
-        self.retry = retry or Retry()
+        super().__init__(base_url, api_key=api_key, timeout=timeout, retry=retry, transport=transport)
         self.durability: wire.Durability = durability
         self._server: local.Server | None = None
-        self._http = httpx.AsyncClient(
-            base_url=self.base_url, headers=rest.headers(api_key), timeout=timeout, transport=transport
-        )
 
     @classmethod
     async def local(cls, *models: str | PathLike[str], durability: wire.Durability = "none", **settings: Any) -> Self:
-        """A client of a server of its own, in this process, as `Client.local` is."""
-        server = await asyncio.to_thread(local.start, models, **settings)
+        """A client of a server of its own, in this process: for tests and notebooks. `close` ends both.
+
+        models      names in the zoo, or folders of checkpoints
+        durability  of sessions that are opened without one; the server has a real Redis, so that all modes work
+        settings    of the server, by the names of docs/server.md in lower case, such as `max_batch=8`
+
+        Raises MissingExtra where the server is not installed, and StartFailed.
+        """
+        server = await _carrier.aside(local.start, models, **settings)
         client = cls(server.url, server.api_key, durability=durability)
         client._server = server
         return client
 
     async def models(self) -> list[wire.ModelInfo]:
         """The models that the server holds."""
-        return (await self.call(rest.models())).models
+        held = await self.call(rest.models())
+        return held.models
 
     async def session(
         self,
@@ -75,7 +77,16 @@ class AsyncClient:
         durability: wire.Durability | None = None,
         audio: wire.Audio | None = None,
     ) -> AsyncSession:
-        """Open a session, as `Client.session` does."""
+        """Open a session; as a context manager it ends when the block does.
+
+        seed        fixes all randomness of the session; the server draws one where it is absent
+        iterations  updates of the posterior a step; the model's own number where absent
+        durability  "group": saved before each reply; "wait": replicated, too; "behind": saved soon after; "none":
+                    kept in the server's memory only. The client's own where absent
+        audio       of models of sound, such as `Audio(rate=16_000)`: the session streams samples, not observations
+
+        Raises UnknownModel, InvalidSetting.
+        """
         request = wire.CreateSession(
             model=model,
             seed=seed,
@@ -86,7 +97,7 @@ class AsyncClient:
         return AsyncSession(self, await self.call(rest.create(request)), owned=True)
 
     async def attach(self, session_id: str) -> AsyncSession:
-        """Go on with a session that is open, as `Client.attach` does."""
+        """Go on with a session that is open; as a context manager it is left open. Raises UnknownSession."""
         return AsyncSession(self, await self.call(rest.session(session_id)), owned=False)
 
     async def restore(
@@ -97,7 +108,14 @@ class AsyncClient:
         iterations: int | None = None,
         durability: wire.Durability | None = None,
     ) -> AsyncSession:
-        """Open a session that goes on from a snapshot, as `Client.restore` does."""
+        """Open a session that goes on from a snapshot, of this server or of another with the same model.
+
+        seed        for other noise from here on; without it, the same observations give the same estimates
+        iterations  those of the snapshot's session where absent
+        durability  "group" where absent
+
+        Raises InvalidSnapshot.
+        """
         options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
         return AsyncSession(self, await self.call(rest.restore(snapshot, options)), owned=True)
 
@@ -117,60 +135,8 @@ class AsyncClient:
         """A short-lived token for browsers, in place of the API key. See also `AsyncSession.token`, for one session."""
         return await self.call(rest.token(None, wire.TokenRequest(lifetime_s=lifetime_s, read_only=read_only)))
 
-    async def call(self, call: rest.Call[T]) -> T:
-        """Make one call, trying again where that is safe. Cancelled, it may have been applied or not."""
-        tries = Tries(self.retry, now=time.monotonic())
-        while True:
-            hint: float | None = None
-            try:
-                response = await self._send(call, tries)
-                hint = rest.retry_after(response.headers)
-                return rest.read_response(call, response, response.content)
-            except (ConnectionFailed, ProblemError) as error:
-                delay = tries.failed(
-                    error,
-                    idempotent=call.idempotent,
-                    now=time.monotonic(),
-                    chance=random.random(),
-                    retry_after=hint,
-                )
-            await asyncio.sleep(delay)
-
-    async def perform(self, script: Script[T]) -> T:
-        """Make the calls of a script; gives what they came to."""
-        try:
-            call = next(script)
-            while True:
-                try:
-                    reply = await self.call(call)
-                except AvfClientError as error:
-                    call = script.throw(error)
-                else:
-                    call = script.send(reply)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
     async def close(self) -> None:
         """Close the connections; sessions stay open on the server, unless it is a local one, which ends."""
-        await self._http.aclose()
+        await super().close()
         if self._server is not None:
-            await asyncio.to_thread(self._server.stop)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def _send(self, call: rest.Call[T], tries: Tries) -> httpx.Response:
-        timeout = tries.limit(self.timeout + call.patience, now=time.monotonic())
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._http.request(**rest.request(call, timeout=timeout))
-        except TimeoutError as error:
-            raise rest.late(self.base_url, timeout) from error
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            raise rest.broken(self.base_url, error) from error
+            await _carrier.aside(self._server.stop)

@@ -1,11 +1,14 @@
-"""One session, for asyncio code: what `AsyncClient` hands out. A thin face of `session.SessionCore`."""
+"""One session: what `AsyncClient` hands out. A thin face of `core.session.SessionCore`."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, overload
+from typing import Literal, Self, overload
 
 import avf_wire as wire
 
+from avf_client.asynchronous import _carrier
+from avf_client.asynchronous.connection import AsyncConnection
+from avf_client.asynchronous.watching import watch
 from avf_client.core import rest
 from avf_client.core.events import Event, EventRun
 from avf_client.core.observations import ObservationLike
@@ -17,15 +20,12 @@ from avf_client.results.estimates import Estimate, Summary, from_wire
 from avf_client.results.forecasts import Forecast
 from avf_client.results.histories import History
 
-if TYPE_CHECKING:
-    from avf_client.asynchronous.client import AsyncClient
-
 
 class AsyncSession:
-    """A session, as `Session` is; made by `AsyncClient.session` and `AsyncClient.attach`; one task at a time."""
+    """A session: one sequence being filtered, by one task at a time. Made by `AsyncClient.session` and `attach`."""
 
-    def __init__(self, client: "AsyncClient", info: wire.Session, *, owned: bool) -> None:
-        self._client = client
+    def __init__(self, connection: AsyncConnection, info: wire.Session, *, owned: bool) -> None:
+        self._connection = connection
         self._core = SessionCore(info)
         self._owned = owned
 
@@ -41,7 +41,7 @@ class AsyncSession:
 
     @property
     def epoch(self) -> int:
-        """The current epoch."""
+        """The current epoch; `reset` begins the next one."""
         return self._core.epoch
 
     @property
@@ -50,17 +50,25 @@ class AsyncSession:
         return self._core.next_seq
 
     async def step(self, x: ObservationLike) -> Estimate:
-        """Filter one observation (D,), as `Session.step` does."""
-        return (await self.steps([x]))[0]
+        """Filter one observation (D,); NaN or None for a missing dimension, None where all of it is missing.
+
+        Raises InvalidObservation; and ConnectionFailed, after which the same observation may be sent again: it is
+        applied once.
+        """
+        (estimate,) = await self.steps([x])
+        return estimate
 
     async def steps(self, xs: Iterable[ObservationLike]) -> list[Estimate]:
-        """Filter observations (T, D), as `Session.steps` does."""
-        return await self._client.perform(self._core.steps(xs))
+        """Filter observations (T, D), 128 in a request; one estimate for each.
+
+        Raises as `step`; the error's `estimates` are those of the observations before the refused one.
+        """
+        return await self._connection.perform(self._core.steps(xs))
 
     @overload
     def stream(
         self,
-        xs: Iterable[ObservationLike] | AsyncIterable[ObservationLike],
+        xs: _carrier.Source,
         *,
         in_flight: int | None = None,
         every: int = 1,
@@ -70,7 +78,7 @@ class AsyncSession:
     @overload
     def stream(
         self,
-        xs: Iterable[ObservationLike] | AsyncIterable[ObservationLike],
+        xs: _carrier.Source,
         *,
         in_flight: int | None = None,
         every: int = 1,
@@ -79,22 +87,37 @@ class AsyncSession:
 
     def stream(
         self,
-        xs: Iterable[ObservationLike] | AsyncIterable[ObservationLike],
+        xs: _carrier.Source,
         *,
         in_flight: int | None = None,
         every: int = 1,
         fields: Fields = "all",
     ) -> AsyncGenerator[Summary, None]:
-        """Filter observations as they come, as `Session.stream` does; the source may be asynchronous."""
+        """Filter observations as they come, over a WebSocket; one estimate for each, in order.
+
+        xs         observations (D,); of a session that was opened with `audio`, chunks of samples of any length, 16-bit
+                   integers or numbers within [-1, 1]: what completes no observation stays with the session
+        in_flight  how many may be unanswered: as many as the server allows where absent, for throughput; 1 gives
+                   each estimate before the next observation is taken, for live sources
+        every      estimates of observations `every`, 2 `every`, ... only, to spare the wire
+        fields     "scalars": `Summary` in place of `Estimate`, without arrays
+
+        Broken connections are made again and what was not answered is sent again, under the same `seq`. Where the
+        loop is left early, observations that were taken are filtered but their estimates are not given.
+        Raises InvalidObservation, ConnectionFailed after too many tries without progress.
+        """
         from avf_client.asynchronous.streaming import AsyncStreaming  # websockets, only where it is used
 
         options = StreamOptions(in_flight=in_flight, every=every, fields=fields)
-        pieces = xs if isinstance(xs, AsyncIterable) else self._core.pieces(xs)
-        return AsyncStreaming(self._client, Run(self._core, self._client.retry, options), pieces).estimates()
+        return AsyncStreaming(self._connection, Run(self._core, self._connection.retry, options), xs).estimates()
 
     async def estimate(self, *, wait_seq: int | None = None, timeout: float = 30.0) -> Estimate:
-        """The last estimate, or that of `wait_seq` once it is there, as `Session.estimate` does."""
-        message = await self._client.call(rest.estimate(self.id, wait_seq=wait_seq, timeout=timeout))
+        """The last estimate. Raises NoEstimate before the first observation of an epoch.
+
+        wait_seq  wait until this observation has been filtered, by whatever client
+        timeout   seconds to wait for it, after which NoEstimate is raised; the server has a limit
+        """
+        message = await self._connection.call(rest.estimate(self.id, wait_seq=wait_seq, timeout=timeout))
         return from_wire(message)
 
     async def forecast(
@@ -105,13 +128,20 @@ class AsyncSession:
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         with_paths: bool = False,
     ) -> Forecast:
-        """The next `horizon` observations, as `Session.forecast` does."""
+        """The next `horizon` observations, by sample paths of the model from where the session stands, which it leaves.
+
+        paths       how many are drawn; the server bounds horizon x paths x dimensions
+        quantiles   levels in [0, 1]
+        with_paths  whether the paths themselves are wanted
+
+        Raises InvalidSetting.
+        """
         request = wire.ForecastRequest(horizon=horizon, paths=paths, quantiles=tuple(quantiles), with_paths=with_paths)
-        return forecasts.from_wire(await self._client.call(rest.forecast(self.id, request)))
+        return forecasts.from_wire(await self._connection.call(rest.forecast(self.id, request)))
 
     async def history(self, *, newest: int | None = None) -> History:
         """Scalars of the steps so far, over all epochs, as far as the server remembers; or of the `newest` ones."""
-        return await self._client.perform(self._core.history(newest))
+        return await self._connection.perform(self._core.history(newest))
 
     def events(self, *, interval: float = 0.0, observation: bool = False) -> AsyncGenerator[Event, None]:
         """What becomes of the session from now on, whoever feeds it, until it ends.
@@ -121,20 +151,18 @@ class AsyncSession:
 
         A connection that breaks is made again, and nothing is told twice.
         """
-        from avf_client.watching import watch_async  # asyncio, only where it is used
-
         path = rest.events_path(self.id, interval=interval, observation=observation)
-        run = EventRun(self._client.retry, size=self.info.observation_size)
-        return watch_async(self._client, path, run)
+        run = EventRun(self._connection.retry, size=self.info.observation_size)
+        return watch(self._connection, path, run)
 
     async def token(self, *, lifetime_s: float | None = None, read_only: bool = False) -> wire.Token:
         """A short-lived token for this session only, for a page that shows it."""
         request = wire.TokenRequest(lifetime_s=lifetime_s, read_only=read_only)
-        return await self._client.call(rest.token(self.id, request))
+        return await self._connection.call(rest.token(self.id, request))
 
     async def snapshot(self) -> bytes:
-        """The belief of the session, as `Session.snapshot` does."""
-        return await self._client.call(rest.snapshot(self.id))
+        """The belief of the session, as a safetensors file, for `Client.restore`."""
+        return await self._connection.call(rest.snapshot(self.id))
 
     async def fork(
         self,
@@ -143,22 +171,29 @@ class AsyncSession:
         iterations: int | None = None,
         durability: wire.Durability | None = None,
     ) -> "AsyncSession":
-        """Open a session that goes on from where this one stands, as `Session.fork` does."""
+        """Open a session that goes on from where this one stands, and leaves this one as it is.
+
+        seed        for other noise from here on; without it, the same observations give the same estimates in both
+        iterations  this session's where absent
+        durability  this session's where absent
+
+        As a context manager the new session ends when the block does.
+        """
         options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
-        return AsyncSession(self._client, await self._client.call(rest.fork(self.id, options)), owned=True)
+        return AsyncSession(self._connection, await self._connection.call(rest.fork(self.id, options)), owned=True)
 
     async def reset(self) -> None:
         """Begin a new epoch, at the prior."""
-        self._core.place(await self._client.call(rest.reset(self.id)))
+        self._core.place(await self._connection.call(rest.reset(self.id)))
 
     async def refresh(self) -> None:
         """Ask the server where the session stands, and go on from there."""
-        self._core.place(await self._client.call(rest.session(self.id)))
+        self._core.place(await self._connection.call(rest.session(self.id)))
 
     async def close(self) -> None:
         """End the session on the server; where it has ended already, nothing happens."""
         try:
-            await self._client.call(rest.end(self.id))
+            await self._connection.call(rest.end(self.id))
         except UnknownSession:
             return
 

@@ -7,11 +7,13 @@ its hands: a task is awaited to its end, kept for the next move, or cancelled wh
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from avf_client.asynchronous import _carrier
+from avf_client.asynchronous.connection import AsyncConnection
 from avf_client.core import rest
 from avf_client.core.closing import LARGEST_MESSAGE, SUBPROTOCOLS, translated
 from avf_client.core.encodings import Encoding, chosen
@@ -21,21 +23,16 @@ from avf_client.core.running import Run
 from avf_client.errors import AvfClientError
 from avf_client.results.estimates import Summary
 
-if TYPE_CHECKING:
-    from avf_client.asynchronous.client import AsyncClient
-
 _NO_MORE = object()
 
 
 class AsyncStreaming:
     """One run of `AsyncSession.stream`."""
 
-    def __init__(
-        self, client: "AsyncClient", run: Run, xs: Iterable[ObservationLike] | AsyncIterable[ObservationLike]
-    ) -> None:
-        self._client = client
+    def __init__(self, connection: AsyncConnection, run: Run, xs: _carrier.Source) -> None:
+        self._connection = connection
         self._run = run
-        self._source = aiter(xs if isinstance(xs, AsyncIterable) else _asynchronous(xs))
+        self._source = aiter(xs if isinstance(xs, AsyncIterable) else _asynchronous(run.pieces(xs)))
         self._link: _Link | None = None
         self._hearing: asyncio.Task[Incoming] | None = None
         self._asking: asyncio.Task[Any] | None = None
@@ -63,7 +60,7 @@ class AsyncStreaming:
         machine = self._run.machine
         try:
             if self._link is None:
-                self._link = await _Link.open(self._client, self._run)
+                self._link = await _Link.open(self._connection, self._run)
             for outgoing in machine.outgoing():
                 await self._link.send(outgoing)
             self._hearing = self._hearing or asyncio.create_task(self._link.receive())
@@ -71,7 +68,7 @@ class AsyncStreaming:
             if machine.wants_observation:
                 self._asking = self._asking or asyncio.create_task(_next(self._source))
                 waiting.add(self._asking)
-            timeout = None if machine.wants_observation else self._client.timeout
+            timeout = None if machine.wants_observation else self._connection.timeout
             done, _ = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 raise translated(self._link.url, TimeoutError())
@@ -121,16 +118,16 @@ class _Link:
         self._encoding = encoding
 
     @classmethod
-    async def open(cls, client: "AsyncClient", run: Run) -> "_Link":
+    async def open(cls, connection: AsyncConnection, run: Run) -> "_Link":
         """Connect."""
-        url = rest.stream_url(client.base_url, run.session_id, run.options.query)
+        url = rest.stream_url(connection.base_url, run.session_id, run.options.query)
         try:
             socket = await connect(
                 url,
-                additional_headers=rest.headers(client.api_key),
+                additional_headers=rest.headers(connection.api_key),
                 subprotocols=SUBPROTOCOLS,
-                open_timeout=client.timeout,
-                close_timeout=client.timeout,
+                open_timeout=connection.timeout,
+                close_timeout=connection.timeout,
                 max_size=LARGEST_MESSAGE,
                 compression=None,
             )

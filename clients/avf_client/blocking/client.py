@@ -1,35 +1,30 @@
-"""The client for ordinary, blocking code.
+"""The client: sessions of a server, opened, found and gone on with.
 
     with Client("http://localhost:8000") as client, client.session(model="srnn-jsb") as session:
         for estimate in session.stream(frames):
             print(estimate.seq, estimate.free_energy)
 
-The law: this is a thin face. What to send, what a reply means and when to try again stand in `rest`, `session`,
-`protocol` and `retries`, which do no I/O.
+The law: this is a thin face. What to send, what a reply means and when to try again stand in `core`, which does no
+I/O. In a stream, an estimate is given before the next observation is taken, where it has arrived.
 """
 
-import random
-import time
 from os import PathLike
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import avf_wire as wire
 
 from avf_client import local
+from avf_client.blocking import _carrier
+from avf_client.blocking.connection import Connection
 from avf_client.blocking.session import Session
 from avf_client.core import rest
-from avf_client.core._httpx import httpx
-from avf_client.core.retries import Retry, Tries
-from avf_client.core.session import Script, listed
-from avf_client.errors import AvfClientError, ConnectionFailed, ProblemError
+from avf_client.core.retries import Retry
+from avf_client.core.session import listed
 
 __all__ = ["Client", "Session"]
 
-T = TypeVar("T")
 
-
-class Client:
+class Client(Connection):
     """A client of the server at `base_url`. Safe to share between threads; sessions are not.
 
     api_key     sent with every request, where the server wants one
@@ -47,17 +42,11 @@ class Client:
         *,
         retry: Retry | None = None,
         durability: wire.Durability = "group",
-        transport: httpx.BaseTransport | None = None,
+        transport: _carrier.Transport | None = None,
     ) -> None:
-        self.base_url = rest.checked_url(base_url)
-        self.api_key = api_key
-        self.timeout = timeout
-        self.retry = retry or Retry()
+        super().__init__(base_url, api_key=api_key, timeout=timeout, retry=retry, transport=transport)
         self.durability: wire.Durability = durability
         self._server: local.Server | None = None
-        self._http = httpx.Client(
-            base_url=self.base_url, headers=rest.headers(api_key), timeout=timeout, transport=transport
-        )
 
     @classmethod
     def local(cls, *models: str | PathLike[str], durability: wire.Durability = "none", **settings: Any) -> Self:
@@ -69,14 +58,15 @@ class Client:
 
         Raises MissingExtra where the server is not installed, and StartFailed.
         """
-        server = local.start(models, **settings)
+        server = _carrier.aside(local.start, models, **settings)
         client = cls(server.url, server.api_key, durability=durability)
         client._server = server
         return client
 
     def models(self) -> list[wire.ModelInfo]:
         """The models that the server holds."""
-        return self.call(rest.models()).models
+        held = self.call(rest.models())
+        return held.models
 
     def session(
         self,
@@ -145,65 +135,8 @@ class Client:
         """A short-lived token for browsers, in place of the API key. See also `Session.token`, for one session."""
         return self.call(rest.token(None, wire.TokenRequest(lifetime_s=lifetime_s, read_only=read_only)))
 
-    def call(self, call: rest.Call[T]) -> T:
-        """Make one call, trying again where that is safe."""
-        tries = Tries(self.retry, now=time.monotonic())
-        while True:
-            hint: float | None = None
-            try:
-                response, body = self._send(call, tries)
-                hint = rest.retry_after(response.headers)
-                return rest.read_response(call, response, body)
-            except (ConnectionFailed, ProblemError) as error:
-                delay = tries.failed(
-                    error,
-                    idempotent=call.idempotent,
-                    now=time.monotonic(),
-                    chance=random.random(),
-                    retry_after=hint,
-                )
-            time.sleep(delay)
-
-    def perform(self, script: Script[T]) -> T:
-        """Make the calls of a script; gives what they came to."""
-        try:
-            call = next(script)
-            while True:
-                try:
-                    reply = self.call(call)
-                except AvfClientError as error:
-                    call = script.throw(error)
-                else:
-                    call = script.send(reply)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
     def close(self) -> None:
         """Close the connections; sessions stay open on the server, unless it is a local one, which ends."""
-        self._http.close()
+        super().close()
         if self._server is not None:
-            self._server.stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _send(self, call: rest.Call[T], tries: Tries) -> tuple[httpx.Response, bytes]:
-        """One try; it may take no longer than its time, however slowly bytes come."""
-        start = time.monotonic()
-        timeout = tries.limit(self.timeout + call.patience, now=start)
-        body = bytearray()
-        try:
-            with self._http.stream(**rest.request(call, timeout=timeout)) as response:
-                for piece in response.iter_bytes():
-                    body += piece
-                    if time.monotonic() - start > timeout:
-                        raise rest.late(self.base_url, timeout)
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            raise rest.broken(self.base_url, error) from error
-        return response, bytes(body)
+            _carrier.aside(self._server.stop)

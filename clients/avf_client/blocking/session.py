@@ -1,11 +1,14 @@
-"""One session, for blocking code: what `Client` hands out. A thin face of `session.SessionCore`."""
+"""One session: what `Client` hands out. A thin face of `core.session.SessionCore`."""
 
 from collections.abc import Generator, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, overload
+from typing import Literal, Self, overload
 
 import avf_wire as wire
 
+from avf_client.blocking import _carrier
+from avf_client.blocking.connection import Connection
+from avf_client.blocking.watching import watch
 from avf_client.core import rest
 from avf_client.core.events import Event, EventRun
 from avf_client.core.observations import ObservationLike
@@ -17,15 +20,12 @@ from avf_client.results.estimates import Estimate, Summary, from_wire
 from avf_client.results.forecasts import Forecast
 from avf_client.results.histories import History
 
-if TYPE_CHECKING:
-    from avf_client.blocking.client import Client
-
 
 class Session:
-    """A session: one sequence being filtered. Made by `Client.session` and `Client.attach`; one thread at a time."""
+    """A session: one sequence being filtered, by one thread at a time. Made by `Client.session` and `attach`."""
 
-    def __init__(self, client: "Client", info: wire.Session, *, owned: bool) -> None:
-        self._client = client
+    def __init__(self, connection: Connection, info: wire.Session, *, owned: bool) -> None:
+        self._connection = connection
         self._core = SessionCore(info)
         self._owned = owned
 
@@ -55,43 +55,44 @@ class Session:
         Raises InvalidObservation; and ConnectionFailed, after which the same observation may be sent again: it is
         applied once.
         """
-        return self.steps([x])[0]
+        (estimate,) = self.steps([x])
+        return estimate
 
     def steps(self, xs: Iterable[ObservationLike]) -> list[Estimate]:
         """Filter observations (T, D), 128 in a request; one estimate for each.
 
         Raises as `step`; the error's `estimates` are those of the observations before the refused one.
         """
-        return self._client.perform(self._core.steps(xs))
+        return self._connection.perform(self._core.steps(xs))
 
     @overload
     def stream(
         self,
-        xs: Iterable[ObservationLike],
+        xs: _carrier.Source,
         *,
         in_flight: int | None = None,
         every: int = 1,
         fields: Literal["all"] = "all",
-    ) -> Generator[Estimate, None, None]: ...
+    ) -> Generator[Estimate, None]: ...
 
     @overload
     def stream(
         self,
-        xs: Iterable[ObservationLike],
+        xs: _carrier.Source,
         *,
         in_flight: int | None = None,
         every: int = 1,
         fields: Literal["scalars"],
-    ) -> Generator[Summary, None, None]: ...
+    ) -> Generator[Summary, None]: ...
 
     def stream(
         self,
-        xs: Iterable[ObservationLike],
+        xs: _carrier.Source,
         *,
         in_flight: int | None = None,
         every: int = 1,
         fields: Fields = "all",
-    ) -> Generator[Summary, None, None]:
+    ) -> Generator[Summary, None]:
         """Filter observations as they come, over a WebSocket; one estimate for each, in order.
 
         xs         observations (D,); of a session that was opened with `audio`, chunks of samples of any length, 16-bit
@@ -108,7 +109,7 @@ class Session:
         from avf_client.blocking.streaming import Streaming  # websockets, only where it is used
 
         options = StreamOptions(in_flight=in_flight, every=every, fields=fields)
-        return Streaming(self._client, Run(self._core, self._client.retry, options), self._core.pieces(xs)).estimates()
+        return Streaming(self._connection, Run(self._core, self._connection.retry, options), xs).estimates()
 
     def estimate(self, *, wait_seq: int | None = None, timeout: float = 30.0) -> Estimate:
         """The last estimate. Raises NoEstimate before the first observation of an epoch.
@@ -116,7 +117,8 @@ class Session:
         wait_seq  wait until this observation has been filtered, by whatever client
         timeout   seconds to wait for it, after which NoEstimate is raised; the server has a limit
         """
-        return from_wire(self._client.call(rest.estimate(self.id, wait_seq=wait_seq, timeout=timeout)))
+        message = self._connection.call(rest.estimate(self.id, wait_seq=wait_seq, timeout=timeout))
+        return from_wire(message)
 
     def forecast(
         self,
@@ -135,11 +137,11 @@ class Session:
         Raises InvalidSetting.
         """
         request = wire.ForecastRequest(horizon=horizon, paths=paths, quantiles=tuple(quantiles), with_paths=with_paths)
-        return forecasts.from_wire(self._client.call(rest.forecast(self.id, request)))
+        return forecasts.from_wire(self._connection.call(rest.forecast(self.id, request)))
 
     def history(self, *, newest: int | None = None) -> History:
         """Scalars of the steps so far, over all epochs, as far as the server remembers; or of the `newest` ones."""
-        return self._client.perform(self._core.history(newest))
+        return self._connection.perform(self._core.history(newest))
 
     def events(self, *, interval: float = 0.0, observation: bool = False) -> Generator[Event, None]:
         """What becomes of the session from now on, whoever feeds it, until it ends.
@@ -149,20 +151,18 @@ class Session:
 
         A connection that breaks is made again, and nothing is told twice.
         """
-        from avf_client.watching import watch  # asyncio, only where it is used
-
         path = rest.events_path(self.id, interval=interval, observation=observation)
-        run = EventRun(self._client.retry, size=self.info.observation_size)
-        return watch(self._client, path, run)
+        run = EventRun(self._connection.retry, size=self.info.observation_size)
+        return watch(self._connection, path, run)
 
     def token(self, *, lifetime_s: float | None = None, read_only: bool = False) -> wire.Token:
         """A short-lived token for this session only, for a page that shows it."""
         request = wire.TokenRequest(lifetime_s=lifetime_s, read_only=read_only)
-        return self._client.call(rest.token(self.id, request))
+        return self._connection.call(rest.token(self.id, request))
 
     def snapshot(self) -> bytes:
         """The belief of the session, as a safetensors file, for `Client.restore`."""
-        return self._client.call(rest.snapshot(self.id))
+        return self._connection.call(rest.snapshot(self.id))
 
     def fork(
         self,
@@ -180,20 +180,20 @@ class Session:
         As a context manager the new session ends when the block does.
         """
         options = wire.Branch(seed=seed, iterations=iterations, durability=durability)
-        return Session(self._client, self._client.call(rest.fork(self.id, options)), owned=True)
+        return Session(self._connection, self._connection.call(rest.fork(self.id, options)), owned=True)
 
     def reset(self) -> None:
         """Begin a new epoch, at the prior."""
-        self._core.place(self._client.call(rest.reset(self.id)))
+        self._core.place(self._connection.call(rest.reset(self.id)))
 
     def refresh(self) -> None:
         """Ask the server where the session stands, and go on from there."""
-        self._core.place(self._client.call(rest.session(self.id)))
+        self._core.place(self._connection.call(rest.session(self.id)))
 
     def close(self) -> None:
         """End the session on the server; where it has ended already, nothing happens."""
         try:
-            self._client.call(rest.end(self.id))
+            self._connection.call(rest.end(self.id))
         except UnknownSession:
             return
 

@@ -6,33 +6,30 @@ and of the network are never confused.
 """
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
+from avf_client.blocking import _carrier
+from avf_client.blocking.connection import Connection
 from avf_client.core import rest
 from avf_client.core.closing import LARGEST_MESSAGE, SUBPROTOCOLS, translated
 from avf_client.core.encodings import chosen
-from avf_client.core.observations import ObservationLike
 from avf_client.core.protocol import Incoming, Outgoing
 from avf_client.core.running import Run
 from avf_client.errors import AvfClientError
 from avf_client.results.estimates import Summary
 
-if TYPE_CHECKING:
-    from avf_client.blocking.client import Client
-
 
 class Streaming:
     """One run of `Session.stream`."""
 
-    def __init__(self, client: "Client", run: Run, xs: Iterable[ObservationLike]) -> None:
-        self._client = client
+    def __init__(self, connection: Connection, run: Run, xs: _carrier.Source) -> None:
+        self._connection = connection
         self._run = run
-        self._source = iter(xs)
+        self._source = iter(run.pieces(xs))
         self._link: _Link | None = None
 
     def estimates(self) -> Generator[Summary, None, None]:
@@ -56,7 +53,7 @@ class Streaming:
         """One move: connect, or hear one message, or take one observation."""
         machine = self._run.machine
         try:
-            link = self._link = self._link or _Link(self._client, self._run)
+            link = self._link = self._link or _Link(self._connection, self._run)
             for outgoing in machine.outgoing():
                 link.send(outgoing)
             incoming = link.receive(wait=not machine.wants_observation)
@@ -97,18 +94,18 @@ class Streaming:
 class _Link:
     """One connection. Raises ConnectionFailed where it breaks, and the problem where the server refuses."""
 
-    def __init__(self, client: "Client", run: Run) -> None:
-        self._timeout = client.timeout
-        self._url = rest.stream_url(client.base_url, run.session_id, run.options.query)
+    def __init__(self, connection: Connection, run: Run) -> None:
+        self._timeout = connection.timeout
+        self._url = rest.stream_url(connection.base_url, run.session_id, run.options.query)
         self._stack = ExitStack()
         try:
             self._socket: ClientConnection = self._stack.enter_context(
                 connect(
                     self._url,
-                    additional_headers=rest.headers(client.api_key),
+                    additional_headers=rest.headers(connection.api_key),
                     subprotocols=SUBPROTOCOLS,
-                    open_timeout=client.timeout,
-                    close_timeout=client.timeout,
+                    open_timeout=connection.timeout,
+                    close_timeout=connection.timeout,
                     max_size=LARGEST_MESSAGE,
                     compression=None,
                 )

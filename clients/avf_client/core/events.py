@@ -1,7 +1,8 @@
-"""What becomes of a session, as server-sent events: the client's side without I/O. `watching` has its two faces.
+"""What becomes of a session, as server-sent events: the client's side without I/O. Each face has its `watching`.
 
 The law: each estimate that is told is told once, in order; where the connection is cut, it is made again from the last
 event on, and what was missed is told by its scalars. Only `end` ends it: the session has.
+Bytes become events by httpx_sse; half an event is none.
 """
 
 import random
@@ -13,14 +14,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from avf_client.core._httpx import ServerSentEvent
 from avf_client.core.retries import Retry, may_reconnect
 from avf_client.errors import AvfClientError, ProtocolError
 from avf_client.results.estimates import Estimate, from_wire
 from avf_client.results.histories import History, of_entries
 
 Kind: TypeAlias = Literal["estimate", "history", "reset", "end"]
-SILENCE = 45.0
-"""Seconds without a sign of life, after which a connection is taken for cut; the server gives one every 15."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +61,6 @@ class EventRun:
         self._last_id: str | None = None
         self._failures = 0
         self._told = (0, 0)  # epoch and seq of the last step that was told
-        self._name, self._data, self._id = "", "", ""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -69,25 +68,16 @@ class EventRun:
         going_on = {} if self._last_id is None else {"Last-Event-ID": self._last_id}
         return {"Accept": "text/event-stream", **going_on}
 
-    def hear(self, line: str) -> Event | None:
-        """Take a line; gives the event that it completes."""
-        if line:
-            name, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            if name in ("event", "data", "id"):
-                setattr(self, f"_{name if name != 'event' else 'name'}", value)
-            return None
-        name, data, identifier = self._name, self._data, self._id
-        self._name, self._data, self._id = "", "", ""
-        if not name:
+    def hear(self, said: ServerSentEvent) -> Event | None:
+        """Take what the server said; gives the event, where it is news."""
+        if said.event == "message":  # which the protocol has not
             return None
         self._failures = 0
-        self._last_id = identifier or self._last_id
-        return self._event(name, data)
+        self._last_id = said.id or self._last_id
+        return self._event(said.event, said.data)
 
     def lost(self, error: AvfClientError) -> float:
         """The connection is gone: seconds to wait before the next one. Raises `error` where there shall be none."""
-        self._name, self._data, self._id = "", "", ""
         self._failures += 1
         delay = self._retry.delay(self._failures, chance=random.random()) if may_reconnect(error) else None
         if delay is None:

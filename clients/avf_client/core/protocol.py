@@ -29,8 +29,8 @@ from avf_wire import binary
 from avf_client.core.retries import Lagging
 from avf_client.core.unsaved import Item, Unsaved
 from avf_client.errors import AvfClientError, ProtocolError, SequenceGap, from_problem, refused
+from avf_client.results.estimates import Answer
 
-Answer: TypeAlias = wire.Estimate | wire.Summary | binary.Estimate
 Incoming: TypeAlias = wire.ServerMessage | binary.Estimate
 """What either sub-protocol brings: they differ in the form of estimates only."""
 Outgoing: TypeAlias = wire.Observe | wire.End | binary.Samples

@@ -19,6 +19,8 @@ from avf_client.errors import AvfClientError, ConnectionFailed, InvalidArgument,
 T = TypeVar("T")
 CHUNK = 128
 """Observations in one request, at most."""
+SILENCE = 45.0
+"""Seconds without a sign of life, after which events are taken for cut off; the server gives one every 15."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +173,18 @@ def request(call: Call[T], *, timeout: float) -> dict[str, Any]:
         "headers": content_type,
         "timeout": timeout,
     }
+
+
+def events_request(path: str, headers: Mapping[str, str], timeout: float) -> dict[str, Any]:
+    """The arguments of httpx's `stream`, of events."""
+    limits = httpx.Timeout(timeout, read=max(timeout, SILENCE))
+    return {"method": "GET", "url": path, "headers": headers, "timeout": limits}
+
+
+def refusal(what: str, response: httpx.Response, body: bytes) -> AvfClientError:
+    """`failure`, of a response of httpx and its whole body."""
+    media_type = response.headers.get("content-type", "")
+    return failure(what, status=response.status_code, media_type=media_type, body=body)
 
 
 def broken(base_url: str, error: httpx.RequestError) -> ConnectionFailed:

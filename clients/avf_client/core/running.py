@@ -1,10 +1,11 @@
-"""What a run of a stream decides, whoever carries its bytes: no I/O. `streaming` and `aio` are its two faces.
+"""What a run of a stream decides, whoever carries its bytes: no I/O. Each face has its `streaming`.
 
 The law: an error of the source ends the run after the estimates of all that came before it; an error of the network
 is survived as `retries` says; the session's place follows the estimates that came.
 """
 
 import random
+from collections.abc import Iterable
 
 from avf_client.core.observations import ObservationLike
 from avf_client.core.protocol import Incoming
@@ -35,6 +36,10 @@ class Run:
     def observation_size(self) -> int:
         """Numbers in one observation."""
         return self._core.info.observation_size
+
+    def pieces(self, xs: Iterable[ObservationLike]) -> Iterable[ObservationLike]:
+        """The source as pieces to take."""
+        return self._core.pieces(xs)
 
     def hear(self, message: Incoming) -> Summary | None:
         """Take what the server said; gives the estimate where it brings a new one."""

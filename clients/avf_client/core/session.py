@@ -1,4 +1,4 @@
-"""What a session's client remembers, and which calls it makes: no I/O. `blocking` and `asynchronous` are its faces.
+"""What a session's client remembers, and which calls it makes: no I/O. Both faces are thin faces of this.
 
 The law: the place in the sequence moves on only by estimates that came; after a lost reply the same observation is
 sent under the same `seq`, so that nothing is applied twice. What the server loses although it had answered, because

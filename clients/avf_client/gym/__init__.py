@@ -16,7 +16,8 @@ except ModuleNotFoundError as error:
 
 from avf_client.gym.belief import BeliefObservation, VectorBeliefObservation
 from avf_client.gym.environment import FilterEnv
-from avf_client.gym.filters import Estimates, Filters, Spec, open_filters
+from avf_client.gym.filters import Estimates, Filters, Spec
+from avf_client.gym.opening import open_filters
 from avf_client.gym.vector import FilterVectorEnv
 from avf_client.gym.zoo import register_zoo
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from avf_client.blocking.client import Client
 from avf_client.errors import InvalidArgument
 from avf_client.gym import spaces
-from avf_client.gym.filters import Array, Estimates, Rows, Spec, closed_on_error, open_filters
+from avf_client.gym.filters import Array, Estimates, Rows, Spec, closed_on_error
+from avf_client.gym.opening import open_filters
 from avf_client.gym.rows import RowGenerators, Seeds, energies, infos_of, reset_mask
 
 Action = TypeVar("Action")

@@ -14,7 +14,8 @@ from gymnasium.error import ResetNeeded
 
 from avf_client.blocking.client import Client
 from avf_client.gym import spaces
-from avf_client.gym.filters import Array, Estimates, closed_on_error, draw_seed, open_filters, unobserved
+from avf_client.gym.filters import Array, Estimates, closed_on_error, draw_seed, unobserved
+from avf_client.gym.opening import open_filters
 
 ROW = np.zeros(1, dtype=np.intp)
 

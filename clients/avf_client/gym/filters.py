@@ -7,18 +7,15 @@ in this process, on a server, alone and among others.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avf_client.blocking.client import Client
-from avf_client.errors import InvalidArgument, MissingExtra, refused
+from avf_client.errors import refused
 
 Array = NDArray[np.float32]
 Rows = NDArray[np.intp]
-LIBRARY = ("avf_core", "jaxtyping", "safetensors", "torch")  # what a filter in this process needs beside the client
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,37 +95,6 @@ class Filters(Protocol):
 
     def close(self) -> None:
         """Let go of what is held; nothing happens where that was done."""
-
-
-def open_filters(
-    model: str | Path,
-    *,
-    rows: int = 1,
-    server: str | Client | None = None,
-    api_key: str | None = None,
-    iterations: int | None = None,
-) -> Filters:
-    """Rows of sequences of a model: in this process, or in sessions of a server.
-
-    model       a checkpoint of the zoo or its folder; of a server, the name that it holds the model under
-    server      its address, or a client of it; the filter runs in this process where absent (extra `core`)
-    iterations  updates of the posterior a step; the model's own number where absent
-
-    Raises UnknownModel; MissingExtra where the filter is to run in this process and the library is not installed.
-    """
-    if rows < 1:
-        raise InvalidArgument(f"rows is {rows}, expected at least 1")
-    if server is not None:
-        from avf_client.gym.remote import RemoteFilters
-
-        return RemoteFilters(str(model), rows=rows, server=server, api_key=api_key, iterations=iterations)
-    try:
-        from avf_client.gym.local import LocalFilters
-    except ModuleNotFoundError as error:
-        if error.name not in LIBRARY:
-            raise
-        raise MissingExtra("a filter in this process", "core") from error
-    return LocalFilters(model, rows=rows, iterations=iterations)
 
 
 def unobserved(filters: Filters) -> Estimates:

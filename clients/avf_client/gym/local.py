@@ -1,6 +1,6 @@
 """Rows of sequences filtered in this process: one batched step of the library for all of them.
 
-The law: this is the one module of the client that imports the library, and only `filters.open_filters` imports it,
+The law: this is the one module of the client that imports the library, and only `opening.open_filters` imports it,
 where such a filter is asked for.
 """
 

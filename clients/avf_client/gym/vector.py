@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from avf_client.blocking.client import Client
 from avf_client.errors import InvalidArgument
 from avf_client.gym import spaces
-from avf_client.gym.filters import Array, Estimates, Rows, closed_on_error, open_filters, unobserved
+from avf_client.gym.filters import Array, Estimates, Rows, closed_on_error, unobserved
+from avf_client.gym.opening import open_filters
 from avf_client.gym.rows import RowGenerators, Seeds, energies, infos_of, reset_mask
 
 

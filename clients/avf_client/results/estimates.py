@@ -4,16 +4,18 @@ The law: the form of the message makes no difference to what it says; `from_answ
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import avf_wire as wire
 import numpy as np
 from avf_wire import binary
 from numpy.typing import NDArray
 
-from avf_client.core.protocol import Answer
 from avf_client.errors import ProtocolError
 
 Array = NDArray[np.float64]
+Answer: TypeAlias = wire.Estimate | wire.Summary | binary.Estimate
+"""What answers an observation: the sub-protocols of a stream, and its `fields`, differ in its form only."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,96 @@
+"""What a client and its sessions share: where the server is, and calls to it, tried again where that is safe.
+
+The law: what to send, what a reply means and when to try again stand in `core.rest` and `core.retries`, which do no
+I/O; how bytes are carried stands in `_carrier`.
+"""
+
+import random
+import time
+from types import TracebackType
+from typing import Self, TypeVar
+
+from avf_client.blocking import _carrier
+from avf_client.core import rest
+from avf_client.core._httpx import httpx
+from avf_client.core.retries import Retry, Tries
+from avf_client.core.session import Script
+from avf_client.errors import AvfClientError, ConnectionFailed, ProblemError
+
+T = TypeVar("T")
+
+
+class Connection:
+    """The way to the server at `base_url`, with a key, and patience: `timeout` seconds for one answer, and `retry`."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None,
+        timeout: float,
+        retry: Retry | None,
+        transport: _carrier.Transport | None,
+    ) -> None:
+        self.base_url = rest.checked_url(base_url)
+        self.api_key = api_key
+        self.timeout = timeout
+        self.retry = retry or Retry()
+        self.http = _carrier.Http(
+            base_url=self.base_url, headers=rest.headers(api_key), timeout=timeout, transport=transport
+        )
+
+    def call(self, call: rest.Call[T]) -> T:
+        """Make one call, trying again where that is safe. Cut short, it may have been applied or not."""
+        tries = Tries(self.retry, now=time.monotonic())
+        while True:
+            hint: float | None = None
+            try:
+                response, body = self._send(call, tries)
+                hint = rest.retry_after(response.headers)
+                return rest.read_response(call, response, body)
+            except (ConnectionFailed, ProblemError) as error:
+                delay = tries.failed(
+                    error,
+                    idempotent=call.idempotent,
+                    now=time.monotonic(),
+                    chance=random.random(),
+                    retry_after=hint,
+                )
+            _carrier.sleep(delay)
+
+    def perform(self, script: Script[T]) -> T:
+        """Make the calls of a script; gives what they came to."""
+        try:
+            call = next(script)
+            while True:
+                try:
+                    reply = self.call(call)
+                except AvfClientError as error:
+                    call = script.throw(error)
+                else:
+                    call = script.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def close(self) -> None:
+        """Close the connections; sessions stay open on the server."""
+        self.http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _send(self, call: rest.Call[T], tries: Tries) -> tuple[httpx.Response, bytes]:
+        """One try; it may take no longer than its time."""
+        timeout = tries.limit(self.timeout + call.patience, now=time.monotonic())
+        try:
+            return _carrier.fetch(self.http, rest.request(call, timeout=timeout), timeout=timeout)
+        except TimeoutError as error:
+            raise rest.late(self.base_url, timeout) from error
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise rest.broken(self.base_url, error) from error

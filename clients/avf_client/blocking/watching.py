@@ -1,0 +1,39 @@
+"""Carries the bytes of `core.events.EventRun`."""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+
+from avf_client.blocking import _carrier
+from avf_client.blocking.connection import Connection
+from avf_client.core import rest
+from avf_client.core._httpx import ServerSentEvent, httpx
+from avf_client.core.events import Event, EventRun
+from avf_client.errors import AvfClientError, ConnectionFailed
+
+
+def watch(connection: Connection, path: str, run: EventRun) -> Generator[Event, None]:
+    """The events at `path`, until the session ends; a connection that breaks is made again."""
+    while not run.done:
+        try:
+            with _listening(connection, path, run) as said:
+                for each in said:
+                    event = run.hear(each)
+                    if event is not None:
+                        yield event
+            if not run.done:
+                raise ConnectionFailed(f"the events of {connection.base_url} ended")
+        except AvfClientError as error:
+            _carrier.sleep(run.lost(error))
+
+
+@contextmanager
+def _listening(connection: Connection, path: str, run: EventRun) -> Generator[Iterator[ServerSentEvent], None]:
+    """What one connection brings. Raises ConnectionFailed where it breaks, and what the server refuses with."""
+    try:
+        with connection.http.stream(**rest.events_request(path, run.headers, connection.timeout)) as response:
+            if response.status_code != 200:
+                raise rest.refusal(f"GET {path}", response, response.read())
+            with closing(_carrier.events_of(response)) as said:
+                yield said
+    except httpx.TransportError as error:
+        raise rest.broken(connection.base_url, error) from error
