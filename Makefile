@@ -9,13 +9,15 @@ COUNT ?= 100000
 MINUTES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test lint format bench chaos fuzz docs clean
+.PHONY: help setup demo serve test check test-long lint format bench chaos fuzz docs clean
 
 help:
 	@echo "make demo    watch a Bach chorale being filtered, note by note"
 	@echo "make serve   run the server, and its dashboard, on http://127.0.0.1:8000"
 	@echo "make test    lint, types, import layers and all tests: what CI runs"
-	@echo "make lint    the first three of these only"
+	@echo "make check   the same with the quick tests only: in a minute or so, before each commit"
+	@echo "make lint    lint, types and import layers only"
+	@echo "make test-long  the tests that take minutes: before a release"
 	@echo "make bench   benchmarks, as tables and JSON"
 	@echo "make fuzz    COUNT=100000 random and mutated messages at every door: one JSON object"
 	@echo "make chaos   servers and their Redis under fire, for MINUTES=2: one JSON object"
@@ -44,7 +46,13 @@ lint: $(READY)
 	$(BIN)/python clients/generate_blocking.py --check
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
+
+check: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "not slow and not long"
+
+test-long: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m long
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.steps

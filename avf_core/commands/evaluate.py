@@ -33,6 +33,7 @@ from avf_core.filtering import Filter
 @click.option("--model", required=True, help="A checkpoint's name in the zoo, or its folder.")
 @data_options
 @click.option("--split", default="test", show_default=True, help="Which part of the data set.")
+@click.option("--sequences", "count", type=click.IntRange(min=1), help="Only the first so many. [default: all]")
 @click.option("--iterations", type=click.IntRange(min=0), help="Inference iterations. [default: the model's]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the filter's noise.")
 @click.option("--bound", "kind", type=click.Choice(list(THRESHOLDS)), help="A tighter bound too, by many samples.")
@@ -47,6 +48,7 @@ def command(
     model: str,
     data: Source,
     split: str,
+    count: int | None,
     iterations: int | None,
     seed: int,
     kind: Kind | None,
@@ -57,7 +59,7 @@ def command(
     referred: bool,
     as_json: bool,
 ) -> None:
-    """Filter every sequence of a split and print its free energy in nats per step.
+    """Filter the sequences of a split and print their free energy in nats per step.
 
     --bound fivo (a particle filter) and --bound iw (importance weights over whole sequences) estimate -log p from
     above, closer than the free energy does, with standard errors over sequences.
@@ -68,7 +70,9 @@ def command(
     """
     checkpoint = checkpoints.load(model)
     filter = checkpoint.filter
-    sequences = data.like(checkpoint.card.get("data")).load(split, observation_size=filter.model.observation.size)
+    sequences = data.like(checkpoint.card.get("data")).load(split, observation_size=filter.model.observation.size)[
+        :count
+    ]
     torch.manual_seed(seed)
     common: dict[str, Any] = {"iterations": iterations, "seed": seed}
     wanted: dict[str, Callable[..., Any]] = {"free energy": partial(evaluate, **common)}

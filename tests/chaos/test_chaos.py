@@ -1,6 +1,7 @@
-"""The short form of `make chaos`: real processes, a real Redis, seeded faults, and the judge."""
+"""The short forms of `make chaos`: real processes, a real Redis, faults in turn or from a seed, and the judge."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,16 @@ from .report import ZEROS
 from .sdk_driver import SdkDriver
 
 pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("shapes_unchecked"),
     pytest.mark.xdist_group("chaos"),
     pytest.mark.timeout(300),
     # asyncio leaves the writer of a connection that is cancelled while it opens to be collected
     pytest.mark.filterwarnings("ignore:.*StreamWriter.__del__:pytest.PytestUnraisableExceptionWarning"),
 ]
 
-
 KILLS = {"kill": 6, "redis_kill": 1, "reset": 1}
+EACH = ("kill", "reset", "redis_kill", "stop", "kill", "black_hole", "redis_stop", "drain", "kill")
 
 
 def clean(outcome: Outcome) -> None:
@@ -31,8 +34,27 @@ def clean(outcome: Outcome) -> None:
     assert all(found.acknowledged > 0 for found in outcome.findings.values())
 
 
+def in_turn(*kinds: str) -> Callable[[Faults], Awaitable[None]]:
+    """Do these things to a cluster, each once the one before is over."""
+
+    async def act(faults: Faults) -> None:
+        for kind in kinds:
+            await getattr(faults, kind)()
+
+    return act
+
+
 def test_nothing_acknowledged_is_lost_or_applied_twice(tmp_path: Path) -> None:
     """Servers and Redis are killed and stopped, connections reset and swallowed, clients crash and say things twice."""
+    outcome = asyncio.run(experiment(Plan(seed=1, seconds=0.0, sessions=16), tmp_path, act=in_turn(*EACH)))
+    clean(outcome)
+    assert [outcome.faults.count(kind) for kind in ("kill", "redis_kill", "drain")] == [3, 1, 1]
+    assert min(outcome.counts[name] for name in ("resets", "client_crashes")) > 0
+
+
+@pytest.mark.long
+def test_nothing_is_lost_whatever_happens_at_the_same_time(tmp_path: Path) -> None:
+    """The same for twenty seconds, with faults that overlap."""
     outcome = asyncio.run(experiment(Plan(seed=1, seconds=20.0, sessions=16, every=1.0), tmp_path))
     clean(outcome)
     counts = outcome.counts
@@ -63,6 +85,15 @@ def test_a_rolling_restart_is_seen_by_no_client(tmp_path: Path) -> None:
 
 def test_behind_loses_its_window_at_most(tmp_path: Path) -> None:
     """What was told to be durable is there after every kill; the rest is sent again, and the estimates are the same."""
+    plan = Plan(seed=3, seconds=0.0, sessions=8, threads=0, durabilities=("behind",))
+    outcome = asyncio.run(experiment(plan, tmp_path, act=in_turn("kill", "reset", "kill", "redis_kill", "kill")))
+    clean(outcome)
+    assert outcome.faults.count("kill") == 3
+
+
+@pytest.mark.long
+def test_behind_loses_its_window_at_most_under_many_kills(tmp_path: Path) -> None:
+    """The same for ten seconds, with kills that overlap."""
     plan = Plan(seed=3, seconds=10.0, sessions=8, threads=0, every=0.8, durabilities=("behind",), weights=KILLS)
     outcome = asyncio.run(experiment(plan, tmp_path))
     clean(outcome)

@@ -20,6 +20,7 @@ from .processes import PATIENCE, Nursery
 from .proxy import Address, Proxy
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.xdist_group("chaos"),
     pytest.mark.timeout(300),
     # asyncio leaves the writer of a connection that is cancelled while it opens to be collected

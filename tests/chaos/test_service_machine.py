@@ -28,6 +28,8 @@ from .checker import TOLERANCE, difference
 from .history import Value
 from .offline import MODEL, Numbers, save_model, scan, value
 
+pytestmark = pytest.mark.slow
+
 WINDOW = 4
 EXAMPLES, STEPS = 10, 40
 servers = st.integers(0, 1)

@@ -24,6 +24,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+pytestmark = pytest.mark.slow
+
 WINDOW, HISTORY = 3, 1000
 EXAMPLES, REDIS_EXAMPLES, STEPS = 60, 25, 40
 

@@ -24,7 +24,7 @@ from .driver import new_stream
 from .history import History, Opened, Reply, Sent, Stood, Unknown, Value, now
 from .processes import Nursery
 
-pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(300)]
 
 SESSIONS, WRITERS, KILLS, STOPS = 6, 2, 6, 3
 BETWEEN = 0.5  # seconds between two faults, on average

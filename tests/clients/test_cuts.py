@@ -19,6 +19,8 @@ from websockets.typing import Subprotocol
 
 from tests.clients.test_sync import frames, same
 
+pytestmark = pytest.mark.slow
+
 CUTS = 50
 STEPS = 80
 PATIENT = Retry(attempts=CUTS, first=0.001, most=0.01)

@@ -13,6 +13,8 @@ import pytest
 from avf_client import Estimate, errors
 from avf_client.commands import bench, sessions, stream
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs" / "client.md"
 
 

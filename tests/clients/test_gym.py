@@ -21,6 +21,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from avf_core import checkpoints
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., FilterEnv]
 
 

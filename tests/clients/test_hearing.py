@@ -36,6 +36,8 @@ from rich.console import Console
 from tests.clients.conftest import CuttingProxy
 from tests.clients.test_sync import same
 
+pytestmark = pytest.mark.slow
+
 RATE, SIZE = 16_000, 200
 FRAMES = 24
 MODEL = "vrnn-speech-small"

@@ -20,6 +20,8 @@ from tests.clients.conftest import Nursery, Server
 from tests.clients.test_sync import frames, same
 from tests.server import redises
 
+pytestmark = pytest.mark.slow
+
 PATIENT = Retry(attempts=20, first=0.01, most=0.5)
 X = np.eye(88)[:6]
 

@@ -10,6 +10,8 @@ import pytest
 from avf_client import Client, Estimate, Retry, errors
 from avf_client.blocking.client import Session
 
+pytestmark = pytest.mark.slow
+
 QUICK = Retry(attempts=12, first=0.002, most=0.1)
 NO_RETRY = Retry(attempts=1)
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import jaxtyping
 import pytest
 import torch
 
@@ -137,11 +136,3 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Filter]:
     """Every pair of model and inference procedure."""
     with torch.no_grad():
         yield make(request.param)
-
-
-@pytest.fixture(scope="module")
-def shapes_unchecked() -> Iterator[None]:
-    """For modules of very many small steps: shapes are checked elsewhere, and that costs half the time."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)

@@ -14,6 +14,8 @@ from avf_core.trees import take
 from .conftest import PAIRS, make, observations
 from .test_conformance import FIVE, close, exact
 
+pytestmark = pytest.mark.slow
+
 
 def iterates(filter: Filter) -> bool:
     """Whether the filter's procedure is one that takes iterations."""

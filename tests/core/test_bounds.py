@@ -18,6 +18,8 @@ from . import nonlinear
 from .conftest import make
 from .test_lgssm import independent, random_model, simulate
 
+pytestmark = pytest.mark.slow
+
 
 def estimates(filter: Filter, xs: np.ndarray, kind: Kind, count: int, repeats: int = 400) -> np.ndarray:
     """Estimates of -log p(xs), with noise of their own each."""

@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from avf_core.commands import evaluate, models, train
 from avf_core.training import presets
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "--set", "model.hidden_size=8", "--set", "model.latent_size=4", "--set", "model.prior_widths=[8]",
     "--set", "model.decoder_widths=[8]", "--set", "training.clip_length=6", "--set", "training.phi_steps=clip",

@@ -16,6 +16,8 @@ from avf_core.trees import take, tree_map, where
 
 from .conftest import observations
 
+pytestmark = pytest.mark.slow
+
 FIVE = torch.arange(5)
 
 

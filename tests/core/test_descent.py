@@ -16,6 +16,8 @@ from avf_core.objectives import Gradient, StepObjective
 
 from .conftest import make, observations
 
+pytestmark = pytest.mark.slow
+
 ROWS = torch.arange(32)
 
 

@@ -12,6 +12,8 @@ import pytest
 
 import avf_core
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "api.md").read_text()
 ROWS = re.findall(r"^\| `(avf_core[\w.]*)` \|(.*?)\| ", PAGE, flags=re.MULTILINE)

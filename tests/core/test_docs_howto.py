@@ -18,6 +18,8 @@ from avf_core.plugins import kinds
 
 from . import test_conformance
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "add_a_model.md"
 SKELETON, PAIRS, USE, OUTSIDE = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
 

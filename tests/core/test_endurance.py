@@ -8,7 +8,7 @@ from avf_core.trees import tree_map
 from .conftest import make, observations
 from .test_conformance import assert_finite
 
-pytestmark = pytest.mark.usefixtures("shapes_unchecked")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
 
 @pytest.mark.parametrize("name", ["srnn-gated", "srnn-gaussian"])

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SHORT = {"sequences": 200, "steps": 4, "trial": 1, "updates": 40, "srnn-sequences": 2, "srnn-steps": 2, "converged": 5}
 PROCEDURES = [("gradient: Adam", n) for n in (1, 5, 20, 100)] + [("AVF", n) for n in (1, 2, 5)]

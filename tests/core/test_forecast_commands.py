@@ -19,6 +19,8 @@ from avf_core.inference import gradient
 
 from .test_lgssm import random_model, simulate
 
+pytestmark = pytest.mark.slow
+
 PNG = b"\x89PNG"
 
 

@@ -25,6 +25,8 @@ from avf_core.trees import take, tree_map
 from .conftest import make, observations
 from .test_lgssm import independent, random_model, simulate
 
+pytestmark = pytest.mark.slow
+
 HORIZONS = (1, 5, 20)
 
 

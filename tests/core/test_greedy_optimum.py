@@ -21,7 +21,7 @@ from avf_core.trees import take
 
 from .test_lgssm import independent, simulate
 
-pytestmark = pytest.mark.usefixtures("shapes_unchecked")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 SYSTEMS = [(1, 1, 0.99), (2, 2, 0.5), (2, 3, 0.99), (5, 4, 0.5), (6, 6, 0.99)]  # observation, latent, spectral radius
 Covariance = Literal["full", "diagonal"]
 MEAN_FIELD = exact.Config(covariance="diagonal")

@@ -16,6 +16,8 @@ from avf_core.trees import tree_map
 from .conftest import make, observations
 from .test_lgssm import independent, random_model, simulate
 
+pytestmark = pytest.mark.slow
+
 
 def run(filter: Filter, xs: torch.Tensor, count: int, **options: object) -> tuple[particles.Particles, list]:
     """All weighings of a stretch, with sequences seeded from 0."""

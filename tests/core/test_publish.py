@@ -19,6 +19,8 @@ from avf_core.errors import TrainingError
 from avf_core.training import publish
 from avf_core.training.model_card import about, limits
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "model.observation_size=3", "model.likelihood=gaussian", "model.hidden_size=8", "model.latent_size=4",
     "model.prior_widths=[8]", "model.decoder_widths=[8]", "inference.units=8", "inference.iterations=2",

@@ -27,6 +27,8 @@ from avf_core.reproduction.running import Queue, Task
 from avf_core.reproduction.tables import Entry
 from avf_core.training import presets
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
+
 ROLLS = "music/jsb_chorales.npz"
 START = Entry(
     name="tiny-start", group="tiny", role="start", preset="srnn-jsb-best-direct", data=ROLLS, seed=3, minutes=5.0
@@ -76,7 +78,7 @@ def tiny_table() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+def done(shapes_unchecked: None, tmp_path_factory: pytest.TempPathFactory) -> Done:
     """The whole table, cut down, two runs side by side."""
     folder = tmp_path_factory.mktemp("reproduce")
     make_rolls(folder / "root")

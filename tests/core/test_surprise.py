@@ -18,6 +18,8 @@ from avf_core.trees import where
 from .conftest import make, observations
 from .test_lgssm import independent, random_model, simulate
 
+pytestmark = pytest.mark.slow
+
 
 def filter_of(model: lgssm.Model) -> Filter:
     """The model with its exact conditional posterior."""

@@ -20,6 +20,8 @@ from avf_core.training.trainer import Run, Trainer
 
 from .conftest import PAIRS
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
+
 
 class Quiet:
     """A listener that keeps what it hears."""

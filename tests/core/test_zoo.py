@@ -1,17 +1,19 @@
 """The shipped checkpoints: they load, fit, and reach on real data what their cards say."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from avf_core import checkpoints
+from avf_core.commands import evaluate
 from avf_core.data import Source
 from avf_core.inference import iterative
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
 DATA = {
     "srnn-jsb": "music/jsb_chorales.npz",
@@ -27,6 +29,7 @@ BARS = {"srnn-jsb": 6.7, "srnn-muse": 5.95, "srnn-nottingham": 3.05, "srnn-piano
 """Nats per step on the test split, pooled, that are not exceeded."""
 TOLERANCE = 0.005  # nats between machines that round differently; where energies are large, a share of them
 SHARE = 1e-5
+CUTS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("cuts.json").read_text())
 
 
 def card_of(name: str) -> dict[str, Any]:
@@ -48,40 +51,47 @@ def test_the_zoo_is_what_it_should_be() -> None:
     assert sum(sizes) < 60_000_000
 
 
+@pytest.mark.parametrize("steps", [30, pytest.param(300, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", DATA)
-def test_online_filtering_never_meets_nan(name: str) -> None:
+def test_online_filtering_never_meets_nan(name: str, steps: int) -> None:
     """Frames of noise, far from what it knows, give finite energies."""
     filter = checkpoints.load(name).filter
     size = filter.model.observation.size
-    noise = torch.rand(300 if size < 1000 else 30, 4, size, generator=torch.Generator().manual_seed(0))
+    noise = torch.rand(steps if size < 1000 else steps // 10, 4, size, generator=torch.Generator().manual_seed(0))
     xs = (noise > 0.5).float() if filter.model.observation.high == 1.0 else 2.0 * noise - 1.0
     with torch.no_grad():
         _, e = filter.scan(filter.initial(torch.arange(4)), xs)
     assert bool(e.free_energy.isfinite().all())
 
 
-def evaluated(name: str, data_dir: Path) -> dict[str, Any]:
-    """What `avf evaluate` prints of a checkpoint on the split that its card reports, in a process of its own.
-
-    Here all calls of the library have their shapes checked, which would take four times as long.
-    """
+def evaluated(name: str, data_dir: Path, *options: str) -> dict[str, Any]:
+    """What `avf evaluate` prints of a checkpoint on the split that its card reports."""
     source = Source(path=data_dir / DATA[name]).like(card_of(name)["data"])
-    options = ["--model", name, "--data", str(source.path), "--split", source.describe().reported]
-    command = [sys.executable, "-m", "avf_client", "evaluate", *options, "--threads", "1", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    of = ["--model", name, "--data", str(source.path), "--split", source.describe().reported]
+    done = CliRunner().invoke(evaluate.command, [*of, *options, "--json"], catch_exceptions=False)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-@pytest.mark.timeout(900)  # MuseData has 64,339 frames: minutes, on a busy machine
-@pytest.mark.parametrize("name", DATA)
-def test_a_card_says_what_evaluate_finds(name: str, data_dir: Path) -> None:
-    """All averages, on every frame of the split that it reports."""
-    found, said = evaluated(name, data_dir), card_of(name)["test"]
+def assert_same(found: dict[str, Any], said: dict[str, Any]) -> None:
     for key in ("free_energy_pooled", "free_energy_sequence_mean", "free_energy_without_first_frame", "kl"):
         assert found[key] == pytest.approx(said[key], abs=TOLERANCE, rel=SHARE)
     assert (found["steps"], found["sequences"]) == (said["steps"], said["sequences"])
+
+
+@pytest.mark.timeout(900)  # MuseData has 64,339 frames: minutes, on a busy machine
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long if name in CUTS else ()) for name in DATA])
+def test_a_card_says_what_evaluate_finds(name: str, data_dir: Path) -> None:
+    """All averages, on every frame of the split that it reports."""
+    assert_same(evaluated(name, data_dir), card_of(name)["test"])
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_the_first_sequences_of_a_large_set_have_their_energies(name: str, data_dir: Path) -> None:
+    """Those of the card's averages, seeds and all: what `avf evaluate --sequences N --json` said is in cuts.json."""
+    said = CUTS[name]
+    assert said["digest"] == checkpoints.load(name).digest, f"{name} has other weights than when cuts.json was made"
+    assert_same(evaluated(name, data_dir, "--sequences", str(said["sequences"])), said)
 
 
 @pytest.mark.parametrize("name", BARS)

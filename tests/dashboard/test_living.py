@@ -12,6 +12,8 @@ from axe_playwright_python.sync_playwright import Axe
 
 from .conftest import Looking, Server, Stream, Way
 
+pytestmark = pytest.mark.slow
+
 KEY = "a key of this server"
 SEQ = "() => Number(document.querySelector('.facts')?.dataset.seq?.split('.')[1])"
 KNOWN = "() => Number(document.querySelector('.minimap')?.ariaValueMax)"

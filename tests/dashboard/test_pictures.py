@@ -12,6 +12,8 @@ import pytest
 
 from .conftest import Looking, Server, Stream
 
+pytestmark = pytest.mark.slow
+
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 SEQ = "() => Number(document.querySelector('.facts')?.dataset.seq?.split('.')[1])"
 FORECAST = "() => document.querySelector('[data-chart=forecast] [role=status]').textContent.startsWith('after')"

@@ -4,6 +4,8 @@ import pytest
 
 from tests.dashboard.conftest import Looking, Server
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.usefixtures("api")
 def test_the_interface_is_browsable_without_any_other_origin(looking: Looking, server: Server) -> None:

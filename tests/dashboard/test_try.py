@@ -13,6 +13,8 @@ import pytest
 
 from .conftest import RATE, Looking, Server, Way
 
+pytestmark = pytest.mark.slow
+
 SEQ = "() => Number(document.querySelector('.facts')?.dataset.seq?.split('.')[1])"
 NAMES = {"srnn-jsb": "A chorale", "sound": "Tones", "film": "A ball", "numbers": "Waves"}
 

@@ -11,6 +11,8 @@ import pytest
 
 from .conftest import Looking, Server, Stream, Way
 
+pytestmark = pytest.mark.slow
+
 KINDS = {
     "srnn-jsb": "Heard and expected",
     "sound": "Heard and expected",

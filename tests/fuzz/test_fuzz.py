@@ -4,9 +4,13 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import pytest
+
 from tests.fuzz import campaign
 from tests.fuzz.__main__ import ENVIRONMENT
 from tests.fuzz.mutation import distort, spoil
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_same_seed_gives_the_same_messages() -> None:

@@ -12,6 +12,8 @@ import pytest
 from avf_server.problems import StartError
 from avf_server.stores.embedded import EmbeddedRedis
 
+pytestmark = pytest.mark.slow
+
 SERVE = "from avf_server.serve.command import command; command()"
 
 

@@ -19,6 +19,8 @@ from avf_server.stores.memory import MemoryStore
 
 from tests.server import redises
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 60.0
 MOST = 4
 

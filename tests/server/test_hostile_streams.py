@@ -18,6 +18,8 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
+pytestmark = pytest.mark.slow
+
 SIZE = 200
 MEGABYTE = 1 << 20
 MOST_GROWTH = 48 * MEGABYTE

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from avf_server import problems
 
+pytestmark = pytest.mark.slow
+
 SESSIONS, ACTS = 64, 8
 
 

@@ -21,6 +21,8 @@ from avf_server.stores.embedded import EmbeddedRedis
 
 from tests.server.test_interleaved import Client, check
 
+pytestmark = pytest.mark.slow
+
 SESSIONS, ACTS, BURST = 64, 6, 4
 PATIENCE = 60.0
 SUBPROTOCOL: Any = wire.SUBPROTOCOL_JSON

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
@@ -15,6 +16,8 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+
+pytestmark = pytest.mark.slow
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)

@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from benchmarks import overload
+
+pytestmark = pytest.mark.slow
 
 
 def test_threefold_overload_closes_no_healthy_socket_and_takes_bounded_memory(server: Any) -> None:

@@ -12,6 +12,8 @@ import websockets
 import websockets.sync.client
 from avf_server import problems
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 SIZE = 6
 ZERO = [0.0] * SIZE

@@ -10,6 +10,8 @@ from avf_server.stores import _index
 
 from tests.server import redises
 
+pytestmark = pytest.mark.slow
+
 ZERO = [0.0] * 6
 
 

@@ -15,6 +15,8 @@ from avf_server.stores.redis import RedisStore
 
 from tests.server import redises
 
+pytestmark = pytest.mark.slow
+
 LIMITS = {"window": 3, "ttl": 60.0, "history": 1000}
 ZERO = [0.0] * 6
 TIMEOUT = 0.1  # seconds, the default

@@ -14,6 +14,8 @@ from avf_server.problems import ProblemError, StoreError
 from avf_server.stepping.engine import Row
 from avf_server.stores.base import Commit, Outcome
 
+pytestmark = pytest.mark.slow
+
 SIZE = 6
 ZERO = [0.0] * SIZE
 ONE = [1.0] * SIZE

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import websockets
 from avf_server.stores.embedded import EmbeddedRedis
 
 from benchmarks import races
+
+pytestmark = pytest.mark.slow
 
 PATIENCE = 60.0
 RACES = 50

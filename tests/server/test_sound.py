@@ -19,6 +19,8 @@ from avf_wire import binary
 
 from avf_core import checkpoints
 
+pytestmark = pytest.mark.slow
+
 SIZE = 200
 S16 = {"Content-Type": "application/vnd.avf.s16"}
 F32 = {"Content-Type": "application/vnd.avf.float32"}

@@ -20,6 +20,8 @@ from avf_server.stores.redis import RedisStore
 
 from tests.server import redises
 
+pytestmark = pytest.mark.slow
+
 WINDOW = 3
 LIMITS = {"window": WINDOW, "ttl": 60.0, "history": 1000}
 

@@ -9,6 +9,8 @@ import httpx
 import pytest
 import websockets
 
+pytestmark = pytest.mark.slow
+
 ALICE = {"Authorization": "Bearer alice"}
 
 

@@ -14,6 +14,8 @@ from avf_server.stores.base import Meta, Position, Summary, place
 from avf_server.watching import events as events_module
 from avf_server.watching.events import Event, WatchOptions
 
+pytestmark = pytest.mark.slow
+
 ZERO = [0.0] * 6
 ONE = [1.0] * 6
 
