@@ -7,7 +7,10 @@ Three anchors, not to be confused:
   what iterative inference should reach;
 * F of any given posterior in closed form, `expected_free_energy`.
 
-The Kalman recursions follow Särkkä, "Bayesian Filtering and Smoothing" (2013), Theorem 4.2.
+The Kalman recursions follow Särkkä, "Bayesian Filtering and Smoothing" (2013), Theorem 4.2, in the square-root form of
+Kailath, Sayed & Hassibi, "Linear Estimation" (2000), section 12.3: covariances are carried as lower triangular factors,
+and a measurement is one orthogonal transformation. No precision is ever formed or inverted, so that a sensor may be as
+precise as it likes. The law: whatever the model's precision, all of it is computed in float64, and rounded once.
 """
 
 from dataclasses import dataclass
@@ -72,14 +75,16 @@ def greedy_posterior(
     *,
     covariance: Literal["full", "diagonal"],
 ) -> Posterior:
-    """The Gaussian with precision Q^-1 + C' R^-1 C that combines prior and observation."""
-    weight = _observation_precision(model, x, observed)
-    precision = _posterior_precision(model, prior.log_variance, weight)
-    information = torch.exp(-prior.log_variance) * prior.mean + (weight * x) @ model.emission
-    mean = torch.linalg.solve(precision, information)
-    if covariance == "diagonal":
-        return Gaussian(mean, -precision.diagonal(dim1=-2, dim2=-1).log())
-    return FullGaussian(mean, torch.linalg.cholesky(torch.linalg.inv(precision)))
+    """The Gaussian with precision Q^-1 + C' R^-1 C that combines prior and observation, in the prior's precision."""
+    dtype = prior.mean.dtype
+    scale = torch.diag_embed(prior.deviation.double())
+    mean, scale, _ = _kalman_update(model, prior.mean.double(), scale, x, observed)
+    if covariance == "full":
+        return FullGaussian(mean.to(dtype), scale.to(dtype))
+    weight = torch.exp(-model.noise_log_variance.double()).expand(x.shape)
+    weight = weight if observed is None else torch.where(observed, weight, 0.0)
+    precision = torch.exp(-prior.log_variance.double()) + weight @ model.emission.double() ** 2
+    return Gaussian(mean.to(dtype), -precision.log().to(dtype))
 
 
 def expected_free_energy(
@@ -109,19 +114,19 @@ def kalman_filter(
 ) -> Kalman:
     """log p(x_t | x_<t) of the observed dimensions, and p(z_t | x_<=t), for every step."""
     batch, latent = xs.shape[1], model.latent_size
-    mean = model.initial_mean.expand(batch, latent)
-    covariance = torch.diag(model.initial_log_variance.exp()).expand(batch, latent, latent)
+    dynamics = model.dynamics.double()
+    process = torch.diag(_deviation(model.process_log_variance)).expand(batch, latent, latent)
+    mean = model.initial_mean.double().expand(batch, latent)
+    scale = torch.diag(_deviation(model.initial_log_variance)).expand(batch, latent, latent)
     evidences, means, covariances = [], [], []
     for t, x in enumerate(xs):
         if t:
-            mean = mean @ model.dynamics.t()
-            covariance = model.dynamics @ covariance @ model.dynamics.t()
-            covariance = covariance + torch.diag(model.process_log_variance.exp())
-        mask = torch.ones_like(x, dtype=torch.bool) if observed is None else observed[t]
-        mean, covariance, evidence = _kalman_update(model, mean, covariance, x, mask)
-        evidences.append(evidence)
-        means.append(mean)
-        covariances.append(covariance)
+            mean = mean @ dynamics.t()
+            scale = _lower(torch.cat([dynamics @ scale, process], dim=-1))
+        mean, scale, evidence = _kalman_update(model, mean, scale, x, None if observed is None else observed[t])
+        evidences.append(evidence.to(xs.dtype))
+        means.append(mean.to(xs.dtype))
+        covariances.append((scale @ scale.mT).to(xs.dtype))
     return Kalman(log_evidence=torch.stack(evidences), mean=torch.stack(means), covariance=torch.stack(covariances))
 
 
@@ -137,69 +142,94 @@ def greedy_optimum(
     precision's diagonal to its determinant. The moments of z_{t-1} under q are propagated linearly.
     """
     batch, latent = xs.shape[1], model.latent_size
-    mean = model.initial_mean.expand(batch, latent)
-    spread = torch.zeros(latent, latent, dtype=xs.dtype, device=xs.device)  # of the prior's mean under q
-    log_variance = model.initial_log_variance
+    dynamics, emission = model.dynamics.double(), model.emission.double()
+    mean = model.initial_mean.double().expand(batch, latent)
+    spread = torch.zeros_like(dynamics)  # the covariance of the prior's mean under q
+    deviation = _deviation(model.initial_log_variance)
     energies = []
-    for t, x in enumerate(xs):
+    for t, x in enumerate(xs.double()):
         if t:
-            mean = mean @ model.dynamics.t()
-            spread = model.dynamics @ spread @ model.dynamics.t()
-            log_variance = model.process_log_variance
-        weight = torch.exp(-model.noise_log_variance)
-        precision = _posterior_precision(model, log_variance, weight)
-        energies.append(_predictive_energy(model, mean, spread, log_variance, x))
+            mean = mean @ dynamics.t()
+            spread = dynamics @ spread @ dynamics.t()
+            deviation = _deviation(model.process_log_variance)
+        step = _measured(emission, torch.diag(deviation), _deviation(model.noise_log_variance))
+        blur = torch.linalg.solve_triangular(step.innovation, emission, upper=False)
+        energy = 0.5 * torch.trace(blur @ spread @ blur.t())
+        log_variances = 2.0 * step.scale.diagonal().log()
         if covariance == "diagonal":
-            diagonal = precision.diagonal().log().sum()
-            energies[-1] = energies[-1] + 0.5 * (diagonal - torch.linalg.slogdet(precision).logabsdet)
-        inverse = torch.linalg.inv(precision)
-        gain = inverse @ torch.diag(torch.exp(-log_variance))
-        mean = mean @ gain.t() + (weight * x) @ model.emission @ inverse.t()
-        noise = torch.diag(1.0 / precision.diagonal()) if covariance == "diagonal" else inverse
-        spread = gain @ spread @ gain.t() + noise
+            precision = deviation**-2 + torch.exp(-model.noise_log_variance.double()) @ emission**2
+            energy = energy + 0.5 * (precision.log() + log_variances).sum()
+        error = x - mean @ emission.t()
+        energies.append((energy - _log_density(step.innovation, error, torch.ones_like(error))).to(xs.dtype))
+        whitened = torch.linalg.solve_triangular(step.innovation, error.t(), upper=False)
+        mean = mean + (step.gain @ whitened).t()
+        left = torch.eye(latent, dtype=mean.dtype, device=mean.device) - step.gain @ blur
+        noise = torch.diag(1.0 / precision) if covariance == "diagonal" else step.scale @ step.scale.t()
+        spread = left @ spread @ left.t() + noise
     return torch.stack(energies)
 
 
-def _predictive_energy(
-    model: lgssm.Model, mean: Tensor, spread: Tensor, log_variance: Tensor, x: Tensor
-) -> Float[Tensor, " batch"]:
-    """-E log N(x; C m, C diag(variance) C' + R) over m ~ N(mean, spread)."""
-    emission = model.emission
-    scale = emission @ torch.diag(log_variance.exp()) @ emission.t() + torch.diag(model.noise_log_variance.exp())
-    predictive = torch.distributions.MultivariateNormal(mean @ emission.t(), scale, validate_args=False)
-    blur = torch.trace(torch.linalg.solve(scale, emission @ spread @ emission.t()))
-    log_prob: Tensor = predictive.log_prob(x)  # type: ignore[no-untyped-call]
-    return -log_prob + 0.5 * blur
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """What a measurement makes of a covariance: lower triangular factors, and the gain on whitened errors."""
+
+    innovation: Float[Tensor, "*batch observation observation"]
+    gain: Float[Tensor, "*batch latent observation"]
+    scale: Float[Tensor, "*batch latent latent"]
+
+
+def _measured(
+    emission: Float[Tensor, "*batch observation latent"],
+    scale: Float[Tensor, "*batch latent latent"],
+    noise: Float[Tensor, "*batch observation"],
+) -> _Measured:
+    """One orthogonal transformation of [[R^1/2, C P^1/2], [0, P^1/2]] to lower triangular form."""
+    size = emission.shape[-2]
+    above = torch.cat([torch.diag_embed(noise), emission @ scale], dim=-1)
+    below = torch.cat([torch.zeros_like(emission).mT, scale], dim=-1)
+    factor = _lower(torch.cat([above, below], dim=-2))
+    return _Measured(
+        innovation=factor[..., :size, :size], gain=factor[..., size:, :size], scale=factor[..., size:, size:]
+    )
+
+
+def _lower(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch rows rows"]:
+    """The lower triangular L with a positive diagonal and L L' = M M', by QR of M'."""
+    lower: Tensor = torch.linalg.qr(matrix.mT).R.mT
+    return lower * torch.where(lower.diagonal(dim1=-2, dim2=-1) < 0.0, -1.0, 1.0)[..., None, :]
 
 
 def _kalman_update(
-    model: lgssm.Model, mean: Tensor, covariance: Tensor, x: Tensor, mask: Tensor
+    model: lgssm.Model, mean: Tensor, scale: Tensor, x: Tensor, observed: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One measurement update; a dimension that is not observed has a zero row in C, and no evidence."""
-    kept = mask.to(x.dtype)
-    emission = kept[..., None] * model.emission
-    error = kept * x - (emission @ mean[..., None])[..., 0]
-    noise = torch.diag_embed(torch.where(mask, model.noise_log_variance.exp(), 1.0))
-    innovation = emission @ covariance @ emission.mT + noise
-    factor = torch.linalg.cholesky(innovation)
-    gain = torch.cholesky_solve(emission @ covariance, factor).mT
+    """Mean, factor of the covariance and evidence after a measurement, in float64.
+
+    A dimension that is not observed has a zero row in C and no evidence; what stands in its place in x is not read.
+    """
+    x, noise = x.double(), _deviation(model.noise_log_variance).expand(x.shape)
+    emission = model.emission.double().expand(len(x), -1, -1)
+    counted = torch.ones_like(x)
+    if observed is not None:
+        x, noise = torch.where(observed, x, 0.0), torch.where(observed, noise, 1.0)
+        emission = torch.where(observed[..., None], emission, 0.0)
+        counted = observed.double()
+    step = _measured(emission, scale, noise)
+    error = x - (emission @ mean[..., None])[..., 0]
+    whitened = torch.linalg.solve_triangular(step.innovation, error[..., None], upper=False)
+    evidence = _log_density(step.innovation, error, counted)
+    return mean + (step.gain @ whitened)[..., 0], step.scale, evidence
+
+
+def _log_density(factor: Tensor, error: Tensor, counted: Tensor) -> Float[Tensor, " batch"]:
+    """log N(error; 0, L L') of each row, of the dimensions that are `counted` (1, others 0), in nats."""
     whitened = torch.linalg.solve_triangular(factor, error[..., None], upper=False)[..., 0]
-    log_determinant = 2.0 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    evidence = -0.5 * (kept.sum(-1) * LOG_2PI + log_determinant + (whitened**2).sum(-1))
-    identity = torch.eye(mean.shape[-1], dtype=x.dtype, device=x.device)
-    left = identity - gain @ emission
-    updated = left @ covariance @ left.mT + gain @ noise @ gain.mT  # Joseph's form keeps it positive definite
-    return mean + (gain @ error[..., None])[..., 0], updated, evidence
+    log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    density: Tensor = -0.5 * (counted * LOG_2PI + whitened**2).sum(-1) - log_determinant
+    return density
 
 
-def _observation_precision(model: lgssm.Model, x: Tensor, observed: Tensor | None) -> Tensor:
-    precision = torch.exp(-model.noise_log_variance).expand_as(x)
-    return precision if observed is None else torch.where(observed, precision, 0.0)
-
-
-def _posterior_precision(model: lgssm.Model, prior_log_variance: Tensor, weight: Tensor) -> Tensor:
-    emission = model.emission
-    return torch.diag_embed(torch.exp(-prior_log_variance)) + emission.t() @ (weight[..., None] * emission)
+def _deviation(log_variance: Tensor) -> Tensor:
+    return torch.exp(0.5 * log_variance.double())
 
 
 def _covariance(posterior: Posterior) -> Float[Tensor, "batch latent latent"]:
