@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PAGE := clients/avf_dashboard/page
+PAGE_LINT := tests/dashboard/lint
+PAGE_READY := $(PAGE_LINT)/node_modules/.ready
+NODE := $(BIN)/node $(PAGE_LINT)/node_modules
 DATA_DIR ?= .avf
 COUNT ?= 100000
 MINUTES ?= 2
@@ -14,7 +18,7 @@ MINUTES ?= 2
 help:
 	@echo "make demo    watch a Bach chorale being filtered, note by note"
 	@echo "make serve   run the server, and its dashboard, on http://127.0.0.1:8000"
-	@echo "make test    lint, types, import layers and all tests: what CI runs"
+	@echo "make test    lint, types (of the page too), import layers and all tests: what CI runs"
 	@echo "make check   the same with the quick tests only: in a minute or so, before each commit"
 	@echo "make lint    lint, types and import layers only"
 	@echo "make test-long  the tests that take minutes: before a release"
@@ -30,6 +34,13 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+$(PAGE_READY): $(PAGE_LINT)/package.json $(PAGE_LINT)/package-lock.json | $(READY)
+	@echo "setting up ESLint and TypeScript, which check the dashboard's scripts"
+	@PATH="$(abspath $(BIN)):$$PATH" npm ci --prefix $(PAGE_LINT) --no-fund --no-audit || \
+		{ echo "make lint: npm ci in $(PAGE_LINT) failed. It fetches the two checkers of the dashboard's scripts from the" \
+		"npm registry: see what npm says above, let it reach the registry, and run this again" >&2; exit 1; }
+	@touch $@
+
 setup: $(READY)
 
 demo: $(READY)
@@ -38,12 +49,14 @@ demo: $(READY)
 serve: $(READY)
 	@$(BIN)/avf serve --data-dir $(DATA_DIR)
 
-lint: $(READY)
+lint: $(READY) $(PAGE_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python clients/generate_blocking.py --check
+	$(NODE)/eslint/bin/eslint.js --config $(PAGE_LINT)/eslint.config.js --max-warnings 0 $(PAGE)
+	$(NODE)/typescript/bin/tsc --project $(PAGE_LINT)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
@@ -74,4 +87,4 @@ format: $(READY)
 	$(BIN)/python clients/generate_blocking.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache demo-output site
+	rm -rf $(VENV) $(PAGE_LINT)/node_modules .mypy_cache .ruff_cache .pytest_cache demo-output site

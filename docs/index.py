@@ -39,7 +39,7 @@ def docstring(text: str) -> str:
 
 def lines_of_comment(text: str) -> str:
     """The comment that a script begins with."""
-    found = re.match(r"(?:[ \t]*//[^\n]*\n)+", re.sub(r"^// @ts-check\n", "", text))
+    found = re.match(r"(?:[ \t]*//[^\n]*\n)+", text.replace("// @ts-check\n", "", 1))
     return re.sub(r"^[ \t]*//[ \t]?", "", found[0], flags=re.MULTILINE) if found else ""
 
 

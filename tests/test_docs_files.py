@@ -71,7 +71,7 @@ def test_a_file_that_says_nothing_is_an_error(tmp_path: Path) -> None:
     [
         ("a.py", '"""One thing (Marino et al. 2018). And more.\n\nRest.\n"""\n', "One thing (Marino et al. 2018)."),
         ("a.py", '"""No stop\nat all\n\nRest.\n"""\n', "No stop at all"),
-        ("a.js", "// @ts-check\n// Two lines that\n// are one. More.\n\nlet x;\n", "Two lines that are one."),
+        ("a.js", "// Two lines that\n// are one. More.\n// @ts-check\n\nlet x;\n", "Two lines that are one."),
         ("a.css", "/* Colours. More. */\n", "Colours."),
         ("a.html", "<!doctype html>\n<!-- The page. -->\n", "The page."),
     ],

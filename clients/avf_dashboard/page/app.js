@@ -1,4 +1,5 @@
 // The page: which view is shown for an address, the theme, who is looking, and what outlives a view.
+// @ts-check
 
 import * as api from "./api.js";
 import * as auth from "./auth.js";
@@ -8,24 +9,35 @@ import { Running } from "./running.js";
 import { Login } from "./views/login.js";
 import { Overview } from "./views/overview.js";
 
+/**
+ * An element of index.html.
+ * @param {string} id
+ */
+function part(id) {
+  const found = document.getElementById(id);
+  if (found === null) throw new Error(`index.html has no #${id}`);
+  return found;
+}
+
 const STATES = { live: "live", lost: "reconnecting", gone: "ended", connecting: "connecting", paused: "paused" };
 const THEMES = ["auto", "light", "dark"];
-const main = document.getElementById("main");
-const connection = document.getElementById("connection");
-const signOut = document.getElementById("sign-out");
+const main = part("main");
+const connection = part("connection");
+const signOut = part("sign-out");
 
-/** What views share: models by name, traces that outlive their view, streams of this page, the state of the connection. */
+/**
+ * What views share: models by name, traces that outlive their view, streams of this page, the state of the connection.
+ * @type {Shared}
+ */
 const shared = {
   traces: new Map(), // of sessions that were looked at, so that one that has ended stays readable
-  running: new Running(document.getElementById("running")),
+  running: new Running(part("running")),
   models: null,
 
   /** The models of the server, asked for once. */
   async model(name) {
-    if (this.models === null || !this.models.has(name)) {
-      this.models = new Map((await api.models()).map((model) => [model.name, model]));
-    }
-    return this.models.get(name);
+    if (!this.models?.has(name)) this.models = new Map((await api.models()).map((model) => [model.name, model]));
+    return this.models?.get(name);
   },
 
   /** Show how the connection is. */
@@ -35,9 +47,13 @@ const shared = {
   },
 };
 
+/** @type {View | null} */
 let view = null;
 
-/** The view of an address. Those that the first look seldom needs are fetched when they are wanted. */
+/**
+ * The view of an address. Those that the first look seldom needs are fetched when they are wanted.
+ * @param {string} address
+ */
 async function make(address) {
   const [, name, id] = address.replace(/^#/, "").split("/");
   if (name === "session" && id) {
@@ -51,18 +67,20 @@ async function make(address) {
   return new Overview(shared);
 }
 
+/** @param {View} next */
 function show(next) {
   view?.close();
   view = next;
   main.replaceChildren(next.root);
   document.title = next.title ? `${next.title} · avf` : "avf";
-  for (const link of document.querySelectorAll("nav a")) {
+  for (const link of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("nav a"))) {
     mark(link, "aria-current", link.dataset.view === next.name ? "page" : null);
   }
   signOut.hidden = !auth.known();
   next.open?.();
 }
 
+/** @param {{ focus?: boolean }} [options] */
 async function navigate({ focus = true } = {}) {
   if (wantsLogin()) return login();
   const address = location.hash;
@@ -76,6 +94,7 @@ async function navigate({ focus = true } = {}) {
 /** The server says in its page whether it wants keys, so that the first thing asked is not refused. */
 const wantsLogin = () => document.documentElement.dataset.login === "required" && auth.token() === null;
 
+/** @param {boolean} [expired] */
 function login(expired = false) {
   if (view instanceof Login) return;
   shared.state("paused");
@@ -84,7 +103,7 @@ function login(expired = false) {
 
 function themed() {
   let chosen = "auto";
-  const button = document.getElementById("theme");
+  const button = part("theme");
   try {
     chosen = localStorage.getItem("avf.theme") ?? "auto";
   } catch {
@@ -111,7 +130,7 @@ signOut.addEventListener("click", () => {
   shared.running.stop();
   auth.logout();
 });
-document.querySelector(".skip").addEventListener("click", (event) => {
+part("skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });

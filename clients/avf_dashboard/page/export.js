@@ -1,13 +1,21 @@
 // What is known of a session as a file: every step with its figures, and with its arrays where they were seen.
+// @ts-check
 
 import { save } from "./dom.js";
 
-const FIGURES = ["epoch", "seq", "at", "F", "reconstruction", "kl", "prior", "iterations", "surprise", "durability"];
+/** @typedef {(full: Full) => Float32Array | null | undefined} Of numbers of an estimate */
+
+const FIGURES = /** @type {const} */ (["epoch", "seq", "at", "F", "reconstruction", "kl", "prior", "iterations", "surprise", "durability"]);
 const NAMES = ["epoch", "seq", "time", "free_energy", "reconstruction", "kl", "prior_free_energy", "iterations", "surprise", "durability"];
 
+/** @param {unknown} value */
 const text = (value) => (value === null || value === undefined || Number.isNaN(value) ? "" : String(value));
 
-/** The lines of a CSV file; `arrays` adds observation, prediction and posterior, a column each number. */
+/**
+ * The lines of a CSV file; `arrays` adds observation, prediction and posterior, a column each number.
+ * @param {Entry[]} entries
+ * @param {{ arrays?: boolean }} [options]
+ */
 export function csv(entries, { arrays = true } = {}) {
   const sizes = arrays ? entries.find((entry) => entry.full)?.full : null;
   const columns = sizes ? columnsOf(sizes) : [];
@@ -18,7 +26,9 @@ export function csv(entries, { arrays = true } = {}) {
   return [heads, ...lines, ""].join("\n");
 }
 
+/** @param {Full} full */
 function columnsOf(full) {
+  /** @type {(name: string, count: number, of: Of) => [string, (one: Full) => number | undefined][]} */
   const each = (name, count, of) => Array.from({ length: count }, (_, i) => [`${name}_${i}`, (one) => of(one)?.[i]]);
   return [
     ...each("observation", full.prediction.mean.length, (one) => one.observation),
@@ -28,7 +38,11 @@ function columnsOf(full) {
   ];
 }
 
-/** Have the browser keep it. */
+/**
+ * Have the browser keep it.
+ * @param {Entry[]} entries
+ * @param {string} name
+ */
 export function saveCsv(entries, name) {
   save(new Blob([csv(entries)], { type: "text/csv" }), `${name}.csv`);
 }

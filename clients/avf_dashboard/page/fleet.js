@@ -1,5 +1,6 @@
 // All sessions of whoever looks, as they stand: listed once, then followed by events. The newest figures win; what came
 // between two looks is counted, not shown.
+// @ts-check
 
 import * as api from "./api.js";
 import { listen } from "./events.js";
@@ -10,10 +11,15 @@ const MOST = 2_000; // sessions listed
 const INTERVAL = 1; // seconds between events: as often as a list can be read
 
 /** A session of the list. */
-class Item {
+export class Item {
+  /**
+   * @param {Wire.Session} session
+   * @param {Wire.HistoryEntry | null} last
+   */
   constructor(session, last) {
     this.session = session;
     this.id = session.id;
+    /** @type {number[]} */
     this.points = [];
     this.at = NaN; // when the newest step was made
     this.rate = NaN; // steps a second, once two looks tell
@@ -22,11 +28,17 @@ class Item {
     this.epoch = session.epoch;
     this.seq = session.next_seq - 1;
     this.usedAt = session.created_at;
-    Object.assign(this, { F: NaN, surprise: null });
+    this.F = NaN;
+    /** @type {number | null} */
+    this.surprise = null;
     if (last) this.take(last, 0);
   }
 
-  /** Take the newest figures; `steps` have come since those before. */
+  /**
+   * Take the newest figures; `steps` have come since those before.
+   * @param {Wire.HistoryEntry} entry
+   * @param {number} steps
+   */
   take(entry, steps) {
     const seconds = entry.at - this.at;
     if (steps > 0 && seconds > 0) this.rate = Number.isNaN(this.rate) ? steps / seconds : 0.7 * this.rate + (0.3 * steps) / seconds;
@@ -41,22 +53,29 @@ class Item {
   }
 }
 
+/** @typedef {(changed: Item[], what: { structure: boolean }) => void} OnChange */
+/** @typedef {import("./events.js").OnState} OnState */
+
 /** The sessions. `onChange(changed, {structure})` hears of items that changed, and of those come or gone. */
 export class Fleet {
+  /** @type {Map<string, Item>} */
   items = new Map();
+  /** @type {(() => void) | null} */
   #stop = null;
   #closed = false;
   #listed = false; // whether the list is as new as the connection
 
+  /** @param {{ onChange: OnChange, onState: OnState }} options */
   constructor({ onChange, onState }) {
-    Object.assign(this, { onChange, onState });
+    this.onChange = onChange;
+    this.onState = onState;
   }
 
   /** List and follow. */
   async open() {
     this.#stop = listen("events", {
       query: { interval: INTERVAL },
-      onEvent: (name, data) => this.#hear(name, data),
+      onEvent: (event) => this.#hear(event),
       onState: (state, error) => {
         this.onState(state, error);
         if (state === "live" && this.#listed) this.#list();
@@ -70,7 +89,10 @@ export class Fleet {
     this.#stop?.();
   }
 
-  /** The points of an item from before it was looked at, asked for once. */
+  /**
+   * The points of an item from before it was looked at, asked for once.
+   * @param {Item} item
+   */
   async recall(item) {
     if (item.asked) return;
     item.asked = true;
@@ -88,7 +110,8 @@ export class Fleet {
   /** Those who used it last come first; all there are, up to a bound. Repeated after each new connection. */
   async #list() {
     this.#listed = false;
-    let cursor;
+    /** @type {string | null} */
+    let cursor = null;
     const seen = new Set();
     try {
       do {
@@ -109,13 +132,16 @@ export class Fleet {
     if (!this.#closed) this.onChange([...this.items.values()], { structure: true });
   }
 
-  #hear(name, data) {
+  /** @param {Happened} event */
+  #hear({ name, data }) {
     if (name === "steps") this.#steps(data);
     else if (name === "opened") this.#opened(data);
     else if (name === "ended") this.#ended(data);
   }
 
+  /** @param {Wire.Moves} moves */
   #steps({ sessions }) {
+    /** @type {Item[]} */
     const changed = [];
     let unknown = false;
     for (const { session, steps, last } of sessions) {
@@ -130,11 +156,14 @@ export class Fleet {
     this.onChange(changed, { structure: false });
   }
 
+  /** @param {Wire.Session} session */
   #opened(session) {
-    if (!this.items.has(session.id)) this.items.set(session.id, new Item(session, null));
-    this.onChange([this.items.get(session.id)], { structure: true });
+    const item = this.items.get(session.id) ?? new Item(session, null);
+    this.items.set(session.id, item);
+    this.onChange([item], { structure: true });
   }
 
+  /** @param {{ session: string }} event */
   #ended({ session }) {
     const item = this.items.get(session);
     if (!item) return;

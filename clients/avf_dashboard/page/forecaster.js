@@ -1,5 +1,6 @@
 // Forecasts of the session that is looked at: when asked for, and every few seconds while it moves and the chart can be
 // seen. One at a time, and only where the session has gone on since the last.
+// @ts-check
 
 import * as api from "./api.js";
 
@@ -9,14 +10,24 @@ const PATHS = 60;
 const QUANTILES = [0.05, 0.25, 0.5, 0.75, 0.95];
 
 export class Forecaster {
-  #timer = null;
+  /** @type {number | undefined} */
+  #timer;
   #asking = false;
+  /** @type {string | null} */
   #last = null;
   #closed = new AbortController();
 
-  /** `wanted()` says whether to go on asking; `show(forecast)` takes what comes. */
+  /**
+   * `wanted()` says whether to go on asking; `show(forecast)` takes what comes.
+   * @param {{ id: string, model: Wire.ModelInfo, horizon: number, wanted: () => boolean, show: (forecast: Wire.Forecast) => void, place: () => string | null }} options
+   */
   constructor({ id, model, horizon, wanted, show, place }) {
-    Object.assign(this, { id, model, horizon, wanted, show, place });
+    this.id = id;
+    this.model = model;
+    this.horizon = horizon;
+    this.wanted = wanted;
+    this.show = show;
+    this.place = place;
     this.#timer = setInterval(() => this.wanted() && this.#moved() && this.ask(), EVERY);
   }
 
@@ -33,7 +44,7 @@ export class Forecaster {
       this.#last = here;
       return null;
     } catch (error) {
-      return this.#closed.signal.aborted ? null : error.message;
+      return this.#closed.signal.aborted ? null : api.words(error);
     } finally {
       this.#asking = false;
     }

@@ -1,19 +1,29 @@
 // Which chart observations are drawn in, by the kind of model.
+// @ts-check
 
 import { audio } from "./charts/audio.js";
 import { lines } from "./charts/lines.js";
 import { pianoroll } from "./charts/pianoroll.js";
 import { video } from "./charts/video.js";
 
+/** @typedef {[kind: string | null, text: string]} Key a colour, explained */
+/** @typedef {{ title: string, chart: (span: Span, model: Wire.ModelInfo) => Chart, keys: Key[], width: number, horizon: number }} Form */
+
+/** @type {Key[]} */
 const HEARD = [["ring", "heard"], [null, "probability"], ["alert", "unexpected"]];
+/** @type {Key[]} */
 const SOUND = [["ink", "heard"], ["band", "expected, two deviations"]];
+/** @type {Key[]} */
 const POINTS = [["ink", "observed"], [null, "expected"], ["band", "one and two deviations"]];
 
-/** How each kind is drawn: title, chart of a span, colours explained, steps of a window, steps ahead of a forecast. */
+/**
+ * How each kind is drawn: title, chart of a span, colours explained, steps of a window, steps ahead of a forecast.
+ * @type {Record<Wire.Modality, Form>}
+ */
 export const FORMS = {
   music: {
     title: "Heard and expected",
-    chart: (span, model) => pianoroll(span, { first: model.first_pitch ?? 21 }),
+    chart: (span, model) => pianoroll(span, { first: lowest(model) }),
     keys: HEARD,
     width: 64,
     horizon: 16,
@@ -27,7 +37,7 @@ export const FORMS = {
   },
   video: {
     title: "Seen and expected",
-    chart: (span, model) => video(span, { shape: model.shape ?? square(model.observation_size) }),
+    chart: (span, model) => video(span, { shape: shape(model) }),
     keys: [],
     width: 64,
     horizon: 8,
@@ -41,7 +51,17 @@ export const FORMS = {
   },
 };
 
-const square = (size) => {
-  const side = Math.ceil(Math.sqrt(size));
-  return [side, side];
+/**
+ * The MIDI pitch of the lowest key of a model of music: the lowest of a piano, where it does not say.
+ * @param {Wire.ModelInfo} model
+ */
+export const lowest = (model) => model.first_pitch ?? 21;
+
+/**
+ * Rows and columns of a model of video: a square, where it does not say.
+ * @param {Wire.ModelInfo} model
+ */
+export const shape = (model) => {
+  const side = Math.ceil(Math.sqrt(model.observation_size));
+  return model.shape ?? [side, side];
 };

@@ -1,9 +1,13 @@
 // Something to listen to at once, made in the page: a chorale, tones, a ball, waves. The same each time.
+// @ts-check
 
 const CHORDS = [[0, 4, 7], [5, 9, 12], [7, 11, 14], [0, 4, 7], [9, 12, 16], [2, 5, 9], [7, 11, 14], [0, 4, 7]];
 const STRANGE = 47; // the frame of music in which something that does not belong sounds
 
-/** Numbers within 0 to 1, the same for the same seed (mulberry32). */
+/**
+ * Numbers within 0 to 1, the same for the same seed (mulberry32).
+ * @param {number} seed
+ */
 export function random(seed) {
   let state = seed >>> 0;
   return () => {
@@ -14,15 +18,28 @@ export function random(seed) {
   };
 }
 
-/** A chorale in four voices, with one chord that nobody would write: frames of `size` keys from pitch `first`. */
+/**
+ * A chorale in four voices, with one chord that nobody would write: frames of `size` keys from pitch `first`.
+ * @param {{ size: number, first: number }} options
+ */
 export function chorale({ size, first }) {
   const draw = random(7);
+  /**
+   * @param {number[]} pitches
+   * @param {number} to
+   */
   const nearest = (pitches, to) => pitches.reduce((a, b) => (Math.abs(b - to) < Math.abs(a - to) ? b : a));
+  /**
+   * @param {number[]} chord
+   * @param {number} low
+   * @param {number} high
+   */
   const within = (chord, low, high) => Array.from({ length: high - low }, (_, i) => low + i).filter((pitch) => chord.some((tone) => (pitch - tone) % 12 === 0));
   let voices = [60, 67, 72, 79];
   return Array.from({ length: 96 }, (_, at) => {
     const chord = CHORDS[Math.floor(at / 2) % CHORDS.length];
     const wander = () => Math.round((draw() - 0.5) * 3);
+    /** @type {[low: number, high: number][]} */
     const ranges = [[48, 65], [59, 71], [65, 77], [71, 86]];
     voices = voices.map((voice, i) => nearest(within(chord, ...ranges[i]), at % 2 ? voice : voice + wander()));
     const sounding = at === STRANGE ? [61, 66, 70, 75] : voices;
@@ -32,7 +49,10 @@ export function chorale({ size, first }) {
   });
 }
 
-/** Twenty seconds of tones that glide and pulse, with breath between them. */
+/**
+ * Twenty seconds of tones that glide and pulse, with breath between them.
+ * @param {{ rate: number }} options
+ */
 export function tones({ rate }) {
   const draw = random(3);
   const made = new Float32Array(rate * 20);
@@ -48,10 +68,17 @@ export function tones({ rate }) {
   return made;
 }
 
-/** A bright ball between four walls. */
+/**
+ * A bright ball between four walls.
+ * @param {{ shape: number[], low: number | null, high: number | null }} options
+ */
 export function ball({ shape: [rows, columns], low, high }) {
   const [dark, bright] = [low ?? 0, high ?? 1];
   const size = Math.min(rows, columns) / 9;
+  /**
+   * @param {number} value
+   * @param {number} span
+   */
   const fold = (value, span) => span - Math.abs((((value % (2 * span)) + 2 * span) % (2 * span)) - span);
   return Array.from({ length: 240 }, (_, t) => {
     const y = size + fold(t * 1.7, rows - 2 * size);
@@ -63,7 +90,10 @@ export function ball({ shape: [rows, columns], low, high }) {
   });
 }
 
-/** Waves of several lengths; where numbers are within 0 to 1, beats that come and go. */
+/**
+ * Waves of several lengths; where numbers are within 0 to 1, beats that come and go.
+ * @param {{ size: number, low: number | null, high: number | null }} options
+ */
 export function waves({ size, low, high }) {
   const draw = random(11);
   const beats = low === 0 && high === 1;

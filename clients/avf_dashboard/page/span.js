@@ -1,5 +1,6 @@
 // Which steps are seen: one window over a trace, shared by all charts of a session. Live it follows the newest step;
 // paused it stands still while steps go on coming.
+// @ts-check
 
 import { calm } from "./dom.js";
 
@@ -8,12 +9,19 @@ const LEAST = 8;
 /** A window of `width` steps that ends before position `end`; null ends at the newest. */
 export class Span {
   #shown = 0; // where the end is drawn, on its way to where it is
+  /** @type {Set<() => void>} */
   #listeners = new Set();
 
+  /**
+   * @param {Trace} trace
+   * @param {number} width
+   */
   constructor(trace, width) {
     this.trace = trace;
     this.width = width;
+    /** @type {number | null} */
     this.end = null;
+    /** @type {number | null} */
     this.hover = null; // the position under the pointer, or null
   }
 
@@ -26,7 +34,10 @@ export class Span {
     return this.end ?? Math.max(this.trace.entries.length, this.width);
   }
 
-  /** Hear of every change. */
+  /**
+   * Hear of every change.
+   * @param {() => void} listener
+   */
   onChange(listener) {
     this.#listeners.add(listener);
   }
@@ -60,11 +71,14 @@ export class Span {
     return entries[Math.max(0, Math.min(entries.length - 1, at))] ?? null;
   }
 
-  /** The nearest entry at or before the one shown that has its arrays, or null. */
+  /**
+   * The nearest entry at or before the one shown that has its arrays, or null.
+   * @returns {Whole | null}
+   */
   get full() {
     const entries = this.trace.entries;
     const start = this.entry === null ? -1 : this.trace.find(this.entry.epoch, this.entry.seq);
-    for (let at = start; at >= Math.max(0, start - this.width); at--) if (entries[at].full) return entries[at];
+    for (let at = start; at >= Math.max(0, start - this.width); at--) if (entries[at].full) return /** @type {Whole} */ (entries[at]);
     return null;
   }
 
@@ -78,7 +92,10 @@ export class Span {
     this.#set({ end: null });
   }
 
-  /** Move by steps; past the newest, it follows again. */
+  /**
+   * Move by steps; past the newest, it follows again.
+   * @param {number} steps
+   */
   move(steps) {
     const end = this.target + steps;
     const least = Math.min(this.width, this.trace.entries.length);
@@ -90,7 +107,11 @@ export class Span {
     this.#set({ end: Math.min(Math.round(this.width), this.trace.entries.length) });
   }
 
-  /** Show `factor` times as many steps, about position `at` (where given, and paused). */
+  /**
+   * Show `factor` times as many steps, about position `at` (where given, and paused).
+   * @param {number} factor
+   * @param {number | null} [at]
+   */
   zoom(factor, at = null) {
     const most = Math.max(LEAST * 4, this.trace.entries.length * 1.05);
     const width = Math.max(LEAST, Math.min(most, this.width * factor));
@@ -98,18 +119,25 @@ export class Span {
     this.#set({ width, end });
   }
 
-  /** Keep its place when `count` older steps have been put before all others. */
+  /**
+   * Keep its place when `count` older steps have been put before all others.
+   * @param {number} count
+   */
   shift(count) {
     this.#shown += count;
     this.#set({ end: this.end === null ? null : this.end + count });
   }
 
-  /** The pointer is over position `at`, or over none. */
+  /**
+   * The pointer is over position `at`, or over none.
+   * @param {number | null} at
+   */
   point(at) {
     const within = at === null || at < 0 || at >= this.trace.entries.length ? null : Math.floor(at);
     if (within !== this.hover) this.#set({ hover: within });
   }
 
+  /** @param {Partial<Pick<Span, "width" | "end" | "hover">>} changes */
   #set(changes) {
     Object.assign(this, changes);
     for (const listener of this.#listeners) listener();

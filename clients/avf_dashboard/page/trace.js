@@ -1,34 +1,70 @@
 // What is known of one session: its steps in order, each with its figures, and with all of its estimate where that was
 // seen. Bounded: figures of the last STEPS steps, arrays of as many as fit in ARRAYS bytes.
+// @ts-check
+
+/** @typedef {Place & { kind: string, text: string }} Mark what happened before a step */
 
 const STEPS = 20_000;
 const ARRAYS = 96 * 1024 * 1024;
 const PAUSE = 12; // times the usual time between steps, after which going on is a resumption worth a mark
 const LEAST_PAUSE = 5; // seconds
 
+/**
+ * @param {Place} a
+ * @param {Place} b
+ */
 const order = (a, b) => a.epoch - b.epoch || a.seq - b.seq;
-const floats = (values) => (values ? Float32Array.from(values, (value) => (value === null ? NaN : value)) : null);
-const moments = (said) => ({ mean: floats(said.mean), deviation: floats(said.deviation) });
+/** @param {(number | null)[]} values */
+const floats = (values) => Float32Array.from(values, (value) => (value === null ? NaN : value));
+/**
+ * @param {Wire.Moments} said
+ * @returns {Expected}
+ */
+const moments = ({ mean, deviation }) => ({ mean: floats(mean), deviation: deviation && floats(deviation) });
+/**
+ * @param {Wire.Moments} said
+ * @returns {Belief}
+ */
+const belief = ({ mean, deviation }) => ({ mean: floats(mean), deviation: floats(deviation ?? []) });
 
-/** An estimate as it came, with its arrays as such. */
+/**
+ * An estimate as it came, with its arrays as such.
+ * @param {Wire.Estimate} said
+ * @returns {Full}
+ */
 export function estimateOf(said) {
   return {
-    prior: moments(said.prior),
-    posterior: moments(said.posterior),
+    prior: belief(said.prior),
+    posterior: belief(said.posterior),
     prediction: moments(said.prediction),
     likelihood: moments(said.likelihood),
     energies: said.free_energies,
-    observation: said.observation === undefined ? undefined : floats(said.observation),
+    observation: said.observation && floats(said.observation),
   };
 }
 
+/**
+ * Those whose arrays are here.
+ * @param {Entry[]} entries
+ */
+export const whole = (entries) => /** @type {Whole[]} */ (entries.filter((entry) => entry.full));
+
+/**
+ * Those of which the observation is here.
+ * @param {Entry[]} entries
+ */
+export const heard = (entries) => /** @type {Heard[]} */ (entries.filter((entry) => entry.full?.observation));
+
 /** The steps of one session. Positions are counted so that a step keeps its own as long as none is put before it. */
 export class Trace {
+  /** @type {Entry[]} */
   entries = [];
-  marks = []; // {epoch, seq, kind, text}
+  /** @type {Mark[]} */
+  marks = [];
   version = 0;
   #arrays = 0;
   #oldest = 0; // where to look for arrays to drop
+  /** @type {number | null} */
   #gap = null; // usual seconds between steps
 
   /** The newest step, or null. */
@@ -49,13 +85,20 @@ export class Trace {
     return seconds > 0 ? (some.length - 1) / seconds : NaN;
   }
 
-  /** Take figures of steps, in any order, some of them perhaps known. */
+  /**
+   * Take figures of steps, in any order, some of them perhaps known.
+   * @param {Wire.HistoryEntry[]} entries
+   */
   addHistory(entries) {
     for (const said of entries) this.#put(said);
     this.#trim();
   }
 
-  /** Take an estimate. `at` is when it was seen, where the server does not say. */
+  /**
+   * Take an estimate. `at` is when it was seen, where the server does not say.
+   * @param {Wire.Estimate} said
+   * @param {number} [at]
+   */
   addEstimate(said, at) {
     const entry = this.#put({ at, ...said });
     if (entry.full) return;
@@ -69,7 +112,13 @@ export class Trace {
     this.#trim();
   }
 
-  /** Note what happened before step `seq`. */
+  /**
+   * Note what happened before step `seq`.
+   * @param {number} epoch
+   * @param {number} seq
+   * @param {string} kind
+   * @param {string} text
+   */
   addMark(epoch, seq, kind, text) {
     if (!this.marks.some((mark) => mark.epoch === epoch && mark.seq === seq && mark.kind === kind)) {
       this.marks.push({ epoch, seq, kind, text });
@@ -77,7 +126,11 @@ export class Trace {
     }
   }
 
-  /** The position of the first step at or after (epoch, seq). */
+  /**
+   * The position of the first step at or after (epoch, seq).
+   * @param {number} epoch
+   * @param {number} seq
+   */
   find(epoch, seq) {
     let low = 0;
     let high = this.entries.length;
@@ -89,11 +142,13 @@ export class Trace {
     return low;
   }
 
+  /** @param {Said} said */
   #put(said) {
     this.version++;
     const at = this.last === null || order(this.last, said) < 0 ? this.entries.length : this.find(said.epoch, said.seq);
     const here = this.entries[at];
     if (here && order(here, said) === 0) return Object.assign(here, figures(said, here));
+    /** @type {Entry} */
     const entry = { epoch: said.epoch, seq: said.seq, full: null, ...figures(said, {}) };
     this.entries.splice(at, 0, entry);
     if (at < this.entries.length - 1) this.#oldest = 0;
@@ -101,6 +156,10 @@ export class Trace {
     return entry;
   }
 
+  /**
+   * @param {Entry} before
+   * @param {Entry} entry
+   */
   #note(before, entry) {
     if (entry.epoch > before.epoch) this.addMark(entry.epoch, entry.seq, "reset", `reset: epoch ${entry.epoch} begins`);
     const gap = entry.at - before.at;
@@ -114,12 +173,14 @@ export class Trace {
 
   #trim() {
     while (this.entries.length > STEPS) {
-      this.#drop(this.entries.shift());
+      this.#drop(this.entries[0]);
+      this.entries.shift();
       this.#oldest = Math.max(0, this.#oldest - 1);
     }
     while (this.#arrays > ARRAYS && this.#oldest < this.entries.length - 1) this.#drop(this.entries[this.#oldest++]);
   }
 
+  /** @param {Entry} entry */
   #drop(entry) {
     if (!entry.full) return;
     this.#arrays -= weight(entry.full);
@@ -127,21 +188,26 @@ export class Trace {
   }
 }
 
+/**
+ * @param {Said} said
+ * @param {Partial<Entry>} known
+ */
 function figures(said, known) {
   return {
     at: said.at ?? known.at ?? NaN,
     F: said.free_energy,
     reconstruction: said.reconstruction,
     kl: said.kl,
-    prior: said.prior_free_energy ?? said.free_energies?.[0] ?? known.prior ?? NaN,
+    prior: ("free_energies" in said ? said.free_energies[0] : said.prior_free_energy) ?? known.prior ?? NaN,
     iterations: said.iterations,
     surprise: said.surprise ?? known.surprise ?? null,
-    durability: said.durability ?? known.durability,
+    durability: "durability" in said ? said.durability : known.durability,
   };
 }
 
+/** @param {Full} full */
 function weight(full) {
-  const sizes = [full.prior, full.posterior, full.prediction, full.likelihood].map(
+  const sizes = /** @type {Expected[]} */ ([full.prior, full.posterior, full.prediction, full.likelihood]).map(
     (each) => each.mean.byteLength + (each.deviation?.byteLength ?? 0),
   );
   return sizes.reduce((a, b) => a + b, full.observation?.byteLength ?? 0);

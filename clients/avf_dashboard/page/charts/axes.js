@@ -1,31 +1,51 @@
 // The frame of charts over steps: where a step and a value stand, lines and labels of ticks, marks and the crosshair.
+// @ts-check
 
 import { short, ticks } from "../format.js";
 import { colours } from "./surface.js";
 
 /** Where things stand on a chart of a span: steps from left to right, values between `low` and `high` upwards. */
 export class Plot {
+  /**
+   * @param {Span} span
+   * @param {number} width
+   * @param {number} height
+   * @param {{ low?: number, high?: number, left?: number, right?: number, top?: number, bottom?: number }} [options]
+   */
   constructor(span, width, height, { low = 0, high = 1, left = 46, right = 10, top = 14, bottom = 20 } = {}) {
-    Object.assign(this, { span, low, high, left, top });
+    this.span = span;
+    this.low = low;
+    this.high = high;
+    this.left = left;
+    this.top = top;
     this.right = width - right;
     this.bottom = height - bottom;
     this.step = (this.right - left) / span.width; // pixels of one step
   }
 
+  /** @param {number} position */
   x(position) {
     return this.left + (position - this.span.first) * this.step;
   }
 
+  /** @param {number} value */
   y(value) {
     return this.bottom - ((value - this.low) / (this.high - this.low || 1)) * (this.bottom - this.top);
   }
 
-  /** The position under a pixel. */
+  /**
+   * The position under a pixel.
+   * @param {number} x
+   */
   position(x) {
     return this.span.first + (x - this.left) / this.step;
   }
 
-  /** Draw within the frame only. */
+  /**
+   * Draw within the frame only.
+   * @param {Context} context
+   * @param {() => void} draw
+   */
   clip(context, draw) {
     context.save();
     context.beginPath();
@@ -36,7 +56,12 @@ export class Plot {
   }
 }
 
-/** Lines and labels of values at the left. */
+/**
+ * Lines and labels of values at the left.
+ * @param {Context} context
+ * @param {Plot} plot
+ * @param {{ label?: (value: number) => string, most?: number, values?: number[] }} [options]
+ */
 export function valueAxis(context, plot, { label = short, most = 4, values } = {}) {
   const colour = colours();
   context.textAlign = "right";
@@ -55,7 +80,11 @@ export function valueAxis(context, plot, { label = short, most = 4, values } = {
   }
 }
 
-/** Step numbers below. Labels are `seq`, which begins again in each epoch. */
+/**
+ * Step numbers below. Labels are `seq`, which begins again in each epoch.
+ * @param {Context} context
+ * @param {Plot} plot
+ */
 export function stepAxis(context, plot) {
   const { entries } = plot.span.trace;
   const colour = colours();
@@ -75,7 +104,12 @@ export function stepAxis(context, plot) {
   }
 }
 
-/** Lines where something happened: resets, gaps, resumptions, forks. */
+/**
+ * Lines where something happened: resets, gaps, resumptions, forks.
+ * @param {Context} context
+ * @param {Plot} plot
+ * @param {{ labels?: boolean }} [options]
+ */
 export function marks(context, plot, { labels = false } = {}) {
   const { trace } = plot.span;
   const colour = colours();
@@ -104,7 +138,11 @@ export function marks(context, plot, { labels = false } = {}) {
   }
 }
 
-/** The step under the pointer, on every chart of the span. */
+/**
+ * The step under the pointer, on every chart of the span.
+ * @param {Context} context
+ * @param {Plot} plot
+ */
 export function crosshair(context, plot) {
   const { hover } = plot.span;
   if (hover === null) return;
@@ -114,13 +152,25 @@ export function crosshair(context, plot) {
 
 /** A scale that takes in what it must at once and gives room back slowly, so that charts don't jump. */
 export class Scale {
-  #low = null;
-  #high = null;
+  #low = 0;
+  #high = 0;
+  #fitted = false;
 
-  /** Fit to values from low to high; true while it is still moving. */
+  /**
+   * Fit to values from low to high; true while it is still moving.
+   * @param {number} low
+   * @param {number} high
+   * @param {{ still?: boolean }} [options]
+   */
   fit(low, high, { still = false } = {}) {
     if (!(high > low)) [low, high] = [low - 0.5, low + 0.5];
-    if (this.#low === null || still) [this.#low, this.#high] = [low, high];
+    if (!this.#fitted || still) [this.#low, this.#high] = [low, high];
+    this.#fitted = true;
+    /**
+     * @param {number} from
+     * @param {number} to
+     * @param {boolean} out
+     */
     const ease = (from, to, out) => (out ? from + (to - from) * 0.5 : from + (to - from) * 0.06);
     const next = [ease(this.#low, low, low < this.#low), ease(this.#high, high, high > this.#high)];
     const moving = Math.abs(next[0] - this.#low) + Math.abs(next[1] - this.#high) > (high - low) * 0.002;

@@ -1,27 +1,48 @@
 // Many small cells as one image: what piano rolls, spectrograms and heat maps are drawn with. The image has one pixel a
 // cell and is enlarged by the browser, so that thousands of cells cost little.
+// @ts-check
 
+/** @type {Map<string, Colour>} */
 const channels = new Map();
 
-/** A colour of the style sheet as [red, green, blue]. */
+/**
+ * What draws on a canvas that is never shown.
+ * @param {OffscreenCanvas} canvas
+ * @param {CanvasRenderingContext2DSettings} [settings]
+ */
+function flat(canvas, settings) {
+  const context = canvas.getContext("2d", settings);
+  if (context === null) throw new Error("this browser draws on no canvas");
+  return context;
+}
+
+/**
+ * A colour of the style sheet as [red, green, blue].
+ * @param {string} colour
+ */
 export function rgb(colour) {
-  if (!channels.has(colour)) {
-    const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-    context.fillStyle = colour;
-    context.fillRect(0, 0, 1, 1);
-    channels.set(colour, [...context.getImageData(0, 0, 1, 1).data].slice(0, 3));
-  }
-  return channels.get(colour);
+  const known = channels.get(colour);
+  if (known) return known;
+  const context = flat(new OffscreenCanvas(1, 1), { willReadFrequently: true });
+  context.fillStyle = colour;
+  context.fillRect(0, 0, 1, 1);
+  const [red, green, blue] = context.getImageData(0, 0, 1, 1).data;
+  channels.set(colour, [red, green, blue]);
+  return /** @type {Colour} */ ([red, green, blue]);
 }
 
 /** A grid of cells, kept between frames. */
 export class Cells {
   #canvas = new OffscreenCanvas(1, 1);
-  #image = null;
+  #image = new ImageData(1, 1);
 
-  /** Begin a grid of so many columns and rows, all clear. */
+  /**
+   * Begin a grid of so many columns and rows, all clear.
+   * @param {number} columns
+   * @param {number} rows
+   */
   begin(columns, rows) {
-    if (this.#canvas.width !== columns || this.#canvas.height !== rows || this.#image === null) {
+    if (this.#canvas.width !== columns || this.#canvas.height !== rows) {
       Object.assign(this.#canvas, { width: columns, height: rows });
       this.#image = new ImageData(columns, rows);
     } else {
@@ -29,7 +50,13 @@ export class Cells {
     }
   }
 
-  /** Colour a cell; row 0 is at the bottom, `strength` is within 0 to 1. */
+  /**
+   * Colour a cell; row 0 is at the bottom, `strength` is within 0 to 1.
+   * @param {number} column
+   * @param {number} row
+   * @param {Colour} colour
+   * @param {number} strength
+   */
   set(column, row, [red, green, blue], strength) {
     const at = 4 * ((this.#image.height - 1 - row) * this.#image.width + column);
     const { data } = this.#image;
@@ -39,9 +66,17 @@ export class Cells {
     data[at + 3] = 255 * Math.max(0, Math.min(1, strength));
   }
 
-  /** Draw the grid over a rectangle. */
+  /**
+   * Draw the grid over a rectangle.
+   * @param {Context} context
+   * @param {number} x
+   * @param {number} y
+   * @param {number} width
+   * @param {number} height
+   * @param {{ smooth?: boolean }} [options]
+   */
   draw(context, x, y, width, height, { smooth = false } = {}) {
-    this.#canvas.getContext("2d").putImageData(this.#image, 0, 0);
+    flat(this.#canvas).putImageData(this.#image, 0, 0);
     context.imageSmoothingEnabled = smooth;
     context.drawImage(this.#canvas, x, y, width, height);
   }

@@ -1,4 +1,5 @@
 // The free energy of each step, split into reconstruction and KL, before the band of what is normal for the model.
+// @ts-check
 
 import { calm } from "../dom.js";
 import { clock, nats, probability } from "../format.js";
@@ -9,12 +10,18 @@ const BARS = 5; // pixels of a step from which on it is drawn as a bar
 const SURPRISING = 0.01;
 const FAR = 0.5; // of the highest: where even the lowest is above that, zero tells little
 
-/** A chart of figures over steps, for `Figure`. `normal` are the model's quantiles of F, or null. */
+/**
+ * A chart of figures over steps, for `Figure`. `normal` are the model's quantiles of F, or null.
+ * @param {Span} span
+ * @param {Wire.Quantiles | null} normal
+ * @returns {Chart}
+ */
 export function energy(span, normal) {
   const scale = new Scale();
   let shown = "detail";
   const band = normal === null ? null : bandOf(normal);
 
+  /** @type {Draw} */
   function draw(context, width, height) {
     const columns = binned(span, width);
     const [low, high] = range(columns, band, shown);
@@ -32,20 +39,33 @@ export function energy(span, normal) {
     return moving;
   }
 
-  const pick = (value) => (shown = value);
+  /** @param {string} value */
+  const pick = (value) => void (shown = value);
+  /** @type {Chart["modes"]} */
   const modes = [["detail", "Detail"], ["zero", "From 0"]];
   return { draw, pick, modes, rows, heads: HEADS, describe: () => describe(span) };
 }
 
-/** Between which free energies a step is normal, by quantiles within 5 to 95 %, and that in words. */
+/** @typedef {{ low: number, high: number, text: string }} Band where a step is normal */
+/** @typedef {{ at: number, wide: number, R: number, K: number, F: number, most: number }} Column means over steps */
+
+/**
+ * Between which free energies a step is normal, by quantiles within 5 to 95 %, and that in words.
+ * @param {{ levels: number[], values: number[] }} options
+ */
 function bandOf({ levels, values }) {
   const first = Math.max(0, levels.findIndex((level) => level >= 0.05));
   const last = levels.reduce((found, level, i) => (level <= 0.95 ? i : found), levels.length - 1);
+  /** @param {number} i */
   const percent = (i) => Math.round(levels[i] * 100);
   return { low: values[first], high: values[last], text: `normal: ${percent(first)} to ${percent(last)} %` };
 }
 
-/** Means over the steps of a pixel where there are many: {at, wide, R, K, F, most}. */
+/**
+ * Means over the steps of a pixel where there are many: {at, wide, R, K, F, most}.
+ * @param {Span} span
+ * @param {number} width
+ */
 function binned(span, width) {
   const { entries } = span.trace;
   const [from, to] = span.seen;
@@ -65,7 +85,12 @@ function binned(span, width) {
   return found;
 }
 
-/** From zero, unless all is far above it: then, in detail, from a little below the lowest. */
+/**
+ * From zero, unless all is far above it: then, in detail, from a little below the lowest.
+ * @param {Column[]} columns
+ * @param {Band | null} band
+ * @param {string} shown
+ */
 function range(columns, band, shown) {
   let low = band ? band.low : Infinity;
   let high = band ? band.high : -Infinity;
@@ -78,6 +103,11 @@ function range(columns, band, shown) {
   return [base, high + (high - base) * 0.06];
 }
 
+/**
+ * @param {Context} context
+ * @param {Plot} plot
+ * @param {Band} band
+ */
 function normalBand(context, plot, band) {
   const colour = colours();
   const [top, bottom] = [Math.max(plot.top, plot.y(band.high)), Math.min(plot.bottom, plot.y(band.low))];
@@ -89,6 +119,11 @@ function normalBand(context, plot, band) {
   context.fillText(band.text, plot.right - 4, top - 2);
 }
 
+/**
+ * @param {Context} context
+ * @param {Plot} plot
+ * @param {Column[]} columns
+ */
 function bars(context, plot, columns) {
   const colour = colours();
   const wide = Math.max(1, plot.step - Math.min(2, plot.step * 0.2));
@@ -102,6 +137,11 @@ function bars(context, plot, columns) {
   }
 }
 
+/**
+ * @param {Context} context
+ * @param {Plot} plot
+ * @param {Column[]} columns
+ */
 function areas(context, plot, columns) {
   const colour = colours();
   area(context, plot, columns, () => Math.max(0, plot.low), (column) => column.R, colour.accent_soft);
@@ -113,6 +153,14 @@ function areas(context, plot, columns) {
   context.stroke();
 }
 
+/**
+ * @param {Context} context
+ * @param {Plot} plot
+ * @param {Column[]} columns
+ * @param {(column: Column) => number} low
+ * @param {(column: Column) => number} high
+ * @param {string} colour
+ */
 function area(context, plot, columns, low, high, colour) {
   context.fillStyle = colour;
   context.beginPath();
@@ -123,6 +171,10 @@ function area(context, plot, columns, low, high, colour) {
   context.fill();
 }
 
+/**
+ * @param {Context} context
+ * @param {Plot} plot
+ */
 function surprises(context, plot) {
   const { entries } = plot.span.trace;
   const [from, to] = plot.span.seen;
@@ -137,11 +189,13 @@ function surprises(context, plot) {
 }
 
 const HEADS = ["epoch", "step", "time", "free energy", "reconstruction", "KL", "p-value"];
+/** @param {Entry[]} entries */
 const rows = (entries) =>
   entries.map((e) => [
     String(e.epoch), String(e.seq), clock(e.at), nats(e.F), nats(e.reconstruction), nats(e.kl), probability(e.surprise),
   ]);
 
+/** @param {Span} span */
 function describe(span) {
   const [from, to] = span.seen;
   const seen = span.trace.entries.slice(from, to);

@@ -1,8 +1,9 @@
 // A chart as a reader meets it: a heading, a canvas with its description, the figures under the pointer, and the same
 // as a table for those who cannot, or would rather not, see it drawn.
+// @ts-check
 
 import { choice, h, save, table, write } from "../dom.js";
-import { colours, Surface } from "./surface.js";
+import { colours, pen, Surface } from "./surface.js";
 
 const ROWS = 60; // of the table: those seen last
 const DESCRIBE = 2_000; // milliseconds between new descriptions
@@ -13,11 +14,20 @@ const DESCRIBE = 2_000; // milliseconds between new descriptions
  */
 export class Figure {
   #described = -Infinity;
-  #soon = null; // the timer of the next description
+  /** @type {number | undefined} */
+  #soon; // the timer of the next description
+  /** @type {HTMLTableElement | null} */
   #table = null;
 
+  /**
+   * @param {string} title
+   * @param {Chart} chart
+   * @param {{ span: Span | null, kind: string, id: string }} options
+   */
   constructor(title, chart, { span, kind, id }) {
-    Object.assign(this, { title, chart, span });
+    this.title = title;
+    this.chart = chart;
+    this.span = span;
     this.canvas = h("canvas", { role: "img", "aria-label": title });
     this.readout = h("p", { class: "readout", "aria-hidden": "true" });
     this.holder = h("div", { class: "table-holder", hidden: true, tabindex: "0", role: "region", "aria-label": `${title}, as a table` });
@@ -39,9 +49,12 @@ export class Figure {
     this.surface = new Surface(this.canvas, (context, width, height) => this.#draw(context, width, height));
   }
 
-  /** Draw another form of the same. */
+  /**
+   * Draw another form of the same.
+   * @param {string} value
+   */
   pick(value) {
-    this.chart.pick(value);
+    this.chart.pick?.(value);
     this.surface.invalidate();
   }
 
@@ -62,7 +75,7 @@ export class Figure {
     const scale = this.canvas.width / this.canvas.clientWidth;
     const top = 34 * scale;
     const sheet = h("canvas", { width: this.canvas.width, height: this.canvas.height + top });
-    const context = sheet.getContext("2d");
+    const context = pen(sheet);
     context.fillStyle = colour.paper;
     context.fillRect(0, 0, sheet.width, sheet.height);
     context.fillStyle = colour.ink;
@@ -72,6 +85,11 @@ export class Figure {
     sheet.toBlob((blob) => save(blob, `${this.title.toLowerCase().replace(/\W+/g, "-")}.png`));
   }
 
+  /**
+   * @param {Context} context
+   * @param {number} width
+   * @param {number} height
+   */
   #draw(context, width, height) {
     const again = this.chart.draw(context, width, height);
     const entry = this.span?.entry;
@@ -81,7 +99,7 @@ export class Figure {
 
   #describe() {
     this.#described = performance.now();
-    this.#soon = null;
+    this.#soon = undefined;
     this.canvas.setAttribute("aria-label", this.chart.describe());
     if (this.#table !== null) this.#fill();
   }
@@ -91,7 +109,7 @@ export class Figure {
     this.toggle.setAttribute("aria-expanded", String(open));
     this.holder.hidden = !open;
     if (open) return this.#fill();
-    this.#table.remove();
+    this.#table?.remove();
     this.#table = null;
   }
 

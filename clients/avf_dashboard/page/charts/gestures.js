@@ -1,6 +1,8 @@
 // How a hand or a keyboard moves the window of a session's charts: drag, wheel and pinch, arrows, plus and minus.
+// @ts-check
 
 const AXIS = 46; // pixels left of the charts' frame
+/** @type {Record<string, (span: Span) => void>} */
 const KEYS = {
   " ": (span) => (span.live ? span.pause() : span.follow()),
   ArrowLeft: (span) => span.move(-Math.max(1, span.width / 8)),
@@ -12,21 +14,38 @@ const KEYS = {
   End: (span) => span.follow(),
 };
 
-/** The keys of `span`, on an element that can have the focus; buttons within keep theirs. */
+/**
+ * Whether an event came from an element like this, or from within one.
+ * @param {Event} event
+ * @param {string} selector
+ */
+const inside = (event, selector) => event.target instanceof Element && event.target.closest(selector) !== null;
+
+/**
+ * The keys of `span`, on an element that can have the focus; buttons within keep theirs.
+ * @param {HTMLElement} element
+ * @param {Span} span
+ */
 export function keyboard(element, span) {
   element.addEventListener("keydown", (event) => {
     const act = KEYS[event.key];
-    if (!act || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("button, a, input, select, .table-holder")) return;
+    if (!act || event.ctrlKey || event.metaKey || event.altKey || inside(event, "button, a, input, select, .table-holder")) return;
     event.preventDefault();
     act(span);
   });
 }
 
-/** Pointers on a canvas whose x axis is the window. */
+/**
+ * Pointers on a canvas whose x axis is the window.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Span} span
+ */
 export function pointers(canvas, span) {
   const down = new Map();
   const step = () => (canvas.clientWidth - AXIS - 10) / span.width;
+  /** @param {MouseEvent} event */
   const position = (event) => span.first + (event.offsetX - AXIS) / step();
+  /** @type {number | null} */
   let apart = null;
 
   canvas.addEventListener("pointerdown", (event) => {
@@ -48,6 +67,7 @@ export function pointers(canvas, span) {
       apart = Math.max(20, Math.abs(a - b));
     }
   });
+  /** @param {PointerEvent} event */
   const up = (event) => {
     down.delete(event.pointerId);
     apart = null;

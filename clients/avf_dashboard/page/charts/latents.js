@@ -1,7 +1,9 @@
 // The belief: posterior means or deviations of every latent over steps, the most active on top. A latent is active where
 // its posterior goes away from its prior: by the mean of the KL divergence that it has.
+// @ts-check
 
 import { short } from "../format.js";
+import { whole } from "../trace.js";
 import { crosshair, marks, Plot, stepAxis } from "./axes.js";
 import { Cells, rgb } from "./cells.js";
 import { colours } from "./surface.js";
@@ -12,10 +14,13 @@ const MOST = 64; // latents drawn, at most
 const LEAST = 12;
 const ACTIVE = 0.01; // nats from which on a latent is drawn in any case
 
-/** KL of each latent, in nats, averaged over the last steps that have arrays. */
+/**
+ * KL of each latent, in nats, averaged over the last steps that have arrays.
+ * @param {Span} span
+ */
 export function activity(span) {
   const [from, to] = span.seen;
-  const some = span.trace.entries.slice(from, to).filter((entry) => entry.full).slice(-RECENT);
+  const some = whole(span.trace.entries.slice(from, to)).slice(-RECENT);
   if (!some.length) return null;
   const sums = new Float64Array(some[0].full.posterior.mean.length);
   for (const { full } of some) {
@@ -32,26 +37,34 @@ export function activity(span) {
 /** The order of latents by activity, as long as it is fresh. */
 class Order {
   #at = -Infinity;
+  /** @type {number[]} */
   found = [];
 
+  /** @param {Span} span */
   of(span) {
     if (performance.now() - this.#at < REORDER && this.found.length) return this.found;
     const active = activity(span);
     if (active === null) return this.found;
     this.#at = performance.now();
-    const count = active.reduce((sum, kl) => sum + (kl >= ACTIVE), 0);
+    const count = active.reduce((sum, kl) => sum + (kl >= ACTIVE ? 1 : 0), 0);
     const shown = Math.max(LEAST, Math.min(MOST, count));
     this.found = [...active.keys()].sort((a, b) => active[b] - active[a]).slice(0, shown);
     return this.found;
   }
 }
 
-/** A heat map of a span. */
+/**
+ * A heat map of a span.
+ * @param {Span} span
+ * @returns {Chart}
+ */
 export function latents(span) {
   const cells = new Cells();
   const order = new Order();
+  /** @type {"mean" | "deviation"} */
   let shown = "mean";
 
+  /** @type {Draw} */
   function draw(context, width, height) {
     const rows = order.of(span);
     const plot = new Plot(span, width, height, { low: 0, high: rows.length || 1, left: 46, top: 20 });
@@ -65,7 +78,9 @@ export function latents(span) {
     return false;
   }
 
+  /** @param {"mean" | "deviation"} value */
   const pick = (value) => (shown = value);
+  /** @param {{ full: Full | null }} options */
   const read = ({ full }) => {
     const i = order.found[0];
     return full && i !== undefined ? `z${i}: ${short(full.posterior.mean[i])} ± ${short(full.posterior.deviation[i])}` : "";
@@ -76,6 +91,13 @@ export function latents(span) {
   };
 }
 
+/**
+ * @param {Context} context
+ * @param {Plot} plot
+ * @param {Cells} cells
+ * @param {number[]} rows
+ * @param {"mean" | "deviation"} shown
+ */
 function heat(context, plot, cells, rows, shown) {
   const { entries } = plot.span.trace;
   const [from, to] = plot.span.seen;
@@ -95,6 +117,11 @@ function heat(context, plot, cells, rows, shown) {
   cells.draw(context, plot.x(from), plot.top, (to - from) * plot.step, plot.bottom - plot.top);
 }
 
+/**
+ * @param {Entry[]} entries
+ * @param {number[]} rows
+ * @param {"mean" | "deviation"} shown
+ */
 function strongest(entries, rows, shown) {
   let most = 1e-6;
   for (const { full } of entries) {
@@ -103,6 +130,11 @@ function strongest(entries, rows, shown) {
   return most;
 }
 
+/**
+ * @param {Context} context
+ * @param {Plot} plot
+ * @param {number[]} rows
+ */
 function names(context, plot, rows) {
   const high = (plot.bottom - plot.top) / Math.max(1, rows.length);
   const every = Math.ceil(13 / high);
@@ -114,10 +146,19 @@ function names(context, plot, rows) {
   });
 }
 
+/**
+ * @param {Full} full
+ * @param {number[]} some
+ */
 const figures = (full, some) => some.map((i) => `z${i} ${short(full.posterior.mean[i])} ± ${short(full.posterior.deviation[i])}`).join(", ");
+/** @type {(order: Order) => Chart["rows"]} */
 const rowsOf = (order) => (entries) =>
-  entries.filter((entry) => entry.full).map(({ seq, full }) => [String(seq), figures(full, order.found.slice(0, 6))]);
+  whole(entries).map(({ seq, full }) => [String(seq), figures(full, order.found.slice(0, 6))]);
 
+/**
+ * @param {Span} span
+ * @param {Order} order
+ */
 function describe(span, order) {
   const entry = span.full;
   if (!entry) return "Latents: no steps yet.";

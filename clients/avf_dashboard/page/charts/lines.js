@@ -1,20 +1,29 @@
 // Numbers of any kind, a strip a dimension: what was observed as dots, what was expected as a line within one and two
 // deviations. Dimensions without a deviation are probabilities.
+// @ts-check
 
 import { calm } from "../dom.js";
 import { short } from "../format.js";
+import { whole } from "../trace.js";
 import { crosshair, marks, Plot, Scale, stepAxis, valueAxis } from "./axes.js";
 import { colours } from "./surface.js";
 
 const STRIPS = 6; // dimensions at a time
 const DOTS = 2.5; // pixels of a step from which on observations are dots
 
-/** Strips of a span with `size` dimensions. */
+/**
+ * Strips of a span with `size` dimensions.
+ * @param {Span} span
+ * @param {{ size: number }} options
+ * @returns {Chart}
+ */
 export function lines(span, { size }) {
   const scales = Array.from({ length: size }, () => new Scale());
+  /** @type {Shown} */
   let shown = "prediction";
   let begin = 0;
 
+  /** @type {Draw} */
   function draw(context, width, height) {
     const count = Math.min(STRIPS, size - begin);
     const each = (height - 20) / count;
@@ -31,18 +40,32 @@ export function lines(span, { size }) {
     return moving;
   }
 
+  /** @param {string} value */
   function pick(value) {
     if (value === "more") begin = begin + STRIPS < size ? begin + STRIPS : 0;
-    else shown = value;
+    else shown = /** @type {Shown} */ (value);
   }
-  const modes = [["prediction", "Expected"], ["likelihood", "Explained"], ...(size > STRIPS ? [["more", "Others"]] : [])];
+  /** @type {NonNullable<Chart["modes"]>} */
+  const modes = [["prediction", "Expected"], ["likelihood", "Explained"]];
+  if (size > STRIPS) modes.push(["more", "Others"]);
+  /** @param {{ full: Full | null }} options */
   const read = ({ full }) => (full ? `x${begin}: observed ${value(full.observation, begin)}, expected ${short(full.prediction.mean[begin])}` : "");
   return { draw, pick, modes, read, heads: headsOf(size), rows: rowsOf(size), describe: () => describe(span, size) };
 }
 
+/**
+ * @param {Float32Array | null | undefined} observation
+ * @param {number} d
+ */
 const value = (observation, d) => (observation && Number.isFinite(observation[d]) ? short(observation[d]) : "nothing");
 
-/** The range of a dimension with its bands. */
+/**
+ * The range of a dimension with its bands.
+ * @param {Span} span
+ * @param {number} d
+ * @param {Shown} shown
+ * @returns {[low: number, high: number]}
+ */
 function extent(span, d, shown) {
   let [low, high] = [Infinity, -Infinity];
   const [from, to] = span.seen;
@@ -52,7 +75,7 @@ function extent(span, d, shown) {
     const spread = 2 * (full[shown].deviation?.[d] ?? 0);
     low = Math.min(low, mean - spread);
     high = Math.max(high, mean + spread);
-    const x = full.observation?.[d];
+    const x = full.observation?.[d] ?? NaN;
     if (Number.isFinite(x)) [low, high] = [Math.min(low, x), Math.max(high, x)];
   }
   if (low > high) return [0, 1];
@@ -60,6 +83,12 @@ function extent(span, d, shown) {
   return [low - room, high + room];
 }
 
+/**
+ * @param {Context} context
+ * @param {Plot} plot
+ * @param {number} d
+ * @param {Shown} shown
+ */
 function strip(context, plot, d, shown) {
   const colour = colours();
   valueAxis(context, plot, { most: 2 });
@@ -82,11 +111,16 @@ function strip(context, plot, d, shown) {
   context.fillText(`x${d}`, plot.left + 5, plot.top);
 }
 
-/** Steps without a break, as [position, arrays]. */
+/**
+ * Steps without a break, as [position, arrays].
+ * @param {Span} span
+ */
 function runs(span) {
   const { entries } = span.trace;
   const [from, to] = span.seen;
+  /** @type {[at: number, full: Full][][]} */
   const found = [];
+  /** @type {[at: number, full: Full][]} */
   let run = [];
   for (let at = from; at < to; at++) {
     const { full, seq } = entries[at];
@@ -98,21 +132,43 @@ function runs(span) {
   return found;
 }
 
+/**
+ * @param {Context} context
+ * @param {Plot} plot
+ * @param {[number, Full][]} run
+ * @param {number} d
+ * @param {Shown} shown
+ * @param {number} times
+ * @param {string} colour
+ */
 function band(context, plot, run, d, shown, times, colour) {
   if (!run[0][1][shown].deviation) return;
   context.fillStyle = colour;
   context.beginPath();
-  const edge = ([at, full], sign) => context.lineTo(plot.x(at + 0.5), plot.y(full[shown].mean[d] + sign * times * full[shown].deviation[d]));
+  /**
+   * @param {[number, Full]} given
+   * @param {number} sign
+   */
+  const edge = ([at, full], sign) => {
+    const { mean, deviation } = full[shown];
+    context.lineTo(plot.x(at + 0.5), plot.y(mean[d] + sign * times * (deviation?.[d] ?? 0)));
+  };
   run.forEach((step) => edge(step, 1));
   [...run].reverse().forEach((step) => edge(step, -1));
   context.fill();
 }
 
+/**
+ * @param {Context} context
+ * @param {Plot} plot
+ * @param {[number, Full][]} run
+ * @param {number} d
+ */
 function observed(context, plot, run, d) {
   context.fillStyle = colours().ink;
   const size = plot.step >= DOTS ? Math.min(2.4, plot.step / 3) : 0.7;
   for (const [at, { observation }] of run) {
-    const x = observation?.[d];
+    const x = observation?.[d] ?? NaN;
     if (!Number.isFinite(x)) continue;
     context.beginPath();
     context.arc(plot.x(at + 0.5), plot.y(x), size, 0, 7);
@@ -120,9 +176,11 @@ function observed(context, plot, run, d) {
   }
 }
 
+/** @param {number} size */
 const headsOf = (size) => ["step", ...Array.from({ length: Math.min(size, STRIPS) }, (_, d) => `x${d}: observed, expected`)];
+/** @type {(size: number) => Chart["rows"]} */
 const rowsOf = (size) => (entries) =>
-  entries.filter((entry) => entry.full).map(({ seq, full }) => [
+  whole(entries).map(({ seq, full }) => [
     String(seq),
     ...Array.from({ length: Math.min(size, STRIPS) }, (_, d) => {
       const deviation = full.prediction.deviation ? ` ± ${short(full.prediction.deviation[d])}` : "";
@@ -130,6 +188,10 @@ const rowsOf = (size) => (entries) =>
     }),
   ]);
 
+/**
+ * @param {Span} span
+ * @param {number} size
+ */
 function describe(span, size) {
   const entry = span.full;
   if (!entry) return "Observed and expected: no steps yet.";

@@ -1,10 +1,12 @@
 // All that is known of a session in one strip, with the window that the charts show: drag it, or use the arrow keys.
+// @ts-check
 
 import { h } from "../dom.js";
 import { colours, Surface } from "./surface.js";
 
 /** A slider over the whole of a trace. */
 export class Minimap {
+  /** @param {Span} span */
   constructor(span) {
     this.span = span;
     this.canvas = h("canvas", {
@@ -29,17 +31,24 @@ export class Minimap {
     this.surface.close();
   }
 
+  /** @param {PointerEvent} event */
   #grab(event) {
     this.canvas.setPointerCapture(event.pointerId);
     this.#move(event);
   }
 
+  /** @param {PointerEvent} event */
   #move(event) {
     const total = Math.max(this.span.trace.entries.length, this.span.width);
     const at = (event.offsetX / this.canvas.clientWidth) * total + this.span.width / 2;
     this.span.move(at - this.span.target);
   }
 
+  /**
+   * @param {Context} context
+   * @param {number} width
+   * @param {number} height
+   */
   #draw(context, width, height) {
     const { entries } = this.span.trace;
     const colour = colours();

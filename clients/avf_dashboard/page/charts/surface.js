@@ -1,6 +1,8 @@
 // Canvases that are drawn only where something has changed, all within one frame of the browser, in the colours of the
 // style sheet and the pixels of the screen.
+// @ts-check
 
+/** @type {Set<Surface>} */
 const waiting = new Set();
 let requested = false;
 
@@ -15,6 +17,7 @@ function frame() {
   for (const surface of now) surface.paint();
 }
 
+/** @param {Surface} surface */
 function request(surface) {
   waiting.add(surface);
   if (!requested) {
@@ -23,29 +26,44 @@ function request(surface) {
   }
 }
 
-const NAMES = [
-  "paper", "ink", "soft", "faint", "line", "accent", "accent-soft", "accent-faint", "alert", "warm", "band",
-];
+const NAMES = /** @type {const} */ ([
+  "paper", "ink", "soft", "faint", "line", "accent", "accent_soft", "accent_faint", "alert", "warm", "band",
+]);
+/** @typedef {Record<typeof NAMES[number] | "font", string>} Palette */
+/** @type {Palette | null} */
 let palette = null;
 
 /** The colours of the theme in use, by name. */
 export function colours() {
-  if (palette === null) {
-    const style = getComputedStyle(document.documentElement);
-    palette = Object.fromEntries(NAMES.map((name) => [name.replace("-", "_"), style.getPropertyValue(`--${name}`).trim()]));
-    palette.font = style.getPropertyValue("--chart-font").trim();
-  }
+  if (palette !== null) return palette;
+  const style = getComputedStyle(document.documentElement);
+  const read = (/** @type {string} */ name) => style.getPropertyValue(`--${name}`).trim();
+  const named = Object.fromEntries(NAMES.map((name) => [name, read(name.replace("_", "-"))]));
+  palette = /** @type {Palette} */ ({ ...named, font: read("chart-font") });
   return palette;
 }
 
-/** The theme has changed. */
+/**
+ * The theme has changed.
+ * @param {Iterable<Surface>} surfaces
+ */
 export function repaint(surfaces) {
   palette = null;
   for (const surface of surfaces) surface.invalidate();
 }
 
 /** All surfaces of the page. */
-export const surfaces = new Set();
+export const surfaces = /** @type {Set<Surface>} */ (new Set());
+
+/**
+ * What draws on a canvas.
+ * @param {HTMLCanvasElement} canvas
+ */
+export function pen(canvas) {
+  const context = canvas.getContext("2d");
+  if (context === null) throw new Error("this browser draws on no canvas");
+  return context;
+}
 
 /** A canvas and the function that draws it: `draw(context, width, height)`, in CSS pixels; true asks for another. */
 export class Surface {
@@ -53,6 +71,10 @@ export class Surface {
   #observer;
   #visible;
 
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {Draw} draw
+   */
   constructor(canvas, draw) {
     this.canvas = canvas;
     this.#draw = draw;
@@ -79,7 +101,7 @@ export class Surface {
     const scale = Math.min(3, devicePixelRatio || 1);
     const [w, h] = [Math.round(width * scale), Math.round(height * scale)];
     if (this.canvas.width !== w || this.canvas.height !== h) Object.assign(this.canvas, { width: w, height: h });
-    const context = this.canvas.getContext("2d");
+    const context = pen(this.canvas);
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, width, height);
     context.font = colours().font;

@@ -1,9 +1,14 @@
 // Sound at a model's rate: from a file, decoded by the browser, or from the microphone, as it comes.
+// @ts-check
 
 import { Resampler } from "./resample.js";
 import { Unreadable } from "../midi.js";
 
-/** The samples of a sound file, mono, at `rate`. Raises Unreadable. */
+/**
+ * The samples of a sound file, mono, at `rate`. Raises Unreadable.
+ * @param {ArrayBuffer} buffer
+ * @param {number} rate
+ */
 export async function decode(buffer, rate) {
   const context = new OfflineAudioContext(1, 1, rate);
   let sound;
@@ -20,7 +25,11 @@ export async function decode(buffer, rate) {
   return made;
 }
 
-/** Listen to the microphone; `onSamples` hears pieces at `rate`. Gives the function that stops. Raises Unreadable. */
+/**
+ * Listen to the microphone; `onSamples` hears pieces at `rate`. Gives the function that stops. Raises Unreadable.
+ * @param {number} rate
+ * @param {(piece: Float32Array) => void} onSamples
+ */
 export async function microphone(rate, onSamples) {
   if (!navigator.mediaDevices) throw new Unreadable("browsers give the microphone to pages over https, or on this machine, only");
   let media;
@@ -28,7 +37,7 @@ export async function microphone(rate, onSamples) {
     const audio = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     media = await navigator.mediaDevices.getUserMedia({ audio });
   } catch (error) {
-    throw new Unreadable(error.name === "NotFoundError" ? "there is no microphone" : "the microphone was not allowed");
+    throw new Unreadable(error instanceof DOMException && error.name === "NotFoundError" ? "there is no microphone" : "the microphone was not allowed");
   }
   const context = new AudioContext();
   await context.audioWorklet.addModule(new URL("./worklet.js", import.meta.url));

@@ -1,4 +1,5 @@
 // From one rate to another, in pieces of any length: a sinc within a Hann window, narrow enough that nothing folds back.
+// @ts-check
 
 const CROSSINGS = 12; // of the sinc, to either side
 const ROOM = 0.94; // of the lower rate's band that is kept
@@ -8,6 +9,10 @@ export class Resampler {
   #rest = new Float32Array(0);
   #at = 0; // where in `rest` the next output stands
 
+  /**
+   * @param {number} from
+   * @param {number} to
+   */
   constructor(from, to) {
     this.step = from / to;
     this.cut = Math.min(1, to / from) * (from === to ? 1 : ROOM);
@@ -17,7 +22,10 @@ export class Resampler {
     this.#at = this.half;
   }
 
-  /** What `piece` completes. */
+  /**
+   * What `piece` completes.
+   * @param {Float32Array} piece
+   */
   push(piece) {
     if (this.same) return piece;
     const all = new Float32Array(this.#rest.length + piece.length);
@@ -34,6 +42,10 @@ export class Resampler {
     return Float32Array.from(made);
   }
 
+  /**
+   * @param {Float32Array} all
+   * @param {number} at
+   */
   #one(all, at) {
     const first = Math.max(0, Math.ceil(at - this.half));
     const last = Math.min(all.length - 1, Math.floor(at + this.half));

@@ -1,7 +1,9 @@
 // Levels of frequencies in a short piece of sound: a radix-2 Fourier transform under a Hann window.
+// @ts-check
 
 /** A transform of pieces of `size` samples, padded to a power of two. */
 export class Spectrum {
+  /** @param {number} size */
   constructor(size) {
     this.size = 2 ** Math.ceil(Math.log2(Math.max(16, size)));
     this.bins = this.size / 2;
@@ -13,7 +15,10 @@ export class Spectrum {
     this.sin = Float32Array.from({ length: this.bins }, (_, i) => -Math.sin((2 * Math.PI * i) / this.size));
   }
 
-  /** Decibels of each bin, relative to a full sine. */
+  /**
+   * Decibels of each bin, relative to a full sine.
+   * @param {Float32Array} samples
+   */
   of(samples) {
     this.re.fill(0);
     this.im.fill(0);
@@ -23,6 +28,7 @@ export class Spectrum {
     return Float32Array.from({ length: this.bins }, (_, i) => 20 * Math.log10(Math.hypot(this.re[i], this.im[i]) / full + 1e-6));
   }
 
+  /** @param {number} half */
   #stage(half) {
     const { re, im, cos, sin } = this;
     const stride = this.bins / half;
@@ -40,6 +46,10 @@ export class Spectrum {
   }
 }
 
+/**
+ * @param {number} i
+ * @param {number} bits
+ */
 function reversed(i, bits) {
   let out = 0;
   for (let bit = 0; bit < bits; bit++) out |= ((i >> bit) & 1) << (bits - 1 - bit);

@@ -1,4 +1,5 @@
 // On the audio thread: what the microphone gives, in blocks large enough to be worth a message.
+// @ts-check
 
 const BLOCK = 2_048;
 
@@ -6,6 +7,7 @@ class Tap extends AudioWorkletProcessor {
   #block = new Float32Array(BLOCK);
   #filled = 0;
 
+  /** @param {Float32Array[][]} given */
   process([[channel]]) {
     if (!channel) return true;
     for (const sample of channel) {

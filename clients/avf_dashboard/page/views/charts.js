@@ -1,4 +1,5 @@
 // The charts of a session in their grid, all over one window: a new chart of the dashboard takes its place here.
+// @ts-check
 
 import { active } from "../charts/active.js";
 import { energy } from "../charts/energy.js";
@@ -8,7 +9,7 @@ import { keyboard, pointers } from "../charts/gestures.js";
 import { iterations } from "../charts/iterations.js";
 import { latents } from "../charts/latents.js";
 import { Minimap } from "../charts/minimap.js";
-import { colours } from "../charts/surface.js";
+import { colours, pen } from "../charts/surface.js";
 import { h, save, write } from "../dom.js";
 import { Forecaster } from "../forecaster.js";
 import { FORMS } from "../forms.js";
@@ -18,15 +19,19 @@ const RECENT = 30; // seconds without a step after which a forecast is no longer
 export class Charts {
   #gliding = false;
 
+  /** @param {{ id: string, span: Span, model: Wire.ModelInfo, known: Known }} options */
   constructor({ id, span, model, known }) {
-    Object.assign(this, { id, span, known });
+    this.id = id;
+    this.span = span;
+    this.known = known;
     const form = FORMS[model.modality];
     this.energy = new Figure("Free energy", energy(span, model.normal), { span, kind: "energy", id: "energy" });
     this.form = new Figure(form.title, form.chart(span, model), { span, kind: "form", id: "form" });
     this.latents = new Figure("Latents", latents(span), { span, kind: "belief", id: "latents" });
     this.iterations = new Figure("Free energy by iteration", iterations(span), { span, kind: "small", id: "iterations" });
     this.active = new Figure("Most active latents", active(span), { span, kind: "small", id: "active" });
-    this.fan = new Figure("Forecast", fan(model), { span, kind: "small", id: "forecast" });
+    this.forecast = fan(model);
+    this.fan = new Figure("Forecast", this.forecast, { span, kind: "small", id: "forecast" });
     this.figures = [this.energy, this.form, this.latents, this.iterations, this.active, this.fan];
     this.minimap = new Minimap(span);
     this.#explain(form, model);
@@ -59,7 +64,7 @@ export class Charts {
     const box = this.root.getBoundingClientRect();
     const scale = 2;
     const sheet = h("canvas", { width: box.width * scale, height: (box.height + 40) * scale });
-    const context = sheet.getContext("2d");
+    const context = pen(sheet);
     const colour = colours();
     context.scale(scale, scale);
     context.fillStyle = colour.paper;
@@ -77,13 +82,22 @@ export class Charts {
     sheet.toBlob((blob) => save(blob, `session-${this.id}.png`));
   }
 
+  /**
+   * @param {import("../forms.js").Form} form
+   * @param {Wire.ModelInfo} model
+   */
   #explain(form, model) {
+    /** @param {(string | null)[]} given */
     const key = ([name, text]) => h("span", { class: "key", "data-key": name, text });
     this.energy.notes.append(...[[null, "reconstruction"], ["warm", "KL"], ...(model.normal ? [["dot", "surprising"]] : [])].map(key));
     this.energy.root.append(this.minimap.canvas);
     this.form.notes.append(...form.keys.map(key));
   }
 
+  /**
+   * @param {Wire.ModelInfo} model
+   * @param {import("../forms.js").Form} form
+   */
   #forecaster(model, form) {
     const says = h("span", { role: "status" });
     const again = h("button", { type: "button", class: "quiet", text: "Now", "aria-label": "Forecast now", onclick: async () => write(says, (await made.ask()) ?? "") });
@@ -95,7 +109,7 @@ export class Charts {
       wanted: () => !document.hidden && this.fan.surface.seen && this.span.live && this.#moves(),
       place: () => (this.span.trace.last ? `${this.span.trace.last.epoch}.${this.span.trace.last.seq}` : null),
       show: (forecast) => {
-        this.fan.chart.show(forecast);
+        this.forecast.show(forecast);
         write(says, `after step ${forecast.seq}`);
         this.fan.invalidate();
       },

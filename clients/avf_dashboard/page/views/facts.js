@@ -1,8 +1,10 @@
 // The figures of one step, in one line.
+// @ts-check
 
 import { h, mark, write } from "../dom.js";
 import { clock, count, nats, probability, rate, surprise } from "../format.js";
 
+/** @type {Record<string, [title: string, text: (entry: Entry, known: Known) => string]>} */
 const FACTS = {
   step: ["Step", (entry) => count(entry.seq)],
   epoch: ["Epoch", (entry) => String(entry.epoch)],
@@ -18,6 +20,7 @@ const FACTS = {
 
 export class Facts {
   constructor() {
+    /** @type {Record<string, HTMLElement>} */
     this.values = {};
     this.root = h("dl", { class: "card facts" }, Object.entries(FACTS).map(([name, [title]]) => {
       this.values[name] = h("dd", { "data-fact": name, text: "–" });
@@ -25,7 +28,11 @@ export class Facts {
     }));
   }
 
-  /** Show a step of what is known of its session. */
+  /**
+   * Show a step of what is known of its session.
+   * @param {Entry | null} entry
+   * @param {Known} known
+   */
   show(entry, known) {
     if (!entry) return;
     for (const [name, [, text]] of Object.entries(FACTS)) write(this.values[name], text(entry, known));

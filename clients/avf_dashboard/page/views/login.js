@@ -1,6 +1,7 @@
 // Where a key is asked for: on servers that want one, and when a token has ended.
+// @ts-check
 
-import { request } from "../api.js";
+import { Problem, request, words } from "../api.js";
 import * as auth from "../auth.js";
 import { h } from "../dom.js";
 
@@ -8,6 +9,7 @@ export class Login {
   name = "login";
   title = "Sign in";
 
+  /** @param {{ expired: boolean, onDone: () => void }} options */
   constructor({ expired, onDone }) {
     this.key = h("input", { type: "password", name: "key", autocomplete: "current-password", required: true, "aria-describedby": "login-help" });
     this.stay = h("input", { type: "checkbox", name: "stay" });
@@ -33,6 +35,10 @@ export class Login {
 
   close() {}
 
+  /**
+   * @param {Event} event
+   * @param {() => void} onDone
+   */
   async #submit(event, onDone) {
     event.preventDefault();
     this.alert.textContent = "";
@@ -41,7 +47,7 @@ export class Login {
       await auth.login(this.key.value.trim(), { stay: this.stay.checked, request });
       onDone();
     } catch (error) {
-      this.alert.textContent = error.status === 401 ? "The server does not know this key." : `${error.message}.`;
+      this.alert.textContent = error instanceof Problem && error.status === 401 ? "The server does not know this key." : `${words(error)}.`;
       this.key.focus();
     } finally {
       this.button.disabled = false;

@@ -1,4 +1,5 @@
 // Every stream alive: how the server is, which models it holds, and the sessions with what they have felt lately.
+// @ts-check
 
 import * as api from "../api.js";
 import { h, write } from "../dom.js";
@@ -12,9 +13,11 @@ const POLL = 2_000; // milliseconds between looks at the server's status
 export class Overview {
   name = "overview";
   title = "Overview";
-  #timer = null;
+  /** @type {number | undefined} */
+  #timer;
   #closed = new AbortController();
 
+  /** @param {Shared} shared */
   constructor(shared) {
     this.shared = shared;
     this.tiles = new Tiles();
@@ -79,9 +82,11 @@ export class Overview {
   }
 }
 
+/** @param {Wire.ModelInfo} model */
 function card(model) {
   const procedure = model.iterations ? `${model.inference} inference, ${model.iterations} iterations` : `${model.inference} inference`;
   const sizes = `${model.observation_size} observed, ${model.latent_size} latent`;
+  /** @param {string} text */
   const line = (text) => h("span", { class: "soft line", text });
   return h(
     "li", { class: "card" },

@@ -1,19 +1,27 @@
 // The list of sessions: a row each, of which only those that can be seen are ever painted, so that hundreds stay smooth.
 // The order follows the figures every few seconds, not at every step: rows that jump cannot be read.
+// @ts-check
 
 import { h, mark, write } from "../dom.js";
 import { count, duration, nats, probability, rate, surprise } from "../format.js";
 import { sparkline } from "../charts/sparkline.js";
-
+import { pen } from "../charts/surface.js";
 
 const SORT = 2_000; // milliseconds between new orders
 const STILL = 5; // seconds without a step after which a session no longer moves
 const AGES = 5_000; // milliseconds between new ages
 
 const now = () => Date.now() / 1000;
+/** @param {Item} item */
 const moves = (item) => !item.ended && now() - item.usedAt < STILL;
 
-/** Columns: heading, class, key to sort by, text. */
+/** @typedef {{ title: string, kind?: string, key?: (item: Item) => string | number, text?: (item: Item) => string }} Column */
+/** @typedef {{ item: Item, root: HTMLElement, cells: Record<string, HTMLElement>, canvas: HTMLCanvasElement, level: HTMLElement, seen: boolean }} Row */
+
+/**
+ * Columns: heading, class, key to sort by, text.
+ * @type {Record<string, Column>}
+ */
 const COLUMNS = {
   id: { title: "Session", key: (item) => item.id },
   model: { title: "Model", kind: "wide", key: (item) => item.session.model, text: (item) => item.session.model },
@@ -27,14 +35,22 @@ const COLUMNS = {
 };
 
 export class Rows {
+  /** @type {Map<string, Row>} */
   #rows = new Map();
+  /** @type {Set<string>} */
   #dirty = new Set();
   #sorted = { name: "age", ascending: true };
   #wanted = { text: "", kind: "all" };
-  #frame = null;
+  /** @type {number | undefined} */
+  #frame;
 
+  /**
+   * @param {import("../fleet.js").Fleet} fleet
+   * @param {{ onCount: (shown: number, all: number) => void }} options
+   */
   constructor(fleet, { onCount }) {
-    Object.assign(this, { fleet, onCount });
+    this.fleet = fleet;
+    this.onCount = onCount;
     this.body = h("div", { role: "rowgroup" });
     this.empty = h("p", { class: "empty", hidden: true }, "No sessions here. ", h("a", { href: "#/try", text: "Start one in this page" }), ", or stream with ", h("code", { text: "avf stream" }), ".");
     this.heads = Object.entries(COLUMNS).map(([name, column]) => this.#head(name, column));
@@ -44,13 +60,21 @@ export class Rows {
     this.#headings();
   }
 
-  /** Items have changed; with `structure`, some have come or gone. */
+  /**
+   * Items have changed; with `structure`, some have come or gone.
+   * @param {Item[]} items
+   * @param {{ structure: boolean }} options
+   */
   changed(items, { structure }) {
     if (structure) this.#arrange();
     for (const item of items) this.#touch(item);
   }
 
-  /** Show those that hold `text`, and are of a kind. */
+  /**
+   * Show those that hold `text`, and are of a kind.
+   * @param {string} text
+   * @param {string} kind
+   */
   select(text, kind) {
     this.#wanted = { text: text.trim().toLowerCase(), kind };
     this.#arrange();
@@ -64,14 +88,19 @@ export class Rows {
   close() {
     this.watch.disconnect();
     this.timers.forEach(clearInterval);
-    cancelAnimationFrame(this.#frame);
+    cancelAnimationFrame(this.#frame ?? 0);
   }
 
+  /**
+   * @param {string} name
+   * @param {Column} column
+   */
   #head(name, { title, kind, key }) {
     const label = key ? h("button", { type: "button", text: title, onclick: () => this.#sort(name) }) : title;
     return h("div", { role: "columnheader", class: kind, "data-column": name, "aria-sort": key ? "none" : null }, label);
   }
 
+  /** @param {string} name */
   #sort(name) {
     this.#sorted = { name, ascending: this.#sorted.name === name && !this.#sorted.ascending };
     this.#headings();
@@ -85,6 +114,7 @@ export class Rows {
     }
   }
 
+  /** @param {Item} item */
   #fits(item) {
     const { text, kind } = this.#wanted;
     if (text && !`${item.id} ${item.session.model}`.toLowerCase().includes(text)) return false;
@@ -93,14 +123,18 @@ export class Rows {
     return kind === "all" || item.ended;
   }
 
-  /** Largest first, unless ascending; what is not a number last. */
+  /**
+   * Largest first, unless ascending; what is not a number last.
+   * @param {Item} a
+   * @param {Item} b
+   */
   #compare(a, b) {
     const { name, ascending } = this.#sorted;
-    const { key } = COLUMNS[name];
+    const { key = (/** @type {Item} */ item) => item.id } = COLUMNS[name];
     const [x, y] = [key(a), key(b)];
     const sign = ascending ? -1 : 1;
-    if (typeof x === "string") return -sign * x.localeCompare(y);
-    if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
+    if (typeof x === "string" || typeof y === "string") return -sign * String(x).localeCompare(String(y));
+    if (Number.isNaN(x) || Number.isNaN(y)) return Number(Number.isNaN(x)) - Number(Number.isNaN(y));
     return sign * (y - x) || a.id.localeCompare(b.id);
   }
 
@@ -112,13 +146,14 @@ export class Rows {
     let place = this.body.firstElementChild;
     for (const item of shown) {
       const { root } = this.#rows.get(item.id) ?? this.#add(item);
-      if (root === place) place = place.nextElementSibling;
+      if (place !== null && root === place) place = place.nextElementSibling;
       else if (!root.contains(document.activeElement)) this.body.insertBefore(root, place);
     }
     this.empty.hidden = shown.length > 0;
     this.onCount(shown.length, items.length);
   }
 
+  /** @param {Item} item */
   #add(item) {
     const cells = Object.fromEntries(
       Object.entries(COLUMNS).map(([name, { kind }]) => [name, h("div", { role: "cell", class: kind, "data-cell": name })]),
@@ -135,15 +170,20 @@ export class Rows {
     return row;
   }
 
+  /**
+   * @param {string} id
+   * @param {Row} row
+   */
   #remove(id, row) {
     this.watch.unobserve(row.root);
     row.root.remove();
     this.#rows.delete(id);
   }
 
+  /** @param {IntersectionObserverEntry[]} entries */
   #seen(entries) {
     for (const { target, isIntersecting } of entries) {
-      const row = this.#rows.get(target.dataset.session);
+      const row = this.#rows.get(/** @type {HTMLElement} */ (target).dataset.session ?? "");
       if (!row) continue;
       row.seen = isIntersecting;
       if (isIntersecting) {
@@ -153,6 +193,7 @@ export class Rows {
     }
   }
 
+  /** @param {Item} item */
   #touch(item) {
     if (!this.#rows.get(item.id)?.seen) return;
     this.#dirty.add(item.id);
@@ -160,7 +201,7 @@ export class Rows {
   }
 
   #paint() {
-    this.#frame = null;
+    this.#frame = undefined;
     for (const id of this.#dirty) {
       const row = this.#rows.get(id);
       if (row) paint(row);
@@ -169,10 +210,11 @@ export class Rows {
   }
 }
 
+/** @param {Row} row */
 function paint({ item, root, cells, canvas, level }) {
   for (const [name, { text }] of Object.entries(COLUMNS)) if (text && name !== "surprise") write(cells[name], text(item));
   const how = surprise(item.surprise);
-  write(level, COLUMNS.surprise.text(item));
+  write(level, COLUMNS.surprise.text?.(item) ?? "");
   mark(level, "data-level", how);
   mark(level, "title", `surprise: ${how}`);
   mark(root, "data-ended", item.ended ? "" : null);
@@ -180,7 +222,7 @@ function paint({ item, root, cells, canvas, level }) {
   if (!width) return;
   const scale = Math.min(2, devicePixelRatio || 1);
   if (canvas.width !== Math.round(width * scale)) Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
-  const context = canvas.getContext("2d");
+  const context = pen(canvas);
   context.setTransform(scale, 0, 0, scale, 0, 0);
   context.clearRect(0, 0, width, height);
   sparkline(context, width, height, item.points, { high: how === "high" });

@@ -1,4 +1,5 @@
 // A session, live: what it hears, what it expected, how sure it is, how surprised; paused, it can be gone back through.
+// @ts-check
 
 import * as api from "../api.js";
 import { h, mark, write } from "../dom.js";
@@ -17,19 +18,29 @@ const THINNED = 0.1; // seconds
 
 export class SessionView {
   name = "session";
+  /** @type {(() => void) | null} */
   #stop = null;
   #closed = new AbortController();
 
+  /**
+   * @param {Shared} shared
+   * @param {string} id
+   */
   constructor(shared, id) {
-    Object.assign(this, { shared, id, title: id.slice(0, 10) });
+    this.shared = shared;
+    this.id = id;
+    this.title = id.slice(0, 10);
     this.known = shared.traces.get(id) ?? { trace: new Trace(), session: null, ended: false, model: null };
     shared.traces.delete(id);
     shared.traces.set(id, this.known); // the newest last
-    if (shared.traces.size > KEPT) shared.traces.delete(shared.traces.keys().next().value);
+    for (const oldest of shared.traces.keys()) if (shared.traces.size > KEPT) shared.traces.delete(oldest);
     this.span = new Span(this.known.trace, 64);
     this.facts = new Facts();
     this.notice = h("div", { class: "card notice", role: "status", hidden: true });
     this.holder = h("div");
+    this.name_ = h("span", { class: "soft" });
+    this.follow = h("button", { type: "button", text: "Pause", onclick: () => (this.span.live ? this.span.pause() : this.span.follow()) });
+    this.earlier = h("button", { type: "button", text: "Load earlier", hidden: true, onclick: () => this.#older() });
     this.root = h("div", {}, this.#head(), this.notice, this.facts.root, this.holder);
     this.span.onChange(() => this.#changed());
   }
@@ -39,11 +50,13 @@ export class SessionView {
       await this.#load();
     } catch (error) {
       if (this.#closed.signal.aborted) return;
-      if (error.status === 404) this.#gone();
-      else if (error.status === 401) return;
+      const status = error instanceof api.Problem ? error.status : null;
+      if (status === 404) this.#gone();
+      else if (status === 401) return;
       else this.#later(error);
     }
-    if (this.known.model) this.#draw();
+    const { model, session } = this.known;
+    if (model && session) this.#draw(model, session);
   }
 
   close() {
@@ -57,10 +70,12 @@ export class SessionView {
   }
 
   #head() {
+    /**
+     * @param {string} text
+     * @param {string} label
+     * @param {() => void} onclick
+     */
     const button = (text, label, onclick) => h("button", { type: "button", text, "aria-label": label, onclick });
-    this.name_ = h("span", { class: "soft" });
-    this.follow = button("Pause", null, () => (this.span.live ? this.span.pause() : this.span.follow()));
-    this.earlier = h("button", { type: "button", text: "Load earlier", hidden: true, onclick: () => this.#older() });
     return h(
       "div", { class: "head" },
       h("h1", {}, h("span", { class: "mono-id", text: this.id })),
@@ -82,14 +97,15 @@ export class SessionView {
   async #load() {
     const { signal } = this.#closed;
     this.shared.state("connecting");
-    this.known.session = await api.one(this.id, signal);
-    this.known.model = await this.shared.model(this.known.session.model);
+    const session = await api.one(this.id, signal);
+    this.known.session = session;
+    this.known.model = (await this.shared.model(session.model)) ?? null;
     this.known.ended = false;
     const page = await api.history(this.id, { limit: BACK, newest: true }, signal);
     this.known.trace.addHistory(page.entries);
     this.earlier.hidden = this.#reaches;
     if (page.entries.length) this.known.trace.addEstimate(await api.estimate(this.id, signal));
-    this.#follow(page.cursor);
+    this.#follow(page.cursor, session.observation_size > HEAVY);
   }
 
   /** Whether the trace reaches back to the first step. */
@@ -98,17 +114,21 @@ export class SessionView {
     return first === undefined || (first.epoch === 1 && first.seq === 1);
   }
 
-  #follow(after) {
-    const heavy = this.known.session.observation_size > HEAVY;
+  /**
+   * @param {string | null} after
+   * @param {boolean} heavy
+   */
+  #follow(after, heavy) {
     this.#stop = listen(api.eventsOf(this.id), {
       query: { with: "observation", interval: heavy ? THINNED : undefined },
       after,
-      onEvent: (name, data) => this.#hear(name, data),
+      onEvent: (event) => this.#hear(event),
       onState: (state) => (state === "gone" ? this.#gone() : this.shared.state(state)),
     });
   }
 
-  #hear(name, data) {
+  /** @param {Happened} event */
+  #hear({ name, data }) {
     const { trace } = this.known;
     if (name === "estimate") trace.addEstimate(data, Date.now() / 1000);
     else if (name === "history") trace.addHistory(data.entries);
@@ -125,8 +145,11 @@ export class SessionView {
     this.charts?.invalidate();
   }
 
-  #draw() {
-    const { model, session } = this.known;
+  /**
+   * @param {Wire.ModelInfo} model
+   * @param {Wire.Session} session
+   */
+  #draw(model, session) {
     write(this.name_, `${model.name} · opened ${new Date(session.created_at * 1000).toLocaleString()} · seed ${session.seed}`);
     if (!this.charts) {
       this.span.width = FORMS[model.modality].width;
@@ -147,9 +170,10 @@ export class SessionView {
     this.#changed();
   }
 
+  /** @param {unknown} error */
   #later(error) {
     this.shared.state("lost");
-    this.#say(`${error.message}. Trying again.`, "problem");
+    this.#say(`${api.words(error)}. Trying again.`, "problem");
     setTimeout(() => {
       if (this.#closed.signal.aborted) return;
       this.notice.hidden = true;
@@ -157,6 +181,11 @@ export class SessionView {
     }, 2_000);
   }
 
+  /**
+   * @param {string} text
+   * @param {string} kind
+   * @param {...(Node | string)} more
+   */
   #say(text, kind, ...more) {
     this.notice.replaceChildren(text, ...more);
     mark(this.notice, "data-kind", kind);
@@ -175,7 +204,7 @@ export class SessionView {
       this.earlier.hidden = this.#reaches || trace.entries.length === before; // or no more is kept
       this.span.shift(trace.entries.length - before);
     } catch (error) {
-      this.#say(`${error.message}.`, "problem");
+      this.#say(`${api.words(error)}.`, "problem");
     } finally {
       this.earlier.disabled = false;
     }
@@ -193,7 +222,7 @@ export class SessionView {
       this.#say("Forked: ", "info", h("a", { href: `#/session/${made.id}`, text: made.id }), ", which goes on from this step.");
       this.#changed();
     } catch (error) {
-      this.#say(`${error.message}.`, "problem");
+      this.#say(`${api.words(error)}.`, "problem");
     }
   }
 }

@@ -1,4 +1,5 @@
 // How the server is, in a handful of figures.
+// @ts-check
 
 import { h, mark, write } from "../dom.js";
 import { bytes, count, duration, latency, short } from "../format.js";
@@ -7,6 +8,7 @@ import { Surface } from "../charts/surface.js";
 
 const POINTS = 90;
 
+/** @type {Record<string, [title: string, read: (status: Wire.Status) => [value: string, more: string | null]]>} */
 const TILES = {
   steps: ["Steps a second", (s) => [short(s.steps_per_s), null]],
   latency: ["Step latency, median", (s) => [latency(s.latency_p50_s), `99 %: ${latency(s.latency_p99_s)}`]],
@@ -18,9 +20,11 @@ const TILES = {
 };
 
 export class Tiles {
+  /** @type {number[]} */
   #rates = [];
 
   constructor() {
+    /** @type {Record<string, { root: HTMLElement, value: HTMLElement, more: HTMLElement }>} */
     this.cells = {};
     this.spark = h("canvas", { "aria-hidden": "true" });
     this.surface = new Surface(this.spark, (context, width, height) => {
@@ -30,7 +34,10 @@ export class Tiles {
     this.root = h("div", { class: "tiles", "aria-label": "Server", role: "group" }, Object.entries(TILES).map(([name, [title]]) => this.#tile(name, title)));
   }
 
-  /** Show a status. */
+  /**
+   * Show a status.
+   * @param {Wire.Status} status
+   */
   show(status) {
     for (const [name, [, read]] of Object.entries(TILES)) {
       const [value, more] = read(status);
@@ -54,6 +61,10 @@ export class Tiles {
     this.surface.close();
   }
 
+  /**
+   * @param {string} name
+   * @param {string} title
+   */
   #tile(name, title) {
     const value = h("dd", { text: "–" });
     const more = h("dd", {}, name === "steps" ? this.spark : "\u00a0");

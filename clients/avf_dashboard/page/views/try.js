@@ -1,27 +1,34 @@
 // Start a session from this page: with a sample that the page makes, with a file, or with the microphone.
+// @ts-check
 
 import * as api from "../api.js";
 import { h, write } from "../dom.js";
 import { Frames, Live, Sound } from "../feeds.js";
+import { lowest, shape } from "../forms.js";
 import * as midi from "../midi.js";
 import * as samples from "../samples.js";
 import { decode, microphone } from "../sound/inputs.js";
 
 const PACE = { music: 6, video: 12, series: 10 }; // observations a second
+/** @type {Record<Wire.Modality, string>} */
 const NAMES = { music: "A chorale", audio: "Tones", video: "A ball", series: "Waves" };
 const RATE = 16_000;
 
+/** @param {File} file */
 const isMidi = (file) => /\.midi?$/i.test(file.name) || file.type === "audio/midi";
 
 export class Try {
   name = "try";
   title = "Try it";
 
+  /** @param {Shared} shared */
   constructor(shared) {
     this.shared = shared;
+    /** @type {Wire.ModelInfo[]} */
+    this.models = [];
     this.model = h("select", { "aria-label": "Model", onchange: () => this.#fit() });
     this.says = h("p", { role: "status", class: "soft" });
-    this.file = h("input", { type: "file", accept: ".mid,.midi,.wav,audio/*", hidden: true, onchange: () => this.file.files[0] && this.#file(this.file.files[0]) });
+    this.file = h("input", { type: "file", accept: ".mid,.midi,.wav,audio/*", hidden: true, onchange: () => this.#picked() });
     this.sample = h("button", { type: "button", class: "main", text: "Play the sample", onclick: () => this.#guard(() => this.#sample()) });
     this.choose = h("button", { type: "button", text: "Choose a file", onclick: () => this.file.click() });
     this.listen = h("button", { type: "button", text: "Listen", onclick: () => this.#guard(() => this.#microphone()) });
@@ -52,7 +59,7 @@ export class Try {
       this.shared.state("live");
     } catch (error) {
       this.shared.state("lost");
-      return write(this.says, `${error.message}.`);
+      return write(this.says, `${api.words(error)}.`);
     }
     this.model.replaceChildren(...this.models.map((model) => h("option", { value: model.name, text: `${model.name} (${model.modality})` })));
     this.#fit();
@@ -61,10 +68,16 @@ export class Try {
   close() {}
 
   get #chosen() {
-    return this.models.find((model) => model.name === this.model.value);
+    const found = this.models.find((model) => model.name === this.model.value);
+    if (!found) throw new midi.Unreadable("this server holds no model");
+    return found;
   }
 
-  /** A model of this kind: the one chosen where it is, else the first. Raises Unreadable. */
+  /**
+   * A model of this kind: the one chosen where it is, else the first. Raises Unreadable.
+   * @param {Wire.Modality} modality
+   * @param {string} what
+   */
   #of(modality, what) {
     const found = this.#chosen.modality === modality ? this.#chosen : this.models.find((model) => model.modality === modality);
     if (!found) throw new midi.Unreadable(`${what} needs a model of ${modality === "audio" ? "sound" : modality}, and this server holds none`);
@@ -79,16 +92,20 @@ export class Try {
     this.listen.disabled = !sound;
   }
 
-  /** Do it, and say what went wrong where something did. */
+  /**
+   * Do it, and say what went wrong where something did.
+   * @param {() => unknown} act
+   */
   async #guard(act) {
     write(this.says, "");
     try {
       await act();
     } catch (error) {
-      write(this.says, `${error.message}.`);
+      write(this.says, `${api.words(error)}.`);
     }
   }
 
+  /** @param {Parameters<Running["start"]>[0]} options */
   async #go(options) {
     const session = await this.shared.running.start(options);
     location.hash = `#/session/${session.id}`;
@@ -101,25 +118,36 @@ export class Try {
       const rate = model.sample_rate ?? RATE;
       return this.#sound("Tones", new Sound(samples.tones({ rate }), { rate, size, loop: true }), model);
     }
-    const side = Math.round(Math.sqrt(size));
     const frames = {
-      music: () => samples.chorale({ size, first: model.first_pitch ?? 21 }),
-      video: () => samples.ball({ shape: model.shape ?? [side, side], low, high }),
+      music: () => samples.chorale({ size, first: lowest(model) }),
+      video: () => samples.ball({ shape: shape(model), low, high }),
       series: () => samples.waves({ size, low, high }),
     }[modality]();
     return this.#go({ name: NAMES[modality], model: name, feed: new Frames(frames, { pace: PACE[modality], loop: true }) });
   }
 
+  /**
+   * @param {string} name
+   * @param {Sound | Live} feed
+   * @param {Wire.ModelInfo} model
+   * @param {() => void} [onStop]
+   */
   #sound(name, feed, model, onStop) {
     return this.#go({ name, model: model.name, feed, audio: { rate: feed.rate, encoding: "s16", channels: 1 }, onStop });
   }
 
+  #picked() {
+    const file = this.file.files?.[0];
+    if (file) this.#file(file);
+  }
+
+  /** @param {File} file */
   #file(file) {
     return this.#guard(async () => {
       const buffer = await file.arrayBuffer();
       if (isMidi(file)) {
         const model = this.#of("music", "A MIDI file");
-        const frames = midi.frames(midi.parse(buffer), { size: model.observation_size, first: model.first_pitch ?? 21 });
+        const frames = midi.frames(midi.parse(buffer), { size: model.observation_size, first: lowest(model) });
         return this.#go({ name: file.name, model: model.name, feed: new Frames(frames, { pace: PACE.music }) });
       }
       const model = this.#of("audio", "Sound");
@@ -140,15 +168,20 @@ export class Try {
     }
   }
 
+  /**
+   * @param {DragEvent} event
+   * @param {boolean} over
+   */
   #over(event, over) {
     event.preventDefault();
     if (over) this.drop.dataset.over = "";
     else delete this.drop.dataset.over;
   }
 
+  /** @param {DragEvent} event */
   #dropped(event) {
     this.#over(event, false);
-    const [file] = event.dataTransfer.files;
+    const file = event.dataTransfer?.files[0];
     if (file) this.#file(file);
   }
 }

@@ -1,0 +1,306 @@
+// The messages of avf_wire, in the namespace `Wire`. Written by `python tests/dashboard/lint/wire_types.py`: edit nothing here.
+
+declare namespace Wire {
+  type ClientMessage = Observe | Samples | Marker | KeepAlive | End;
+  type Durability = "none" | "behind" | "group" | "wait";
+  type Encoding = "s16" | "f32";
+  type Modality = "music" | "audio" | "video" | "series";
+  type Observation = (number | null)[] | null;
+  type ServerMessage = Begin | Estimate | Summary | Ack | Marker | KeepAlive | Error | Ended | GoAway;
+
+  interface Ack {
+    type: "ack";
+    epoch: number;
+    seq: number;
+    durable_seq: number | null;
+  }
+
+  interface Audio {
+    rate: number;
+    encoding?: "s16" | "f32";
+    channels?: number;
+  }
+
+  interface Begin {
+    type: "begin";
+    session: Session;
+    credit: number;
+    next_sample: number | null;
+  }
+
+  interface Branch {
+    seed?: number | null;
+    iterations?: number | null;
+    durability?: "none" | "behind" | "group" | "wait" | null;
+  }
+
+  interface CreateSession {
+    model: string;
+    seed?: number | null;
+    iterations?: number | null;
+    durability?: "none" | "behind" | "group" | "wait";
+    audio?: Audio | null;
+  }
+
+  interface End {
+    type: "end";
+  }
+
+  interface Ended {
+    type: "ended";
+    next_seq: number;
+    next_sample: number | null;
+  }
+
+  interface Error {
+    type: "error";
+    problem: Problem;
+  }
+
+  interface Estimate {
+    type: "estimate";
+    epoch: number;
+    seq: number;
+    free_energy: number;
+    reconstruction: number;
+    kl: number;
+    free_energies: number[];
+    iterations: number;
+    prior: Moments;
+    posterior: Moments;
+    prediction: Moments;
+    likelihood: Moments;
+    durability: "none" | "behind" | "group" | "wait";
+    durable_seq: number | null;
+    surprise: number | null;
+    observation?: (number | null)[] | null;
+  }
+
+  interface Forecast {
+    session: string;
+    epoch: number;
+    seq: number;
+    mean: number[][];
+    deviation: number[][];
+    levels: number[];
+    quantiles: number[][][];
+    paths: number[][][] | null;
+  }
+
+  interface ForecastRequest {
+    horizon: number;
+    paths?: number;
+    quantiles?: number[];
+    with_paths?: boolean;
+  }
+
+  interface GoAway {
+    type: "goaway";
+  }
+
+  interface History {
+    session: string;
+    entries: HistoryEntry[];
+    cursor: string | null;
+    more: boolean;
+  }
+
+  interface HistoryEntry {
+    epoch: number;
+    seq: number;
+    at: number;
+    free_energy: number;
+    reconstruction: number;
+    kl: number;
+    prior_free_energy: number | null;
+    iterations: number;
+    surprise: number | null;
+  }
+
+  interface KeepAlive {
+    type: "keepalive";
+  }
+
+  interface Marker {
+    type: "marker";
+    text: string;
+  }
+
+  interface Missed {
+    entries: HistoryEntry[];
+    cut: boolean;
+  }
+
+  interface ModelInfo {
+    name: string;
+    digest: string;
+    kind: string;
+    inference: string;
+    iterations: number;
+    observation_size: number;
+    latent_size: number;
+    low: number | null;
+    high: number | null;
+    parameters: number;
+    card: Record<string, unknown>;
+    modality: "music" | "audio" | "video" | "series";
+    shape: number[] | null;
+    sample_rate: number | null;
+    first_pitch: number | null;
+    normal: Quantiles | null;
+  }
+
+  interface Models {
+    models: ModelInfo[];
+  }
+
+  interface Moments {
+    mean: number[];
+    deviation: number[] | null;
+  }
+
+  interface Moved {
+    session: string;
+    steps: number;
+    last: HistoryEntry;
+  }
+
+  interface Moves {
+    sessions: Moved[];
+  }
+
+  interface Observe {
+    type: "observe";
+    seq: number;
+    x: (number | null)[] | null;
+  }
+
+  interface Problem {
+    type: string;
+    title: string;
+    status: number;
+    detail: string;
+    session: string | null;
+    seq: number | null;
+    expected_seq: number | null;
+    expected_epoch: number | null;
+    expected_sample: number | null;
+  }
+
+  interface Quantiles {
+    levels: number[];
+    values: number[];
+  }
+
+  interface Samples {
+    type: "samples";
+    offset: number;
+    s16?: string | null;
+    f32?: number[] | null;
+  }
+
+  interface SamplesReply {
+    session: string;
+    epoch: number;
+    next_seq: number;
+    next_sample: number;
+    estimates: Estimate[];
+  }
+
+  interface Session {
+    id: string;
+    model: string;
+    model_digest: string;
+    epoch: number;
+    next_seq: number;
+    seed: number;
+    iterations: number;
+    durability: "none" | "behind" | "group" | "wait";
+    observation_size: number;
+    latent_size: number;
+    created_at: number;
+    expires_in: number;
+    audio: Audio | null;
+    next_sample: number | null;
+  }
+
+  interface SessionSummary {
+    session: Session;
+    last: HistoryEntry | null;
+    used_at: number;
+  }
+
+  interface Sessions {
+    sessions: SessionSummary[];
+    cursor: string | null;
+  }
+
+  interface Status {
+    version: string;
+    uptime_s: number;
+    stopping: boolean;
+    device: string;
+    models: string[];
+    sessions: number;
+    max_sessions: number;
+    streams: number;
+    watchers: number;
+    steps_per_s: number;
+    latency_p50_s: number | null;
+    latency_p99_s: number | null;
+    batch_rows: number | null;
+    max_batch: number;
+    queue: number;
+    queue_limit: number;
+    hot: number;
+    store: StoreStatus;
+    memory_bytes: number | null;
+    load: number | null;
+    cpus: number;
+  }
+
+  interface Steps {
+    seq: number;
+    observations: ((number | null)[] | null)[];
+    epoch?: number | null;
+  }
+
+  interface StepsReply {
+    session: string;
+    epoch: number;
+    next_seq: number;
+    estimates: Estimate[];
+    durable_seq: number | null;
+  }
+
+  interface StoreStatus {
+    ok: boolean;
+    latency_s: number | null;
+    detail: string | null;
+  }
+
+  interface Summary {
+    type: "summary";
+    epoch: number;
+    seq: number;
+    free_energy: number;
+    reconstruction: number;
+    kl: number;
+    iterations: number;
+    durability: "none" | "behind" | "group" | "wait";
+    surprise: number | null;
+    durable_seq: number | null;
+  }
+
+  interface Token {
+    token: string;
+    expires_at: number;
+    session: string | null;
+    read_only: boolean;
+  }
+
+  interface TokenRequest {
+    lifetime_s?: number | null;
+    read_only?: boolean;
+  }
+}
