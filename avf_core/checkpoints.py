@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from avf_core import configuration
-from avf_core.errors import CheckpointError, ConfigurationError
+from avf_core.errors import CheckpointError, ConfigurationError, PluginError
 from avf_core.filtering import Filter
 
 FORMAT = "avf-checkpoint"
@@ -44,7 +44,9 @@ def available() -> list[str]:
 def load(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Checkpoint:
     """The checkpoint of this name in the zoo, or in this folder, ready to filter.
 
-    Raises CheckpointError where there is none, or where its files are damaged or of another version.
+    A checkpoint imports no module by itself: a model of another package must be installed as an entry point, be
+    imported already, or be named in AVF_PLUGINS; PluginError says so. Raises CheckpointError where there is none, or
+    where its files are damaged or of another version.
     """
     folder = find(name_or_path)
     settings, card = _read_json(folder / "config.json"), _read_json(folder / "card.json")
@@ -53,8 +55,10 @@ def load(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device
     try:
         data = (folder / "weights.safetensors").read_bytes()
         weights = safetensors.torch.load(data)
-        built = configuration.build(settings)
+        built = configuration.build(settings, trusted=False)
         built.load_state_dict(weights)  # into float32, whatever the stored precision
+    except PluginError:
+        raise  # nothing is wrong with the folder
     except OSError as error:
         raise CheckpointError(f"cannot read {folder / 'weights.safetensors'}: {error.strerror}") from error
     except (safetensors.SafetensorError, ConfigurationError, RuntimeError, KeyError) as error:

@@ -20,6 +20,10 @@ class ConfigurationError(AvfError, ValueError):
     """A preset, a model or an option that does not exist, or a value out of its range."""
 
 
+class PluginError(ConfigurationError):
+    """A plug-in of another package that is missing, is none, or is named by a file that may not have it imported."""
+
+
 class CheckpointError(AvfError, ValueError):
     """A checkpoint that cannot be read: missing files, a truncated file, or weights of another shape."""
 

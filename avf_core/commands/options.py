@@ -8,8 +8,7 @@ from typing import Any
 import click
 import torch
 
-from avf_core import data
-from avf_core.plugins import kinds
+from avf_core import data, plugins
 
 
 def key_values(assignments: tuple[str, ...], hint: str) -> dict[str, Any]:
@@ -18,15 +17,16 @@ def key_values(assignments: tuple[str, ...], hint: str) -> dict[str, Any]:
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A decorator: --data, --data-kind and --data-option become one argument `data`, a `data.Source`.
+    """A decorator: --data, --data-kind and --data-option become one argument `data`, a `data.Source`; and --plugin.
 
     @click.command()
     @data_options
     def command(data: Source, ...): ...
     """
 
+    @plugin_option
     @click.option("--data", "path", envvar="AVF_DATA", required=True, help="The data set's path. [env AVF_DATA]")
-    @click.option("--data-kind", type=click.Choice(kinds(data)), help="What it is. [default: recognised]")
+    @click.option("--data-kind", type=DataKind(), help="What it is. [default: recognised]")
     @click.option("--data-option", "reading", multiple=True, metavar="KEY=VALUE", help="How to read it; docs/data.md.")
     @functools.wraps(command)
     def wrapped(path: str, data_kind: str | None, reading: tuple[str, ...], **others: Any) -> Any:
@@ -34,6 +34,41 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(data=source, **others)
 
     return wrapped
+
+
+def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator: --plugin, modules that are imported before the command runs, so that checkpoints may name them."""
+
+    def apply(context: click.Context, parameter: click.Parameter, modules: tuple[str, ...]) -> None:
+        plugins.use(modules)
+
+    return click.option(
+        "--plugin",
+        multiple=True,
+        metavar="MODULE",
+        is_eager=True,
+        expose_value=False,
+        callback=apply,
+        help="A module that the checkpoint's configuration may name. [env AVF_PLUGINS]",
+    )(command)
+
+
+class DataKind(click.types.StringParamType):
+    """A kind of data set: a name there is, or the place of one of another package."""
+
+    name = "kind"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """The names that there are."""
+        return f"[{'|'.join(plugins.available(data))}|MODULE]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The kind, if it may be one."""
+        text = str(value)
+        names = plugins.available(data)
+        if text not in names and "." not in text and ":" not in text:
+            self.fail(f"{text!r} is not one of {', '.join(names)}", param, ctx)
+        return text
 
 
 def threads_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,8 +13,8 @@ import numpy as np
 
 from avf_core import data
 from avf_core.data.base import SELECT, TEST, VALID, DataSet, Plugin, Sequences
-from avf_core.errors import DataError
-from avf_core.plugins import Settings, configure, kinds, plugin
+from avf_core.errors import ConfigurationError, DataError, PluginError
+from avf_core.plugins import Settings, available, configure, plugin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class Source:
         """The same path, read as the data of a model card was, in so far as the kind fits and nothing else was said."""
         if not isinstance(card, Mapping) or self.kind not in (None, card["kind"]):
             return self
-        if self.kind is None and card["kind"] not in _fitting(Path(self.path)):
+        if self.kind is None and not _may_be(card["kind"], Path(self.path)):
             return self
         return Source(path=self.path, kind=card["kind"], options={**card["options"], **self.options})
 
@@ -131,19 +131,29 @@ def recognise(path: str | Path) -> str:
     fitting = _fitting(Path(path))
     if len(fitting) != 1:
         found = f"may be {' or '.join(fitting)}" if fitting else "is of no kind that is known"
-        raise DataError(f"{path} {found}; say which with --data-kind: {', '.join(fitting or kinds(data))}")
+        raise DataError(f"{path} {found}; say which with --data-kind: {', '.join(fitting or available(data))}")
     return fitting[0]
 
 
 def _fitting(path: Path) -> list[str]:
     """The kinds that recognise a path; general formats where no data set does that is known by name."""
-    plugins = {kind: _plugin(kind) for kind in kinds(data)}
+    plugins = {kind: _plugin(kind) for kind in available(data)}
     named = [kind for kind, found in plugins.items() if not found.GENERAL and found.recognises(path)]
     return named or [kind for kind, found in plugins.items() if found.GENERAL and found.recognises(path)]
 
 
-def _plugin(kind: str) -> Plugin:
-    found: Plugin = plugin(data, kind)
+def _may_be(kind: str, path: Path) -> bool:
+    """Whether a path looks like what a model card names; what nobody here has named is not asked."""
+    try:
+        return kind in _fitting(path) or _plugin(kind, trusted=False).recognises(path)
+    except ConfigurationError:
+        return False
+
+
+def _plugin(kind: str, *, trusted: bool = True) -> Plugin:
+    found = plugin(data, kind, trusted=trusted)
+    if not isinstance(found, Plugin):
+        raise PluginError(f"{kind} is no kind of data set: expected what avf_core.data.base.Plugin says")
     return found
 
 

@@ -1,7 +1,8 @@
 """What an inference procedure is: a map from a step's objective to a posterior.
 
-A procedure is one file in this folder with a `Config` (a frozen dataclass) and an `Inference`; the file's name is its
-name. It holds parameters, never a belief: what it must remember between steps is its `State`, kept in the belief.
+A procedure is one file in this folder with a `Config` (a frozen dataclass), `EXAMPLES` of it by name, small enough for
+tests, and an `Inference`; the file's name is its name. The suites test every example unasked. It holds parameters,
+never a belief: what it must remember between steps is its `State`, kept in the belief.
 """
 
 from abc import ABC, abstractmethod

@@ -8,6 +8,7 @@ A model says what of an observation is read (`Model.features`); which tensors of
 whether through a recurrence of its own, is the procedure's configuration.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +43,13 @@ class Config:
     def __post_init__(self) -> None:
         if self.recurrent < 0:
             raise ConfigurationError(f"recurrent is {self.recurrent}, expected a number of units, or 0 for none")
+
+
+EXAMPLES: Mapping[str, Config] = {
+    "features": Config(widths=(8,), context=()),
+    "recurrent": Config(widths=(8,), context=(), recurrent=5),
+    "context": Config(widths=(8, 8), activation="relu"),
+}
 
 
 class Inference(base.Inference):

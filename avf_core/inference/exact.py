@@ -13,6 +13,7 @@ and a measurement is one orthogonal transformation. No precision is ever formed 
 precise as it likes. The law: whatever the model's precision, all of it is computed in float64, and rounded once.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +37,9 @@ class Config:
     """`full`: the exact conditional posterior. `diagonal`: the best mean-field one, with variances 1 / precision_ii."""
 
     covariance: Literal["full", "diagonal"] = "full"
+
+
+EXAMPLES: Mapping[str, Config] = {"full": Config(), "mean-field": Config(covariance="diagonal")}
 
 
 class Inference(base.Inference):

@@ -7,6 +7,7 @@ parameters. Adam is that of Kingma & Ba (2015), with moments of its own for ever
 step.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +47,13 @@ class Config(_descent.Config):
             raise ConfigurationError(
                 f"learning_rate={self.learning_rate}, decay={self.decay}: expected a positive rate, a decay from 0 up"
             )
+
+
+EXAMPLES: Mapping[str, Config] = {
+    "adam": Config(iterations=6, samples=2, antithetic=True, decay=0.1),
+    "sgd": Config(iterations=6, optimizer="sgd", whitened=False, learning_rate=0.05),
+    "keep_best": Config(iterations=6, keep_best=True),
+}
 
 
 class Inference(_descent.Inference):

@@ -8,6 +8,7 @@ The law: everything that enters f_phi is detached; iterations are not back-propa
 of each row's own F_t.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -53,6 +54,15 @@ class Config(_descent.Config):
         super().__post_init__()
         if self.layers < 1:
             raise ConfigurationError(f"layers={self.layers}: there must be at least 1")
+
+
+EXAMPLES: Mapping[str, Config] = {
+    "gated": Config(units=16),
+    "learned_sgd": Config(units=16, rule="learned_sgd", iterations=5, normalize_mean=True),
+    "appended": Config(units=16, append_observation=True, iterations=2, samples=3),
+    "whitened": Config(units=16, rule="learned_sgd", inputs="whitened", iterations=3, samples=4, antithetic=True),
+    "keep_best": Config(units=16, rule="learned_sgd", iterations=4, samples=2, keep_best=True),
+}
 
 
 class Inference(_descent.Inference):

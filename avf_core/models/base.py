@@ -4,7 +4,8 @@
     likelihood     = model.decode(context, z)       given a latent
     state          = model.transition(context, x, z)  after it
 
-A model is one file in this folder with a `Config` (a frozen dataclass) and a `Model`; the file's name is its name.
+A model is one file in this folder with a `Config` (a frozen dataclass), `EXAMPLES` of it by name, small enough for
+tests, and a `Model`; the file's name is its name. The suites test every example unasked.
 """
 
 from abc import ABC, abstractmethod

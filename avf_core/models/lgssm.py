@@ -6,6 +6,7 @@ The first observation is observed under z_1's prior. P_0, Q and R are diagonal: 
 P_0 and Q are.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,9 @@ class Config:
 
     observation_size: int = 2
     latent_size: int = 2
+
+
+EXAMPLES: Mapping[str, Config] = {"wide": Config(observation_size=3, latent_size=2)}
 
 
 class Model(base.Model):

@@ -3,7 +3,8 @@
 h_t = LSTM(x_{t-1}, h_{t-1})      z_t ~ N(prior([h_t, z_{t-1}]))      x_t ~ p(decoder([h_t, z_t]))
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -39,6 +40,14 @@ class Config:
     dropout: float = 0.0
     hidden_dropout: float = 0.0
     observation_dropout: float = 0.0
+
+
+SMALL = Config(observation_size=6, latent_size=4, hidden_size=8, prior_widths=(8,), decoder_widths=(8,))
+EXAMPLES: Mapping[str, Config] = {
+    "music": SMALL,
+    "sensors": replace(SMALL, likelihood="gaussian"),
+    "speech": replace(SMALL, likelihood="discretized", bin=1e-3, center=0.25, scale=0.5),
+}
 
 
 class Model(base.ObservationDriven):

@@ -6,7 +6,8 @@ Frames are flattened, with pixels in [0, 1]. g_0 and the start of all LSTMs are 
 at the first step but zeros, as there is no frame before it. Sizes follow Marino, Cvitkovic & Yue (2018).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -45,6 +46,15 @@ class Config:
 
     def __post_init__(self) -> None:
         images.check_frame_size(self.frame_size, self.widths)
+
+
+SMALL = Config(frame_size=8, latent_size=4, encoding_size=8, hidden_size=6, widths=(4,), bin=0.25)
+EXAMPLES: Mapping[str, Config] = {
+    "vgg": SMALL,
+    "skips": replace(SMALL, skips=True, norm="group", likelihood="gaussian"),
+    "dcgan": replace(SMALL, encoder="dcgan", norm="group"),
+    "dcgan-skips": replace(SMALL, encoder="dcgan", skips=True),
+}
 
 
 class Model(base.Model):

@@ -5,7 +5,8 @@ z_t ~ N(prior(h_{t-1}))     x_t ~ p(decoder([phi(z_t), h_{t-1}]))     h_t = LSTM
 phi(x) and phi(z) are learned features. Sizes follow Marino, Cvitkovic & Yue (2018).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,24 @@ class Config:
     center: float = 0.0
     scale: float = 1.0
     dropout: float = 0.0
+
+
+SMALL = Config(
+    observation_size=6,
+    latent_size=4,
+    hidden_size=8,
+    observation_widths=(8, 8),
+    latent_widths=(8,),
+    prior_widths=(8,),
+    decoder_widths=(8, 8),
+    bin=1e-3,
+    scale=0.5,
+)
+EXAMPLES: Mapping[str, Config] = {
+    "speech": SMALL,
+    "authors": replace(SMALL, likelihood="discretized-authors", bin=0.25),
+    "music": replace(SMALL, likelihood="bernoulli"),
+}
 
 
 class Model(base.Model):

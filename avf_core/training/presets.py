@@ -7,10 +7,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from avf_core import models
+from avf_core.configuration import configure, model_config
 from avf_core.data import Sequences, statistics
 from avf_core.errors import ConfigurationError
-from avf_core.plugins import configure, plugin
 from avf_core.training.config import TrainingConfig
 
 Settings = dict[str, dict[str, Any]]
@@ -286,8 +285,8 @@ def get(name: str) -> Preset:
 def fit(settings: Settings, train: Sequences) -> Settings:
     """The settings with the training set's mean and deviation, for a model that standardises and was not told them."""
     model = settings["model"]
-    config = configure(plugin(models, model["kind"]).Config, {k: v for k, v in model.items() if k != "kind"})
-    standardises = hasattr(config, "center") and config.likelihood != "bernoulli"
+    config = model_config(model)
+    standardises = hasattr(config, "center") and getattr(config, "likelihood", None) != "bernoulli"
     if not standardises or "center" in model or "scale" in model:
         return settings
     center, scale = statistics(train)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from avf_core import checkpoints
+from avf_core import checkpoints, plugins
 from avf_core.errors import AvfError
 from avf_server import status
 from avf_server.metrics.telemetry import Telemetry
@@ -134,6 +134,7 @@ def _models(settings: Settings) -> Models:
     if not names:
         raise StartError("no model to serve: the zoo is empty; give --model with the folder of a checkpoint")
     try:
+        plugins.use(settings.plugins)
         models = Models(names, device=settings.device)
     except (AvfError, RuntimeError) as error:  # torch raises RuntimeError for devices that it does not have
         raise StartError(" ".join(str(error).split())) from error

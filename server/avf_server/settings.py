@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(default=Path(".avf"), description="folder of the embedded Redis")
     models: Names = Field(default=(), description="names in the zoo, or folders, by commas; empty means all of the zoo")
+    plugins: Names = Field(default=(), description="modules, by commas, that checkpoints may name")
     device: str = Field(default="cpu", description="torch device of the models")
     threads: int = Field(default=0, ge=0, description="torch threads; 0 means half of the cores")
     max_body_bytes: int = Field(default=4 << 20, ge=1024, description="bytes of a request's body or a stream's message")
@@ -75,7 +76,7 @@ class Settings(BaseSettings):
     retry_after_s: int = Field(default=1, ge=1, description="seconds that refused clients are told to wait")
     drain_s: float = Field(default=2.0, gt=0, description="seconds to finish what is under way when stopping")
 
-    @field_validator("models", "api_keys", mode="before")
+    @field_validator("models", "plugins", "api_keys", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Names come as one string from the environment."""

@@ -1,137 +1,16 @@
 """What the library's tests share: small filters of every kind, and the real data where it is there."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import torch
 
-from avf_core.configuration import build
 from avf_core.filtering import Filter
 
-SRNN = {
-    "kind": "srnn",
-    "observation_size": 6,
-    "latent_size": 4,
-    "hidden_size": 8,
-    "prior_widths": [8],
-    "decoder_widths": [8],
-}
-VRNN = {
-    "kind": "vrnn",
-    "observation_size": 6,
-    "latent_size": 4,
-    "hidden_size": 8,
-    "observation_widths": [8, 8],
-    "latent_widths": [8],
-    "prior_widths": [8],
-    "decoder_widths": [8, 8],
-    "bin": 1e-3,
-    "scale": 0.5,
-}
-SVG = {
-    "kind": "svg",
-    "frame_size": 8,
-    "latent_size": 4,
-    "encoding_size": 8,
-    "hidden_size": 6,
-    "widths": [4],
-    "bin": 0.25,
-}
-LGSSM = {"kind": "lgssm", "observation_size": 3, "latent_size": 2}
-ITERATIVE = {"kind": "iterative", "units": 16}
-ADAM = {"kind": "gradient", "iterations": 6}
-
-PAIRS: dict[str, dict[str, dict[str, Any]]] = {
-    "srnn-gated": {"model": SRNN, "inference": {**ITERATIVE, "rule": "gated"}},
-    "srnn-learned_sgd": {
-        "model": SRNN,
-        "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 5, "normalize_mean": True},
-    },
-    "srnn-appended": {
-        "model": SRNN,
-        "inference": {**ITERATIVE, "append_observation": True, "iterations": 2, "samples": 3},
-    },
-    "srnn-whitened": {
-        "model": SRNN,
-        "inference": {
-            **ITERATIVE,
-            "rule": "learned_sgd",
-            "inputs": "whitened",
-            "iterations": 3,
-            "samples": 4,
-            "antithetic": True,
-        },
-    },
-    "srnn-gaussian": {
-        "model": {**SRNN, "likelihood": "gaussian"},
-        "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 2},
-    },
-    "srnn-speech": {
-        "model": {**SRNN, "likelihood": "discretized", "bin": 1e-3, "center": 0.25, "scale": 0.5},
-        "inference": {**ITERATIVE, "append_observation": True},
-    },
-    "srnn-direct": {"model": SRNN, "inference": {"kind": "direct", "widths": [8]}},
-    "vrnn-iterative": {
-        "model": VRNN,
-        "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 2, "normalize_mean": True},
-    },
-    "vrnn-appended": {
-        "model": {**VRNN, "likelihood": "discretized-authors", "bin": 0.25},
-        "inference": {**ITERATIVE, "append_observation": True},
-    },
-    "vrnn-direct": {
-        "model": VRNN,
-        "inference": {"kind": "direct", "widths": [8, 8], "activation": "relu"},
-    },
-    "vrnn-recurrent": {
-        "model": {**VRNN, "likelihood": "bernoulli"},
-        "inference": {"kind": "direct", "widths": [8], "context": ["hidden", "decoder"], "recurrent": 5},
-    },
-    "svg-iterative": {"model": SVG, "inference": {**ITERATIVE, "rule": "gated"}},
-    "svg-skips": {
-        "model": {**SVG, "skips": True, "norm": "group", "likelihood": "gaussian"},
-        "inference": {**ITERATIVE, "samples": 2, "append_observation": True},
-    },
-    "svg-dcgan": {
-        "model": {**SVG, "encoder": "dcgan", "norm": "group"},
-        "inference": {"kind": "direct", "widths": [8], "context": ["prior_hidden"]},
-    },
-    "svg-direct": {
-        "model": {**SVG, "encoder": "dcgan", "skips": True},
-        "inference": {"kind": "direct", "widths": [], "context": [], "recurrent": 6},
-    },
-    "lgssm-iterative": {"model": LGSSM, "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 2}},
-    "srnn-adam": {"model": SRNN, "inference": {**ADAM, "samples": 2, "antithetic": True, "decay": 0.1}},
-    "srnn-sgd": {"model": SRNN, "inference": {**ADAM, "optimizer": "sgd", "whitened": False}},
-    "srnn-keep_best": {
-        "model": SRNN,
-        "inference": {**ITERATIVE, "rule": "learned_sgd", "iterations": 4, "samples": 2, "keep_best": True},
-    },
-    "lgssm-adam": {"model": LGSSM, "inference": {**ADAM, "keep_best": True}},
-    "lgssm-sgd": {"model": LGSSM, "inference": {**ADAM, "optimizer": "sgd", "samples": 2, "learning_rate": 0.05}},
-    "lgssm-exact": {"model": LGSSM, "inference": {"kind": "exact"}},
-    "lgssm-mean-field": {"model": LGSSM, "inference": {"kind": "exact", "covariance": "diagonal"}},
-}
+from .pairs import LISTED, make
 
 
-def make(name: str, dtype: torch.dtype = torch.float32) -> Filter:
-    """The filter of a pair, with the same parameters each time."""
-    torch.manual_seed(7)
-    return build(PAIRS[name]).to(dtype).eval().requires_grad_(False)
-
-
-def observations(filter: Filter, time: int, batch: int, seed: int = 3) -> torch.Tensor:
-    """Random observations that fit the filter's model, of shape (time, batch, observation)."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.rand(time, batch, filter.model.observation.size, generator=generator)
-    dtype = next(filter.parameters()).dtype
-    if filter.model.observation.shape is not None:
-        return x.to(dtype)  # pixels
-    return ((x > 0.7) if filter.model.observation.high == 1.0 else 3.0 * x - 1.5).to(dtype)
-
-
-@pytest.fixture(params=sorted(PAIRS))
+@pytest.fixture(params=sorted(LISTED))
 def pair(request: pytest.FixtureRequest) -> Iterator[Filter]:
     """Every pair of model and inference procedure."""
     with torch.no_grad():

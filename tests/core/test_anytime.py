@@ -11,7 +11,7 @@ from avf_core.filtering import Estimate, Filter
 from avf_core.inference import _descent
 from avf_core.trees import take
 
-from .conftest import PAIRS, make, observations
+from .pairs import PAIRS, make, observations
 from .test_conformance import FIVE, close, exact
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from avf_core.filtering import Filter
 from avf_core.inference import exact
 
 from . import nonlinear
-from .conftest import make
+from .pairs import make
 from .test_lgssm import independent, random_model, simulate
 
 pytestmark = pytest.mark.slow

@@ -19,7 +19,7 @@ from avf_core.filtering import Filter
 from avf_core.inference import exact
 from avf_core.models import lgssm
 
-from .conftest import make
+from .pairs import make
 from .test_lgssm import random_model, simulate
 
 

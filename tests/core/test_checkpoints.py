@@ -8,7 +8,7 @@ import torch
 from avf_core import checkpoints, configuration
 from avf_core.errors import CheckpointError
 
-from .conftest import PAIRS, make, observations
+from .pairs import PAIRS, make, observations
 
 
 @pytest.fixture

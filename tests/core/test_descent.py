@@ -14,7 +14,7 @@ from avf_core.inference import _descent, gradient, iterative
 from avf_core.inference.base import Effort
 from avf_core.objectives import Gradient, StepObjective
 
-from .conftest import make, observations
+from .pairs import make, observations
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from avf_core.configuration import build
 from avf_core.errors import ConfigurationError
 from avf_core.inference import direct
 
-from .conftest import PAIRS, make, observations
+from .pairs import PAIRS, make, observations
 
 
 def test_a_recurrent_posterior_is_that_of_the_written_out_lstm() -> None:

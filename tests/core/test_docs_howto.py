@@ -9,21 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from avf_core import models
-from avf_core.configuration import build
-from avf_core.filtering import Filter
 from avf_core.plugins import kinds
-
-from . import test_conformance
+from tests import dropped
 
 pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "add_a_model.md"
-SKELETON, PAIRS, USE, OUTSIDE = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
-
-globals().update({name: test for name, test in vars(test_conformance).items() if name.startswith("test_")})
+SKELETON, USE, OUTSIDE = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
 def names_of(block: str) -> dict[str, Any]:
@@ -47,21 +41,14 @@ def gru(tmp_path_factory: pytest.TempPathFactory) -> Iterator[types.ModuleType]:
         vars(models).pop("gru", None)
 
 
-@pytest.fixture(params=sorted(names_of(PAIRS)["PAIRS"]))
-def pair(request: pytest.FixtureRequest, gru: types.ModuleType) -> Iterator[Filter]:
-    """The page's pairs, for the tests of the conformance suite that this module takes over."""
-    torch.manual_seed(7)
-    filter = build(names_of(PAIRS)["PAIRS"][request.param]).eval().requires_grad_(False)
-    assert isinstance(filter.model, gru.Model)
-    with torch.no_grad():
-        yield filter
-
-
-def test_the_suite_is_the_whole_of_it() -> None:
-    """Every test of the conformance suite is one of this module's."""
-    wanted = {name for name in vars(test_conformance) if name.startswith("test_")}
-    assert len(wanted) >= 12
-    assert wanted <= set(globals())
+def test_the_suites_test_it_unasked_and_it_keeps_the_contract(tmp_path: Path) -> None:
+    """Every test of the conformance suite has run on it, with every procedure that takes it, and none has failed."""
+    suites = ["tests/core/test_conformance.py", "tests/core/test_plugins.py"]
+    found = dropped.outcomes(tmp_path, {"avf_core.models": {"gru": SKELETON}}, suites=suites, named="gru")
+    assert set(found.values()) == {"passed"}, found
+    tests = {name.partition("[")[0] for name in found}
+    assert len(tests) >= 14
+    assert {name.split("+")[1].partition(".")[0] for name in found if "+" in name} >= {"iterative", "gradient"}
 
 
 def test_the_file_is_found_and_used_by_name(gru: types.ModuleType) -> None:

@@ -12,7 +12,7 @@ from avf_core.emissions import Emission
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Estimate
 
-from .conftest import ITERATIVE, SRNN
+from .pairs import ITERATIVE, SRNN
 
 CENTER, SCALE, BIN = 0.02, 0.125, 2.0**-15
 

@@ -5,7 +5,7 @@ import torch
 
 from avf_core.trees import tree_map
 
-from .conftest import make, observations
+from .pairs import make, observations
 from .test_conformance import assert_finite
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]

@@ -8,7 +8,7 @@ from avf_core.analysis.evaluation import evaluate, pad
 from avf_core.errors import DataError
 from avf_core.training import em
 
-from .conftest import make, observations
+from .pairs import make, observations
 
 
 def sequences() -> list[np.ndarray]:

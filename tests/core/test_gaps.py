@@ -10,7 +10,7 @@ from avf_core.filtering import Filter
 from avf_core.models import lgssm
 from avf_core.trees import take
 
-from .conftest import make, observations
+from .pairs import make, observations
 from .test_conformance import FIVE, exact
 
 

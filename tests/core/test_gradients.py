@@ -11,7 +11,7 @@ from avf_core.nets import ACTIVATIONS, activate, with_backward
 from avf_core.objectives import StepObjective
 from avf_core.training import em
 
-from .conftest import make, observations
+from .pairs import make, observations
 
 PAIRS = ["srnn-gated", "srnn-gaussian", "srnn-speech", "vrnn-iterative", "vrnn-appended", "lgssm-iterative"]
 BINNED = ("srnn-speech", "vrnn-iterative", "vrnn-appended")  # energies so large that differences are rounded more

@@ -11,7 +11,7 @@ from avf_core.inference import exact
 from avf_core.training import em
 from avf_core.training.latents import Latents
 
-from .conftest import make, observations
+from .pairs import make, observations
 from .test_lgssm import independent, random_model, simulate
 from .test_training import make_run, trainer_of
 

@@ -13,7 +13,7 @@ from avf_core.filtering import Filter
 from avf_core.inference import exact
 from avf_core.models import lgssm
 
-from .conftest import make, observations
+from .pairs import make, observations
 
 DIMENSIONS = [(1, 1), (2, 2), (3, 2), (2, 4), (6, 6)]  # observation, latent
 

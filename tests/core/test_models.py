@@ -8,7 +8,7 @@ from avf_core.inference import iterative
 from avf_core.models import base
 from avf_core.nets import LearnedStartLSTM
 
-from .conftest import PAIRS, make, observations
+from .pairs import make, observations, one_of_each_model
 
 
 def count(module: torch.nn.Module) -> int:
@@ -76,10 +76,7 @@ def test_replay_equals_predict_and_transition(name: str, steps: int) -> None:
     torch.testing.assert_close(found, expected)
 
 
-ONE_OF_EACH_MODEL = sorted({str(pair["model"]): name for name, pair in sorted(PAIRS.items())}.values())
-
-
-@pytest.mark.parametrize("name", [name for name in ONE_OF_EACH_MODEL if not name.startswith("lgssm")])
+@pytest.mark.parametrize("name", [name for name in one_of_each_model() if not name.startswith("lgssm")])
 def test_every_parameter_of_a_model_is_reached_by_the_gradient(name: str) -> None:
     """Through the filter step by step and through the replay alike, with finite gradients in float32."""
     filter = make(name).train().requires_grad_(True)

@@ -16,7 +16,7 @@ from avf_core.models import lgssm
 from avf_core.objectives import StepObjective
 from avf_core.trees import take
 
-from .conftest import make
+from .pairs import make
 from .test_lgssm import random_model, simulate
 
 

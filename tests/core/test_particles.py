@@ -13,7 +13,7 @@ from avf_core.filtering import Filter
 from avf_core.inference import exact
 from avf_core.trees import tree_map
 
-from .conftest import make, observations
+from .pairs import make, observations
 from .test_lgssm import independent, random_model, simulate
 
 pytestmark = pytest.mark.slow

@@ -6,9 +6,9 @@ import torch
 from avf_core.filtering import Estimate, Filter
 from avf_core.trees import tree_map
 
-from .conftest import PAIRS, make, observations
+from .pairs import LISTED, make, observations
 
-MODELS = [name for name in sorted(PAIRS) if PAIRS[name]["inference"]["kind"] in ("iterative", "direct")]
+MODELS = [name for name in sorted(LISTED) if LISTED[name]["inference"]["kind"] in ("iterative", "direct")]
 
 
 def filtered(filter: Filter, xs: torch.Tensor) -> Estimate:

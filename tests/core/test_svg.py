@@ -9,7 +9,7 @@ from avf_core.configuration import build, build_model
 from avf_core.errors import ConfigurationError
 from avf_core.models import svg
 
-from .conftest import ITERATIVE, SVG, make, observations
+from .pairs import ITERATIVE, SVG, make, observations
 from .test_models import count
 
 

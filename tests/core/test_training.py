@@ -18,7 +18,7 @@ from avf_core.training.clips import clip_batch, transposed
 from avf_core.training.config import TrainingConfig
 from avf_core.training.trainer import Run, Trainer
 
-from .conftest import PAIRS
+from .pairs import PAIRS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 

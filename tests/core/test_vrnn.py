@@ -6,7 +6,7 @@ import torch
 from avf_core.configuration import build, build_model
 from avf_core.models import vrnn
 
-from .conftest import make, observations
+from .pairs import make, observations
 from .test_models import count
 
 

@@ -16,7 +16,7 @@ from avf_client.errors import refused
 from avf_client.gym.filters import Array, Estimates, Rows, Spec
 from avf_core import checkpoints
 from avf_core.beliefs import Belief
-from avf_core.errors import CheckpointError
+from avf_core.errors import CheckpointError, PluginError
 from avf_core.filtering import Estimate
 from avf_core.trees import take, tree_map
 
@@ -29,7 +29,7 @@ class LocalFilters:
             raise refused("invalid-setting", f"iterations is {iterations}, expected 0 or more", status=422)
         try:
             checkpoint = checkpoints.load(model)
-        except CheckpointError as error:
+        except (CheckpointError, PluginError) as error:
             raise refused("unknown-model", str(error), status=404) from error
         self._filter, self._iterations, self._rows = checkpoint.filter, iterations, rows
         observation = self._filter.model.observation

@@ -31,6 +31,7 @@ from avf_server.settings import Settings, read
     multiple=True,
     help="A model of the zoo, or a folder; may be repeated.  [default: all]",
 )
+@click.option("--plugin", "plugins", multiple=True, help="A module that a checkpoint may name; may be repeated.")
 @click.option("--device", help="Torch device of the models.  [default: cpu]")
 @click.option("--root-path", help="Prefix that a proxy puts before all addresses, such as /avf.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON to standard output once ready.")
