@@ -14,6 +14,15 @@ import { h, save, write } from "../dom.js";
 import { Forecaster } from "../forecaster.js";
 import { FORMS } from "../forms.js";
 
+/**
+ * The small charts below the large ones, for sessions of every kind. A new one is a line here: docs/howto/add_a_chart.md.
+ * @type {{ title: string, id: string, chart: (span: Span) => Chart }[]}
+ */
+const SMALL = [
+  { title: "Free energy by iteration", id: "iterations", chart: iterations },
+  { title: "Most active latents", id: "active", chart: active },
+];
+
 const RECENT = 30; // seconds without a step after which a forecast is no longer renewed
 
 export class Charts {
@@ -28,11 +37,10 @@ export class Charts {
     this.energy = new Figure("Free energy", energy(span, model.normal), { span, kind: "energy", id: "energy" });
     this.form = new Figure(form.title, form.chart(span, model), { span, kind: "form", id: "form" });
     this.latents = new Figure("Latents", latents(span), { span, kind: "belief", id: "latents" });
-    this.iterations = new Figure("Free energy by iteration", iterations(span), { span, kind: "small", id: "iterations" });
-    this.active = new Figure("Most active latents", active(span), { span, kind: "small", id: "active" });
+    const small = SMALL.map(({ title, id, chart }) => new Figure(title, chart(span), { span, kind: "small", id }));
     this.forecast = fan(model);
     this.fan = new Figure("Forecast", this.forecast, { span, kind: "small", id: "forecast" });
-    this.figures = [this.energy, this.form, this.latents, this.iterations, this.active, this.fan];
+    this.figures = [this.energy, this.form, this.latents, ...small, this.fan];
     this.minimap = new Minimap(span);
     this.#explain(form, model);
     this.forecaster = this.#forecaster(model, form);
