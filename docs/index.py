@@ -1,15 +1,16 @@
-"""The index of files in docs/files.md, from the first sentence of each file: nothing in it is typed by hand.
+"""The index of files in docs/files.md, from the first sentence of each, and the way they import, from pyproject.toml.
 
-    python docs/index.py        writes it between its two markers
+    python docs/index.py        writes both between two markers
 
-The law: a file that cannot say in one sentence what it is for is an error here, and the index is what the tree is: a
-test compares them.
+The law: nothing in it is typed by hand. A file that cannot say in one sentence what it is for is an error here, and the
+index is what the tree is: a test compares them.
 """
 
 import argparse
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -89,9 +90,26 @@ def sections(folder: Path, root: Path) -> list[str]:
     return lines
 
 
+def floors(root: Path) -> list[str]:
+    """Which way files import: of each contract that orders parts, these from above to below."""
+    contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    lines = [
+        "## Which way they import",
+        "",
+        "Each part may import those after it; parts with a bar between them, not each other.",
+        "",
+    ]
+    for contract in contracts:
+        if contract["type"] == "layers":
+            of = " ".join(f"`{name}`:" for name in contract.get("containers", [])) or "packages:"
+            lines.append(f"- {of} `{' > '.join(contract['layers'])}`")
+    return [*lines, ""]
+
+
 def index(root: Path = ROOT) -> str:
     """The index of the tree under `root`, as Markdown."""
-    return "\n".join(line for folder in FOLDERS for line in sections(root / folder, root)).replace("\n\n\n", "\n\n")
+    listed = [line for folder in FOLDERS for line in sections(root / folder, root)]
+    return "\n".join([*floors(root), *listed]).replace("\n\n\n", "\n\n")
 
 
 def renewed(page: str, made: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LINE = re.compile(r"^- `([^`]+)`: (.+)$", re.MULTILINE)
+LINE = re.compile(r"^- `([^`]+\.\w+)`: (.+)$", re.MULTILINE)
 
 
 def _script() -> types.ModuleType:
@@ -28,6 +28,17 @@ def test_the_index_of_files_is_that_of_the_tree() -> None:
     page = INDEX.PAGE.read_text()
     stale = f"docs/files.md is not the index of this tree: run `{INDEX.COMMAND}` and commit what it writes"
     assert page == INDEX.renewed(page, INDEX.index()), stale
+
+
+def test_the_way_of_imports_is_that_of_the_contracts() -> None:
+    """The packages, and the parts of each that has an order, from above to below as import-linter is told."""
+    lines = [line for line in INDEX.index().splitlines() if line.startswith(("- packages:", "- `avf_"))]
+    ordered = {
+        line.split(":")[0].strip("- `"): line.split(": ")[1].strip("`").split(" > ") for line in lines if " > " in line
+    }
+    assert {"packages", "avf_core", "avf_client", "avf_server"} <= set(ordered)
+    assert ordered["packages"][0] == "avf_server"
+    assert ordered["avf_core"].index("models") < ordered["avf_core"].index("errors")
 
 
 def test_every_file_is_listed_once() -> None:
