@@ -211,6 +211,12 @@ class Filter(nn.Module):
         return min(max(0.0, self.model.observation.low), self.model.observation.high)
 
     def _checked(self, belief: Belief, x: Tensor, observed: Tensor | None) -> Tensor:
+        if not isinstance(x, Tensor) or x.is_complex():
+            kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise ObservationError(
+                f"observations are {kind}, expected a torch.Tensor of real numbers: avf_core.data.numbers makes "
+                "them of arrays, NaN where a mask covers one; give what is not NaN as `observed`"
+            )
         if x.shape[0] != belief.batch_size:
             raise ObservationError(
                 f"{x.shape[0]} observations for a belief of {belief.batch_size} sequences: expected one a row"

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
+from avf_core.data import numbers
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
 from avf_core.trees import take
@@ -80,14 +81,17 @@ class Batch:
 def pad(
     sequences: Sequence[np.ndarray], *, dtype: torch.dtype = torch.float32
 ) -> tuple[Float[Tensor, "time batch observation"], Bool[Tensor, "time batch"]]:
-    """Sequences of shape (time, observation) as one batch, padded with zeros at the end; and which frames are real."""
+    """Sequences of shape (time, observation) as one batch, padded with zeros at the end; and which frames are real.
+
+    What is masked is NaN. Raises DataError.
+    """
     if not sequences or min(len(s) for s in sequences) == 0:
         raise DataError("expected at least one sequence, each of at least one frame")
     longest = max(len(s) for s in sequences)
     xs = torch.zeros(longest, len(sequences), sequences[0].shape[1], dtype=dtype)
     real = torch.zeros(longest, len(sequences), dtype=torch.bool)
     for row, sequence in enumerate(sequences):
-        xs[: len(sequence), row] = torch.as_tensor(np.ascontiguousarray(sequence)).to(dtype)
+        xs[: len(sequence), row] = torch.as_tensor(np.ascontiguousarray(numbers(sequence))).to(dtype)
         real[: len(sequence), row] = True
     return xs, real
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from avf_core.analysis import particles
 from avf_core.analysis.evaluation import Progress, batches
 from avf_core.beliefs import State
+from avf_core.data import numbers
 from avf_core.errors import ConfigurationError, DataError
 from avf_core.filtering import Filter
 
@@ -57,7 +58,7 @@ class ReferenceDistribution:
 
         Raises DataError for fewer than 100 scores, or infinite ones.
         """
-        known = np.asarray(scores, dtype=np.float64).ravel()
+        known = numbers(scores).astype(np.float64).ravel()
         known = known[~np.isnan(known)]
         if len(known) < FEWEST or not np.isfinite(known).all():
             raise DataError(f"{len(known)} scores, some of them infinite or too few: expected {FEWEST} finite ones")

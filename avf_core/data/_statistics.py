@@ -6,16 +6,17 @@ import numpy as np
 from jaxtyping import Shaped
 from numpy import ndarray
 
+from avf_core.data._numbers import numbers
 from avf_core.errors import DataError
 
 
 def statistics(sequences: Iterable[Shaped[ndarray, "_time observation"]]) -> tuple[float, float]:
     """The mean and the standard deviation of all numbers in these sequences, in the data's units.
 
-    Sums are in float64, NaNs are left out. Two passes: the squares are those of the differences from the mean.
-    Raises DataError where there is no number, or all are the same.
+    Sums are in float64, NaNs and masked values are left out. Two passes: the squares are those of the differences from
+    the mean. Raises DataError where there is no number, or all are the same.
     """
-    sequences = list(sequences)
+    sequences = [numbers(sequence) for sequence in sequences]
     count = int(sum(np.count_nonzero(~np.isnan(s)) for s in sequences))
     if not count:
         raise DataError("there are no numbers to take the mean of: every value is missing")

@@ -18,6 +18,7 @@ import numpy as np
 
 from avf_core import checkpoints
 from avf_core.analysis.evaluation import evaluate
+from avf_core.data import numbers
 from avf_core.errors import TrainingError
 from avf_core.filtering import Filter
 from avf_core.training import em, state
@@ -205,8 +206,8 @@ class Trainer:
 def _check_complete(sequences: Sequences) -> None:
     """Raise TrainingError where a training sequence has missing values: the M-step needs whole observations."""
     for index, sequence in enumerate(sequences):
-        if np.issubdtype(sequence.dtype, np.floating) and bool(np.isnan(sequence).any()):
+        if bool(np.isnan(numbers(sequence)).any()):
             raise TrainingError(
-                f"training sequence {index} has missing values (NaN), expected whole observations: fill them (avf "
-                "impute does, with a model trained on whole ones) or cut the sequence; filtering takes gaps as they are"
+                f"training sequence {index} has missing values (NaN or masked), expected whole observations: fill "
+                "them (avf impute does, with a model trained on whole ones) or cut the sequence; filters take gaps"
             )

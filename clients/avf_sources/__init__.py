@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from avf_sources._errors import MissingExtra, SourceError
 from avf_sources._limits import Limits
+from avf_sources._numbers import NotNumbersError, numbers
 
 __all__ = [
     "KEYS",
     "MIDI_LOW",
     "Limits",
     "MissingExtra",
+    "NotNumbersError",
     "Options",
     "Recording",
     "Source",
@@ -33,6 +35,7 @@ __all__ = [
     "find",
     "kinds",
     "load",
+    "numbers",
     "read",
 ]
 

@@ -142,7 +142,7 @@ def test_numbers_become_samples_and_back() -> None:
         (np.array([1, 2]), "int64"),
         ([0.0, float("nan")], "NaN"),
         ([0.0, 1.5], "beyond"),
-        (["a"], "type"),
+        (["a"], "text"),
     ],
 )
 def test_what_is_no_sound_is_refused(bad: Any, said: str) -> None:

@@ -1,7 +1,7 @@
 """From what users have (lists, arrays, None) to what the wire carries, refusing what can never be right.
 
-The law: NaN means "this dimension is missing" and travels as null; None means "all of it is missing"; an infinity or
-a wrong dimension is refused before anything is sent.
+The law: NaN means "this dimension is missing" and travels as null, and so does what a mask covers; None means "all of
+it is missing"; an infinity (in float32, as models compute) or a wrong dimension is refused before anything is sent.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,14 @@ from typing import TypeAlias
 
 import avf_wire as wire
 import numpy as np
+from avf_sources import NotNumbersError, numbers
 from numpy.typing import NDArray
 
 from avf_client.errors import refused
 
 ObservationLike: TypeAlias = Sequence[float | None] | NDArray[np.generic] | None
-"""One observation of shape (D,): numbers, NaN or None for a missing dimension; None where all of it is missing."""
+"""One observation of shape (D,): numbers, NaN or None for a missing dimension, or a masked array; None where all of it
+is missing."""
 
 
 def to_wire(x: ObservationLike, *, size: int) -> wire.Observation:
@@ -22,8 +24,8 @@ def to_wire(x: ObservationLike, *, size: int) -> wire.Observation:
     if x is None:
         return None
     try:
-        values = np.asarray(x, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        values = numbers(x)
+    except NotNumbersError as error:
         raise refused("invalid-observation", f"the observation is not of numbers: {error}", status=422) from error
     if values.shape != (size,):
         raise refused(
@@ -31,14 +33,14 @@ def to_wire(x: ObservationLike, *, size: int) -> wire.Observation:
             f"the observation has shape {values.shape}, the model takes ({size},)",
             status=422,
         )
-    infinite = np.flatnonzero(np.isinf(values))
+    infinite = np.flatnonzero(np.abs(values.astype(np.longdouble)) > np.finfo(np.float32).max)
     if infinite.size:
         raise refused(
             "invalid-observation",
-            f"dimension {infinite[0]} of the observation is infinite; use NaN for a missing value",
+            f"dimension {infinite[0]} of the observation is infinite, or beyond float32; use NaN for a missing value",
             status=422,
         )
-    numbers: list[float | None] = values.tolist()
+    sent: list[float | None] = values.astype(np.float64).tolist()
     for dimension in np.flatnonzero(np.isnan(values)):
-        numbers[dimension] = None
-    return numbers
+        sent[dimension] = None
+    return sent

@@ -9,6 +9,7 @@ from typing import Any
 
 import avf_wire as wire
 import numpy as np
+from avf_sources import NotNumbersError, numbers
 from avf_wire import binary
 from numpy.typing import NDArray
 
@@ -23,14 +24,18 @@ def to_bytes(samples: ObservationLike, *, encoding: wire.Encoding) -> bytes:
 
     Raises InvalidObservation for what is no sound.
     """
-    values: NDArray[Any] = np.asarray(samples)
+    try:
+        values = numbers(samples)
+    except NotNumbersError as error:
+        raise _refused(f"the samples are not of numbers: {error}") from error
     if values.ndim != 1:
         raise _refused(f"the samples have shape {values.shape}, expected (T,): mono, average the channels")
-    if values.dtype == np.int16:
-        return _from_levels(values, encoding)
+    if values.dtype.kind == "i" and values.dtype.itemsize == 2:
+        return _from_levels(values.astype(np.int16), encoding)
     if values.dtype.kind != "f" or not np.isfinite(values).all():
-        kind = "NaN or infinities" if values.dtype.kind == "f" else f"the type {values.dtype}"
+        kind = "NaN (or masked samples) or infinities" if values.dtype.kind == "f" else f"the type {values.dtype}"
         raise _refused(f"the samples have {kind}, expected 16-bit integers or finite numbers within [-1, 1]")
+    values = values.astype(np.float64)  # half floats have no number between 32,752 and 32,768
     if np.abs(values).max(initial=0.0) > 1.0:
         raise _refused("the samples go beyond [-1, 1]: scale them down, or clip them")
     if encoding == "f32":

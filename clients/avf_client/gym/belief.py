@@ -9,6 +9,7 @@ from typing import Any, SupportsFloat, TypeVar
 
 import gymnasium
 import numpy as np
+from avf_sources import numbers
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space, iterate
@@ -195,7 +196,18 @@ def _space(seen: gymnasium.Space[Any], spec: Spec, with_observation: bool) -> gy
 
 def _flat(space: gymnasium.Space[Any], observations: list[Any]) -> NDArray[Any]:
     """Observations of a space as rows of numbers."""
-    return np.stack([np.asarray(gymnasium.spaces.flatten(space, each)) for each in observations])
+    return np.stack([_flattened(space, each) for each in observations])
+
+
+def _flattened(space: gymnasium.Space[Any], observation: Any) -> NDArray[Any]:
+    """One observation as a row; Gymnasium's own flattening would read what a mask covers."""
+    if isinstance(observation, np.ma.MaskedArray):
+        return numbers(observation).ravel()
+    if isinstance(space, gymnasium.spaces.Dict):
+        return np.concatenate([_flattened(part, observation[name]) for name, part in space.spaces.items()])
+    if isinstance(space, gymnasium.spaces.Tuple):
+        return np.concatenate([_flattened(part, each) for part, each in zip(space.spaces, observation, strict=True)])
+    return np.asarray(gymnasium.spaces.flatten(space, observation))
 
 
 def _beliefs(estimates: Estimates, xs: Array, with_observation: bool) -> Array:

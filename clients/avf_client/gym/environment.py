@@ -63,7 +63,7 @@ class FilterEnv(gymnasium.Env[Any, Array]):
         """Filter one observation (D,). Raises InvalidObservation; ResetNeeded before the first `reset`."""
         if not self._begun:
             raise ResetNeeded("no sequence has begun: call reset() first")
-        x = self._filters.spec.checked(np.asarray(action)[None], rows=1)
+        x = self._filters.spec.checked([action], rows=1)
         estimates = self._filters.step(ROW, x)
         return _observation(estimates), -float(estimates.free_energy[0]), False, False, _info(estimates)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
+from avf_sources import NotNumbersError, numbers
 from numpy.typing import NDArray
 
 from avf_client.errors import refused
@@ -28,12 +29,16 @@ class Spec:
     low: float
     high: float
 
-    def checked(self, xs: NDArray[np.generic], *, rows: int) -> Array:
+    def checked(self, xs: object, *, rows: int) -> Array:
         """Observations of shape (rows, D) as float32. Raises InvalidObservation where they do not fit.
 
-        NaN is a missing value.
+        NaN, and what a mask covers, is a missing value.
         """
-        values = np.asarray(xs, dtype=np.float32)
+        try:
+            with np.errstate(over="ignore"):  # what is beyond float32 is an infinity, which is refused below
+                values = numbers(xs).astype(np.float32)
+        except NotNumbersError as error:
+            raise _invalid(f"observations are not of numbers: {error}") from error
         if values.shape != (rows, self.observation_size):
             raise _invalid(
                 f"observations have shape {values.shape}, {self.model} takes ({rows}, {self.observation_size}): "

@@ -75,7 +75,7 @@ class FilterVectorEnv(VectorEnv[dict[str, Array], Array, NDArray[Any]]):
         """Filter one observation of every row, (num_envs, D). Raises as `FilterEnv.step` does."""
         if self._last is None:
             raise ResetNeeded("no sequence has begun: call reset() first")
-        xs = self._filters.spec.checked(np.asarray(actions), rows=self.num_envs)
+        xs = self._filters.spec.checked(actions, rows=self.num_envs)
         estimates = self._unobserved.repeated(self.num_envs)
         going = np.flatnonzero(~self._ended)
         if len(going):
