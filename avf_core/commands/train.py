@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from avf_core import checkpoints, configuration
 from avf_core.analysis.evaluation import evaluate
 from avf_core.commands.options import data_options, key_values, threads_option
-from avf_core.data import Source
+from avf_core.data import Description, Source
 from avf_core.reproduction import plots
 from avf_core.training import presets, state
 from avf_core.training.clips import batches_per_epoch
@@ -76,7 +76,7 @@ def command(
         config=chosen.training,
         train=train,
         valid=data.load(description.selection, observation_size=size),
-        facts=_facts(preset, data, description.selection, assignments, precision, chosen),
+        facts=_facts(preset, data, description, assignments, precision, chosen),
         folder=out,
     )
     start = checkpoints.load(init) if init else None
@@ -183,7 +183,12 @@ def _origin(start: checkpoints.Checkpoint) -> dict[str, Any]:
 
 
 def _facts(
-    preset: str, data: Source, selection: str, assignments: tuple[str, ...], precision: str, chosen: presets.Preset
+    preset: str,
+    data: Source,
+    description: Description,
+    assignments: tuple[str, ...],
+    precision: str,
+    chosen: presets.Preset,
 ) -> dict[str, Any]:
     facts = data.as_card()
     reading = [f"--data-option {shlex.quote(f'{k}={json.dumps(v)}')}" for k, v in data.options.items()]
@@ -192,10 +197,14 @@ def _facts(
     words = ["avf train", preset, f"--data {facts['name']}", *kind, *reading, "--out OUT", *changes]
     if precision != "bfloat16":
         words.append(f"--precision {precision}")
+    observed: dict[str, Any] = {} if description.modality == "series" else {"modality": description.modality}
+    if description.modality == "audio":
+        observed["sample_rate"] = description.rate
     return {
         "preset": preset,
         "data": facts,
-        "split": f"train; selected on {selection}",
+        **observed,
+        "split": f"train; selected on {description.selection}",
         "command": " ".join(words),
         "seed": chosen.training.seed,
         "training": vars(chosen.training),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from avf_core import data
-from avf_core.data.base import SELECT, TEST, VALID, DataSet, Plugin, Sequences
+from avf_core.data.base import SELECT, TEST, VALID, DataSet, Modality, Plugin, Sequences
 from avf_core.errors import ConfigurationError, DataError, PluginError
 from avf_core.plugins import Settings, available, configure, plugin
 
@@ -21,15 +21,16 @@ from avf_core.plugins import Settings, available, configure, plugin
 class Description:
     """What a data set is, without its numbers.
 
-    `splits` maps a split to its number of sequences. `observation_size` is the length of an observation, `shape` what
-    it is a flattened form of; `rate` is in Hz. `selection` is the split that a training is selected on, and
-    `reported` the one whose figures are told: a part of train that was held out, and the published valid split,
-    where there is no test split.
+    `modality` is what observations are of. `splits` maps a split to its number of sequences. `observation_size` is the
+    length of an observation, `shape` what it is a flattened form of; `rate` is in Hz. `selection` is the split that a
+    training is selected on, and `reported` the one whose figures are told: a part of train that was held out, and the
+    published valid split, where there is no test split.
     """
 
     name: str
     kind: str
     options: Mapping[str, Any]
+    modality: Modality
     splits: Mapping[str, int]
     observation_size: int
     shape: tuple[int, ...] | None
@@ -82,6 +83,7 @@ class Source:
             name=Path(self.path).resolve().name,
             kind=self.known_kind(),
             options=dict(self.options),
+            modality=_plugin(self.known_kind()).MODALITY,
             splits={name: split.sequences for name, split in surveyed.splits.items()},
             observation_size=surveyed.observation_size,
             shape=surveyed.shape,
@@ -144,8 +146,10 @@ def _fitting(path: Path) -> list[str]:
 
 def _may_be(kind: str, path: Path) -> bool:
     """Whether a path looks like what a model card names; what nobody here has named is not asked."""
+    if kind in available(data):
+        return kind in _fitting(path)
     try:
-        return kind in _fitting(path) or _plugin(kind, trusted=False).recognises(path)
+        return _plugin(kind, trusted=False).recognises(path)
     except ConfigurationError:
         return False
 

@@ -47,3 +47,11 @@ def watch(path: Path, size: int, upto: int) -> UInt8[ndarray, "time size size"]:
     except SourceError as error:
         raise DataError(str(error)) from error
     return np.stack(frames) if frames else np.zeros((0, size, size), dtype=np.uint8)
+
+
+def write(path: Path, frames: UInt8[ndarray, "time height width"], *, rate: int) -> None:
+    """Write a video without loss. Raises DataError where PyAV is not installed."""
+    try:
+        video.write(path, frames, rate=rate)
+    except SourceError as error:
+        raise DataError(str(error)) from error

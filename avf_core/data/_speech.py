@@ -1,10 +1,12 @@
 """What the speech sets share: sound read by the client's source, its errors in the library's terms, and frames."""
 
+import importlib
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from avf_sources import SourceError, audio
-from jaxtyping import Float32
+from jaxtyping import Float32, Int16
 from numpy import ndarray
 
 from avf_core.errors import ConfigurationError, DataError
@@ -53,3 +55,17 @@ def check_rate(rate: int) -> None:
 def resample(samples: Float32[ndarray, " samples"], own: int, rate: int) -> Float32[ndarray, " resampled"]:
     """Samples at `own` Hz as they are at `rate` Hz."""
     return audio.resample(samples, own=own, rate=rate) if own != rate else samples
+
+
+def noise(count: int, generator: np.random.Generator) -> Int16[ndarray, " samples"]:
+    """Samples of 16 bits, for examples."""
+    return generator.integers(-9000, 9000, count).astype(np.int16)
+
+
+def write(path: Path, samples: Int16[ndarray, " samples"], *, rate: int, form: Literal["FLAC", "NIST"]) -> None:
+    """Write samples, mono, without loss. Raises DataError where soundfile is not installed."""
+    try:
+        soundfile: Any = importlib.import_module("soundfile")
+    except ImportError as error:
+        raise DataError("writing sound needs soundfile: pip install 'avf[audio]'") from error
+    soundfile.write(path, samples, rate, format=form, subtype="PCM_16")

@@ -5,6 +5,7 @@ sequences (sequence i is rows offsets[i] to offsets[i + 1]). Any other array is 
 order, one stream by time, the first part for train and the last for test.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from avf_core.data import _archives, _cuts, _parts
-from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Sequences, Split
+from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality, Sequences, Split
 from avf_core.errors import ConfigurationError, DataError
 
 SPLITS = (TRAIN, VALID, TEST)
 SUFFIXES = (".npy", ".npz")
+MODALITY: Modality = "series"
 GENERAL = True
 
 
@@ -46,6 +48,9 @@ class Options:
             if value is not None and value < 1:
                 raise ConfigurationError(f"{name} is {value}, expected at least 1")
         _parts.check_fractions(valid=self.valid, test=self.test)
+
+
+EXAMPLES: Mapping[str, Options] = {"stream": Options(length=8), "whole": Options()}
 
 
 def recognises(path: Path) -> bool:
@@ -80,6 +85,14 @@ def survey(path: Path, options: Options) -> DataSet:
         },
         observation_size=sizes.pop(),
     )
+
+
+def write_example(folder: Path, generator: np.random.Generator) -> Path:
+    """A stream of three numbers, one of them missing."""
+    rows = generator.normal(size=(40, 3))
+    rows[5, 1] = np.nan
+    np.save(folder / "example.npy", rows)
+    return folder / "example.npy"
 
 
 def _key(path: Path, shapes: dict[str, tuple[int, ...]], options: Options) -> str:

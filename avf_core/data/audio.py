@@ -4,6 +4,7 @@ Sub-folders train, valid and test are these splits. Without them whole files are
 a speaker); which ones follows from their names alone.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import numpy as np
 from avf_sources import audio
 
 from avf_core.data import _folders, _speech
-from avf_core.data.base import DataSet
+from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality
 
+MODALITY: Modality = "audio"
 GENERAL = True
 
 
@@ -30,6 +32,9 @@ class Options(_folders.Parts):
         super().__post_init__()
         _speech.check_frame(self.frame)
         _speech.check_rate(self.rate)
+
+
+EXAMPLES: Mapping[str, Options] = {"frames": Options(frame=100), "resampled": Options(frame=50, rate=8_000)}
 
 
 def recognises(path: Path) -> bool:
@@ -51,3 +56,11 @@ def survey(path: Path, options: Options) -> DataSet:
         observation_size=options.frame,
         rate=options.rate,
     )
+
+
+def write_example(folder: Path, generator: np.random.Generator) -> Path:
+    """A file of noise a split, as WAV."""
+    for split in (TRAIN, VALID, TEST):
+        (folder / split).mkdir()
+        audio.write_example(folder / split, generator)
+    return folder

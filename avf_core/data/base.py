@@ -1,11 +1,15 @@
 """What a data set is: for each split so many sequences, read when they are asked for.
 
     Options                               a frozen keyword-only dataclass: how to read it
+    EXAMPLES                              options by name, small enough for tests
+    MODALITY                              what observations are of: music, audio, video, or a series of numbers
     GENERAL                               True for formats that anything may have, False for a data set known by name
     recognises(path) -> bool              whether the path looks like this data set; cheap, reads no arrays
     survey(path, options) -> DataSet      which splits there are, and how to read each
+    write_example(folder, generator)      writes a small valid one, and gives its path
 
-A data set, or a format of files, is one file in this folder with these four; the file's name is its kind. The law:
+A data set, or a format of files, is one file in this folder with these; the file's name is its kind, and the suites
+test it unasked. Sound has the `rate` of its options, or `RATE`, where nothing else is said. The law:
 sequences have shape (time, observation) and natural units: piano keys are 0 or 1 (uint8), audio lies in [-1, 1] and
 pixels in [0, 1] (float32), arrays are as they are (float32, NaN where a number is missing). Models standardise inside.
 """
@@ -13,7 +17,7 @@ pixels in [0, 1] (float32), arrays are as they are (float32, NaN where a number 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -22,6 +26,7 @@ from numpy import ndarray
 from avf_core.errors import DataError
 
 Sequences = list[Shaped[ndarray, "_time observation"]]  # each of its own length
+Modality = Literal["music", "audio", "video", "series"]
 TRAIN, VALID, TEST, SELECT = "train", "valid", "test", "select"
 
 
@@ -52,6 +57,8 @@ class Plugin(Protocol):
     """What a file of this folder offers."""
 
     Options: type[Any]
+    EXAMPLES: Mapping[str, Any]
+    MODALITY: Modality
     GENERAL: bool
 
     def recognises(self, path: Path) -> bool:
@@ -60,6 +67,10 @@ class Plugin(Protocol):
 
     def survey(self, path: Path, options: Any) -> DataSet:
         """The splits of the data set at this path. Raises DataError."""
+        ...
+
+    def write_example(self, folder: Path, generator: np.random.Generator) -> Path:
+        """Write a small valid data set into a folder; gives its path."""
         ...
 
 

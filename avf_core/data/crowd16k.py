@@ -7,15 +7,20 @@ The voices are not labelled; `split_group` are clusters of voices, and each lies
 the folder's train utterances, held out of `train`.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from avf_core.data import _packed, _parts, _speech
-from avf_core.data.base import SELECT, TEST, TRAIN, VALID, DataSet, Split
+from avf_core.data.base import SELECT, TEST, TRAIN, VALID, DataSet, Modality, Split
 from avf_core.errors import DataError
 
+MODALITY: Modality = "audio"
 GENERAL = False
 RATE = 16_000
 SPLITS = (TRAIN, VALID, TEST)
@@ -35,6 +40,9 @@ class Options:
     def __post_init__(self) -> None:
         _speech.check_frame(self.frame)
         _parts.check_fractions(select=self.select)
+
+
+EXAMPLES: Mapping[str, Options] = {"held out": Options(frame=100, select=0.4), "none": Options(frame=50, select=0.0)}
 
 
 def recognises(path: Path) -> bool:
@@ -65,6 +73,16 @@ def survey(path: Path, options: Options) -> DataSet:
         observation_size=options.frame,
         rate=RATE,
     )
+
+
+def write_example(folder: Path, generator: np.random.Generator) -> Path:
+    """Three groups of voices in train, one in valid and one in test."""
+    index = {}
+    for split, groups in ((TRAIN, (1, 2, 3)), (VALID, (4,)), (TEST, (5,))):
+        index[split] = [{"start": 300 * i, "length": 300, "split_group": group} for i, group in enumerate(groups)]
+        _speech.write(folder / f"{split}.flac", _speech.noise(300 * len(groups), generator), rate=RATE, form="FLAC")
+    (folder / "index.json").write_text(json.dumps(index))
+    return folder
 
 
 def _utterance(path: Path, split: str, record: Any) -> _packed.Utterance:

@@ -3,14 +3,18 @@
 One continuous scene, split by time: the first part for train, the last for test.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from avf_core.data import _archives, _cuts, _parts, _pixels
-from avf_core.data.base import DataSet, Sequences, Split
+from avf_core.data.base import DataSet, Modality, Sequences, Split
 from avf_core.errors import DataError
 
+MODALITY: Modality = "video"
 GENERAL = False
 
 
@@ -29,6 +33,9 @@ class Options:
     def __post_init__(self) -> None:
         _pixels.check_length(self.length)
         _parts.check_fractions(valid=self.valid, test=self.test)
+
+
+EXAMPLES: Mapping[str, Options] = {"short": Options(length=5), "whole": Options()}
 
 
 def recognises(path: Path) -> bool:
@@ -57,6 +64,13 @@ def survey(path: Path, options: Options) -> DataSet:
         shape=(height, width),
         rate=rate,
     )
+
+
+def write_example(folder: Path, generator: np.random.Generator) -> Path:
+    """A stream of frames of 8 by 8 pixels."""
+    frames = generator.integers(0, 256, (30, 8, 8)).astype(np.uint8)
+    np.savez(folder / "example.npz", frames=frames, fps=np.float64(25.0))
+    return folder / "example.npz"
 
 
 def _read(path: Path, cuts: list[tuple[int, int]]) -> Sequences:

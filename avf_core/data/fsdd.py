@@ -6,15 +6,20 @@ The published split is by index: 0 to 4 are the test recordings, 5 to 49 train; 
 speaker is in all three. Speakers that are named as valid or test are held out whole instead.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from avf_core.data import _packed, _speech
-from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Split
+from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality, Split
 from avf_core.errors import ConfigurationError, DataError
 
+MODALITY: Modality = "audio"
 GENERAL = False
 RATE = 8_000
 TEST_BELOW, VALID_BELOW = 5, 10
@@ -38,6 +43,12 @@ class Options:
         _speech.check_rate(self.rate)
         if bool(self.valid_speakers) != bool(self.test_speakers) or set(self.valid_speakers) & set(self.test_speakers):
             raise ConfigurationError("expected valid_speakers and test_speakers, both or neither, and no one in both")
+
+
+EXAMPLES: Mapping[str, Options] = {
+    "digits": Options(frame=50),
+    "speakers": Options(frame=50, valid_speakers=("b",), test_speakers=("c",)),
+}
 
 
 def recognises(path: Path) -> bool:
@@ -72,6 +83,17 @@ def survey(path: Path, options: Options) -> DataSet:
         observation_size=options.frame,
         rate=options.rate,
     )
+
+
+def write_example(folder: Path, generator: np.random.Generator) -> Path:
+    """Three speakers who say a digit of each part of the published split."""
+    index = {}
+    for speaker in "abc":
+        parts = (0, TEST_BELOW, VALID_BELOW)
+        index[speaker] = [[f"7_{speaker}_{number}.wav", 200 * i, 200] for i, number in enumerate(parts)]
+        _speech.write(folder / f"{speaker}.flac", _speech.noise(200 * len(parts), generator), rate=RATE, form="FLAC")
+    (folder / "index.json").write_text(json.dumps(index))
+    return folder
 
 
 def _fields(path: Path, record: Any) -> tuple[str, Any, Any]:

@@ -11,7 +11,7 @@ Memory: a frame of 64 x 64 takes 16 KiB; all of train about 1.2 GB. `actions` re
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,10 @@ from typing import Literal
 import numpy as np
 
 from avf_core.data import _parts, _pixels
-from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Split
+from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality, Split
 from avf_core.errors import ConfigurationError, DataError
 
+MODALITY: Modality = "video"
 GENERAL = False
 RATE = 25
 TABLE = "00sequences.txt"
@@ -69,6 +70,9 @@ class Entry:
     ranges: tuple[tuple[int, int], ...]
 
 
+EXAMPLES: Mapping[str, Options] = {"small": Options(size=8), "cut": Options(size=8, cut=True, last="exclusive")}
+
+
 def recognises(path: Path) -> bool:
     """A folder with the table, or with videos that are named as KTH's are."""
     if not path.is_dir():
@@ -102,6 +106,16 @@ def survey(path: Path, options: Options) -> DataSet:
         shape=(options.size, options.size),
         rate=RATE,
     )
+
+
+def write_example(folder: Path, generator: np.random.Generator) -> Path:
+    """A video of noise a split, two sequences in each."""
+    lines = [f"person{people[0]:02d}_boxing_d1\t\tframes\t1-4, 5-8" for people in PERSONS.values()]
+    (folder / TABLE).write_text("\n".join([*lines, ""]))
+    for people in PERSONS.values():
+        frames = generator.integers(0, 256, (8, 12, 16)).astype(np.uint8)
+        _pixels.write(folder / f"person{people[0]:02d}_boxing_d1{ENDING}", frames, rate=RATE)
+    return folder
 
 
 def table(path: Path) -> list[Entry]:

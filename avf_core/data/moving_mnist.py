@@ -8,7 +8,7 @@ tenths of the images make train, a tenth each valid and test.
 Memory: a frame of 64 x 64 takes 16 KiB; the 1,000 sequences of train 320 MB.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,10 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from avf_core.data import _archives, _cuts, _pixels
-from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Split
+from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality, Split
 from avf_core.errors import ConfigurationError, DataError
 
+MODALITY: Modality = "video"
 GENERAL = False
 SPEEDS = (2.0, 5.0)
 """Pixels a step, at a size of 64; a digit's speed is uniform between them, and so is its direction."""
@@ -53,6 +54,9 @@ class Options:
             raise ConfigurationError("expected test and seed to be at least 0")
 
 
+EXAMPLES: Mapping[str, Options] = {"small": Options(size=16, length=4, train=3, valid=2, test=1)}
+
+
 def recognises(path: Path) -> bool:
     """An .npz with images and labels."""
     if path.suffix.lower() != ".npz" or not path.is_file():
@@ -81,6 +85,13 @@ def survey(path: Path, options: Options) -> DataSet:
         observation_size=options.size**2,
         shape=(options.size, options.size),
     )
+
+
+def write_example(folder: Path, generator: np.random.Generator) -> Path:
+    """Twenty pictures of noise in place of digits, of 6 by 6 pixels."""
+    images = generator.integers(0, 256, (20, 6, 6)).astype(np.uint8)
+    np.savez(folder / "example.npz", images=images, labels=np.arange(20) % 10)
+    return folder / "example.npz"
 
 
 def _make(path: Path, number: int, part: tuple[int, int], count: int, options: Options) -> Iterator[np.ndarray]:

@@ -4,6 +4,7 @@ Sub-folders train, valid and test are these splits. Without them whole files are
 a composer); which ones follows from their names alone.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,9 +14,10 @@ from avf_sources import KEYS, Limits, SourceError, music
 from avf_sources import Options as SourceOptions
 
 from avf_core.data import _folders
-from avf_core.data.base import DataSet
+from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality
 from avf_core.errors import ConfigurationError, DataError
 
+MODALITY: Modality = "music"
 GENERAL = True
 
 
@@ -42,6 +44,9 @@ class Options(_folders.Parts):
             )
 
 
+EXAMPLES: Mapping[str, Options] = {"quarters": Options()}
+
+
 def recognises(path: Path) -> bool:
     """A MIDI or MusicXML file, or a folder with one somewhere below it."""
     return _folders.recognises(path, music.SUFFIXES)
@@ -64,3 +69,11 @@ def survey(path: Path, options: Options) -> DataSet:
 
     splits = _folders.survey(path, music.SUFFIXES, options, what="a MIDI or MusicXML file", read=read)
     return DataSet(splits=splits, observation_size=KEYS)
+
+
+def write_example(folder: Path, generator: np.random.Generator) -> Path:
+    """A melody a split, as MIDI."""
+    for split in (TRAIN, VALID, TEST):
+        (folder / split).mkdir()
+        music.write_example(folder / split, generator)
+    return folder

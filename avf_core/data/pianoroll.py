@@ -4,6 +4,7 @@ For each split there are `{split}_bits`, the 88 keys of every frame packed to 11
 sequence i is rows offsets[i] to offsets[i + 1].
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,17 +12,21 @@ from pathlib import Path
 import numpy as np
 
 from avf_core.data import _archives, _cuts
-from avf_core.data.base import DataSet, Sequences, Split
+from avf_core.data.base import DataSet, Modality, Sequences, Split
 from avf_core.errors import DataError
 
 KEYS = 88
 SPLITS = ("train", "valid", "test")
+MODALITY: Modality = "music"
 GENERAL = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Piano rolls are read in one way only."""
+
+
+EXAMPLES: Mapping[str, Options] = {"rolls": Options()}
 
 
 def recognises(path: Path) -> bool:
@@ -44,6 +49,16 @@ def survey(path: Path, options: Options) -> DataSet:
         },
         observation_size=KEYS,
     )
+
+
+def write_example(folder: Path, generator: np.random.Generator) -> Path:
+    """Two pieces a split."""
+    arrays: dict[str, np.ndarray] = {}
+    for split in SPLITS:
+        rows = (generator.random((9, KEYS)) > 0.9).astype(np.uint8)
+        arrays |= {f"{split}_bits": np.packbits(rows, axis=1), f"{split}_offsets": np.array([0, 4, 9])}
+    np.savez(folder / "example.npz", allow_pickle=False, **arrays)
+    return folder / "example.npz"
 
 
 def _splits(path: Path) -> list[str]:

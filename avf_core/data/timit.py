@@ -7,7 +7,7 @@ authors of AVF hold out a twentieth of its sentences; here no voice is in two sp
 every speaker reads, are in, as they are in the paper's 6,300 sentences.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from avf_core.data import _parts, _speech
-from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Split
+from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality, Split
 from avf_core.errors import DataError
 
+MODALITY: Modality = "audio"
 GENERAL = False
 RATE = 16_000
 LAYOUT = "TRAIN/DR1/SPEAKER/SENTENCE.WAV"
@@ -38,6 +39,12 @@ class Options:
     def __post_init__(self) -> None:
         _speech.check_frame(self.frame)
         _parts.check_fractions(valid=self.valid)
+
+
+EXAMPLES: Mapping[str, Options] = {
+    "frames": Options(frame=100, valid=0.3),
+    "short": Options(frame=50, valid=0.3, dialect=False),
+}
 
 
 def recognises(path: Path) -> bool:
@@ -74,6 +81,16 @@ def survey(path: Path, options: Options) -> DataSet:
         observation_size=options.frame,
         rate=RATE,
     )
+
+
+def write_example(folder: Path, generator: np.random.Generator) -> Path:
+    """Three speakers who train and one who tests, two sentences each."""
+    for half, speaker in (("TRAIN", "FAA0"), ("TRAIN", "MBB0"), ("TRAIN", "FCC0"), ("TEST", "MDD0")):
+        home = folder / half / "DR1" / speaker
+        home.mkdir(parents=True)
+        for sentence in ("SA1", "SX3"):
+            _speech.write(home / f"{sentence}.WAV", _speech.noise(500, generator), rate=RATE, form="NIST")
+    return folder
 
 
 def _root(path: Path) -> Path | None:

@@ -6,6 +6,7 @@ The law: `valid` and `test` are the file's own and are for reporting. For select
 clips of some people of train, held out of `train`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from avf_core.data import _archives, _cuts, _pixels
-from avf_core.data.base import SELECT, TEST, TRAIN, VALID, DataSet, Sequences, Split
+from avf_core.data.base import SELECT, TEST, TRAIN, VALID, DataSet, Modality, Sequences, Split
 from avf_core.errors import DataError
 
+MODALITY: Modality = "video"
 GENERAL = False
 NAMES = ("frames", "offsets", "person", "split")
 ORDER = (TRAIN, SELECT, VALID, TEST)
@@ -26,6 +28,9 @@ class Options:
     """How to read the file. `select`: the people of train who are held out as the split `select`; none where empty."""
 
     select: tuple[int, ...] = (5,)
+
+
+EXAMPLES: Mapping[str, Options] = {"held out": Options(select=(2,)), "none": Options(select=())}
 
 
 def recognises(path: Path) -> bool:
@@ -59,6 +64,14 @@ def survey(path: Path, options: Options) -> DataSet:
         observation_size=frames[1] * frames[2],
         shape=(frames[1], frames[2]),
     )
+
+
+def write_example(folder: Path, generator: np.random.Generator) -> Path:
+    """Four people with a clip each, of 8 by 8 pixels."""
+    frames = generator.integers(0, 256, (20, 8, 8)).astype(np.uint8)
+    split = np.array([TRAIN, TRAIN, VALID, TEST])
+    np.savez(folder / "example.npz", frames=frames, offsets=[0, 4, 9, 15, 20], person=[1, 2, 3, 4], split=split)
+    return folder / "example.npz"
 
 
 def _read(path: Path, cuts: list[tuple[int, int]]) -> Sequences:

@@ -18,35 +18,32 @@ ROWS = [
     ("KL", "kl"),
 ]
 QUANTILES = (0.05, 0.5, 0.95)
-ROLLS = ("pianoroll", "music")
-SPEECH = ("timit", "crowd16k", "fsdd", "audio")
-VIDEO = ("kth", "weizmann", "moving_mnist", "frames")
 
 
 def about(data: Description) -> str:
     """What observations of such data are, in a few words."""
-    if data.kind in ROLLS:
+    if data.modality == "music":
         return f"piano rolls of {data.observation_size} keys"
-    if data.kind in SPEECH:
+    if data.modality == "audio":
         return f"speech, frames of {data.observation_size} samples at {data.rate} Hz"
-    if data.kind in VIDEO and data.shape is not None:
+    if data.modality == "video" and data.shape is not None:
         return f"video, grey frames of {' x '.join(map(str, data.shape))} pixels"
     return f"{data.observation_size} numbers a step"
 
 
 def limits(data: Description) -> str:
     """What a checkpoint that was trained on such data does not know."""
-    if data.kind in ROLLS:
+    if data.modality == "music":
         return (
             "It knows the style, the keys and the frame length of this data set, and nothing else; other music comes "
             "out as surprise. Inputs are zeros and ones."
         )
-    if data.kind in SPEECH:
+    if data.modality == "audio":
         return (
             "It knows the voices, the language and the microphones of this data set. Noise, music, other levels and "
             "other sampling rates come out as surprise; audio has to be resampled to its rate, within [-1, 1]."
         )
-    if data.kind in VIDEO:
+    if data.modality == "video":
         return (
             "It knows the scenes, the camera and the people of this data set. Other backgrounds, sizes and movements "
             "come out as surprise. Pixels are grey, within [0, 1]."

@@ -4,14 +4,16 @@
     recording.frames          (T, D) numbers, NaN where a dimension is missing
 
 The law: a plug-in is a file of this folder with `SUFFIXES` or `SCHEMES` and `read(name, options)`; adding one touches
-no other file. It raises SourceError, which says what to do, for whatever it cannot read.
+no other file. It raises SourceError, which says what to do, for whatever it cannot read. Other packages add some by
+entry points of the group `avf.sources`.
 """
 
 import importlib
 import pkgutil
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +33,7 @@ __all__ = [
     "Source",
     "SourceError",
     "Transposition",
+    "available",
     "existing",
     "find",
     "kinds",
@@ -39,6 +42,7 @@ __all__ = [
     "read",
 ]
 
+GROUP = "avf.sources"
 MIDI_LOW, KEYS = 21, 88
 """A piano roll's column j is MIDI note MIDI_LOW + j, of KEYS keys."""
 
@@ -85,8 +89,9 @@ class Recording:
     remarks: tuple[str, ...] = ()
 
 
+@runtime_checkable
 class Source(Protocol):
-    """What a file of this folder offers: at least one of SUFFIXES and SCHEMES, and `read`."""
+    """What a file of this folder offers: at least one of SUFFIXES and SCHEMES, `read`, and an example for tests."""
 
     SUFFIXES: tuple[str, ...]
     SCHEMES: tuple[str, ...]
@@ -95,21 +100,27 @@ class Source(Protocol):
         """The recording of this name. Raises SourceError."""
         ...
 
+    def write_example(self, folder: Path, generator: np.random.Generator) -> str:
+        """Write a small valid input into a folder; gives its name."""
+        ...
 
-def read(name: str, options: Options | None = None) -> Recording:
+
+def read(name: str, options: Options | None = None, *, kind: str | None = None) -> Recording:
     """The recording of a file, or of a name with a scheme such as `corpus:bach/bwv66.6`. Raises SourceError."""
-    recording = find(name).read(name, options or Options())
+    recording = find(name, kind).read(name, options or Options())
     frames = recording.frames
     if frames.ndim != 2 or 0 in frames.shape:
         raise SourceError(f"{name} holds an array of shape {frames.shape}: expected (T, D), one row a time step")
     return recording
 
 
-def find(name: str) -> Source:
-    """The plug-in that reads this name. Raises SourceError with the kinds there are."""
+def find(name: str, kind: str | None = None) -> Source:
+    """The plug-in of this kind, or the one that reads this name. Raises SourceError with the kinds there are."""
+    if kind is not None:
+        return load(kind)
     scheme = name.partition(":")[0] if ":" in name else ""
     suffix = Path(name).suffix.lower()
-    plugins = [load(kind) for kind in kinds()]
+    plugins = [load(each) for each in available()]
     for plugin in plugins:
         if scheme in plugin.SCHEMES or (suffix in plugin.SUFFIXES):
             return plugin
@@ -119,14 +130,35 @@ def find(name: str) -> Source:
 
 
 def kinds() -> list[str]:
-    """The kinds of input: the files of this folder but for those that begin with "_"."""
+    """The kinds of input of this folder: its files but for those that begin with "_"."""
     names = (module.name for module in pkgutil.iter_modules(__path__))
     return sorted(name for name in names if not name.startswith("_"))
 
 
+def available() -> list[str]:
+    """The kinds of this folder, and then those of other packages, which come last."""
+    own = kinds()
+    return own + sorted({entry.name for entry in entry_points(group=GROUP)} - set(own))
+
+
 def load(kind: str) -> Source:
-    """The plug-in of this name."""
-    return cast(Source, importlib.import_module(f"{__name__}.{kind}"))
+    """The plug-in of this name, or at a place such as `package.module` or `module:name`. Raises SourceError."""
+    if kind in kinds():
+        return cast(Source, importlib.import_module(f"{__name__}.{kind}"))
+    values = sorted({entry.value for entry in entry_points(group=GROUP, name=kind)}) or [kind]
+    if len(values) > 1:
+        raise SourceError(f"{' and '.join(values)} are both installed as {kind!r}: give one of them as the kind")
+    module, _, name = values[0].partition(":")
+    if values[0] == kind and "." not in kind and ":" not in kind:
+        raise SourceError(f"no kind {kind!r} of input; there are {', '.join(available())}, or package.module")
+    try:
+        found: object = importlib.import_module(module)
+        found = getattr(found, name) if name else found
+    except (ImportError, AttributeError) as error:
+        raise SourceError(f"the plug-in {values[0]!r} cannot be imported: {error}; install its package") from error
+    if not isinstance(found, Source):
+        raise SourceError(f"{values[0]!r} is no kind of input: it has no SUFFIXES, SCHEMES, read and write_example")
+    return found
 
 
 def existing(name: str) -> Path:

@@ -38,6 +38,13 @@ def read(name: str, options: Options) -> Recording:
     return _recording(f"{name}[{chosen}]", path, chosen, options)
 
 
+def write_example(folder: Path, generator: np.random.Generator) -> str:
+    """A small array."""
+    path = folder / "example.npy"
+    np.save(path, generator.normal(size=(12, 3)))
+    return str(path)
+
+
 def _piano_roll(name: str, path: Path, splits: list[str], options: Options) -> Recording:
     wanted = f'name a piece with --key, such as "{splits[-1]}:0"; the splits are {", ".join(splits)}'
     split, colon, index = (options.key or "").partition(":")

@@ -7,6 +7,7 @@ mono and at that rate is read bit for bit. The last samples that fill no frame a
 
 import importlib
 import struct
+import wave
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -54,6 +55,15 @@ def read(name: str, options: Options) -> Recording:
     return Recording(
         name=Path(name).name, frames=frames.astype(np.float64), remarks=(*sound.remarks, *rest), rate=options.rate
     )
+
+
+def write_example(folder: Path, generator: np.random.Generator) -> str:
+    """A tenth of a second of noise at 16 kHz, as WAV."""
+    path = folder / "example.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(generator.integers(-9000, 9000, 1600).astype("<i2").tobytes())
+    return str(path)
 
 
 def cut(samples: NDArray[np.float32], size: int) -> tuple[NDArray[np.float32], int]:

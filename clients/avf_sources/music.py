@@ -13,8 +13,10 @@ and models trained on them expect that; "c" leaves the octave out.
 What a file holds is known by its first bytes: a MIDI file, an archive, or XML. docs/data.md lists what of them is kept.
 """
 
+import struct
 from fractions import Fraction
 from math import ceil, isfinite
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,6 +72,16 @@ def read(name: str, options: Options) -> Recording:
         frame=options.frame,
         remarks=tuple(remarks),
     )
+
+
+def write_example(folder: Path, generator: np.random.Generator) -> str:
+    """Eight quarter notes of the C major scale, in any order, as MIDI: 96 ticks a quarter."""
+    path, notes = folder / "example.mid", generator.permutation([60, 62, 64, 65, 67, 69, 71, 72]).tolist()
+    played = b"".join(bytes([0, 0x90, note, 64, 96, 0x80, note, 0]) for note in notes)
+    track = played + bytes([0, 0xFF, 0x2F, 0])
+    header = b"MThd" + struct.pack(">IHHH", 6, 0, 1, 96)
+    path.write_bytes(header + b"MTrk" + struct.pack(">I", len(track)) + track)
+    return str(path)
 
 
 def roll(

@@ -31,6 +31,27 @@ def read(name: str, options: Options) -> Recording:
     return Recording(name=Path(name).name, frames=flat)
 
 
+def write_example(folder: Path, generator: np.random.Generator) -> str:
+    """Six frames of noise, 32 by 24 pixels, without loss."""
+    return write(folder / "example.avi", generator.integers(0, 256, (6, 24, 32)).astype(np.uint8))
+
+
+def write(path: Path, frames: NDArray[np.uint8], *, rate: int = 25) -> str:
+    """Write grey frames (time, height, width) without loss, `rate` a second. Raises MissingExtra without PyAV."""
+    try:
+        import av
+    except ImportError as error:
+        raise MissingExtra("writing video", "video") from error
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=rate)
+        stream.height, stream.width = frames.shape[1:]
+        stream.pix_fmt = "gray"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
+        container.mux(stream.encode(None))
+    return str(path)
+
+
 def watch(name: str, size: int) -> Iterator[NDArray[np.uint8]]:
     """The frames (size, size) of a video one by one, as grey levels. Raises SourceError, and MissingExtra."""
     if size < 1:

@@ -215,24 +215,6 @@ def test_statistics_are_those_of_all_numbers() -> None:
 # --- every kind
 
 
-@pytest.mark.parametrize("kind", kinds(data))
-def test_every_kind_keeps_the_contract(kind: str, tmp_path: Path) -> None:
-    """Options are frozen, keyword-only and have defaults; nothing else is recognised; what is absent is told."""
-    chosen = plugin(data, kind)
-    assert dataclasses.is_dataclass(chosen.Options)
-    assert chosen.Options.__dataclass_params__.frozen
-    assert all(field.kw_only for field in dataclasses.fields(chosen.Options))
-    assert chosen.GENERAL in (True, False)
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "x.txt").write_text("text")
-    for path in (tmp_path / "absent.npz", tmp_path / "absent", tmp_path / "empty", tmp_path / "x.txt"):
-        assert not chosen.recognises(path)
-        with pytest.raises(DataError):
-            [list(split.read()) for split in chosen.survey(path, chosen.Options()).splits.values()]
-    with pytest.raises(ConfigurationError, match="has no nonsense"):
-        data.load(tmp_path, "train", kind=kind, options={"nonsense": 1})
-
-
 def test_every_kind_and_option_is_documented() -> None:
     """docs/data.md has a section for each kind, and a row for each of its options."""
     page = (Path(__file__).parents[2] / "docs" / "data.md").read_text()

@@ -74,11 +74,15 @@ import numpy as np
 from avf_core.data.base import DataSet, Split
 
 GENERAL = False
+MODALITY = "series"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     skip: int = 0
+
+
+EXAMPLES = {"all": Options()}
 
 
 def recognises(path):
@@ -88,6 +92,11 @@ def recognises(path):
 def survey(path, options):
     rows = np.loadtxt(path, ndmin=2, skiprows=options.skip).astype(np.float32)
     return DataSet(splits={"train": Split(sequences=1, read=lambda: [rows])}, observation_size=rows.shape[1])
+
+
+def write_example(folder, generator):
+    np.savetxt(folder / "example.lines", generator.normal(size=(5, 2)))
+    return folder / "example.lines"
 '''
 ENTRIES = """[avf.models]
 elsewhere = otherpack.model

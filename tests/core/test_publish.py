@@ -16,6 +16,7 @@ from avf_core.analysis.surprise import ReferenceDistribution
 from avf_core.commands import train
 from avf_core.data import Description
 from avf_core.errors import TrainingError
+from avf_core.plugins import plugin
 from avf_core.training import publish
 from avf_core.training.model_card import about, limits
 
@@ -125,7 +126,14 @@ def test_each_kind_of_data_has_its_words(
 ) -> None:
     """What it is, and what a checkpoint of it does not know."""
     described = Description(
-        name="x", kind=kind, options={}, splits={"train": 1}, observation_size=size, shape=shape, rate=rate
+        name="x",
+        kind=kind,
+        options={},
+        modality=plugin(data, kind).MODALITY,
+        splits={"train": 1},
+        observation_size=size,
+        shape=shape,
+        rate=rate,
     )
     assert word in about(described)
     assert "surprise" in limits(described)

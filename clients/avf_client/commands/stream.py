@@ -42,6 +42,7 @@ class Wanted:
     every: int
     seed: int | None
     iterations: int | None
+    kind: str | None
     key: str | None
     transpose: Transposition
     frame: float
@@ -74,6 +75,7 @@ class Wanted:
 @click.option("--pace", type=click.FloatRange(min=0, min_open=True), help="Frames per second; unpaced if absent.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--every", type=click.IntRange(min=1), default=1, help="Show every n-th estimate only.")
+@click.option("--kind", metavar="KIND", help="What FILE is; a source of another package too. [default: by its name]")
 @click.option("--key", help='Which array of an archive; of piano rolls "split:index".')
 @click.option(
     "--transpose",
@@ -104,7 +106,8 @@ def command(server: str, as_json: bool, **options: Any) -> None:
     if wanted.plot is not None:
         plots.require()
     console = Console(stderr=as_json)
-    known = None if wanted.file is None or _is_sound(wanted.file) else _read(wanted.file, wanted)
+    later = wanted.file is None or wanted.kind is not None or _is_sound(wanted.file)
+    known = None if later or wanted.file is None else _read(wanted.file, wanted)
     with client_of(server) as client:
         trace = _streamed(client, wanted, console, known)
         server_url = client.base_url
@@ -193,7 +196,7 @@ def _read(file: str, wanted: Wanted, info: wire.ModelInfo | None = None) -> Reco
     )
     if info is not None and info.sample_rate is not None:
         options = replace(options, rate=info.sample_rate, samples=info.observation_size)
-    return read(file, options)
+    return read(file, options, kind=wanted.kind)
 
 
 def _model(client: Client, name: str | None) -> wire.ModelInfo:

@@ -12,17 +12,11 @@ import avf_wire as wire
 
 from avf_core import data
 from avf_core.checkpoints import Checkpoint
+from avf_core.data.base import Plugin
 from avf_core.errors import ConfigurationError
 from avf_core.plugins import plugin
 from avf_server import problems
 from avf_server.models.references import Reference
-
-MODALITIES: dict[str, wire.Modality] = {
-    **dict.fromkeys(("pianoroll", "music"), "music"),
-    **dict.fromkeys(("timit", "crowd16k", "fsdd", "audio"), "audio"),
-    **dict.fromkeys(("kth", "weizmann", "moving_mnist", "frames"), "video"),
-}
-"""What observations are of, by the kind of data set that a model was trained on."""
 
 PIANO_KEYS, LOWEST_KEY = 88, 21  # MIDI pitch of A0
 PITCHES = 128  # a roll of all of MIDI's
@@ -61,7 +55,8 @@ def modality_of(checkpoint: Checkpoint) -> wire.Modality:
             return cast(wire.Modality, modality)
     shape = checkpoint.filter.model.observation.shape
     by_shape: wire.Modality = "video" if shape is not None and len(shape) == 2 else "series"
-    return MODALITIES.get(str(_data(checkpoint).get("kind")), by_shape)
+    found = _plugin(checkpoint)
+    return by_shape if found is None or found.MODALITY == "series" else found.MODALITY
 
 
 def sample_rate_of(checkpoint: Checkpoint) -> int | None:
@@ -69,7 +64,7 @@ def sample_rate_of(checkpoint: Checkpoint) -> int | None:
     facts = _data(checkpoint)
     options = facts.get("options")
     said = options.get("rate") if isinstance(options, Mapping) else None
-    for rate in (checkpoint.card.get("sample_rate"), facts.get("rate"), said, _default_rate(facts.get("kind"))):
+    for rate in (checkpoint.card.get("sample_rate"), facts.get("rate"), said, _default_rate(checkpoint)):
         if isinstance(rate, int) and rate > 0:
             return rate
     return None
@@ -95,15 +90,23 @@ def agreed_audio(audio: wire.Audio | None, checkpoint: Checkpoint) -> wire.Audio
     return audio
 
 
-def _default_rate(kind: object) -> int | None:
-    """The rate at which a kind of data set is read where nothing else was asked for."""
-    try:
-        found = plugin(data, kind)
-    except ConfigurationError:
+def _default_rate(checkpoint: Checkpoint) -> int | None:
+    """The rate at which the kind of data set is read where nothing else was asked for."""
+    found = _plugin(checkpoint)
+    if found is None:
         return None
     defaults = {field.name: field.default for field in dataclasses.fields(found.Options)}
     rate = defaults.get("rate", getattr(found, "RATE", None))
     return rate if isinstance(rate, int) else None
+
+
+def _plugin(checkpoint: Checkpoint) -> Plugin | None:
+    """The kind of data set that the card names; None where it names none, or one that nobody here has named."""
+    try:
+        found = plugin(data, _data(checkpoint).get("kind"), trusted=False)
+    except ConfigurationError:
+        return None
+    return found if isinstance(found, Plugin) else None
 
 
 def _data(checkpoint: Checkpoint) -> Mapping[str, Any]:
