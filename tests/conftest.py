@@ -2,11 +2,14 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jaxtyping
 import pytest
+
+from tests.support.processes import Nursery
+from tests.support.servers import Server
 
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
@@ -40,3 +43,22 @@ def shapes_unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where servers come from."""
+    with Nursery() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def start(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Server]:
+    """Start a server of these models, with a Redis of its own where none is named; who starts it stops it."""
+
+    def started(*models: Path | str, **environment: str) -> Server:
+        data = tmp_path_factory.mktemp("data")
+        options = [part for model in models for part in ("--model", str(model))]
+        return Server(nursery, "--data-dir", str(data), *options, log=data.with_suffix(".log"), **environment)
+
+    return started

@@ -6,9 +6,9 @@ starts a process again as soon as it has ended, as an orchestrator would, and sa
 
 import asyncio
 import signal
-import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +16,9 @@ import redis.asyncio
 from avf_server.stores import embedded
 from redis.exceptions import RedisError
 
-from .processes import PATIENCE, Nursery, Process
+from tests.support.processes import Nursery, Process
+from tests.support.waiting import PATIENCE, free_port
+
 from .proxy import Address, Mischief, Proxy
 
 Part = TypeVar("Part", bound="Kept")
@@ -73,7 +75,7 @@ class Kept:
         while True:
             self.process = await self._spawn()
             answering = asyncio.create_task(self._answering(self.process))
-            ended = asyncio.shield(self.process.ended)
+            ended = asyncio.shield(asyncio.wrap_future(self.process.ended))
             await asyncio.wait((answering, ended), return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
                 answering.result()
@@ -106,10 +108,11 @@ class Server(Kept):
         self.address: Address = ("127.0.0.1", 0)
 
     async def _spawn(self) -> Process:
-        return await self._nursery.serve(*self._options, log=self.log, environment=self._settings)
+        start = partial(self._nursery.serve, *self._options, log=self.log, environment=self._settings)
+        return await asyncio.to_thread(start)
 
     async def _answering(self, process: Process) -> None:
-        said = await asyncio.shield(process.ready)
+        said = await asyncio.shield(asyncio.wrap_future(process.ready))
         host, _, port = said["server_url"].removeprefix("http://").partition(":")
         self.address = (host, int(port))
 
@@ -138,7 +141,7 @@ class Redis(Kept):
             "daemonize": "no",
         } | ({"replicaof": f"{self._primary[0]} {self._primary[1]}"} if self._primary else {})
         argv = [part for name, value in options.items() for part in (f"--{name}", *value.split(" "))]
-        return await self._nursery.run(embedded.binary(), *argv, log=self.log)
+        return await asyncio.to_thread(partial(self._nursery.run, embedded.binary(), *argv, log=self.log))
 
     async def _answering(self, process: Process) -> None:
         """Wait until it has read its file, and a replica until it is in step with its primary."""
@@ -183,7 +186,7 @@ class Cluster:
 
     async def __aenter__(self) -> "Cluster":
         async with AsyncExitStack() as stack:
-            nursery = await stack.enter_async_context(Nursery())
+            nursery = stack.enter_context(Nursery())
             self.redis = await self._keep(stack, self._redis("redis", nursery))
             if self._replica_wanted:
                 primary = ("127.0.0.1", self.redis.port)
@@ -223,10 +226,3 @@ class Cluster:
         stack.push_async_callback(part.give_up)
         await part.start()
         return part
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -128,7 +128,7 @@ class Faults:
         assert process is not None
         fault = self._begin("drain", server, sessions=self.cluster.proxy.sessions_of(server.address))
         server.kill(signal.SIGTERM)
-        ended = asyncio.shield(process.ended)
+        ended = asyncio.shield(asyncio.wrap_future(process.ended))
         await asyncio.wait((ended,), timeout=2 * DRAIN)
         if not ended.done() or ended.result() != 0 or now() > fault.at + DRAIN:
             self.late_drains += 1

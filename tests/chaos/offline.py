@@ -11,9 +11,10 @@ import avf_wire as wire
 import numpy as np
 import torch
 
-from avf_core import checkpoints, configuration
+from avf_core import checkpoints
 from avf_core.filtering import Estimate, Filter
 from avf_core.trees import tree_map
+from tests.support import models
 
 from .checker import Truth
 from .history import History, Reply, Value
@@ -24,24 +25,11 @@ MODEL = "tiny"
 SIZE = 6
 MISSING = 0.05  # of all dimensions
 BLOCK = 256  # steps offline at a time
-SETTINGS = {
-    "model": {
-        "kind": "srnn",
-        "observation_size": SIZE,
-        "latent_size": 4,
-        "hidden_size": 8,
-        "prior_widths": [8],
-        "decoder_widths": [8],
-    },
-    "inference": {"kind": "iterative", "iterations": 2, "units": 16, "rule": "learned_sgd"},
-}
 
 
 def save_model(folder: Path) -> Path:
     """A tiny checkpoint, untrained; its folder."""
-    torch.manual_seed(0)
-    checkpoints.save(folder / MODEL, filter=configuration.build(SETTINGS), settings=SETTINGS, card={"name": MODEL})
-    return folder / MODEL
+    return models.save(folder / MODEL, models.TINY, name=MODEL)
 
 
 def observation(seed: int, epoch: int, seq: int) -> Numbers:

@@ -11,12 +11,14 @@ import httpx
 import pytest
 import redis.asyncio
 
+from tests.support.processes import Nursery
+from tests.support.waiting import PATIENCE, free_port
+
 from .checker import check
-from .cluster import Cluster, Redis, Server, free_port
+from .cluster import Cluster, Redis, Server
 from .driver import Assignment, Driver
 from .history import History, Unknown
 from .offline import save_model, truth_of
-from .processes import PATIENCE, Nursery
 from .proxy import Address, Proxy
 
 pytestmark = [
@@ -67,7 +69,10 @@ class Pair:
     @contextlib.asynccontextmanager
     async def running(self, folder: Path, model: Path) -> AsyncIterator[str]:
         """The address of the server."""
-        async with Nursery() as nursery, self.front, self.between:
+        async with contextlib.AsyncExitStack() as stack:
+            nursery = stack.enter_context(Nursery())
+            for way in (self.front, self.between):
+                await stack.enter_async_context(way)
             self.primary = Redis("primary", nursery, folder=folder / "primary", port=free_port())
             await self.primary.start()
             self.current = ("127.0.0.1", self.primary.port)

@@ -18,11 +18,13 @@ from avf_server.problems import StoreError
 from avf_server.stores.base import Commit, Meta, Outcome, Position, Step
 from avf_server.stores.redis import RedisStore
 
+from tests.support.processes import Nursery
+from tests.support.waiting import free_port
+
 from .checker import check
-from .cluster import Redis, free_port
+from .cluster import Redis
 from .driver import new_stream
 from .history import History, Opened, Reply, Sent, Stood, Unknown, Value, now
-from .processes import Nursery
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chaos"), pytest.mark.timeout(300)]
 
@@ -117,7 +119,7 @@ async def fire(redis: Redis, seed: int) -> None:
 
 async def scenario(folder: Path, history: History) -> None:
     """Writers and faults, then a last look by each writer."""
-    async with Nursery() as nursery:
+    with Nursery() as nursery:
         redis = Redis("redis", nursery, folder=folder / "redis", port=free_port())
         await redis.start()
         stores = [RedisStore(redis.url, timeout=0.2, window=16, ttl=1000.0, history=100) for _ in range(WRITERS)]

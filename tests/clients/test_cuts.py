@@ -17,7 +17,7 @@ from avf_client.blocking import streaming
 from avf_client.core import closing
 from websockets.typing import Subprotocol
 
-from tests.clients.test_sync import frames, same
+from tests.support.estimates import frames, same
 
 pytestmark = pytest.mark.slow
 

@@ -33,8 +33,8 @@ from avf_client.commands import (
 from avf_client.commands.spectrum import QUIET, bands, level
 from rich.console import Console
 
-from tests.clients.conftest import CuttingProxy
-from tests.clients.test_sync import same
+from tests.support.estimates import same
+from tests.support.proxies import CuttingProxy
 
 pytestmark = pytest.mark.slow
 

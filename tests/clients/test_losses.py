@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from avf_client import AsyncClient, Client, Retry, errors
 
-from tests.clients.conftest import Nursery, Server
-from tests.clients.test_sync import frames, same
-from tests.server import redises
+from tests.support import redises
+from tests.support.estimates import frames, same
+from tests.support.servers import Server
 
 pytestmark = pytest.mark.slow
 
@@ -27,11 +27,11 @@ X = np.eye(88)[:6]
 
 
 @pytest.fixture(scope="module")
-def late_saver(nursery: Nursery, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def late_saver(start: Callable[..., Server], checkpoint: Path) -> Iterator[Server]:
     """A server that saves sessions of durability `behind` so late that the tests are over before."""
-    running = Server(nursery, tmp_path_factory.mktemp("late"), [checkpoint], behind_s="60", behind_steps="1000")
+    running = start(checkpoint, AVF_BEHIND_S="60", AVF_BEHIND_STEPS="1000")
     yield running
-    running.stop(signal.SIGTERM)
+    running.stop()
 
 
 def test_what_was_answered_and_not_saved_is_sent_again(server: str, late_saver: Server) -> None:
@@ -87,11 +87,12 @@ def test_a_session_in_memory_is_gone_with_its_server(late_saver: Server) -> None
             list(stream)
 
 
-def test_a_step_that_too_few_replicas_have_is_waited_for(nursery: Nursery, checkpoint: Path, tmp_path: Path) -> None:
+def test_a_step_that_too_few_replicas_have_is_waited_for(
+    start: Callable[..., Server], checkpoint: Path, tmp_path: Path
+) -> None:
     """Durability `wait`: a step and a stream are answered once the replica is back, with a calm run's estimates."""
     with redises.replicated(redises.binary(redises.WANTED[0]), tmp_path) as (master, replica):
-        settings = {"redis_url": master.url, "redis_timeout_s": "1"}
-        running = Server(nursery, tmp_path / "data", [checkpoint], **settings)
+        running = start(checkpoint, AVF_REDIS_URL=master.url, AVF_REDIS_TIMEOUT_S="1")
         with Client(running.url, retry=PATIENT) as client:
             with client.session("tiny", seed=5) as calm:
                 expected = calm.steps(X)

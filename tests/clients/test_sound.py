@@ -12,7 +12,7 @@ from avf_wire import binary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.clients.test_protocol import SESSION, begin, estimate
+from tests.support.messages import SESSION, begin, estimate
 
 SIZE = 4
 

@@ -10,6 +10,8 @@ import pytest
 from avf_client import Client, Estimate, Retry, errors
 from avf_client.blocking.client import Session
 
+from tests.support.estimates import frames, same
+
 pytestmark = pytest.mark.slow
 
 QUICK = Retry(attempts=12, first=0.002, most=0.1)
@@ -30,28 +32,10 @@ def session(client: Client) -> Iterator[Session]:
         yield made
 
 
-def frames(count: int) -> np.ndarray:
-    """Random chords of four notes, (T, 88)."""
-    rng = np.random.default_rng(count)
-    rolled = np.zeros((count, 88))
-    for row in rolled:
-        row[rng.choice(88, size=4, replace=False)] = 1.0
-    return rolled
-
-
 def collect(estimates: Iterable[Estimate], got: list[int]) -> None:
     """Note the numbers of the estimates as they come, so that they are known where an error ends them."""
     for estimate in estimates:
         got.append(estimate.seq)
-
-
-def same(a: list[Estimate], b: list[Estimate]) -> None:
-    """The same estimates, to the last bit."""
-    assert [(e.epoch, e.seq) for e in a] == [(e.epoch, e.seq) for e in b]
-    for x, y in zip(a, b, strict=True):
-        assert (x.free_energy, x.reconstruction, x.kl) == (y.free_energy, y.reconstruction, y.kl)
-        np.testing.assert_array_equal(x.posterior_mean, y.posterior_mean)
-        np.testing.assert_array_equal(x.prediction, y.prediction)
 
 
 def uncut(client: Client, xs: np.ndarray, seed: int = 5) -> list[Estimate]:

@@ -10,9 +10,9 @@ from avf_core.errors import ConfigurationError
 from avf_core.filtering import Estimate, Filter
 from avf_core.inference import _descent
 from avf_core.trees import take
+from tests.support.comparing import FIVE, close, exact
 
 from .pairs import PAIRS, make, observations
-from .test_conformance import FIVE, close, exact
 
 pytestmark = pytest.mark.slow
 

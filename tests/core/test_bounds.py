@@ -13,10 +13,10 @@ from avf_core.distributions import Gaussian
 from avf_core.errors import ConfigurationError, DataError
 from avf_core.filtering import Filter
 from avf_core.inference import exact
+from tests.support.lgssm import independent, random_model, simulate
 
 from . import nonlinear
 from .pairs import make
-from .test_lgssm import independent, random_model, simulate
 
 pytestmark = pytest.mark.slow
 

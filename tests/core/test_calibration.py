@@ -18,9 +18,9 @@ from avf_core.errors import ConfigurationError, DataError
 from avf_core.filtering import Filter
 from avf_core.inference import exact
 from avf_core.models import lgssm
+from tests.support.lgssm import random_model, simulate
 
 from .pairs import make
-from .test_lgssm import random_model, simulate
 
 
 def filter_of(model: lgssm.Model) -> Filter:

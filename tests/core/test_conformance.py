@@ -13,27 +13,11 @@ from avf_core import beliefs
 from avf_core.errors import BeliefFormatError, ObservationError
 from avf_core.filtering import Estimate, Filter
 from avf_core.trees import take, tree_map, where
+from tests.support.comparing import FIVE, assert_finite, close, exact
 
 from .pairs import observations
 
 pytestmark = pytest.mark.slow
-
-FIVE = torch.arange(5)
-
-
-def close(a: object, b: object, tolerance: float = 1e-5) -> None:
-    """Equal trees, to a tolerance."""
-
-    def compare(x: Tensor, y: Tensor) -> Tensor:
-        torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance)
-        return x
-
-    tree_map(compare, a, b)
-
-
-def exact(a: object, b: object) -> None:
-    """Equal trees, bit for bit."""
-    tree_map(lambda x, y: torch.testing.assert_close(x, y, rtol=0, atol=0, equal_nan=True) or x, a, b)
 
 
 def of_rows(estimates: Estimate, rows: slice) -> Estimate:
@@ -212,12 +196,6 @@ def test_extreme_observations_give_finite_energies_or_a_typed_error(pair: Filter
             pair.scan(pair.initial(FIVE), xs, observed=observed)
         xs = xs.clamp(spec.low, spec.high)
     tree_map(assert_finite, pair.scan(pair.initial(FIVE), xs, observed=observed))
-
-
-def assert_finite(tensor: Tensor) -> Tensor:
-    """No NaN and no infinity."""
-    assert bool(tensor.isfinite().all())
-    return tensor
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "version", "model"])

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from avf_core.trees import tree_map
+from tests.support.comparing import assert_finite
 
 from .pairs import make, observations
-from .test_conformance import assert_finite
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 

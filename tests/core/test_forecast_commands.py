@@ -16,8 +16,7 @@ from avf_core.analysis.calibration import crps
 from avf_core.analysis.monitoring import monitor
 from avf_core.commands import evaluate, forecast, impute
 from avf_core.inference import gradient
-
-from .test_lgssm import random_model, simulate
+from tests.support.lgssm import random_model, simulate
 
 pytestmark = pytest.mark.slow
 

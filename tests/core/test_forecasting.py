@@ -21,9 +21,9 @@ from avf_core.filtering import Filter
 from avf_core.inference import exact
 from avf_core.models import lgssm
 from avf_core.trees import take, tree_map
+from tests.support.lgssm import independent, random_model, simulate
 
 from .pairs import make, observations
-from .test_lgssm import independent, random_model, simulate
 
 pytestmark = pytest.mark.slow
 

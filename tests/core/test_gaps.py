@@ -9,9 +9,9 @@ from avf_core.errors import ObservationError
 from avf_core.filtering import Filter
 from avf_core.models import lgssm
 from avf_core.trees import take
+from tests.support.comparing import FIVE, exact
 
 from .pairs import make, observations
-from .test_conformance import FIVE, exact
 
 
 def masked(filter: Filter, belief: Belief, count: int) -> Belief:

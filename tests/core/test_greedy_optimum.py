@@ -18,8 +18,7 @@ from avf_core.inference.base import Inference
 from avf_core.models import lgssm
 from avf_core.training import em
 from avf_core.trees import take
-
-from .test_lgssm import independent, simulate
+from tests.support.lgssm import independent, simulate
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 SYSTEMS = [(1, 1, 0.99), (2, 2, 0.5), (2, 3, 0.99), (5, 4, 0.5), (6, 6, 0.99)]  # observation, latent, spectral radius

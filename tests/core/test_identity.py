@@ -15,8 +15,7 @@ import torch
 from avf_core.filtering import Filter
 from avf_core.inference import exact
 from avf_core.models import lgssm
-
-from .test_lgssm import random_model, simulate
+from tests.support.lgssm import random_model, simulate
 
 STEPS = 4
 

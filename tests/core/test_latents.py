@@ -10,10 +10,10 @@ from avf_core.filtering import Filter
 from avf_core.inference import exact
 from avf_core.training import em
 from avf_core.training.latents import Latents
+from tests.support.lgssm import independent, random_model, simulate
+from tests.support.training import make_run, trainer_of
 
 from .pairs import make, observations
-from .test_lgssm import independent, random_model, simulate
-from .test_training import make_run, trainer_of
 
 STEPS, ROWS = 4, 20_000
 

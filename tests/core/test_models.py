@@ -7,12 +7,9 @@ from avf_core import configuration
 from avf_core.inference import iterative
 from avf_core.models import base
 from avf_core.nets import LearnedStartLSTM
+from tests.support.comparing import count
 
 from .pairs import make, observations, one_of_each_model
-
-
-def count(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def test_the_update_model_has_the_papers_size() -> None:

@@ -15,9 +15,9 @@ from avf_core.inference import base, exact, gradient
 from avf_core.models import lgssm
 from avf_core.objectives import StepObjective
 from avf_core.trees import take
+from tests.support.lgssm import random_model, simulate
 
 from .pairs import make
-from .test_lgssm import random_model, simulate
 
 
 def sequences(model: lgssm.Model, time: int, batch: int) -> list[np.ndarray]:

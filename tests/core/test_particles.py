@@ -12,9 +12,9 @@ from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
 from avf_core.inference import exact
 from avf_core.trees import tree_map
+from tests.support.lgssm import independent, random_model, simulate
 
 from .pairs import make, observations
-from .test_lgssm import independent, random_model, simulate
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ import torch
 from avf_core.configuration import build, build_model
 from avf_core.errors import ConfigurationError
 from avf_core.models import svg
+from tests.support.comparing import count
 
 from .pairs import ITERATIVE, SVG, make, observations
-from .test_models import count
 
 
 def conv(inputs: int, outputs: int, side: int = 3) -> int:

@@ -5,9 +5,9 @@ import torch
 
 from avf_core.configuration import build, build_model
 from avf_core.models import vrnn
+from tests.support.comparing import count
 
 from .pairs import make, observations
-from .test_models import count
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,7 @@ Chromium is taken from PATH, or installed by apt-get where that may be; where ne
 it are skipped, by name.
 """
 
-import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,11 +13,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import torch
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
 
-from avf_core import checkpoints, configuration
-from tests import packages
+from tests.support import models, packages
+from tests.support.servers import Server
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -98,63 +92,28 @@ def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Checkpoints of tiny models, untrained: sound, video, and plain numbers."""
-    made = []
-    for name, (model, card) in TINY.items():
-        torch.manual_seed(0)
-        settings = {"model": model, "inference": ITERATIVE}
-        folder = tmp_path_factory.mktemp("zoo") / name
-        checkpoints.save(folder, filter=configuration.build(settings), settings=settings, card={"name": name, **card})
-        made.append(folder)
-    return made
-
-
-class Server:
-    """`avf serve` as a process, which can be killed and started again at the same address over the same data."""
-
-    def __init__(self, data: Path, models: list[str], **environment: str) -> None:
-        self._arguments = ["--data-dir", str(data), *(part for model in models for part in ("--model", model))]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("AVF_")}
-        self._environment = (
-            clean | {"AVF_THREADS": "1", "OMP_NUM_THREADS": "1", "AVF_REDIS_TIMEOUT_S": "5"} | environment
-        )
-        self.port = 0
-        self.start()
-
-    def start(self) -> None:
-        """Start, and wait until it is ready."""
-        command = [sys.executable, "-m", "avf_client", "serve", "--json", "--port", str(self.port), *self._arguments]
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=self._environment
-        )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, f"the server ended with {self._process.wait()}"
-        self.url = json.loads(line)["server_url"]
-        self.port = int(self.url.rpartition(":")[2])
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Stop it by a signal."""
-        self._process.send_signal(how)
-        self._process.wait(timeout=60)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+    zoo = tmp_path_factory.mktemp("zoo")
+    return [
+        models.save(zoo / name, {"model": model, "inference": ITERATIVE}, name=name, **card)
+        for name, (model, card) in TINY.items()
+    ]
 
 
 @pytest.fixture(scope="session")
-def server(folders: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(start: Callable[..., Server], folders: list[Path]) -> Iterator[Server]:
     """A server of the zoo's music model and of the tiny ones."""
-    running = Server(tmp_path_factory.mktemp("data"), ["srnn-jsb", *map(str, folders)])
+    running = start("srnn-jsb", *folders)
     yield running
     running.stop()
 
 
 @pytest.fixture
-def own_server(folders: list[Path], tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def own_server(start: Callable[..., Server], folders: list[Path]) -> Iterator[Callable[..., Server]]:
     """Makes servers of the tiny model of numbers, with settings of their own."""
     made: list[Server] = []
 
     def make(**environment: str) -> Server:
-        made.append(Server(tmp_path / f"data{len(made)}", [str(folders[-1])], **environment))
+        made.append(start(folders[-1], **environment))
         return made[-1]
 
     yield make

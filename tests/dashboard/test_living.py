@@ -10,7 +10,9 @@ import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from .conftest import Looking, Server, Stream, Way
+from tests.support.servers import Server
+
+from .conftest import Looking, Stream, Way
 
 pytestmark = pytest.mark.slow
 
@@ -21,9 +23,9 @@ BROKEN = ("net::ERR", "WebSocket")  # what the browser itself says of connection
 
 
 @pytest.fixture(scope="module")
-def keyed(folders: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def keyed(start: Callable[..., Server], folders: list[Path]) -> Iterator[Server]:
     """A server that wants a key."""
-    running = Server(tmp_path_factory.mktemp("data"), [str(folders[-1])], AVF_API_KEYS=KEY)
+    running = start(folders[-1], AVF_API_KEYS=KEY)
     yield running
     running.stop()
 

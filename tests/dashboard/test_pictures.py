@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Looking, Server, Stream
+from tests.support.servers import Server
+
+from .conftest import Looking, Stream
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.dashboard.conftest import Looking, Server
+from tests.support.servers import Server
+
+from .conftest import Looking
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,9 @@ import httpx
 import numpy as np
 import pytest
 
-from .conftest import RATE, Looking, Server, Way
+from tests.support.servers import Server
+
+from .conftest import RATE, Looking, Way
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from .conftest import Looking, Server, Stream, Way
+from tests.support.servers import Server
+
+from .conftest import Looking, Stream, Way
 
 pytestmark = pytest.mark.slow
 

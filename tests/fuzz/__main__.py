@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 
 import click
-import torch
 
-from avf_core import checkpoints, configuration
 from tests.fuzz import campaign
-from tests.server.conftest import SETTINGS, Served
+from tests.support import models
+from tests.support.processes import Nursery
+from tests.support.servers import Server
 
 
 @click.command()
@@ -19,17 +19,15 @@ from tests.server.conftest import SETTINGS, Served
 @click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
 def main(count: int, minutes: float, seed: int) -> None:
     """Send random and mutated messages to a server, and report what it answered."""
-    torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, Nursery() as nursery:
         folder = Path(name)
-        filter = configuration.build(SETTINGS)
-        checkpoints.save(folder / "tiny", filter=filter, settings=SETTINGS, card={"name": "tiny"})
-        options = ("--model", str(folder / "tiny"), "--data-dir", str(folder / "data"))
-        served = Served(folder / "log", *options, environment=ENVIRONMENT)
+        model = models.save(folder / "tiny", models.TINY, name="tiny")
+        options = ("--model", str(model), "--data-dir", str(folder / "data"))
+        served = Server(nursery, *options, log=folder / "log", **ENVIRONMENT)
         try:
             report = campaign.run(served.url, pid=served.pid, count=count, seed=seed, seconds=60 * minutes)
         finally:
-            code = served.stop(15)
+            code = served.stop()
             faults = [line for line in served.log.read_text().splitlines() if "ERROR" in line or "Traceback" in line]
     print(json.dumps({**dataclasses.asdict(report), "exit_code": code, "faults_logged": len(faults)}))
     for line in faults[:20]:

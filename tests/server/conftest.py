@@ -2,11 +2,7 @@
 
 import asyncio
 import contextlib
-import json
-import os
-import subprocess
-import sys
-import time
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,109 +13,51 @@ import pytest
 import torch
 from avf_server.stores.embedded import EmbeddedRedis
 
-from avf_core import checkpoints, configuration
+from avf_core import checkpoints
+from tests.support import models
+from tests.support.processes import Nursery
+from tests.support.servers import Server
+from tests.support.waiting import PATIENCE, wait_for
 
-SETTINGS = {
-    "model": {
-        "kind": "srnn",
-        "observation_size": 6,
-        "latent_size": 4,
-        "hidden_size": 8,
-        "prior_widths": [8],
-        "decoder_widths": [8],
-    },
-    "inference": {"kind": "iterative", "iterations": 2, "units": 16, "rule": "learned_sgd"},
-}
 SIZE = 6
-SERVE = "from avf_server.serve.command import command; command()"
-PATIENCE = 60.0  # seconds after which a wait has failed
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    """Poll until the condition holds, and return what it returned."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
-    return found
-
-
-class Served:
-    """A server process, started with `avf serve --json`."""
-
-    def __init__(self, log: Path, *options: str, environment: dict[str, str] | None = None, code: str = SERVE) -> None:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("AVF_")}
-        self.log = log
-        self._stderr = log.open("ab")
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-W",
-                "error",
-                "-c",
-                code,
-                *options,
-                "--json",
-            ],
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env=clean | {"AVF_PORT": "0", "AVF_REDIS_TIMEOUT_S": "5", "AVF_THREADS": "1"} | (environment or {}),
-        )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, f"the server did not start: {log.read_text()}"
-        self.ready = json.loads(line)
-        self.url: str = self.ready["server_url"]
-        self.ws: str = self.url.replace("http://", "ws://")
-        self.pid = self.process.pid
-
-    def stop(self, number: int) -> int:
-        """Send a signal and wait for the end; the exit code."""
-        self.process.send_signal(number)
-        return self.close()
-
-    def close(self) -> int:
-        """Wait for the end; the exit code."""
-        code = self.process.wait(PATIENCE)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self._stderr.close()
-        return code
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny checkpoint with six binary observations."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    checkpoints.save(folder, filter=configuration.build(SETTINGS), settings=SETTINGS, card={"name": "tiny"})
-    return folder
+    return models.save(tmp_path_factory.mktemp("models") / "tiny", models.TINY, name="tiny")
 
 
 @pytest.fixture(scope="session")
-def serve(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Served]]:
+def serve(nursery: Nursery, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
     """Start a server process; whatever still runs at the end is killed."""
-    running: list[Served] = []
+    running: list[Server] = []
 
-    def start(*options: str, code: str = SERVE, **environment: str) -> Served:
+    def start(*options: str, before: str = "", **environment: str) -> Server:
         log = tmp_path_factory.mktemp("log") / "stderr"
-        running.append(Served(log, "--model", str(tiny), *options, environment=environment, code=code))
+        options = ("--model", str(tiny), *options)
+        running.append(Server(nursery, *options, log=log, before=before, **environment))
         return running[-1]
 
     yield start
     for served in running:
-        if served.process.poll() is None:
-            served.stop(9)
+        served.stop(signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")
-def server(serve: Callable[..., Served], tmp_path_factory: pytest.TempPathFactory) -> Served:
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of the shared server."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def server(serve: Callable[..., Server], data: Path) -> Server:
     """A server that many tests share; its bodies are bounded by 64 KiB."""
-    return serve("--data-dir", str(tmp_path_factory.mktemp("data")), AVF_MAX_BODY_BYTES=str(1 << 16))
+    return serve("--data-dir", str(data), AVF_MAX_BODY_BYTES=str(1 << 16))
 
 
 @pytest.fixture
-def http(server: Served) -> Iterator[httpx.Client]:
+def http(server: Server) -> Iterator[httpx.Client]:
     """A client of the shared server."""
     with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         yield client
@@ -255,26 +193,8 @@ def patiently() -> Callable[..., Any]:
     return run
 
 
-SPEECH = {
-    "model": {
-        "kind": "srnn",
-        "observation_size": 200,
-        "latent_size": 4,
-        "hidden_size": 8,
-        "prior_widths": [8],
-        "decoder_widths": [8],
-        "likelihood": "discretized",
-        "scale": 0.1,
-    },
-    "inference": {"kind": "iterative", "iterations": 2, "units": 16, "rule": "learned_sgd"},
-}
-
-
 @pytest.fixture(scope="session")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny checkpoint of sound: 200 samples an observation, 16,000 a second."""
-    torch.manual_seed(1)
-    folder = tmp_path_factory.mktemp("models") / "speech"
-    card = {"name": "speech", "data": {"name": "made", "kind": "audio", "options": {"rate": 16000}}}
-    checkpoints.save(folder, filter=configuration.build(SPEECH), settings=SPEECH, card=card)
-    return folder
+    data = {"name": "made", "kind": "audio", "options": {"rate": 16000}}
+    return models.save(tmp_path_factory.mktemp("models") / "speech", models.SPEECH, seed=1, name="speech", data=data)

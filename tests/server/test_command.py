@@ -1,6 +1,6 @@
 """`avf serve`: what the user got wrong is said in one line."""
 
-import os
+import json
 import signal
 import socket
 import subprocess
@@ -12,6 +12,9 @@ import pytest
 from avf_server.problems import StartError
 from avf_server.stores.embedded import EmbeddedRedis
 
+from tests.support.processes import clean_environment
+from tests.support.waiting import PATIENCE
+
 pytestmark = pytest.mark.slow
 
 SERVE = "from avf_server.serve.command import command; command()"
@@ -19,13 +22,12 @@ SERVE = "from avf_server.serve.command import command; command()"
 
 def refused(*options: str, code: int = 1, **environment: str) -> str:
     """Run a server that cannot start; what it says on stderr."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("AVF_")}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SERVE, *options],
         capture_output=True,
         text=True,
         timeout=120,
-        env=clean | environment,
+        env=clean_environment() | environment,
     )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
@@ -84,16 +86,22 @@ def test_what_cannot_be_opened_is_a_start_error(
     assert "\n" not in str(caught.value)
 
 
-def test_ready_is_one_line_and_logs_go_elsewhere(serve: Any, redis_server: EmbeddedRedis) -> None:
+def test_ready_is_one_line_and_logs_go_elsewhere(tiny: Path, redis_server: EmbeddedRedis, tmp_path: Path) -> None:
     """Standard output has the line of JSON and nothing more; a signal ends the server with code 0."""
-    served = serve("--redis-url", redis_server.url)
-    assert set(served.ready) == {"server_url", "pid", "models"}
-    assert served.ready["pid"] == served.process.pid
-    assert served.ready["models"] == ["tiny"]
-    served.process.send_signal(signal.SIGTERM)
-    assert served.process.stdout.read() == b""
-    assert served.close() == 0
-    assert "Traceback" not in served.log.read_text()
+    log = tmp_path / "log"
+    options = ["--port", "0", "--redis-url", redis_server.url, "--model", str(tiny), "--json"]
+    command = [sys.executable, "-W", "error", "-c", SERVE, *options]
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=clean_environment())
+    assert process.stdout is not None
+    ready = json.loads(process.stdout.readline())
+    assert set(ready) == {"server_url", "pid", "models"}
+    assert ready["pid"] == process.pid
+    assert ready["models"] == ["tiny"]
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=PATIENCE)[0] == b""
+    assert process.returncode == 0
+    assert "Traceback" not in log.read_text()
 
 
 @pytest.mark.parametrize("option", ["--host", "--port", "--redis-url", "--data-dir", "--model", "--device", "--json"])

@@ -17,7 +17,7 @@ from avf_server.stores.base import Commit, Meta, Outcome, Position, Step, comple
 from avf_server.stores.behind import BehindStore
 from avf_server.stores.memory import MemoryStore
 
-from tests.server import redises
+from tests.support import redises
 
 pytestmark = pytest.mark.slow
 

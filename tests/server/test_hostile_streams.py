@@ -100,12 +100,9 @@ class Raw:
 @pytest.fixture(scope="session")
 def server(serve: Callable[..., Any], speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A server that waits four seconds for readers, and pings often."""
-    code = (
-        "import avf_server.serve.uvicorn as r; r.PING_INTERVAL = 0.1; "
-        "from avf_server.serve.command import command; command()"
-    )
+    before = "import avf_server.serve.uvicorn as r; r.PING_INTERVAL = 0.1"
     options = ["--model", str(speech), "--data-dir", str(tmp_path_factory.mktemp("data"))]
-    return serve(*options, code=code, AVF_STREAM_SEND_S="4", AVF_MAX_STREAMS="4")
+    return serve(*options, before=before, AVF_STREAM_SEND_S="4", AVF_MAX_STREAMS="4")
 
 
 @pytest.fixture

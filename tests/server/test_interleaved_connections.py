@@ -19,7 +19,7 @@ import pytest
 import websockets
 from avf_server.stores.embedded import EmbeddedRedis
 
-from tests.server.test_interleaved import Client, check
+from tests.support.interleaving import Client, check
 
 pytestmark = pytest.mark.slow
 
@@ -29,13 +29,11 @@ SUBPROTOCOL: Any = wire.SUBPROTOCOL_JSON
 
 
 @pytest.fixture
-def two(serve: Any, server: Any) -> Iterator[list[Any]]:
+def two(serve: Any, server: Any, data: Path) -> Iterator[list[Any]]:
     """The shared server, and another one on its Redis."""
-    arguments = server.process.args
-    data = Path(arguments[arguments.index("--data-dir") + 1])
     other = serve("--redis-url", EmbeddedRedis(data).url)
     yield [server, other]
-    assert other.stop(15) == 0
+    assert other.stop() == 0
 
 
 class Connected:

@@ -288,7 +288,7 @@ def guarded(serve: Callable[..., Any], redis_server: Any) -> Iterator[str]:
     """A server with two keys and place for two sessions."""
     served = serve("--redis-url", redis_server.url, AVF_API_KEYS="anna,boris", AVF_MAX_SESSIONS="2")
     yield served.url
-    assert served.stop(15) == 0
+    assert served.stop() == 0
 
 
 def test_keys_own_sessions_and_new_sessions_do_not_harm_open_ones(guarded: str) -> None:

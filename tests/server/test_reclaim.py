@@ -8,7 +8,7 @@ import pytest
 from avf_server import problems
 from avf_server.stores import _index
 
-from tests.server import redises
+from tests.support import redises
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from avf_server import problems
 from avf_server.problems import StoreError
 from avf_server.stores.redis import RedisStore
 
-from tests.server import redises
+from tests.support import redises
 
 pytestmark = pytest.mark.slow
 

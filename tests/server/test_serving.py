@@ -228,7 +228,7 @@ def test_a_server_that_is_told_to_stop_drains(
             for seq in range(1, 31):
                 await stream.send(json.dumps({"type": "observe", "seq": seq, "x": xs[seq - 1]}))
             received.append(json.loads(await stream.recv()))
-            served.process.send_signal(signal.SIGTERM)
+            served.send(signal.SIGTERM)
             with contextlib.suppress(websockets.ConnectionClosedError):
                 while True:
                     received.append(json.loads(await stream.recv()))
@@ -237,7 +237,7 @@ def test_a_server_that_is_told_to_stop_drains(
         return received
 
     acknowledged = patiently(scenario())
-    assert served.close() == 0
+    assert served.wait() == 0
     same(acknowledged, xs[: len(acknowledged)], seed=6)
     following = serve("--redis-url", redis_server.url)
     assert httpx.get(f"{following.url}/v1/sessions/{session}").json()["next_seq"] == len(acknowledged) + 1
@@ -289,11 +289,11 @@ def test_a_server_that_stops_under_load_loses_nothing_that_it_acknowledged(
         while not all(len(each) >= 2 for each in answered.values()):
             assert not any(task.done() for task in running)
             await asyncio.sleep(0.005)
-        served.process.send_signal(signal.SIGTERM)
+        served.send(signal.SIGTERM)
         await asyncio.gather(*running)
 
     patiently(scenario())
-    assert served.close() == 0
+    assert served.wait() == 0
     following = serve("--redis-url", redis_server.url)
     for session, seed in sessions.items():
         stands = httpx.get(f"{following.url}/v1/sessions/{session}").json()["next_seq"]

@@ -18,7 +18,7 @@ from avf_server.stores.embedded import EmbeddedRedis
 from avf_server.stores.memory import MemoryStore
 from avf_server.stores.redis import RedisStore
 
-from tests.server import redises
+from tests.support import redises
 
 pytestmark = pytest.mark.slow
 

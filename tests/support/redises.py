@@ -10,11 +10,9 @@ import contextlib
 import functools
 import os
 import shutil
-import socket
 import subprocess
 import sysconfig
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,9 @@ from typing import Any
 import pytest
 import redis
 
-from tests import packages
+from tests.support import packages
+from tests.support.waiting import free_port, wait_for
 
-PATIENCE = 60.0  # seconds
 SLOTS = 16384
 CERTIFY = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
 WANTED = ("valkey", "redis 6.2", "redis 7")
@@ -82,17 +80,6 @@ def address(kind: str, binary: str, folder: Path) -> Iterator[str]:
             yield stack.enter_context(running(Node(binary, folder)))[0].url
 
 
-def free_port() -> int:
-    """A port that is free, and the one that a Cluster adds to it, too."""
-    while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                other.bind(("127.0.0.1", port + 10_000))
-                return port
-
-
 class Node:
     """One Redis process."""
 
@@ -132,15 +119,6 @@ class Node:
         """kill -9."""
         self.process.kill()
         self.process.wait()
-
-
-def wait_for(condition: Any, what: str) -> Any:
-    """Poll until the condition holds."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
-    return found
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """A process that has imported the server, and from which servers are forked: one is ready in a fraction of a second.
 
-    standard input:   {"serve": [options], "log": path, "environment": {...}}, or {"run": [argv], "log": path}, a line
+    standard input:   {"serve": [options], "log": path, "environment": {...}, "before": Python that is run first}, or
+                      {"run": [argv], "log": path}, a line
     standard output:  {"started": pid} for each, in order; {"server_url": ..., "pid": ...} of a server that is ready;
                       {"ended": pid, "code": exit code, negative for a signal}
 
@@ -50,6 +51,7 @@ def _child(request: dict[str, Any]) -> None:
         os.dup2(log, 1)
         os.execv(request["run"][0], request["run"])
     os.environ.update(request["environment"])
+    exec(request["before"], {})
     from avf_server.serve.command import command
 
     code: Any = 1
