@@ -10,8 +10,11 @@ from pathlib import Path
 import avf_dashboard
 import pytest
 
+from tests.support.processes import Nursery
+from tests.support.servers import Server
+
 from . import test_views
-from .conftest import Looking, Server, Stream
+from .conftest import Looking, Stream
 from .test_lint import LINT, NODE, TSC
 
 pytestmark = pytest.mark.slow
@@ -45,9 +48,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(tree: Path, folders: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of that page, and of the tiny model of numbers."""
     path = os.pathsep.join([str(tree), *filter(None, [os.environ.get("PYTHONPATH")])])
-    running = Server(tmp_path_factory.mktemp("data"), [str(folders[-1])], PYTHONPATH=path)
-    yield running
-    running.stop()
+    data = tmp_path_factory.mktemp("data")
+    options = ("--data-dir", str(data), "--model", str(folders[-1]))
+    with Nursery(PYTHONPATH=path) as nursery:
+        running = Server(nursery, *options, log=data.with_suffix(".log"))
+        yield running
+        running.stop()
 
 
 def test_what_is_drawn_is_said_in_words(looking: Looking, server: Server, streaming: Callable[..., Stream]) -> None:

@@ -52,12 +52,12 @@ class Process:
 class Nursery:
     """Starts servers and programs, from any thread. A context manager: all of them end with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, **environment: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", str(NURSERY)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=clean_environment() | THREADS,
+            env=clean_environment() | THREADS | environment,
         )
         self._children: dict[int, Process] = {}
         self._starting: queue.Queue[int] = queue.Queue()
