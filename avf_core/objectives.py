@@ -6,12 +6,12 @@ Marino, Cvitkovic & Yue (2018), eq. 8. Given the past, it depends on the posteri
 is the minimisation of a `StepObjective`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from avf_core import noise
@@ -37,7 +37,7 @@ class StepObjective:
 
     `x` has no NaN: dimensions that are not `observed` hold the prediction and do not enter F_t; `prediction` is the
     likelihood at the prior's mean, where it was decoded for that. `kl_weight` is 1 but while training with KL
-    annealing.
+    annealing. `drawn` is the noise of some streams, where it was drawn with that of other steps.
     """
 
     model: Model
@@ -49,6 +49,7 @@ class StepObjective:
     step: Int64[Tensor, " batch"]
     kl_weight: float = 1.0
     prediction: Likelihood | None = None
+    drawn: Mapping[int, Float64[Tensor, "batch latent"]] | None = None
 
     @cached_property
     def prior_precision(self) -> Float[Tensor, "batch latent"]:
@@ -61,7 +62,10 @@ class StepObjective:
 
     def noise(self, *, streams: Sequence[int]) -> Float[Tensor, "streams batch latent"]:
         """Standard normal noise of these rows and this step."""
-        drawn = noise.standard_normal(self.seed, self.step, streams=streams, size=self.prior.mean.shape[-1])
+        if self.drawn is not None and all(stream in self.drawn for stream in streams):
+            drawn = torch.stack([self.drawn[stream] for stream in streams])
+        else:
+            drawn = noise.standard_normal(self.seed, self.step, streams=streams, size=self.prior.mean.shape[-1])
         return drawn.to(self.prior.mean.dtype)
 
     def sample(self, posterior: Posterior) -> Float[Tensor, "batch latent"]:

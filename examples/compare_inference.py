@@ -209,18 +209,16 @@ def optimised(inference: Inference, *, updates: int, rate: float, name: str, tel
 
 def train_avf(filter: Filter, clip: Callable[[int], em.Clip], *, updates: int, tell: Told) -> None:
     """Train the update model: each iterate on its own result (Algorithm 1, with theta as it is)."""
-    inference = filter.inference
-    assert isinstance(inference, iterative.Inference)
-    for update in optimised(inference, updates=updates, rate=1e-2, name="AVF", tell=tell):
+    for update in optimised(filter.inference, updates=updates, rate=1e-2, name="AVF", tell=tell):
         batch = clip(update)
-        _, applications = em.expectation(filter, batch, kl_weight=1.0, learn=None)
-        em.backward_through_updates(inference, applications, batch.frames)
+        _, study = em.expectation(filter, batch, kl_weight=1.0)
+        em.backward_through_updates(study, batch.frames)
 
 
 def train_direct(filter: Filter, clip: Callable[[int], em.Clip], *, updates: int, rate: float, tell: Told) -> None:
     """Train a recognition network by F of whole clips, with theta as it is."""
     for update in optimised(filter.inference, updates=updates, rate=rate, name="direct", tell=tell):
-        objective, _ = em.direct_free_energy(filter, clip(update), kl_weight=1.0)
+        objective, _ = em.joint_free_energy(filter, clip(update), kl_weight=1.0)
         objective.backward()  # type: ignore[no-untyped-call]
 
 

@@ -8,9 +8,10 @@ is never the noise that its free energy is reported on, so that what is reported
 """
 
 import sys
-import time
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -21,6 +22,7 @@ from avf_core.beliefs import State
 from avf_core.distributions import Gaussian
 from avf_core.errors import ConfigurationError
 from avf_core.inference import base
+from avf_core.inference._policies import Acceptance, Guarded, KeepBest, Pace
 from avf_core.objectives import Gradient, StepObjective
 from avf_core.trees import where
 
@@ -59,6 +61,11 @@ class Inference(base.Inference):
 
     config: Config
 
+    @property
+    def iterations(self) -> int:
+        """The configured number of updates."""
+        return self.config.iterations
+
     @abstractmethod
     def begin(self, objective: StepObjective) -> State:
         """What `propose` needs beside posterior and gradient, with a leading batch axis."""
@@ -79,10 +86,48 @@ class Inference(base.Inference):
 
     def infer(self, objective: StepObjective, state: State, *, effort: base.Effort = base.CONFIGURED) -> base.Inferred:
         """Start at the prior and update it, each row within its effort."""
-        search = Search(self, objective, effort)
-        while search.goes_on():
-            search.update()
-        return search.result(state)
+        return self.descended(objective, state, by=self, recorder=Recorder(), effort=effort)
+
+    def descended(
+        self,
+        objective: StepObjective,
+        state: State,
+        *,
+        by: "Proposer",
+        recorder: "Recorder",
+        effort: base.Effort = base.CONFIGURED,
+    ) -> base.Inferred:
+        """What this procedure infers where `by` makes its proposals and `recorder` is told of them."""
+        pace = Pace(effort, objective, configured=self.iterations)
+        posterior = descend(
+            by,
+            objective,
+            self._noise(objective, pace.most),
+            pace=pace,
+            acceptance=self._acceptance(objective, pace.most),
+            recorder=recorder,
+        )
+        met = recorder.free_energies
+        none = posterior.mean.new_zeros(len(pace.spent), 0)
+        return base.Inferred(
+            posterior=posterior,
+            state=state,
+            free_energies=torch.stack(met, dim=-1) if met else none,
+            iterations=pace.spent,
+        )
+
+    def _acceptance(self, objective: StepObjective, most: int) -> Acceptance:
+        """Which proposals are accepted, where a row may be given as many as `most`."""
+        if self.config.keep_best:
+            return KeepBest(objective, self.common(objective))
+        if most > self.trusted():
+            return Guarded(objective, self.common(objective), trusted=self.trusted())
+        return Acceptance()
+
+    def _noise(self, objective: StepObjective, most: int) -> Iterator[Float[Tensor, "samples batch latent"]]:
+        """The noise of the gradient samples of each iteration, drawn for the next few in one go."""
+        for start in range(0, most, AHEAD):
+            yield from self.draws(objective, range(start, min(start + AHEAD, most)))
 
     def draw(self, objective: StepObjective, iteration: int) -> Float[Tensor, "samples batch latent"]:
         """The noise of the gradient samples of one iteration."""
@@ -91,19 +136,13 @@ class Inference(base.Inference):
     def draws(self, objective: StepObjective, iterations: range) -> Float[Tensor, "iterations samples batch latent"]:
         """The noise of the gradient samples of several iterations: the same as one by one, and cheaper."""
         drawn = objective.noise(streams=self.streams(iterations))
-        return self.in_samples(drawn, len(iterations))
+        drawn = drawn.reshape(len(iterations), -1, *drawn.shape[1:])
+        return torch.cat([drawn, -drawn], dim=1) if self.config.antithetic else drawn
 
     def streams(self, iterations: range) -> list[int]:
         """The numbers of the streams that the gradient samples of these iterations are drawn from."""
         count = self.config.samples // 2 if self.config.antithetic else self.config.samples
         return [noise.ITERATION + i * self.config.samples + sample for i in iterations for sample in range(count)]
-
-    def in_samples(
-        self, drawn: Float[Tensor, "streams *rows latent"], iterations: int
-    ) -> Float[Tensor, "iterations samples *rows latent"]:
-        """What was drawn from `streams`, by iteration and sample."""
-        drawn = drawn.reshape(iterations, -1, *drawn.shape[1:])
-        return torch.cat([drawn, -drawn], dim=1) if self.config.antithetic else drawn
 
     def common(self, objective: StepObjective) -> Float[Tensor, "samples batch latent"]:
         """The step's common random numbers, in antithetic pairs: shifting the mean cannot make them look good."""
@@ -112,129 +151,65 @@ class Inference(base.Inference):
         return torch.cat([drawn, -drawn])
 
 
-class Search:
-    """One step's descent, as far as it has come; its tensors have a row a sequence."""
+@runtime_checkable
+class Proposer(Protocol):
+    """Who makes the proposals of a descent."""
 
-    def __init__(self, inference: Inference, objective: StepObjective, effort: base.Effort) -> None:
-        self.inference = inference
-        self.objective = objective
-        self.effort = effort
-        self.started = _now(objective)
-        self.limits = effort.limits(objective, configured=inference.config.iterations)
-        self.most = int(self.limits.max()) if len(self.limits) else 0
-        self.keep_best = inference.config.keep_best
-        self.posterior = Gaussian(objective.prior.mean.detach(), objective.prior.log_variance.detach())
-        self.memory = inference.begin(objective)
-        self.going = self.limits > 0
-        self.spent = torch.zeros_like(self.limits)
-        self.iteration = 0
-        self.visited: list[Tensor] = []
-        self.ahead: Tensor | None = None
-        self.judge = Judge(inference, objective) if self.keep_best or self.most > inference.trusted() else None
+    def begin(self, objective: StepObjective) -> State:
+        """See `Inference.begin`."""
 
-    def goes_on(self) -> bool:
-        """Whether any row may be updated once more, and there is time for it."""
-        if self.iteration >= self.most:
-            return False
-        if self._settled():
-            return False
-        if self.effort.budget is None:
-            return True
-        elapsed = _now(self.objective) - self.started
-        # What would end too late, going by the iterations so far, is not begun.
-        expected = elapsed / self.iteration if self.iteration else 0.0
-        return elapsed + expected < self.effort.budget
-
-    def update(self) -> None:
-        """One iteration: of the rows that go on, those whose proposal is accepted move to it."""
-        gradient = self.objective.gradient(self.posterior, self._draw())
-        if self.visited and not self.keep_best:
-            self._settle(gradient.free_energy - self.visited[-1])
-            if self._settled():
-                return
-        best = self.judge if self.keep_best else None
-        self.visited.append(gradient.free_energy if best is None else best.free_energy)
-        proposal, self.memory = self.inference.propose(
-            self.posterior, gradient, self.objective.prior, self.memory, iteration=self.iteration
-        )
-        self.spent = self.spent + self.going
-        accepted = self.going & _within_reach(proposal, self.objective.prior)
-        if self.judge is not None:
-            accepted = self._judged(self.judge, proposal, accepted)
-        self.posterior = where(accepted, proposal, self.posterior)
-        self.iteration += 1
-        self.going = self.going & (self.spent < self.limits)
-
-    def result(self, state: State) -> base.Inferred:
-        """The posterior found, with what was met on the way."""
-        none = self.posterior.mean.new_zeros(len(self.limits), 0)
-        return base.Inferred(
-            posterior=self.posterior,
-            state=state,
-            free_energies=torch.stack(self.visited, dim=-1) if self.visited else none,
-            iterations=self.spent,
-        )
-
-    def _draw(self) -> Float[Tensor, "samples batch latent"]:
-        """The noise of this iteration, drawn with that of the next few."""
-        place = self.iteration % AHEAD
-        if self.ahead is None or not place:
-            self.ahead = self.inference.draws(
-                self.objective, range(self.iteration, min(self.iteration + AHEAD, self.most))
-            )
-        return self.ahead[place]
-
-    def _judged(self, judge: "Judge", proposal: Gaussian, possible: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-        """The possible proposals that stand the comparison which is due."""
-        if self.keep_best:
-            accepted, change = judge.compare(proposal, possible, ceiling=judge.free_energy)
-            self._settle(change)
-            return accepted
-        if self.iteration < self.inference.trusted():
-            return possible
-        if self.iteration == self.inference.trusted():
-            judge.turn_to(self.posterior)
-        accepted, _ = judge.compare(proposal, possible, ceiling=torch.maximum(judge.free_energy, judge.at_prior))
-        return accepted
-
-    def _settled(self) -> bool:
-        """Whether the tolerance has stopped every row."""
-        return self.effort.tolerance is not None and not bool(self.going.any())
-
-    def _settle(self, change: Float[Tensor, " batch"]) -> None:
-        """Rows whose F no longer changes are done; one that is no number never would."""
-        if self.effort.tolerance is not None:
-            self.going = self.going & (change.abs() >= self.effort.tolerance)
+    def propose(
+        self, posterior: Gaussian, gradient: Gradient, prior: Gaussian, memory: State, *, iteration: int
+    ) -> tuple[Gaussian, State]:
+        """See `Inference.propose`."""
 
 
-class Judge:
-    """Comparisons of posteriors by F on a step's common random numbers, in nats.
+class Recorder:
+    """Who is told of a descent; keeps F of the iterates that it went on from, in nats."""
 
-    `at_prior` is F of the prior, `free_energy` that of the posteriors which proposals are compared with.
+    def __init__(self) -> None:
+        self.free_energies: list[Tensor] = []
+
+    def visited(self, gradient: Gradient, free_energy: Float[Tensor, " batch"]) -> None:
+        """An iterate's gradient, and its F as the descent goes by it."""
+        self.free_energies.append(free_energy)
+
+    def proposed(self, proposal: Gaussian, accepted: Bool[Tensor, " batch"]) -> None:
+        """What followed from it, and in which rows that is the next iterate."""
+
+
+def descend(
+    proposer: Proposer,
+    objective: StepObjective,
+    noise: Iterable[Float[Tensor, "samples batch latent"]],
+    *,
+    pace: Pace,
+    acceptance: Acceptance,
+    recorder: Recorder,
+) -> Gaussian:
+    """The inner loop of Algorithm 1 (Marino, Cvitkovic & Yue 2018): the posterior that inference of a step ends at.
+
+    `noise` is that of each iteration's gradient samples. Rows that are done, or do not accept, stay where they are.
     """
-
-    def __init__(self, inference: Inference, objective: StepObjective) -> None:
-        self.objective = objective
-        self.common = inference.common(objective)
-        self.at_prior = self.free_energy = self._measure(objective.prior)
-
-    def turn_to(self, posterior: Gaussian) -> None:
-        """Compare with these posteriors from now on."""
-        self.free_energy = self._measure(posterior)
-
-    def compare(
-        self, proposal: Gaussian, possible: Bool[Tensor, " batch"], *, ceiling: Float[Tensor, " batch"]
-    ) -> tuple[Bool[Tensor, " batch"], Float[Tensor, " batch"]]:
-        """Which of the possible proposals have an F up to the ceiling, and by how much each would change F."""
-        proposed = self._measure(proposal)
-        change = proposed - self.free_energy
-        accepted = possible & (proposed <= ceiling)
-        self.free_energy = torch.where(accepted, proposed, self.free_energy)
-        return accepted, change
-
-    @torch.no_grad()
-    def _measure(self, posterior: Gaussian) -> Float[Tensor, " batch"]:
-        return self.objective.free_energy(posterior, self.common)
+    prior = objective.prior
+    posterior = Gaussian(prior.mean.detach(), prior.log_variance.detach())
+    memory = proposer.begin(objective)
+    for iteration, eps in enumerate(noise):
+        if not pace.goes_on():
+            break
+        gradient = objective.gradient(posterior, eps)
+        free_energy, change = acceptance.visit(gradient)
+        pace.settle(change)
+        if pace.is_over():
+            break
+        recorder.visited(gradient, free_energy)
+        proposal, memory = proposer.propose(posterior, gradient, prior, memory, iteration=iteration)
+        possible = pace.going & _within_reach(proposal, prior)
+        accepted, change = acceptance.judge(posterior, proposal, possible, iteration=iteration)
+        recorder.proposed(proposal, accepted)
+        posterior = where(accepted, proposal, posterior)
+        pace.made(change)
+    return posterior
 
 
 def whiten(posterior: Gaussian, gradient: Gradient, prior: Gaussian) -> tuple[Gaussian, Gradient]:
@@ -254,10 +229,3 @@ def _within_reach(proposal: Gaussian, prior: Gaussian) -> Bool[Tensor, " batch"]
     """Rows whose proposal is finite, with a mean that leaves F finite."""
     near = (proposal.mean - prior.mean).abs() <= REACH * prior.deviation
     return (near & proposal.log_variance.isfinite()).all(-1)
-
-
-def _now(objective: StepObjective) -> float:
-    """Seconds on a clock that only moves forward, when the work given to the device so far is done."""
-    if objective.prior.mean.is_cuda:
-        torch.cuda.synchronize(objective.prior.mean.device)
-    return time.perf_counter()

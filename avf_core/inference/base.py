@@ -3,18 +3,29 @@
 A procedure is one file in this folder with a `Config` (a frozen dataclass), `EXAMPLES` of it by name, small enough for
 tests, and an `Inference`; the file's name is its name. The suites test every example unasked. It holds parameters,
 never a belief: what it must remember between steps is its `State`, kept in the belief.
+
+The law: whoever filters or trains asks the procedure, and never which procedure it is. It says itself how often it
+updates a posterior (`iterations`) and how its parameters learn from clips (`learns`).
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 
 from avf_core.beliefs import State
+from avf_core.distributions import Gaussian
 from avf_core.errors import ConfigurationError
+from avf_core.models.base import Model
 from avf_core.objectives import Posterior, StepObjective
+
+Learning = Literal["nothing", "in the E-step", "with theta"]
+OnePass = Callable[[Model, State, Float[Tensor, "time batch observation"]], Gaussian]
+Weigh = Callable[[Float[Tensor, " rows"], Bool[Tensor, " rows"]], Float[Tensor, " rows"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +93,19 @@ class Inferred:
 
 
 class Inference(nn.Module, ABC):
-    """Minimises (or maps to a minimum of) a step's free energy."""
+    """Minimises (or maps to a minimum of) a step's free energy.
+
+    `learns`: how its parameters, phi, learn from clips. `nothing`: there are none. `in the E-step`: from what its
+    `study` saw while it inferred. `with theta`: in the M-step, by the clip's free energy, differentiated through its
+    posteriors. A trainer refuses parameters that nothing trains.
+    """
+
+    learns: ClassVar[Learning] = "nothing"
+
+    @property
+    def iterations(self) -> int:
+        """How many updates a step is given where no effort says otherwise; 0 for procedures that do not iterate."""
+        return 0
 
     def initial(self, batch_size: int) -> State:
         """The procedure's own recurrent state before the first observation; empty for most."""
@@ -91,3 +114,38 @@ class Inference(nn.Module, ABC):
     @abstractmethod
     def infer(self, objective: StepObjective, state: State, *, effort: Effort = CONFIGURED) -> Inferred:
         """The posterior of this step, within `effort` where the procedure iterates."""
+
+    def study(self, dtype: torch.dtype) -> "Study":
+        """The procedure at work on a clip in training; with matrix products in `dtype`, if it learns there."""
+        return Study(self)
+
+    def in_one_pass(self) -> OnePass | None:
+        """Of one that learns with theta: the posteriors of all steps of a clip, given all contexts and observations.
+
+        None where they hear latents or a state of the procedure's own, so that a clip is filtered step by step.
+        """
+        return None
+
+
+class Study:
+    """A procedure at work on a clip in the E-step, and what its parameters have to learn from that: here, nothing."""
+
+    def __init__(self, inference: Inference) -> None:
+        self.inference = inference
+
+    def streams(self) -> Sequence[int]:
+        """The streams of noise that every step draws from, so that those of many steps are drawn in one go."""
+        return ()
+
+    def infer(self, objective: StepObjective, state: State, *, real: Bool[Tensor, " batch"]) -> Inferred:
+        """As `Inference.infer` with the configured effort. Rows that are not `real` are padding."""
+        return self.inference.infer(objective, state)
+
+    def backward(self, weigh: Weigh) -> None:
+        """Set the gradients of the parameters to those of the weighted sum of F over all inferred since `renew`.
+
+        `weigh` gives the weights of rows by their F, in nats, and by whether they are real.
+        """
+
+    def renew(self) -> None:
+        """Follow the parameters after a step of their optimiser, and forget what they had to learn from."""

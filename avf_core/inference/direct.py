@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from avf_core.beliefs import State
-from avf_core.distributions import LATENT_LOG_VARIANCE
+from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian
 from avf_core.errors import ConfigurationError
 from avf_core.inference import base
 from avf_core.models.base import Model
@@ -55,6 +55,8 @@ EXAMPLES: Mapping[str, Config] = {
 class Inference(base.Inference):
     """q(z_t | x_t, context), or with a recurrence q(z_t | x_1..t, context), by one network."""
 
+    learns = "with theta"
+
     def __init__(self, config: Config, model: Model) -> None:
         super().__init__()
         self.config = config
@@ -90,6 +92,14 @@ class Inference(base.Inference):
             free_energies=features.new_zeros(features.shape[0], 0),
             iterations=torch.zeros_like(objective.step),
         )
+
+    def in_one_pass(self) -> base.OnePass | None:
+        """Without a recurrence a posterior hears its own step only."""
+        return None if self.config.recurrent else self._posteriors
+
+    def _posteriors(self, model: Model, context: State, xs: Float[Tensor, "time batch observation"]) -> Gaussian:
+        posteriors: Gaussian = self.net(self.read(model, context, xs))
+        return posteriors
 
     def read(self, model: Model, context: State, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... features"]:
         """What the network reads: the observation's features, and the chosen tensors of the context."""

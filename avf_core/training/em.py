@@ -1,15 +1,13 @@
 """Variational filtering EM (Marino, Cvitkovic & Yue 2018, Algorithm 1), amortised.
 
-E-step: filter a clip, updating q_t from the gradient of F_t; every iterate trains the update model on its own
-result. M-step: the free energy of the whole clip, with the latents and posteriors found, trains the model by one
-back-propagation through time.
+E-step: filter a clip by the inference procedure, which keeps what its own parameters are to learn. M-step: the free
+energy of the whole clip, with the latents and posteriors found, trains the model by one back-propagation through time.
+Procedures that learn with theta have no E-step: the free energy is that of their own posteriors.
 
-The law: F's gradient with respect to an iterate is both what the next iteration reads and what trains the iteration
-before. So phi's gradient needs no second evaluation of F: the chain rule joins dF/dlambda_i, already had, with
-dlambda_i/dphi, one batched pass of the update model over all iterates of a clip.
+The law: posteriors of the E-step are those of the filter, by the same code, whatever the procedure.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,15 +19,11 @@ from avf_core.analysis.particles import log_weight
 from avf_core.beliefs import State
 from avf_core.distributions import Gaussian, reconstruction
 from avf_core.filtering import Filter
-from avf_core.inference import direct, iterative
+from avf_core.inference.base import OnePass, Study
 from avf_core.models.base import Model, ObservationDriven
-from avf_core.nets import Record, RecordedHighways
-from avf_core.objectives import Gradient, StepObjective
 from avf_core.training.latents import Latents, bound, draw, streams
 from avf_core.training.walks import Walk
-from avf_core.trees import Tree, concatenate, stack_time, tree_map
-
-STEPS_AHEAD = 25  # steps of a clip whose noise is drawn in one go
+from avf_core.trees import Tree, stack_time, tree_map
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,22 +49,6 @@ class Clip:
     ) -> "Clip":
         """The batch that is all there is."""
         return cls(xs=xs, real=real, seeds=seeds, frames=real.sum(), sequences=torch.tensor(len(seeds)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Application:
-    """One application of the update model: its terms, what it said, and the gradient of F at what that led to.
-
-    `net` applied it and has its backward pass; `real` marks the rows that are no padding.
-    """
-
-    net: RecordedHighways
-    record: Record
-    terms: Float[Tensor, "batch terms latent"]
-    said: Float[Tensor, "batch outputs"]
-    prior: Gaussian
-    target: Gradient
-    real: Bool[Tensor, " batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,134 +121,58 @@ def expectation(
     clip: Clip,
     *,
     kl_weight: float,
-    learn: Callable[[list[Application]], None] | None,
+    learn: Callable[[Study], None] | None = None,
     samples: int = 1,
     dtype: torch.dtype | None = None,
-) -> tuple[Latents, list[Application]]:
-    """The E-step: latents, `samples` a step, and the update model's applications (empty where `learn` took them).
+) -> tuple[Latents, Study]:
+    """The E-step: latents, `samples` a step, and the procedure's study of the clip: what phi has to learn from it.
 
-    `learn` is called after every time step with the step's applications: online learning. Matrix products are in
-    `dtype`, or in the model's own where none is given. Procedures without an update model have no applications, and
-    are computed in the model's own.
+    `learn` is called after every time step with what was learned from it alone: online learning. Matrix products are
+    in `dtype` where phi learns here, or in the model's own where none is given.
     """
     inference, own = filter.inference, filter.model.dtype
-    if isinstance(inference, iterative.Inference):
-        walk = Walk(filter.model, clip.xs, clip.seeds, kl_weight=kl_weight, dtype=dtype or own)
-        return _amortized_expectation(inference, walk, clip, learn, samples)
-    walk = Walk(filter.model, clip.xs, clip.seeds, kl_weight=kl_weight, dtype=own)
+    dtype = (dtype or own) if inference.learns == "in the E-step" else own
+    study = inference.study(dtype)
+    numbers = [*streams(samples), *study.streams()]
+    walk = Walk(filter.model, clip.xs, clip.seeds, kl_weight=kl_weight, dtype=dtype, streams=numbers)
     found, state = [], inference.initial(len(clip.seeds))
     for t in range(len(clip.xs)):
         objective = walk.objective(t)
-        inferred = inference.infer(objective, state)
+        inferred = study.infer(objective, state, real=clip.real[t])
         state = inferred.state
+        if learn is not None:
+            learn(study)
+            study.renew()
         found.append(draw(objective, inferred.posterior, objective.noise(streams=streams(samples))))
         walk.go_on(t, found[-1].z)
-    return stack_time(found), []
+    return stack_time(found), study
 
 
-def _amortized_expectation(
-    inference: iterative.Inference,
-    walk: Walk,
-    clip: Clip,
-    learn: Callable[[list[Application]], None] | None,
-    samples: int,
-) -> tuple[Latents, list[Application]]:
-    net = inference.recorded(walk.dtype)
-    found, applications = [], []
-    for t, (eps, last) in enumerate(_noise_of_steps(inference, clip, walk.model.latent_size, samples)):
-        objective = walk.objective(t)
-        dtype = objective.prior.mean.dtype
-        posterior, met = infer_and_record(inference, net, objective, clip.real[t], eps.to(dtype))
-        if learn:
-            learn(met)
-            net.refresh()
-        else:
-            applications += met
-        found.append(draw(objective, posterior, last.to(dtype)))
-        walk.go_on(t, found[-1].z)
-    return stack_time(found), applications
-
-
-def _noise_of_steps(
-    inference: iterative.Inference, clip: Clip, size: int, count: int
-) -> Iterator[tuple[Float[Tensor, "iterates samples batch latent"], Float[Tensor, "count batch latent"]]]:
-    """For every step, the noise of all its iterates' gradient samples and of its latents: that of `StepObjective`.
-
-    It depends on seeds and steps only, so that of several steps is drawn in one go.
-    """
-    iterates = inference.config.iterations + 1
-    numbers_of = [*streams(count), *inference.streams(range(iterates))]
-    batch = len(clip.seeds)
-    for start in range(0, len(clip.xs), STEPS_AHEAD):
-        steps = torch.arange(start, min(start + STEPS_AHEAD, len(clip.xs)), device=clip.seeds.device)
-        seeds, numbers = clip.seeds.repeat(len(steps)), steps.repeat_interleave(batch)
-        drawn = noise.standard_normal(seeds, numbers, streams=numbers_of, size=size)
-        drawn = drawn.view(len(numbers_of), len(steps), batch, size)
-        samples = inference.in_samples(drawn[count:], iterates)
-        for t in range(len(steps)):
-            yield samples[:, :, t], drawn[:count, t]
-
-
-def infer_and_record(
-    inference: iterative.Inference,
-    net: RecordedHighways,
-    objective: StepObjective,
-    real: Bool[Tensor, " batch"],
-    eps: Float[Tensor, "iterates samples batch latent"],
-) -> tuple[Gaussian, list[Application]]:
-    """Inference at one step, keeping what trains the update model."""
-    posterior = prior = objective.prior
-    gradient = objective.gradient(posterior, eps[0])
-    seen = inference.seen(objective)
-    applications = []
-    for iteration in range(inference.config.iterations):
-        terms = inference.terms(posterior, gradient, prior)
-        said, record = net(inference.features(terms, seen))
-        posterior = inference.settle(terms, said, prior)
-        gradient = objective.gradient(posterior, eps[iteration + 1])
-        applications.append(
-            Application(net=net, record=record, terms=terms, said=said, prior=prior, target=gradient, real=real)
-        )
-    return posterior, applications
-
-
-def backward_through_updates(
-    inference: iterative.Inference, applications: list[Application], frames: Int64[Tensor, ""], outlier: float = 0.0
-) -> None:
+def backward_through_updates(study: Study, frames: Int64[Tensor, ""], outlier: float = 0.0) -> None:
     """Set phi's gradients to those of the sum of F over all iterates, per real frame; `outlier` as in the M-step."""
-    joined = concatenate(applications) if len(applications) > 1 else applications[0]
-    target = joined.target
-    weight = (joined.real * moderation(target.free_energy, outlier) / frames)[:, None].to(target.mean.dtype)
-    with torch.enable_grad():
-        said = joined.said.detach().requires_grad_()
-        updated = inference.settle(joined.terms, said, joined.prior)
-        (slope,) = torch.autograd.grad(
-            [updated.mean, updated.log_variance], said, [target.mean * weight, target.log_variance * weight]
-        )
-    joined.net.backward(joined.record, slope)
+    study.backward(lambda free_energy, real: real * moderation(free_energy, outlier) / frames)
 
 
-def direct_free_energy(filter: Filter, clip: Clip, *, kl_weight: float) -> tuple[Float[Tensor, ""], Totals]:
-    """The baselines' objective: mean F per real frame, differentiable in theta and phi through the whole clip.
+def joint_free_energy(filter: Filter, clip: Clip, *, kl_weight: float) -> tuple[Float[Tensor, ""], Totals]:
+    """The objective of procedures that learn with theta: mean F per real frame, differentiable in theta and phi.
 
     Where neither the model's contexts nor the procedure hear latents, all steps are one pass; else they are filtered
     one by one.
     """
-    model, inference = filter.model, filter.inference
-    assert isinstance(inference, direct.Inference)
-    if isinstance(model, ObservationDriven) and not inference.config.recurrent:
-        return _direct_in_one_pass(model, inference, clip, kl_weight)
+    model, posteriors = filter.model, filter.inference.in_one_pass()
+    if isinstance(model, ObservationDriven) and posteriors is not None:
+        return _joint_in_one_pass(model, posteriors, clip, kl_weight)
     _, estimates = filter.scan(filter.initial(clip.seeds), clip.xs)
     return _mean_per_frame(estimates.reconstruction, estimates.kl, clip, kl_weight)
 
 
-def _direct_in_one_pass(
-    model: ObservationDriven, inference: direct.Inference, clip: Clip, kl_weight: float
+def _joint_in_one_pass(
+    model: ObservationDriven, posteriors_of: OnePass, clip: Clip, kl_weight: float
 ) -> tuple[Float[Tensor, ""], Totals]:
     steps, batch = clip.real.shape
     state = model.initial(batch)
     contexts = model.contexts(state, clip.xs)
-    posteriors = inference.net(inference.read(model, contexts, clip.xs))
+    posteriors = posteriors_of(model, contexts, clip.xs)
     seeds, numbers = clip.seeds.repeat(steps), torch.arange(steps, device=clip.seeds.device).repeat_interleave(batch)
     drawn = noise.standard_normal(seeds, numbers, streams=[noise.POSTERIOR], size=model.latent_size)
     zs = posteriors.transform(drawn.view(steps, batch, -1).to(posteriors.mean.dtype))

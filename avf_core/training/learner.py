@@ -1,6 +1,7 @@
 """One update of variational filtering EM: gradients of theta and phi from a clip batch, and the optimisers' steps.
 
-The law: an update with a gradient that is not finite changes nothing, and is told.
+The laws: an update with a gradient that is not finite changes nothing, and is told. How phi learns is said by the
+inference procedure; what it leaves without a way to learn is refused, never carried along unchanged.
 """
 
 import copy
@@ -11,9 +12,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from avf_core.errors import ConfigurationError
+from avf_core.errors import ConfigurationError, TrainingError
 from avf_core.filtering import Filter
-from avf_core.inference import direct, iterative
+from avf_core.inference.base import Inference, Study
 from avf_core.training import em
 from avf_core.training.config import TrainingConfig
 from avf_core.training.latents import Latents
@@ -39,12 +40,7 @@ class Learner:
     """A filter, its running average, and the optimisers of theta and phi."""
 
     def __init__(self, filter: Filter, config: TrainingConfig, *, precision: Precision, group: Group) -> None:
-        if isinstance(filter.inference, direct.Inference) and (config.samples > 1 or config.outlier):
-            raise ConfigurationError(
-                f"training.samples is {config.samples} and training.outlier {config.outlier}, but direct inference "
-                "learns together with theta from the free energy of one sample: set them to 1 and 0, or choose another "
-                "procedure"
-            )
+        _check_learns(filter.inference, config)
         self.filter, self.config, self.precision, self.group = filter, config, precision, group
         self.device = next(filter.parameters()).device
         self.average = copy.deepcopy(filter) if config.average_decay else filter
@@ -101,8 +97,8 @@ class Learner:
         Dropout is for theta: the E-step infers under the model as it will be used.
         """
         self.filter.train()
-        if isinstance(self.filter.inference, direct.Inference):
-            objective, totals = em.direct_free_energy(self.filter, clip, kl_weight=weight)
+        if self.filter.inference.learns == "with theta":
+            objective, totals = em.joint_free_energy(self.filter, clip, kl_weight=weight)
         else:
             self.filter.model.eval()
             latents = self._expectation(clip, weight)
@@ -111,6 +107,8 @@ class Learner:
                 self.filter, clip, latents, kl_weight=weight, outlier=self.config.outlier
             )
         objective.backward()  # type: ignore[no-untyped-call]
+        if self.filter.inference.learns == "with theta":
+            _check_reached(self.filter.inference)
         return totals
 
     def _expectation(self, clip: em.Clip, weight: float) -> Latents:
@@ -119,26 +117,29 @@ class Learner:
         It may be in bfloat16: posteriors are found by descent, which forgives rounding, and the M-step that scores
         them is in float32.
         """
-        inference, samples = self.filter.inference, self.config.samples
-        dtype = torch.bfloat16 if self.precision == "bfloat16" else None
-        if not isinstance(inference, iterative.Inference):
-            return em.expectation(self.filter, clip, kl_weight=weight, learn=None, samples=samples)[0]
+        inference, config = self.filter.inference, self.config
+        learns, online = inference.learns == "in the E-step", config.phi_steps == "online"
 
-        def learn(applications: list[em.Application]) -> None:
-            em.backward_through_updates(inference, applications, clip.sequences, self.config.outlier)
+        def learn(study: Study) -> None:
+            em.backward_through_updates(study, clip.sequences, config.outlier)
+            _check_reached(inference)
             if math.isfinite(self._clipped_norm(inference)):
                 self.phi.step()
             else:
                 self.skipped_steps += 1
 
-        online = self.config.phi_steps == "online"
-        step = learn if online else None
-        latents, applications = em.expectation(
-            self.filter, clip, kl_weight=weight, learn=step, samples=samples, dtype=dtype
+        latents, study = em.expectation(
+            self.filter,
+            clip,
+            kl_weight=weight,
+            learn=learn if learns and online else None,
+            samples=config.samples,
+            dtype=torch.bfloat16 if self.precision == "bfloat16" else None,
         )
         self.phi.zero_grad()
-        if not online:
-            em.backward_through_updates(inference, applications, clip.frames, self.config.outlier)
+        if learns and not online:
+            em.backward_through_updates(study, clip.frames, config.outlier)
+            _check_reached(inference)
         return latents
 
     def _clipped_norm(self, module: nn.Module) -> float:
@@ -166,3 +167,37 @@ def _adam(module: nn.Module, rate: float, config: TrainingConfig) -> torch.optim
     """Adam on a module's parameters; on none, where a procedure has none to learn."""
     groups = [{"params": list(module.parameters())}]
     return torch.optim.AdamW(groups, lr=rate, weight_decay=config.weight_decay, fused=True)
+
+
+def _check_learns(inference: Inference, config: TrainingConfig) -> None:
+    """Raise ConfigurationError where the procedure's parameters have no way to learn, or none from this schedule."""
+    name, free = type(inference).__module__, _free(inference)
+    if inference.learns == "nothing" and free:
+        raise ConfigurationError(
+            f"{name} has parameters ({_listed(free)}) but its `learns` is 'nothing', so that nothing would train them: "
+            "let it be 'in the E-step' (with a `study`) or 'with theta', or freeze them (requires_grad_(False))"
+        )
+    if inference.learns == "with theta" and (config.samples > 1 or config.outlier):
+        raise ConfigurationError(
+            f"training.samples is {config.samples} and training.outlier {config.outlier}, but {name} learns together "
+            "with theta from the free energy of one sample: set them to 1 and 0, or choose another procedure"
+        )
+
+
+def _check_reached(inference: Inference) -> None:
+    """Raise TrainingError where a parameter got no gradient from the way in which the procedure says it learns."""
+    missed = [name for name in _free(inference) if inference.get_parameter(name).grad is None]
+    if missed:
+        raise TrainingError(
+            f"{type(inference).__module__} learns {inference.learns!r}, but that gives {_listed(missed)} no gradient: "
+            "let its posteriors, or its `study`, make use of these parameters, or freeze them (requires_grad_(False))"
+        )
+
+
+def _free(inference: Inference) -> list[str]:
+    """The names of the parameters that are to be trained."""
+    return [name for name, parameter in inference.named_parameters() if parameter.requires_grad]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -5,24 +5,29 @@ the E-step, and the contexts of a model that hears observations only.
 """
 
 import copy
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
+from avf_core import noise
 from avf_core.beliefs import State
 from avf_core.distributions import Gaussian, at_least_float32
 from avf_core.models.base import Model, ObservationDriven
 from avf_core.objectives import StepObjective
 from avf_core.trees import take, tree_map
 
+STEPS_AHEAD = 25  # steps of a clip whose noise is drawn in one go
+
 
 class Walk:
     """Where a walk stands: the model's state before the next step.
 
     Recurrences are the model's own, in its precision, as roundings add up in them; at most their matrix products are
-    in `dtype`. Priors and likelihoods, which are evaluated at every iterate, are wholly in `dtype`.
+    in `dtype`. Priors and likelihoods, which are evaluated at every iterate, are wholly in `dtype`. The noise of
+    `streams` depends on seeds and steps only: that of several steps is drawn in one go.
     """
 
     def __init__(
@@ -33,8 +38,10 @@ class Walk:
         *,
         kl_weight: float,
         dtype: torch.dtype,
+        streams: Sequence[int] = (),
     ) -> None:
         self.model, self.xs, self.seeds, self.kl_weight, self.dtype = model, xs, seeds, kl_weight, dtype
+        self.streams, self.ahead = list(streams), seeds.new_zeros(0, 0, 0, 0, dtype=torch.float64)
         self.evaluated = copy.deepcopy(model).to(dtype).requires_grad_(False)
         self.state, self.context = model.initial(len(seeds)), State()
         self.contexts: State | None = None
@@ -53,6 +60,7 @@ class Walk:
             seed=self.seeds,
             step=torch.full_like(self.seeds, t),
             kl_weight=self.kl_weight,
+            drawn=dict(zip(self.streams, self._noise(t), strict=True)),
         )
 
     def go_on(self, t: int, z: Float[Tensor, "batch latent"]) -> None:
@@ -62,6 +70,15 @@ class Walk:
             return
         with self._mixed():
             self.state = self.model.transition(self.context, self.xs[t], z)
+
+    def _noise(self, t: int) -> Float64[Tensor, "streams batch latent"]:
+        """The noise of step t; steps are asked for in order."""
+        if not t % STEPS_AHEAD:
+            steps = torch.arange(t, min(t + STEPS_AHEAD, len(self.xs)), device=self.seeds.device)
+            seeds, numbers = self.seeds.repeat(len(steps)), steps.repeat_interleave(len(self.seeds))
+            drawn = noise.standard_normal(seeds, numbers, streams=self.streams, size=self.model.latent_size)
+            self.ahead = drawn.view(len(self.streams), len(steps), len(self.seeds), -1)
+        return self.ahead[:, t % STEPS_AHEAD]
 
     def _predict(self, t: int) -> tuple[State, Gaussian]:
         if isinstance(self.evaluated, ObservationDriven) and self.contexts is not None:

@@ -66,7 +66,7 @@ def test_the_m_steps_objective_is_the_filters_free_energy(name: str) -> None:
     xs = observations(filter, 7, 5)
     clip = em.Clip.whole(xs, torch.ones(7, 5, dtype=torch.bool), torch.arange(5))
     with torch.no_grad():
-        latents, _ = em.expectation(filter, clip, kl_weight=1.0, learn=None)
+        latents, _ = em.expectation(filter, clip, kl_weight=1.0)
         objective, totals = em.clip_free_energy(filter, clip, latents, kl_weight=1.0)
         _, e = filter.scan(filter.initial(clip.seeds), xs)
     torch.testing.assert_close(latents.z, e.z)
@@ -105,7 +105,7 @@ def test_direct_inference_in_one_pass_is_that_of_filtering_step_by_step() -> Non
     real = torch.ones(7, 5, dtype=torch.bool)
     real[4:, 2] = False
     clip = em.Clip.whole(xs, real, torch.arange(5))
-    objective, totals = em.direct_free_energy(filter, clip, kl_weight=0.7)
+    objective, totals = em.joint_free_energy(filter, clip, kl_weight=0.7)
     gradients = torch.autograd.grad(objective, list(filter.parameters()))
     _, e = filter.scan(filter.initial(clip.seeds), xs)
     stepwise = ((e.reconstruction + 0.7 * e.kl) * real).sum() / real.sum()

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from avf_core import trees
 from avf_core.distributions import Gaussian
+from avf_core.inference import iterative
 from avf_core.models.base import Model
 from avf_core.nets import ACTIVATIONS, activate, with_backward
 from avf_core.objectives import StepObjective
@@ -125,14 +126,15 @@ def test_update_models_gradient_equals_that_of_the_sum_over_iterates(name: str) 
     """The batched pass gives phi the gradient that autograd finds on the loss written out."""
     filter = make(name, torch.float64).requires_grad_(True)
     inference = filter.inference
-    assert isinstance(inference, em.iterative.Inference)
+    assert isinstance(inference, iterative.Inference)
     xs = observations(filter, 3, 4)
     clip = em.Clip.whole(xs, torch.ones(3, 4, dtype=torch.bool), torch.arange(4))
-    _, applications = em.expectation(filter, clip, kl_weight=1.0, learn=None)
-    em.backward_through_updates(inference, applications, torch.tensor(1))
+    _, study = em.expectation(filter, clip, kl_weight=1.0)
+    assert isinstance(study, iterative.Study)
+    em.backward_through_updates(study, torch.tensor(1))
     batched = {k: p.grad.clone() for k, p in inference.named_parameters() if p.grad is not None}
     inference.zero_grad()
-    for t, made in zip(range(3 * inference.config.iterations), applications, strict=True):
+    for t, made in zip(range(3 * inference.config.iterations), study.applications, strict=True):
         o, eps = _objective_of(filter, clip, t, inference)
         said = inference.heads(inference.trunk(made.record.layers[0].read))
         updated = inference.settle(made.terms, said, made.prior)

@@ -158,8 +158,8 @@ def trained(name: tuple[int, int, float], rule: str) -> Filter:
         seeds = batch * update + torch.arange(batch)
         clip = em.Clip.whole(xs, torch.ones(steps, batch, dtype=torch.bool), seeds)
         optimizer.zero_grad()
-        _, applications = em.expectation(filter, clip, kl_weight=1.0, learn=None)
-        em.backward_through_updates(filter.inference, applications, clip.real.sum())  # type: ignore[arg-type]
+        _, study = em.expectation(filter, clip, kl_weight=1.0)
+        em.backward_through_updates(study, clip.real.sum())
         optimizer.step()
         schedule.step()
     return filter

@@ -7,7 +7,7 @@ import torch
 
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
-from avf_core.inference import exact
+from avf_core.inference import exact, iterative
 from avf_core.training import em
 from avf_core.training.latents import Latents
 from tests.support.lgssm import independent, random_model, simulate
@@ -26,7 +26,7 @@ def clip_of(xs: torch.Tensor) -> em.Clip:
 def estimated(filter: Filter, clip: em.Clip, samples: int) -> torch.Tensor:
     """The logarithm of each row's estimate of p(x_1..T)."""
     with torch.no_grad():
-        latents, _ = em.expectation(filter, clip, kl_weight=1.0, learn=None, samples=samples)
+        latents, _ = em.expectation(filter, clip, kl_weight=1.0, samples=samples)
         return -em.step_bounds(filter, clip, latents, kl_weight=1.0)[0].sum(0)
 
 
@@ -63,8 +63,8 @@ def test_what_is_gone_on_from_is_one_of_the_samples(name: str) -> None:
     """With the noise of the first sample being the filter's own; the step's KL and posterior are untouched."""
     filter = make(name)
     with torch.no_grad():
-        several, _ = em.expectation(filter, clip_of(observations(filter, 3, 5)), kl_weight=1.0, learn=None, samples=4)
-        one, _ = em.expectation(filter, clip_of(observations(filter, 3, 5)), kl_weight=1.0, learn=None)
+        several, _ = em.expectation(filter, clip_of(observations(filter, 3, 5)), kl_weight=1.0, samples=4)
+        one, _ = em.expectation(filter, clip_of(observations(filter, 3, 5)), kl_weight=1.0)
     assert (several.count, one.count) == (4, 1)
     assert bool((several.samples == several.z[:, None]).all(-1).any(1).all())
     torch.testing.assert_close(several.samples[0, 0], one.samples[0, 0])
@@ -76,7 +76,7 @@ def test_theta_learns_from_weighed_samples() -> None:
     filter = make("srnn-gated", torch.float64)
     filter.model.requires_grad_(True)
     clip = clip_of(observations(filter, 1, 3))
-    latents, _ = em.expectation(filter, clip, kl_weight=1.0, learn=None, samples=5)
+    latents, _ = em.expectation(filter, clip, kl_weight=1.0, samples=5)
     objective, _ = em.clip_free_energy(filter, clip, latents, kl_weight=1.0)
     objective.backward()  # type: ignore[no-untyped-call]
     found = {k: p.grad.clone() for k, p in filter.model.named_parameters() if p.grad is not None}
@@ -115,10 +115,10 @@ def test_frames_that_cost_too_much_count_in_proportion_less() -> None:
     """Of both steps: below the limit nothing changes; beyond it the gradient is scaled by limit / F, row by row."""
     filter = make("srnn-gated", torch.float64)
     filter.requires_grad_(True)
-    inference = filter.inference
-    assert isinstance(inference, em.iterative.Inference)
     clip = clip_of(observations(filter, 1, 3))
-    latents, applications = em.expectation(filter, clip, kl_weight=1.0, learn=None)
+    latents, study = em.expectation(filter, clip, kl_weight=1.0)
+    assert isinstance(study, iterative.Study)
+    applications = study.applications
     _, reconstruction, kl = em.step_bounds(filter, clip, latents, kl_weight=1.0)
     energies = (reconstruction + kl).detach()[0]
     limit = 0.5 * float(energies.min())
@@ -127,7 +127,7 @@ def test_frames_that_cost_too_much_count_in_proportion_less() -> None:
         filter.zero_grad()
         objective, _ = em.clip_free_energy(filter, clip, latents, kl_weight=1.0, outlier=outlier)
         objective.backward()  # type: ignore[no-untyped-call]
-        em.backward_through_updates(inference, applications, clip.frames, outlier)
+        em.backward_through_updates(study, clip.frames, outlier)
         return {name: p.grad.clone() for name, p in filter.named_parameters() if p.grad is not None}
 
     alone = []

@@ -53,7 +53,7 @@ class Models:
 
     def iterations(self, name: str) -> int:
         """The number of iterations that a model was configured with; 0 where its inference does not iterate."""
-        return int(getattr(getattr(self.checkpoint(name).filter.inference, "config", None), "iterations", 0))
+        return self.checkpoint(name).filter.inference.iterations
 
     def info(self, name: str) -> wire.ModelInfo:
         """A model as clients see it. Raises UnknownModelError."""
