@@ -10,6 +10,7 @@ PAGE_READY := $(PAGE_LINT)/node_modules/.ready
 NODE := $(BIN)/node $(PAGE_LINT)/node_modules
 DATA_DIR ?= .avf
 COUNT ?= 100000
+FILES ?= 10000
 MINUTES ?= 2
 
 .DEFAULT_GOAL := help
@@ -23,7 +24,7 @@ help:
 	@echo "make lint    lint, types and import layers only"
 	@echo "make test-long  the tests that take minutes: before a release"
 	@echo "make bench   benchmarks, as tables and JSON"
-	@echo "make fuzz    COUNT=100000 random and mutated messages at every door: one JSON object"
+	@echo "make fuzz    COUNT=100000 random and mutated messages at every door, FILES=10000 files at every reader: one JSON object"
 	@echo "make chaos   servers and their Redis under fire, for MINUTES=2: one JSON object"
 	@echo "make docs    the API reference, as HTML in site/"
 	@echo "make format  format the sources"
@@ -73,7 +74,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.dashboard
 
 fuzz: $(READY)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --count $(COUNT)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --count $(COUNT) --files $(FILES)
 
 chaos: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos --minutes $(MINUTES)

@@ -1,4 +1,7 @@
-"""`python -m tests.fuzz --count 100000`: a campaign against a server of its own; one JSON object, or the fault."""
+"""`python -m tests.fuzz --count 100000`: a campaign against a server of its own, and one at every reader of files.
+
+One JSON object, or the fault.
+"""
 
 import dataclasses
 import json
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from tests.fuzz import campaign
+from tests.fuzz import campaign, readers
 from tests.support import models
 from tests.support.processes import Nursery
 from tests.support.servers import Server
@@ -15,10 +18,11 @@ from tests.support.servers import Server
 
 @click.command()
 @click.option("--count", default=100_000, show_default=True, help="Messages to send.")
+@click.option("--files", default=10_000, show_default=True, help="Files for each kind of reader.")
 @click.option("--minutes", default=60.0, show_default=True, help="The most that it may take.")
 @click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
-def main(count: int, minutes: float, seed: int) -> None:
-    """Send random and mutated messages to a server, and report what it answered."""
+def main(count: int, files: int, minutes: float, seed: int) -> None:
+    """Send random and mutated messages to a server, give such files to readers, and report what they answered."""
     with tempfile.TemporaryDirectory() as name, Nursery() as nursery:
         folder = Path(name)
         model = models.save(folder / "tiny", models.TINY, name="tiny")
@@ -29,7 +33,10 @@ def main(count: int, minutes: float, seed: int) -> None:
         finally:
             code = served.stop()
             faults = [line for line in served.log.read_text().splitlines() if "ERROR" in line or "Traceback" in line]
-    print(json.dumps({**dataclasses.asdict(report), "exit_code": code, "faults_logged": len(faults)}))
+    read = [readers.run(place, count=files, seed=seed, seconds=60 * minutes) for place in readers.READERS]
+    faults += [f"{one.kind} {fault}" for one in read for fault in one.faults]
+    found = {"exit_code": code, "faults_logged": len(faults), "readers": [dataclasses.asdict(one) for one in read]}
+    print(json.dumps({**dataclasses.asdict(report), **found}))
     for line in faults[:20]:
         click.echo(line, err=True)
     raise SystemExit(bool(code or faults))
