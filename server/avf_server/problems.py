@@ -9,9 +9,10 @@ from typing import ClassVar
 
 import avf_wire as wire
 import msgspec
+from avf_wire.errors import Portable
 
 
-class ServerError(Exception):
+class ServerError(Portable):
     """The root of every error that avf_server raises on purpose."""
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from avf_client import AsyncClient, Client
 from avf_client.commands import cli, common, load
+from avf_client.core import keys
+from avf_client.core.addresses import is_this_machine
 from click.shell_completion import ShellComplete
 
 X = np.eye(88)[:6]
@@ -29,7 +31,7 @@ def client(checkpoint: Path, gaussian: Path) -> Iterator[Client]:
 def environment(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands find the server and the key in the environment."""
     monkeypatch.setenv("AVF_SERVER", client.base_url)
-    monkeypatch.setenv("AVF_API_KEY", client.api_key or "")
+    monkeypatch.setenv("AVF_API_KEY", client.api_key.reveal() if client.api_key else "")
 
 
 def avf(*arguments: str, capsys: pytest.CaptureFixture[str], code: int = 0) -> Any:
@@ -123,13 +125,18 @@ def test_a_bench_whose_sessions_fail_says_so(
         ("http://127.0.0.1:1", True),
         ("http://[::1]:1", True),
         ("http://localhost", True),
+        ("http://LocalHost.:1", True),
+        ("http://avf.localhost:1", True),
+        ("http://127.8.9.10:1", True),
+        ("http://[::ffff:127.0.0.1]:1", True),
+        ("http://localhost.example.org", False),
         ("https://example.org", False),
         ("http://10.0.0.1", False),
     ],
 )
 def test_loopback_is_told_from_elsewhere(url: str, near: bool) -> None:
     """By the address, without asking any name server."""
-    assert load.is_loopback(url) is near
+    assert is_this_machine(url) is near
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -180,4 +187,4 @@ def test_the_server_is_the_local_one_where_none_is_named(monkeypatch: pytest.Mon
     """As `avf serve` listens by default."""
     assert common.DEFAULT_SERVER == "http://127.0.0.1:8000"
     monkeypatch.delenv("AVF_API_KEY")
-    assert common.api_key() is None
+    assert keys.of_environment() is None

@@ -12,8 +12,6 @@ from avf_client import (
     Estimate,
     Retry,
 )
-from avf_client.asynchronous import streaming as aio_streaming
-from avf_client.blocking import streaming
 from avf_client.core import closing
 from websockets.typing import Subprotocol
 
@@ -39,8 +37,7 @@ def expected(server: str) -> list[Estimate]:
 @pytest.fixture(params=sorted(SUBPROTOCOLS))
 def estimate_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Speak this sub-protocol only; gives how many bytes an estimate has."""
-    for module in (streaming, aio_streaming, closing):
-        monkeypatch.setattr(module, "SUBPROTOCOLS", [Subprotocol(request.param)])
+    monkeypatch.setattr(closing, "SUBPROTOCOLS", [Subprotocol(request.param)])
     return SUBPROTOCOLS[request.param]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import avf_wire as wire
 import pytest
 from avf_client import errors
-from avf_client.core import closing, rest, retries
+from avf_client.core import addresses, closing, rest, retries
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 
@@ -162,11 +162,11 @@ def test_responses_that_are_no_reply_are_errors(
 def test_what_is_no_address_is_refused(url: str) -> None:
     """The address needs its scheme."""
     with pytest.raises(errors.InvalidArgument, match="http"):
-        rest.checked_url(url)
+        addresses.checked_url(url)
 
 
 def test_the_streams_address_follows_the_servers() -> None:
     """https becomes wss, and an identifier cannot leave its place in the path."""
-    assert rest.stream_url("https://h/avf/", "a/b") == "wss://h/avf/v1/sessions/a%2Fb/stream"
+    assert addresses.stream_url("https://h/avf/", "a/b") == "wss://h/avf/v1/sessions/a%2Fb/stream"
     with pytest.raises(errors.InvalidArgument, match="empty"):
         rest.session("")

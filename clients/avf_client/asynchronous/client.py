@@ -17,7 +17,7 @@ from avf_client import local
 from avf_client.asynchronous import _carrier
 from avf_client.asynchronous.connection import AsyncConnection
 from avf_client.asynchronous.session import AsyncSession
-from avf_client.core import rest
+from avf_client.core import keys, rest
 from avf_client.core.retries import Retry
 from avf_client.core.session import listed
 
@@ -44,6 +44,7 @@ class AsyncClient(AsyncConnection):
         durability: wire.Durability = "group",
         transport: _carrier.Transport | None = None,
     ) -> None:
+        api_key = keys.sealed(api_key)  # so that no traceback shows it
         super().__init__(base_url, api_key=api_key, timeout=timeout, retry=retry, transport=transport)
         self.durability: wire.Durability = durability
         self._server: local.Server | None = None

@@ -10,11 +10,12 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from avf_client.asynchronous import _carrier
-from avf_client.core import rest
+from avf_client.core import keys, network, rest
 from avf_client.core._httpx import httpx
+from avf_client.core.addresses import checked_url
 from avf_client.core.retries import Retry, Tries
 from avf_client.core.session import Script
-from avf_client.errors import AvfClientError, ConnectionFailed, ProblemError
+from avf_client.errors import AvfClientError, ConnectionFailed, InvalidArgument, ProblemError
 
 T = TypeVar("T")
 
@@ -31,12 +32,19 @@ class AsyncConnection:
         retry: Retry | None,
         transport: _carrier.Transport | None,
     ) -> None:
-        self.base_url = rest.checked_url(base_url)
-        self.api_key = api_key
+        self.api_key = keys.sealed(api_key)
+        self.base_url = checked_url(base_url)
+        self.way = network.way_to(self.base_url)
         self.timeout = timeout
         self.retry = retry or Retry()
         self.http = _carrier.Http(
-            base_url=self.base_url, headers=rest.headers(api_key), timeout=timeout, transport=transport
+            base_url=self.base_url,
+            headers=keys.headers(self.api_key),
+            timeout=timeout,
+            transport=transport,
+            proxy=self.way.http_proxy if transport is None else None,
+            verify=self.way.tls,
+            trust_env=False,  # `way` has read it
         )
 
     async def call(self, call: rest.Call[T]) -> T:
@@ -87,10 +95,12 @@ class AsyncConnection:
 
     async def _send(self, call: rest.Call[T], tries: Tries) -> tuple[httpx.Response, bytes]:
         """One try; it may take no longer than its time."""
+        if self.http.is_closed:
+            raise InvalidArgument("this client is closed: make another one")
         timeout = tries.limit(self.timeout + call.patience, now=time.monotonic())
         try:
             return await _carrier.fetch(self.http, rest.request(call, timeout=timeout), timeout=timeout)
         except TimeoutError as error:
             raise rest.late(self.base_url, timeout) from error
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except rest.FOREIGN as error:
             raise rest.broken(self.base_url, error) from error

@@ -10,12 +10,12 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterab
 from typing import Any, cast
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed
 
 from avf_client.asynchronous import _carrier
 from avf_client.asynchronous.connection import AsyncConnection
-from avf_client.core import rest
-from avf_client.core.closing import LARGEST_MESSAGE, SUBPROTOCOLS, translated
+from avf_client.core.addresses import stream_url
+from avf_client.core.closing import FOREIGN, arguments, translated
 from avf_client.core.encodings import Encoding, chosen
 from avf_client.core.observations import ObservationLike
 from avf_client.core.protocol import Incoming, Outgoing
@@ -120,18 +120,12 @@ class _Link:
     @classmethod
     async def open(cls, connection: AsyncConnection, run: Run) -> "_Link":
         """Connect."""
-        url = rest.stream_url(connection.base_url, run.session_id, run.options.query)
+        url = stream_url(connection.base_url, run.session_id, run.options.query)
         try:
             socket = await connect(
-                url,
-                additional_headers=rest.headers(connection.api_key),
-                subprotocols=SUBPROTOCOLS,
-                open_timeout=connection.timeout,
-                close_timeout=connection.timeout,
-                max_size=LARGEST_MESSAGE,
-                compression=None,
+                **arguments(url, connection.way, api_key=connection.api_key, timeout=connection.timeout)
             )
-        except (OSError, InvalidHandshake, EOFError, ValueError) as error:
+        except FOREIGN as error:
             raise translated(url, error) from error
         return cls(url, socket, chosen(socket.subprotocol, size=run.observation_size))
 

@@ -6,7 +6,7 @@ from contextlib import aclosing, asynccontextmanager
 from avf_client.asynchronous import _carrier
 from avf_client.asynchronous.connection import AsyncConnection
 from avf_client.core import rest
-from avf_client.core._httpx import ServerSentEvent, httpx
+from avf_client.core._httpx import ServerSentEvent
 from avf_client.core.events import Event, EventRun
 from avf_client.errors import AvfClientError, ConnectionFailed
 
@@ -37,5 +37,5 @@ async def _listening(
                 raise rest.refusal(f"GET {path}", response, await response.aread())
             async with aclosing(_carrier.events_of(response)) as said:
                 yield said
-    except httpx.TransportError as error:
+    except rest.FOREIGN as error:
         raise rest.broken(connection.base_url, error) from error

@@ -17,7 +17,7 @@ from avf_client import local
 from avf_client.blocking import _carrier
 from avf_client.blocking.connection import Connection
 from avf_client.blocking.session import Session
-from avf_client.core import rest
+from avf_client.core import keys, rest
 from avf_client.core.retries import Retry
 from avf_client.core.session import listed
 
@@ -44,6 +44,7 @@ class Client(Connection):
         durability: wire.Durability = "group",
         transport: _carrier.Transport | None = None,
     ) -> None:
+        api_key = keys.sealed(api_key)  # so that no traceback shows it
         super().__init__(base_url, api_key=api_key, timeout=timeout, retry=retry, transport=transport)
         self.durability: wire.Durability = durability
         self._server: local.Server | None = None

@@ -9,13 +9,13 @@ import time
 from collections.abc import Generator
 from contextlib import ExitStack
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from avf_client.blocking import _carrier
 from avf_client.blocking.connection import Connection
-from avf_client.core import rest
-from avf_client.core.closing import LARGEST_MESSAGE, SUBPROTOCOLS, translated
+from avf_client.core.addresses import stream_url
+from avf_client.core.closing import FOREIGN, arguments, translated
 from avf_client.core.encodings import chosen
 from avf_client.core.protocol import Incoming, Outgoing
 from avf_client.core.running import Run
@@ -96,21 +96,13 @@ class _Link:
 
     def __init__(self, connection: Connection, run: Run) -> None:
         self._timeout = connection.timeout
-        self._url = rest.stream_url(connection.base_url, run.session_id, run.options.query)
+        self._url = stream_url(connection.base_url, run.session_id, run.options.query)
         self._stack = ExitStack()
         try:
             self._socket: ClientConnection = self._stack.enter_context(
-                connect(
-                    self._url,
-                    additional_headers=rest.headers(connection.api_key),
-                    subprotocols=SUBPROTOCOLS,
-                    open_timeout=connection.timeout,
-                    close_timeout=connection.timeout,
-                    max_size=LARGEST_MESSAGE,
-                    compression=None,
-                )
+                connect(**arguments(self._url, connection.way, api_key=connection.api_key, timeout=connection.timeout))
             )
-        except (OSError, InvalidHandshake, EOFError, ValueError) as error:
+        except FOREIGN as error:
             raise translated(self._url, error) from error
         self._encoding = chosen(self._socket.subprotocol, size=run.observation_size)
 

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from avf_client.blocking import _carrier
 from avf_client.blocking.connection import Connection
 from avf_client.core import rest
-from avf_client.core._httpx import ServerSentEvent, httpx
+from avf_client.core._httpx import ServerSentEvent
 from avf_client.core.events import Event, EventRun
 from avf_client.errors import AvfClientError, ConnectionFailed
 
@@ -35,5 +35,5 @@ def _listening(connection: Connection, path: str, run: EventRun) -> Generator[It
                 raise rest.refusal(f"GET {path}", response, response.read())
             with closing(_carrier.events_of(response)) as said:
                 yield said
-    except httpx.TransportError as error:
+    except rest.FOREIGN as error:
         raise rest.broken(connection.base_url, error) from error

@@ -9,16 +9,17 @@ from rich.console import Console
 from rich.table import Table
 
 from avf_client.asynchronous.client import AsyncClient
-from avf_client.commands.common import api_key, json_option, server_option, write_json
+from avf_client.commands.common import json_option, server_option, write_json
 from avf_client.commands.load import (
     MOST_SESSIONS,
     MOST_STEPS,
     Load,
     Measured,
     Via,
-    is_loopback,
     offer,
 )
+from avf_client.core import keys
+from avf_client.core.addresses import is_this_machine
 from avf_client.errors import InvalidArgument
 
 
@@ -65,7 +66,7 @@ def command(
     """
     if sessions * steps > MOST_STEPS:
         raise InvalidArgument(f"{sessions} sessions of {steps} steps are more than {MOST_STEPS} in all")
-    if not is_loopback(server) and not yes:
+    if not is_this_machine(server) and not yes:
         raise InvalidArgument(f"{server} is not on this machine: add --yes to load it nevertheless")
     measured, info = asyncio.run(
         _run(server, model, timeout, sessions=sessions, steps=steps, rate=rate, via=via, durability=durability)
@@ -105,7 +106,7 @@ async def _run(
     via: Via,
     durability: wire.Durability,
 ) -> tuple[Measured, wire.ModelInfo]:
-    async with AsyncClient(server, api_key(), timeout=timeout) as client:
+    async with AsyncClient(server, keys.of_environment(), timeout=timeout) as client:
         info = await _model(client, model)
         load = Load(model=info, sessions=sessions, steps=steps, rate=rate, via=via, durability=durability)
         return await offer(client, load), info

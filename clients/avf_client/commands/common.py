@@ -1,7 +1,6 @@
 """What the commands that talk to a server share: its address, the key, and how results are written."""
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ import click
 import msgspec
 
 from avf_client.blocking.client import Client
+from avf_client.core import keys
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,14 +34,9 @@ def json_option(command: F) -> F:
     )
 
 
-def api_key() -> str | None:
-    """The key of the environment, AVF_API_KEY."""
-    return os.environ.get("AVF_API_KEY") or None
-
-
 def client_of(server: str) -> Client:
     """A client of the server, with the key of the environment."""
-    return Client(server, api_key())
+    return Client(server, keys.of_environment())
 
 
 def write_json(value: Any) -> None:

@@ -8,9 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Literal, TypeAlias
-from urllib.parse import urlsplit
 
 import avf_wire as wire
 import numpy as np
@@ -57,15 +55,6 @@ class Measured:
     def quantile(self, level: float) -> float | None:
         """A quantile of the latencies, in milliseconds; None where there are none."""
         return 1e3 * float(np.quantile(self.latencies, level)) if self.latencies else None
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a server's address is of this machine only."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def observations(model: wire.ModelInfo, count: int, *, seed: int) -> NDArray[np.float64]:

@@ -9,11 +9,15 @@
 | others, 1012 and no code at all too  | ConnectionFailed: the stream may reconnect |
 """
 
+from typing import Any
+
 import avf_wire as wire
-from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 from websockets.typing import Subprotocol
 
-from avf_client.core import rest
+from avf_client.core import keys, rest
+from avf_client.core.keys import ApiKey
+from avf_client.core.network import Way
 from avf_client.errors import AvfClientError, ConnectionFailed, ProtocolError, refused
 
 SUBPROTOCOLS = [Subprotocol(wire.SUBPROTOCOL_BINARY), Subprotocol(wire.SUBPROTOCOL_JSON)]
@@ -28,6 +32,24 @@ _PROBLEMS = {
     wire.CLOSE_CONFLICT: ("session-moved", 409),
 }
 _BROKEN_LAW = (1003, 1007, 1009)
+FOREIGN = (OSError, EOFError, ValueError, WebSocketException)
+"""What making a connection may raise: of `websockets`, of the system, of TLS and of names that can be none."""
+
+
+def arguments(url: str, way: Way, *, api_key: ApiKey | None, timeout: float) -> dict[str, Any]:
+    """The arguments of the two `connect` of `websockets`; `timeout` is in seconds."""
+    return {
+        "uri": url,
+        "additional_headers": keys.headers(api_key),
+        "subprotocols": SUBPROTOCOLS,
+        "proxy": way.proxy,
+        "proxy_ssl": way.proxy_tls,
+        "ssl": way.stream_tls(url),
+        "open_timeout": timeout,
+        "close_timeout": timeout,
+        "max_size": LARGEST_MESSAGE,
+        "compression": None,
+    }
 
 
 def translated(url: str, error: Exception) -> AvfClientError:

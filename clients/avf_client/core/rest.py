@@ -7,12 +7,13 @@ into the reply or into one exception of `avf_client.errors`.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import avf_wire as wire
 import msgspec
 
 from avf_client.core._httpx import httpx
+from avf_client.core.addresses import segment, session_path
 from avf_client.core.retries import NeverSent
 from avf_client.errors import AvfClientError, ConnectionFailed, InvalidArgument, ProtocolError, from_problem, refused
 
@@ -46,7 +47,7 @@ def models() -> Call[wire.Models]:
 
 def model(name: str) -> Call[wire.ModelInfo]:
     """One model."""
-    return Call(method="GET", path=f"/v1/models/{quote(name, safe='')}", reply=wire.ModelInfo)
+    return Call(method="GET", path="/v1/models/" + segment(name, "the model's name"), reply=wire.ModelInfo)
 
 
 def status() -> Call[wire.Status]:
@@ -62,51 +63,51 @@ def sessions(*, cursor: str | None = None, limit: int | None = None) -> Call[wir
 def history(session_id: str, *, cursor: str | None = None, newest: int | None = None) -> Call[wire.History]:
     """A page of a session's past, after `cursor`; or the `newest` steps."""
     query = _query(cursor=cursor) if newest is None else _query(limit=newest, newest="true")
-    return Call(method="GET", path=_path(session_id, "history") + query, reply=wire.History)
+    return Call(method="GET", path=session_path(session_id, "history") + query, reply=wire.History)
 
 
 def token(session_id: str | None, request: wire.TokenRequest) -> Call[wire.Token]:
     """A token; a repeated one is another token, which does no harm."""
-    path = "/v1/tokens" if session_id is None else _path(session_id, "tokens")
-    return Call(method="POST", path=path, reply=wire.Token, body=msgspec.json.encode(request))
+    path = "/v1/tokens" if session_id is None else session_path(session_id, "tokens")
+    return Call(method="POST", path=path, reply=wire.Token, body=_body(request))
 
 
 def events_path(session_id: str, *, interval: float, observation: bool) -> str:
     """Where a session's events are."""
-    return _path(session_id, "events") + _query(interval=interval, **({"with": "observation"} if observation else {}))
+    return session_path(session_id, "events") + _query(
+        interval=interval, **({"with": "observation"} if observation else {})
+    )
 
 
 def create(request: wire.CreateSession) -> Call[wire.Session]:
     """Open a session; not idempotent, a repeated one would open two."""
-    return Call(
-        method="POST", path="/v1/sessions", reply=wire.Session, body=msgspec.json.encode(request), idempotent=False
-    )
+    return Call(method="POST", path="/v1/sessions", reply=wire.Session, body=_body(request), idempotent=False)
 
 
 def session(session_id: str) -> Call[wire.Session]:
     """Where a session stands."""
-    return Call(method="GET", path=_path(session_id), reply=wire.Session)
+    return Call(method="GET", path=session_path(session_id), reply=wire.Session)
 
 
 def end(session_id: str) -> Call[None]:
     """End a session."""
-    return Call(method="DELETE", path=_path(session_id), reply=type(None))
+    return Call(method="DELETE", path=session_path(session_id), reply=type(None))
 
 
 def steps(session_id: str, request: wire.Steps) -> Call[wire.StepsReply]:
     """Filter observations; idempotent by their `seq`."""
-    body = msgspec.json.encode(request)
-    return Call(method="POST", path=_path(session_id, "steps"), reply=wire.StepsReply, body=body)
+    body = _body(request)
+    return Call(method="POST", path=session_path(session_id, "steps"), reply=wire.StepsReply, body=body)
 
 
 def reset(session_id: str) -> Call[wire.Session]:
     """Begin a new epoch; not idempotent, a repeated one would begin two."""
-    return Call(method="POST", path=_path(session_id, "reset"), reply=wire.Session, idempotent=False)
+    return Call(method="POST", path=session_path(session_id, "reset"), reply=wire.Session, idempotent=False)
 
 
 def estimate(session_id: str, *, wait_seq: int | None = None, timeout: float = 0.0) -> Call[wire.Estimate]:
     """The last estimate; with `wait_seq`, once that observation has been filtered, within `timeout` seconds."""
-    path = _path(session_id, "estimate")
+    path = session_path(session_id, "estimate")
     if wait_seq is None:
         return Call(method="GET", path=path, reply=wire.Estimate)
     query = urlencode({"wait_seq": wait_seq, "timeout": timeout})
@@ -115,13 +116,13 @@ def estimate(session_id: str, *, wait_seq: int | None = None, timeout: float = 0
 
 def forecast(session_id: str, request: wire.ForecastRequest) -> Call[wire.Forecast]:
     """What comes next; idempotent, since it leaves the session as it is."""
-    body = msgspec.json.encode(request)
-    return Call(method="POST", path=_path(session_id, "forecast"), reply=wire.Forecast, body=body)
+    body = _body(request)
+    return Call(method="POST", path=session_path(session_id, "forecast"), reply=wire.Forecast, body=body)
 
 
 def snapshot(session_id: str) -> Call[bytes]:
     """The belief of a session."""
-    return Call(method="GET", path=_path(session_id, "snapshot"), reply=bytes)
+    return Call(method="GET", path=session_path(session_id, "snapshot"), reply=bytes)
 
 
 def restore(data: bytes, options: wire.Branch) -> Call[wire.Session]:
@@ -139,8 +140,8 @@ def restore(data: bytes, options: wire.Branch) -> Call[wire.Session]:
 
 def fork(session_id: str, options: wire.Branch) -> Call[wire.Session]:
     """A session that goes on from where a session stands; not idempotent, a repeated one would open two."""
-    body = msgspec.json.encode(options)
-    return Call(method="POST", path=_path(session_id, "fork"), reply=wire.Session, body=body, idempotent=False)
+    body = _body(options)
+    return Call(method="POST", path=session_path(session_id, "fork"), reply=wire.Session, body=body, idempotent=False)
 
 
 def read(call: Call[T], *, status: int, media_type: str, body: bytes) -> T:
@@ -187,10 +188,14 @@ def refusal(what: str, response: httpx.Response, body: bytes) -> AvfClientError:
     return failure(what, status=response.status_code, media_type=media_type, body=body)
 
 
-def broken(base_url: str, error: httpx.RequestError) -> ConnectionFailed:
+FOREIGN = (httpx.RequestError, httpx.InvalidURL, OSError, ValueError)
+"""What carrying a request may raise: of httpx, of the system, of TLS and of names that can be none."""
+
+
+def broken(base_url: str, error: Exception) -> ConnectionFailed:
     """The error of a request that got no whole answer."""
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return NeverSent(f"no server answers at {base_url}: {error}")
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+        return NeverSent(f"no server answers at {base_url}: {error or type(error).__name__}")
     if isinstance(error, httpx.TimeoutException):
         return ConnectionFailed(f"no answer from {base_url} in time ({type(error).__name__})")
     return ConnectionFailed(f"the connection to {base_url} broke: {error or type(error).__name__}")
@@ -213,11 +218,6 @@ def failure(what: str, *, status: int, media_type: str, body: bytes) -> AvfClien
     return ProtocolError(f"{what}: status {status} from something that is no avf server")
 
 
-def headers(api_key: str | None) -> dict[str, str]:
-    """The headers of every request of a client with this key."""
-    return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-
-
 def retry_after(response_headers: Mapping[str, str]) -> float | None:
     """Seconds that the server asks to wait, where it says so as a number."""
     try:
@@ -226,27 +226,12 @@ def retry_after(response_headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def stream_url(base_url: str, session_id: str, query: Mapping[str, str] | None = None) -> str:
-    """The address of a session's WebSocket."""
-    url = "ws" + checked_url(base_url).removeprefix("http") + _path(session_id, "stream")
-    return f"{url}?{urlencode(query)}" if query else url
-
-
-def checked_url(base_url: str) -> str:
-    """The address of a server without a slash at its end. Raises InvalidArgument where it is no http address."""
-    if not base_url.startswith(("http://", "https://")):
-        raise InvalidArgument(f"{base_url!r} is no server's address: expected http://host:port or https://host")
+def _body(request: wire.Request) -> bytes:
+    """A request as JSON. Raises InvalidArgument for what JSON has no form for."""
     try:
-        httpx.URL(base_url)
-    except httpx.InvalidURL as error:
-        raise InvalidArgument(f"{base_url!r} is no server's address: {error}") from error
-    return base_url.rstrip("/")
-
-
-def _path(session_id: str, *tail: str) -> str:
-    if not session_id:
-        raise InvalidArgument("the session's identifier is empty")
-    return "/".join(["/v1/sessions", quote(session_id, safe=""), *tail])
+        return msgspec.json.encode(request)
+    except (UnicodeError, OverflowError, TypeError) as error:
+        raise InvalidArgument(f"the request cannot be written as JSON: {error}") from error
 
 
 def _query(**values: Any) -> str:
