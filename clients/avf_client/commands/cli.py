@@ -5,18 +5,21 @@ after Ctrl-C), never a stack trace; a stack trace is a fault of ours. `avf --hel
 that it is quick and works with no extra installed.
 """
 
+import errno
 import importlib.util
-import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
 
+from avf_client.commands import output
 from avf_client.errors import MissingExtra
 
 GROUP = "avf.commands"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What the system says of a disk that takes no more."""
 
 
 class Built(NamedTuple):
@@ -55,6 +58,16 @@ class Commands(click.Group):
         found = list(entry_points(group=GROUP, name=cmd_name))
         return _load(found[0]) if found else None
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parse the arguments; `--help` writes here."""
+        with output.noticing():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the sub-command."""
+        with output.noticing():
+            return super().invoke(ctx)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names of commands, without loading any: completing must be quick, and work where extras are missing."""
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
@@ -80,16 +93,25 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run `avf` with these arguments; gives the exit code. Faults of ours are raised."""
+    output.prepare()
+    try:
+        return _run(arguments)
+    finally:
+        output.give_up()
+
+
+def _run(arguments: list[str]) -> int:
     try:
         result = group.main(arguments, prog_name="avf", standalone_mode=False)
+        with output.noticing():
+            output.flush()
+    except output.ReaderLeftError:
+        return 0
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:  # `avf ... | head`: whoever reads has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         message = told(error, arguments)
         if message is None:
@@ -102,7 +124,8 @@ def run(arguments: list[str]) -> int:
 def told(error: Exception, arguments: list[str]) -> str | None:
     """The line that tells a user of this error, or None where it is a fault of ours.
 
-    The packages of avf raise their own exceptions on purpose, with messages for users.
+    The packages of avf raise their own exceptions on purpose, with messages for users; what the system refuses is
+    not ours either.
     """
     if any(base.__module__.startswith("avf_") for base in type(error).__mro__):
         return f"avf: {error}"
@@ -112,7 +135,19 @@ def told(error: Exception, arguments: list[str]) -> str | None:
         if extra is not None:
             return str(MissingExtra(f"avf {command}", extra))
         return f"avf {command} needs the module {error.name!r}, which is not installed"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"avf: {_of_system(error)}"
     return None
+
+
+def _of_system(error: OSError) -> str:
+    """What the system refused, of which file, and what may help."""
+    said = error.strerror or str(error)
+    if error.errno in FULL:
+        return f"{error.filename or 'the output'} cannot be written: {said}; make room, or write elsewhere"
+    if error.filename is None:
+        return f"the system refused: {said}"
+    return f"{error.filename} cannot be used: {said}; see that it is what is meant, and that you may"
 
 
 def _load(entry: EntryPoint) -> click.Command:

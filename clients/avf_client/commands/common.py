@@ -1,7 +1,6 @@
 """What the commands that talk to a server share: its address, the key, and how results are written."""
 
 import json
-import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -42,4 +41,4 @@ def client_of(server: str) -> Client:
 def write_json(value: Any) -> None:
     """Write a result to stdout, on one line. Messages of the protocol are written as the protocol writes them."""
     plain = msgspec.to_builtins(value)
-    sys.stdout.write(json.dumps(plain) + "\n")
+    click.echo(json.dumps(plain))

@@ -50,8 +50,8 @@ def draw(trace: Trace, path: Path) -> None:
     lower.set_xlim(0.5, steps + 0.5)
     lower.set_xlabel("frame" if trace.recording.frame is None else f"frame ({trace.recording.frame:g} quarter note)")
     figure.suptitle(f"{trace.recording.name}  ·  {trace.model}", color=INK, fontsize=13, fontweight="bold")
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, facecolor="white")
     except (OSError, ValueError) as error:
         raise InvalidArgument(f"the plot cannot be written to {path}: {error}") from error

@@ -30,6 +30,9 @@ class ApiKey(str):
     def __eq__(self, other: object) -> bool:
         return self._key == (other._key if isinstance(other, ApiKey) else other)
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(self._key)
 

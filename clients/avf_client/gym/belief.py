@@ -19,7 +19,7 @@ from avf_client.blocking.client import Client
 from avf_client.errors import InvalidArgument
 from avf_client.gym import spaces
 from avf_client.gym.filters import Array, Estimates, Rows, Spec, closed_on_error
-from avf_client.gym.opening import open_filters
+from avf_client.gym.opening import key_of, open_filters
 from avf_client.gym.rows import RowGenerators, Seeds, energies, infos_of, reset_mask
 
 Action = TypeVar("Action")
@@ -49,6 +49,7 @@ class BeliefObservation(gymnasium.Wrapper[Array, Action, Any, Action], RecordCon
         iterations: int | None = None,
         with_observation: bool = False,
     ) -> None:
+        api_key = None if api_key is None else key_of(api_key)
         told = {"server": server, "api_key": api_key, "iterations": iterations}
         RecordConstructorArgs.__init__(
             self, model=str(model), **told, with_observation=with_observation, _disable_deepcopy=True

@@ -10,12 +10,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 
 from avf_client.blocking.client import Client
 from avf_client.gym import spaces
 from avf_client.gym.filters import Array, Estimates, closed_on_error, draw_seed, unobserved
-from avf_client.gym.opening import open_filters
+from avf_client.gym.opening import open_filters, without_key
 
 ROW = np.zeros(1, dtype=np.intp)
 
@@ -33,6 +34,7 @@ class FilterEnv(gymnasium.Env[Any, Array]):
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 - as Gymnasium declares it
+    _spec: EnvSpec | None = None
 
     def __init__(
         self,
@@ -49,6 +51,15 @@ class FilterEnv(gymnasium.Env[Any, Array]):
             self.action_space = spaces.observations(self._filters.spec, bounds)
             self.observation_space = spaces.estimates(self._filters.spec)
             self._unobserved = unobserved(self._filters)
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """How Gymnasium made this; it does not tell the API key."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = without_key(spec)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

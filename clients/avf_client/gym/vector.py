@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
@@ -17,7 +18,7 @@ from avf_client.blocking.client import Client
 from avf_client.errors import InvalidArgument
 from avf_client.gym import spaces
 from avf_client.gym.filters import Array, Estimates, Rows, closed_on_error, unobserved
-from avf_client.gym.opening import open_filters
+from avf_client.gym.opening import open_filters, without_key
 from avf_client.gym.rows import RowGenerators, Seeds, energies, infos_of, reset_mask
 
 
@@ -30,6 +31,8 @@ class FilterVectorEnv(VectorEnv[dict[str, Array], Array, NDArray[Any]]):
     """
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012 - as Gymnasium does
+
+    _spec: EnvSpec | None = None
 
     def __init__(
         self,
@@ -57,6 +60,15 @@ class FilterVectorEnv(VectorEnv[dict[str, Array], Array, NDArray[Any]]):
         self._steps = np.zeros(num_envs, dtype=np.int64)
         self._ended = np.zeros(num_envs, dtype=np.bool_)
         self._last: Estimates | None = None
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """How Gymnasium made this; it does not tell the API key."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = without_key(spec)
 
     def reset(
         self, *, seed: Seeds = None, options: dict[str, Any] | None = None
