@@ -43,12 +43,12 @@ def arguments(url: str, way: Way, *, api_key: ApiKey | None, timeout: float) -> 
         "additional_headers": keys.headers(api_key),
         "subprotocols": SUBPROTOCOLS,
         "proxy": way.proxy,
-        "proxy_ssl": way.proxy_tls,
-        "ssl": way.stream_tls(url),
         "open_timeout": timeout,
         "close_timeout": timeout,
         "max_size": LARGEST_MESSAGE,
         "compression": None,
+        **({"ssl": way.tls} if url.startswith("wss:") else {}),
+        **({"proxy_ssl": way.tls} if way.proxy_tls is not None else {}),
     }
 
 

@@ -41,10 +41,6 @@ class Way:
         """What is trusted at the proxy, where it speaks TLS."""
         return self.tls if self.proxy is not None and self.proxy.startswith("https:") else None
 
-    def stream_tls(self, url: str) -> ssl.SSLContext | None:
-        """What is trusted at the address of a stream, where it speaks TLS."""
-        return self.tls if url.startswith("wss:") else None
-
 
 def way_to(url: str) -> Way:
     """The way to the server at this address. Raises InvalidArgument."""
