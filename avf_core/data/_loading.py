@@ -80,7 +80,7 @@ class Source:
         """What the data set is; its arrays are not read. Raises as `load` does."""
         surveyed = self._survey()
         return Description(
-            name=Path(self.path).resolve().name,
+            name=self.place.resolve().name,
             kind=self.known_kind(),
             options=dict(self.options),
             modality=_plugin(self.known_kind()).MODALITY,
@@ -90,25 +90,30 @@ class Source:
             rate=surveyed.rate,
         )
 
+    @property
+    def place(self) -> Path:
+        """The path, where ~ is the user's own folder. Raises DataError."""
+        return _place(self.path)
+
     def known_kind(self) -> str:
         """The kind that was given, or the one that recognises the path. Raises DataError."""
         return self.kind or recognise(self.path)
 
     def as_card(self) -> dict[str, Any]:
         """What a model card says of its data: name, kind and options, but not where it lay."""
-        return {"name": Path(self.path).resolve().name, "kind": self.known_kind(), "options": dict(self.options)}
+        return {"name": self.place.resolve().name, "kind": self.known_kind(), "options": dict(self.options)}
 
     def like(self, card: object) -> "Source":
         """The same path, read as the data of a model card was, in so far as the kind fits and nothing else was said."""
         if not isinstance(card, Mapping) or self.kind not in (None, card["kind"]):
             return self
-        if self.kind is None and not _may_be(card["kind"], Path(self.path)):
+        if self.kind is None and not _may_be(card["kind"], self.place):
             return self
         return Source(path=self.path, kind=card["kind"], options={**card["options"], **self.options})
 
     def _survey(self) -> DataSet:
         chosen = _plugin(self.known_kind())
-        surveyed = chosen.survey(Path(self.path), configure(chosen.Options, self.options))
+        surveyed = chosen.survey(self.place, configure(chosen.Options, self.options))
         if not surveyed.splits:
             raise DataError(f"{self.path} has no sequences")
         if surveyed.observation_size < 1:
@@ -128,13 +133,21 @@ def describe(path: str | Path, *, kind: str | None = None, options: Settings | N
 
 def recognise(path: str | Path) -> str:
     """The kind of data set at a path. Raises DataError where none fits, or several do."""
-    if not Path(path).exists():
+    place = _place(path)
+    if not place.exists():
         raise DataError(f"no file or folder {path}: give the path of a data set (docs/data.md says which there are)")
-    fitting = _fitting(Path(path))
+    fitting = _fitting(place)
     if len(fitting) != 1:
         found = f"may be {' or '.join(fitting)}" if fitting else "is of no kind that is known"
         raise DataError(f"{path} {found}; say which with --data-kind: {', '.join(fitting or available(data))}")
     return fitting[0]
+
+
+def _place(path: str | Path) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{path} is in no user's folder that is known: write the path out") from error
 
 
 def _fitting(path: Path) -> list[str]:

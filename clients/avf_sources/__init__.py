@@ -13,7 +13,7 @@ import pkgutil
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Literal, Protocol, cast, runtime_checkable
+from typing import Literal, Protocol, cast, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from avf_sources._numbers import NotNumbersError, numbers
 __all__ = [
     "KEYS",
     "MIDI_LOW",
+    "Ending",
     "Limits",
     "MissingExtra",
     "NotNumbersError",
@@ -46,6 +47,7 @@ GROUP = "avf.sources"
 MIDI_LOW, KEYS = 21, 88
 """A piano roll's column j is MIDI note MIDI_LOW + j, of KEYS keys."""
 
+Ending = Literal["whole", "open", "cut"]
 Transposition = Literal["jsb", "c", "none"]
 
 
@@ -58,6 +60,8 @@ class Options(Limits):
     frame      music: quarter notes in one frame
     rate       sound: samples a second, to which a file is resampled
     samples    sound: samples in one frame
+    ending     sound, video: "whole" takes files that say how long they are, and are; "open" also those that were never
+               closed and say no length; "cut" also those that end before they say
     size       video: pixels in a row, and rows, of one frame
     """
 
@@ -66,7 +70,13 @@ class Options(Limits):
     frame: float = 1.0
     rate: int = 16_000
     samples: int = 200
+    ending: Ending = "open"
     size: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ending not in get_args(Ending):
+            raise SourceError(f"ending is {self.ending!r}, expected {', '.join(get_args(Ending))}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -163,8 +173,12 @@ def load(kind: str) -> Source:
 
 def existing(name: str) -> Path:
     """The path of a file that is there and is not empty. Raises SourceError."""
-    path = Path(name).expanduser()
-    if not path.is_file():
+    try:
+        path = Path(name).expanduser()
+        there = path.is_file()
+    except (RuntimeError, ValueError, OSError) as error:  # no such user; a name with a zero byte, or too long
+        raise SourceError(f"{name!r} cannot be read: {error}") from error
+    if not there:
         raise SourceError(f"{name} is no file")
     if path.stat().st_size == 0:
         raise SourceError(f"{name} is empty; was it copied completely?")

@@ -1,30 +1,35 @@
-"""Speech and other sound by soundfile: WAV, FLAC and NIST SPHERE files, one frame of samples an observation.
+"""Speech and other sound by soundfile: WAV and RF64, FLAC, AIFF, Ogg and NIST SPHERE; an observation is some samples.
 
 The law of the samples: mono (channels are averaged), at the rate that was asked for (resampled by soxr), on the
 levels of 16 bits within [-1, 1): what is discretised by a 16-bit level has a probability. A file that is 16 bits,
 mono and at that rate is read bit for bit. The last samples that fill no frame are left out, and counted.
+
+The law of the ends: a recorder that was not stopped properly leaves a header without a length. What is there of such a
+file is read, and a remark says so; a file that ends before its header says is refused. `Options.ending` says otherwise.
 """
 
 import importlib
-import struct
+import io
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avf_sources import MissingExtra, Options, Recording, SourceError, existing
+from avf_sources import MissingExtra, Options, Recording, SourceError, _sound, existing
 
-SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".sph")
+SUFFIXES: tuple[str, ...] = (".wav", ".flac", ".sph", ".aif", ".aiff", ".aifc", ".ogg", ".oga", ".rf64")
 SCHEMES: tuple[str, ...] = ()
 
 LEVELS = 1 << 15
 """A sample of 16 bits is k / LEVELS, with k from -LEVELS to LEVELS - 1."""
-LONGEST = 1 << 29
-"""Samples of all channels; a file that claims more is damaged, or too long to be read at once."""
-_UNKNOWN_LENGTH = (0, 0xFFFFFFFF)  # in a WAV header that was written before the length was known
+_BLOCK = 1 << 22  # samples of each channel that are decoded at once
+_DEFAULT = Options()
+_FLOAT32 = 4  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +52,12 @@ class Sound:
 
 def read(name: str, options: Options) -> Recording:
     """The frames (T, options.samples) of a sound file, at options.rate. Raises SourceError, and MissingExtra."""
-    sound = listen(name, rate=options.rate)
+    sound = listen(name, rate=options.rate, options=options)
     frames, left = cut(sound.samples, options.samples)
     if not len(frames):
         raise SourceError(f"{name} has {left} samples, fewer than the {options.samples} of one frame")
     rest = [f"The last {left} samples fill no frame and are left out."] if left else []
+    options.check_frames(name, len(frames))
     return Recording(
         name=Path(name).name, frames=frames.astype(np.float64), remarks=(*sound.remarks, *rest), rate=options.rate
     )
@@ -74,29 +80,29 @@ def cut(samples: NDArray[np.float32], size: int) -> tuple[NDArray[np.float32], i
     return samples[: count * size].reshape(count, size), len(samples) - count * size
 
 
-def listen(name: str, *, rate: int | None = None) -> Sound:
+def listen(name: str, *, rate: int | None = None, options: Options = _DEFAULT) -> Sound:
     """The samples of a file at `rate`, or at the file's own. Raises SourceError, and MissingExtra."""
-    found = probe(name)
-    soundfile = _library("soundfile")
-    try:
-        data, own = soundfile.read(name, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, ValueError) as error:
-        raise _unreadable(name, error) from error
-    if len(data) != found.samples:
-        raise _unreadable(name, f"{len(data)} of {found.samples} samples are there")
+    with _opened(name, options) as (file, remarks):
+        own, channels = file.samplerate, file.channels
+        rate = own if rate is None else rate
+        options.check_bytes(name, max(channels, rate / own) * file.frames * _FLOAT32)
+        blocks = list(file.blocks(_BLOCK, dtype="float32", always_2d=True))
+        data = np.concatenate(blocks) if blocks else np.zeros((0, channels), np.float32)
+        if len(data) != file.frames and options.ending != "cut":
+            raise _unreadable(name, f"{len(data)} of {file.frames} samples are there")
+    if not len(data):
+        raise SourceError(f"{name} has no samples")
     if not np.isfinite(data).all():
         raise SourceError(f"{name} holds NaN or infinities: expected samples within [-1, 1]")
-    remarks = []
-    if found.channels > 1:
-        remarks.append(f"The average of {found.channels} channels.")
+    if channels > 1:
+        remarks.append(f"The average of {channels} channels.")
     clipped = int(np.count_nonzero(np.abs(data) > 1.0))
     if clipped:
         remarks.append(f"{clipped} samples beyond [-1, 1] are clipped.")
     samples = data.clip(-1.0, 1.0).mean(axis=1)
-    if rate is not None and rate != own:
+    if rate != own:
         remarks.append(f"Resampled from {own} to {rate} Hz.")
-    samples = resample(samples, own=own, rate=own if rate is None else rate)
-    return Sound(samples=samples, rate=rate or own, remarks=tuple(remarks))
+    return Sound(samples=resample(samples, own=own, rate=rate), rate=rate, remarks=tuple(remarks))
 
 
 def resample(samples: NDArray[np.float32], *, own: int, rate: int) -> NDArray[np.float32]:
@@ -109,56 +115,61 @@ def resample(samples: NDArray[np.float32], *, own: int, rate: int) -> NDArray[np
     return (levels / LEVELS).astype(np.float32)
 
 
-def probe(name: str) -> Format:
+def probe(name: str, options: Options = _DEFAULT) -> Format:
     """What a sound file holds, by its header; the file must be whole. Raises SourceError, and MissingExtra."""
+    with _opened(name, options) as (file, _):
+        return Format(rate=file.samplerate, channels=file.channels, samples=file.frames)
+
+
+@contextmanager
+def _opened(name: str, options: Options) -> Iterator[tuple[Any, list[str]]]:
+    """A file of sound as soundfile opens it, once its end is as `options.ending` asks; and what there is to remark."""
     path = existing(name)
     soundfile = _library("soundfile")
-    with path.open("rb") as file:
-        expected = _expected_bytes(name, file)
-    if expected > path.stat().st_size:
-        raise _unreadable(name, f"{path.stat().st_size} of {expected} bytes are there")
+    size = path.stat().st_size
+    options.check_bytes(name, size)
     try:
-        info = soundfile.info(name)
-    except (soundfile.SoundFileError, ValueError) as error:
+        with path.open("rb") as raw:
+            extent = _sound.extent(raw, size)
+        early = extent.closed and options.ending == "cut" and extent.short(size)
+        patches = extent.patches if early or not extent.closed else ()
+        _check_end(name, extent, size, options)
+        with soundfile.SoundFile(_patched(path, patches) if patches else path) as file:
+            if file.frames < 1:
+                raise SourceError(f"{name} has no samples")
+            yield file, _remarks(extent, file.frames, early=early)
+    except SourceError:
+        raise
+    except (soundfile.SoundFileError, ValueError, OSError, MemoryError, OverflowError) as error:
         raise _unreadable(name, error) from error
-    if info.frames < 1:
-        raise SourceError(f"{name} has no samples")
-    if info.frames * info.channels > LONGEST:
-        raise SourceError(f"{name} claims {info.frames} samples, more than {LONGEST} are read: is it damaged?")
-    return Format(rate=info.samplerate, channels=info.channels, samples=info.frames)
 
 
-def _expected_bytes(name: str, file: BinaryIO) -> int:
-    """How long the file must be, by its header: soundfile reads what is left of a truncated one as if it were all."""
-    start = file.read(12)
-    if start.startswith(b"NIST_1A"):
-        return _sphere_bytes(name, start + file.read(4096 - len(start)))
-    if start[:4] == b"RIFF" and start[8:] == b"WAVE":
-        return _wave_bytes(file)
-    return 0
+def _check_end(name: str, extent: _sound.Extent, size: int, options: Options) -> None:
+    """Raise SourceError where a file does not end as `options.ending` asks."""
+    if not extent.closed and options.ending == "whole":
+        raise SourceError(
+            f"{name} cannot be read as a whole: its header says no length, it was never closed; ending 'open' reads "
+            "what is there"
+        )
+    if extent.closed and extent.expected > size and options.ending != "cut":
+        raise _unreadable(name, f"{size} of {extent.expected} bytes are there; ending 'cut' reads these")
 
 
-def _sphere_bytes(name: str, header: bytes) -> int:
-    """NIST SPHERE: lines `field -type value` up to `end_head`, in a header whose length is its second line."""
-    lines = header.partition(b"end_head")[0].decode("latin-1").splitlines()
-    fields = {words[0]: words[-1] for words in (line.split() for line in lines[2:]) if len(words) == 3}
-    if fields.get("sample_coding", "pcm") not in ("pcm", "ulaw", "alaw"):
-        raise _unreadable(name, f"its samples are coded as {fields['sample_coding']}: convert it with sph2pipe")
-    try:
-        numbers = [int(fields[key]) for key in ("sample_count", "channel_count", "sample_n_bytes")]
-        return int(lines[1]) + numbers[0] * numbers[1] * numbers[2]
-    except (KeyError, ValueError, IndexError) as error:
-        raise _unreadable(name, f"its SPHERE header is damaged, {error!r}") from error
+def _patched(path: Path, patches: tuple[tuple[int, bytes], ...]) -> io.BytesIO:
+    """A file with another header, in memory."""
+    data = bytearray(path.read_bytes())
+    for at, value in patches:
+        data[at : at + len(value)] = value
+    return io.BytesIO(data)
 
 
-def _wave_bytes(file: BinaryIO) -> int:
-    """RIFF WAVE: chunks of a name, a length and so many bytes, padded to even ones; `data` holds the samples."""
-    while len(header := file.read(8)) == 8:
-        name, size = struct.unpack("<4sI", header)
-        if name == b"data":
-            return 0 if size in _UNKNOWN_LENGTH else file.tell() + int(size)
-        file.seek(size + size % 2, 1)
-    return 0
+def _remarks(extent: _sound.Extent, samples: int, *, early: bool) -> list[str]:
+    """What is to be said of the end of a file."""
+    if not extent.closed:
+        return [f"The file was never closed, its header says no length: the {samples} samples that are there are read."]
+    if early:
+        return [f"The file ends before its header says: the {samples} samples that are there are read."]
+    return [f"{extent.beyond} bytes after the sound are not read."] if extent.beyond else []
 
 
 def _unreadable(name: str, detail: object) -> SourceError:

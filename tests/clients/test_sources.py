@@ -41,7 +41,7 @@ def test_every_kind_of_source_keeps_the_contract(kind: str, tmp_path: Path) -> N
 def test_an_unknown_ending_lists_the_known_ones() -> None:
     """The error says what could be streamed."""
     with pytest.raises(SourceError, match=r"\*\.npy.*\*\.mid.*corpus:NAME"):
-        sources.read("speech.ogg")
+        sources.read("speech.mp3")
 
 
 # --- arrays

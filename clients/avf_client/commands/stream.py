@@ -9,6 +9,7 @@ import avf_wire as wire
 import click
 import numpy as np
 from avf_sources import (
+    Ending,
     Limits,
     Options,
     Recording,
@@ -46,6 +47,7 @@ class Wanted:
     key: str | None
     transpose: Transposition
     frame: float
+    ending: Ending
     max_bytes: int
     max_frames: int
     plot: Path | None
@@ -85,6 +87,13 @@ class Wanted:
     help="Music: to C and up an octave as the JSB arrays are, to C, or not at all.",
 )
 @click.option("--frame", type=float, default=1.0, show_default=True, help="Music: quarter notes in a frame.")
+@click.option(
+    "--ending",
+    type=click.Choice(["whole", "open", "cut"]),
+    default="open",
+    show_default=True,
+    help="Sound, video: refuse what was never closed, read it, or read even what ends before its header says.",
+)
 @click.option("--max-bytes", type=click.IntRange(min=1), default=Limits.max_bytes, help="Refuse larger, once decoded.")
 @click.option("--max-frames", type=click.IntRange(min=1), default=Limits.max_frames, help="Refuse what has more.")
 @click.option("--seed", type=int, help="Fixes all randomness of the session.")
@@ -191,6 +200,7 @@ def _read(file: str, wanted: Wanted, info: wire.ModelInfo | None = None) -> Reco
         key=wanted.key,
         transpose=wanted.transpose,
         frame=wanted.frame,
+        ending=wanted.ending,
         max_bytes=wanted.max_bytes,
         max_frames=wanted.max_frames,
     )
