@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import cast
 
 from avf_core import checkpoints, plugins
 from avf_core.errors import AvfError
@@ -27,10 +28,12 @@ from avf_server.stepping.cached import CachedBeliefs
 from avf_server.stepping.engine import Engine
 from avf_server.stepping.service import Service
 from avf_server.stopping import Stopping
+from avf_server.stores import base as stores
 from avf_server.stores import durability
+from avf_server.stores.base import DurableStore
+from avf_server.stores.choice import of_address
 from avf_server.stores.durability import StoresByDurability
 from avf_server.stores.embedded import EmbeddedRedis
-from avf_server.stores.redis import RedisStore
 from avf_server.watching import events, polls
 from avf_server.watching.events import Events
 from avf_server.watching.feed import Feed
@@ -48,7 +51,7 @@ class Runtime:
     models: Models
     thread: ModelThread
     engine: Engine
-    store: RedisStore
+    store: DurableStore
     sessions: Sessions
     service: Service
     cached: CachedBeliefs
@@ -107,26 +110,22 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         )
 
 
-async def _open_store(settings: Settings, stack: AsyncExitStack) -> RedisStore:
-    """The Redis of the settings, or one of our own, once it answers."""
+async def _open_store(settings: Settings, stack: AsyncExitStack) -> DurableStore:
+    """The store at the address of the settings, or in a Redis of our own, once it answers."""
     url = settings.redis_url or await _embedded(settings, stack)
-    store = _store(settings, url)
-    stack.push_async_callback(store.close)
-    await _answering(store, url)
-    return store
-
-
-def _store(settings: Settings, url: str) -> RedisStore:
+    keeps = stores.Limits(
+        timeout=settings.redis_timeout_s,
+        window=settings.replay_window,
+        ttl=settings.session_ttl_s,
+        history=settings.history_length,
+    )
     try:
-        return RedisStore(
-            url,
-            timeout=settings.redis_timeout_s,
-            window=settings.replay_window,
-            ttl=settings.session_ttl_s,
-            history=settings.history_length,
-        )
+        store = await stack.enter_async_context(of_address(url).open_store(url, keeps))
     except ValueError as error:
-        raise StartError(f"{url!r} is no address of a Redis: {error}") from error
+        raise StartError(f"{url!r} is no address of a store: {error}") from error
+    durable = cast(DurableStore, store)  # as what has a scheme opens
+    await _answering(durable, url)
+    return durable
 
 
 def _models(settings: Settings) -> Models:
@@ -157,7 +156,7 @@ async def _keep(embedded: EmbeddedRedis) -> None:
         embedded.revive()
 
 
-async def _answering(store: RedisStore, url: str) -> None:
+async def _answering(store: DurableStore, url: str) -> None:
     """Wait until Redis answers, for as long as a start may take."""
     deadline = asyncio.get_running_loop().time() + PATIENCE
     while True:

@@ -19,7 +19,7 @@ from avf_server.models.served import Models
 from avf_server.problems import StoreError
 from avf_server.stepping.cached import CachedBeliefs
 from avf_server.stepping.service import Service
-from avf_server.stores.redis import RedisStore
+from avf_server.stores.base import DurableStore
 from avf_server.watching.events import Events
 
 PAGES = Path("/proc/self/statm")
@@ -41,7 +41,7 @@ class Status:
         self,
         limits: Limits,
         models: Models,
-        store: RedisStore,
+        store: DurableStore,
         service: Service,
         cached: CachedBeliefs,
         events: Events,

@@ -62,7 +62,7 @@ def test_an_unknown_model_is_named(redis_server: EmbeddedRedis) -> None:
         ({"models": ("{tiny}", "{tiny}")}, "the same name"),
         ({"device": "abacus"}, "abacus"),
         ({"redis_url": "redis://user:secret@127.0.0.1:1"}, "cannot use the Redis at redis://127.0.0.1:1"),
-        ({"redis_url": "ftp://x"}, "no address of a Redis"),
+        ({"redis_url": "ftp://x"}, "no address of a store"),
     ],
     ids=["damaged model", "model twice", "no such device", "no Redis there", "no Redis address"],
 )

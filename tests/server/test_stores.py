@@ -1,4 +1,4 @@
-"""Both stores keep one contract; Redis is a real one."""
+"""Every store keeps one contract, dropping one in tests it; Redis is a real one."""
 
 import asyncio
 import contextlib
@@ -6,18 +6,21 @@ import itertools
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from os import kill
 from pathlib import Path
 from typing import Any
 
 import pytest
+from avf_server import stores
 from avf_server.problems import StoreError
 from avf_server.stores.base import Commit, Meta, Outcome, Position, Step, Summary
+from avf_server.stores.choice import of_address
 from avf_server.stores.embedded import EmbeddedRedis
 from avf_server.stores.memory import MemoryStore
 from avf_server.stores.redis import RedisStore
 
+from avf_core.plugins import kinds, plugin
 from tests.support import redises
 
 pytestmark = pytest.mark.slow
@@ -37,31 +40,35 @@ def commit(session: str, epoch: int, seq: int, *, count: int = 1) -> Commit:
     return Commit(session=session, continues=Position(epoch, seq), belief=b"belief%d" % seq, steps=tuple(steps))
 
 
-KINDS = ["memory", *(f"{kind} {name}" for name in redises.WANTED for kind in redises.KINDS)]
+KINDS = [*kinds(stores), *(f"{kind} {name}" for name in redises.WANTED for kind in redises.KINDS)]
 
 
 @pytest.fixture(scope="session", params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Any]]:
-    """Open a store: in memory, and in Redis of every kind and release, with a window of three replies."""
+    """Open a store: every file of the folder, and Redis of every kind and release, with a window of three replies."""
     kind, _, name = request.param.partition(" ")
+    folder = tmp_path_factory.mktemp("store")
     with contextlib.ExitStack() as stack:
-        url = ""
-        if kind != "memory":
-            binary = redises.binary(name or redises.WANTED[0])
-            url = stack.enter_context(redises.address(kind, binary, tmp_path_factory.mktemp("redis")))
+        found = plugin(stores, "redis" if name else kind)
+        place = redises.address(kind, redises.binary(name), folder) if name else found.example(folder)
+        url = stack.enter_context(place)
+        yield lambda: found.open_store(url, stores.base.Limits(timeout=5.0, **LIMITS))
 
-        @contextlib.asynccontextmanager
-        async def open_one() -> AsyncIterator[Any]:
-            if kind == "memory":
-                yield MemoryStore(**LIMITS, clock=time.monotonic)
-                return
-            redis = RedisStore(url, timeout=5.0, **LIMITS)
-            try:
-                yield redis
-            finally:
-                await redis.close()
 
-        yield open_one
+@pytest.mark.parametrize("kind", kinds(stores))
+def test_every_store_is_chosen_by_the_scheme_of_its_address(kind: str, tmp_path: Path) -> None:
+    """By no other's; what has no scheme is never chosen, and what has one can say whether it is there."""
+    found = plugin(stores, kind)
+    with found.example(tmp_path) as url:
+        scheme = url.partition("://")[0]
+        if found.SCHEMES:
+            assert scheme in found.SCHEMES
+            assert of_address(url) is found
+        else:
+            with pytest.raises(ValueError, match=r"expected one of .*redis://"):
+                of_address(url)
+    others = {other for name in kinds(stores) if name != kind for other in plugin(stores, name).SCHEMES}
+    assert not others & set(found.SCHEMES)
 
 
 def test_a_commit_is_applied_once_and_only_where_the_session_stands(store: Any, patiently: Any) -> None:

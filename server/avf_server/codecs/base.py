@@ -2,7 +2,7 @@
 
 The law: a codec knows bytes and nothing else; what it cannot read is a MalformedBodyError that says what was
 expected. Every codec reads observations. Those that also read and write all other messages are MessageCodecs. Each
-file of this folder holds one, as `codec`.
+file of this folder holds one, as `codec`, and `write_example`, by which the suites test it unasked.
 """
 
 from collections.abc import Sequence
@@ -49,6 +49,16 @@ class Codec(Protocol):
         ...
 
 
+class Plugin(Protocol):
+    """What a file of this folder offers."""
+
+    codec: Codec
+
+    def write_example(self, rows: NDArray[np.float32], *, seq: int) -> tuple[bytes, Place]:
+        """A body with these rows as observations from `seq` on, and what its address says of them."""
+        ...
+
+
 @runtime_checkable
 class MessageCodec(Codec, Protocol):
     """A codec of all messages."""
@@ -64,6 +74,11 @@ class MessageCodec(Codec, Protocol):
     def stored(self, estimate: bytes) -> msgspec.Raw:
         """An estimate as it is stored (JSON), as a part of a message to encode."""
         ...
+
+
+def write_steps(codec: MessageCodec, rows: NDArray[np.float32], *, seq: int) -> tuple[bytes, Place]:
+    """The example of a codec of all messages: observations say themselves where they belong."""
+    return codec.encode(wire.Steps(seq=seq, observations=rows.tolist())), Place(seq=None, epoch=None)
 
 
 def steps_of(message: wire.Steps, place: Place) -> Steps:

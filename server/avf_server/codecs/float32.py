@@ -1,6 +1,7 @@
 """Raw little-endian float32, row after row: observations only. `seq` stands in the address. A missing number is NaN."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from avf_server.codecs.base import Place, Steps, check_raw
 
@@ -20,3 +21,8 @@ class Float32Codec:
 
 
 codec = Float32Codec()
+
+
+def write_example(rows: NDArray[np.float32], *, seq: int) -> tuple[bytes, Place]:
+    """The bytes of the array."""
+    return rows.astype("<f4").tobytes(), Place(seq=seq, epoch=None)

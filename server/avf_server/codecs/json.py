@@ -2,8 +2,10 @@
 
 import avf_wire as wire
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from avf_server.codecs.base import Body, Place, Steps, steps_of
+from avf_server.codecs.base import Body, Place, Steps, steps_of, write_steps
 from avf_server.problems import MalformedBodyError
 
 
@@ -33,3 +35,8 @@ class JsonCodec:
 
 
 codec = JsonCodec()
+
+
+def write_example(rows: NDArray[np.float32], *, seq: int) -> tuple[bytes, Place]:
+    """A `wire.Steps`."""
+    return write_steps(codec, rows, seq=seq)

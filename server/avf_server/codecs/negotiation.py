@@ -5,7 +5,7 @@ The law: a type that no codec has is refused, with the types there are; where th
 
 from functools import cache
 
-from avf_core.plugins import kinds, plugin
+from avf_core.plugins import available, plugin
 from avf_server import codecs
 from avf_server.codecs.base import Codec, MessageCodec
 from avf_server.problems import NotAcceptableError, UnsupportedMediaTypeError
@@ -16,7 +16,7 @@ DEFAULT = "json"
 @cache
 def readers() -> dict[str, Codec]:
     """Every codec by its media type; the default one first."""
-    names = sorted(kinds(codecs), key=lambda name: (name != DEFAULT, name))
+    names = sorted(available(codecs), key=lambda name: (name != DEFAULT, name))
     found: list[Codec] = [plugin(codecs, name).codec for name in names]
     return {codec.media_type: codec for codec in found}
 

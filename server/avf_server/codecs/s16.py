@@ -1,6 +1,8 @@
 """Raw little-endian 16-bit integers: observations of sound only. `seq` stands in the address. k is k / 32768."""
 
+import numpy as np
 from avf_wire.binary import WIDTHS, to_numbers
+from numpy.typing import NDArray
 
 from avf_server.codecs.base import Place, Steps, check_raw
 
@@ -20,3 +22,8 @@ class S16Codec:
 
 
 codec = S16Codec()
+
+
+def write_example(rows: NDArray[np.float32], *, seq: int) -> tuple[bytes, Place]:
+    """The bytes of the array."""
+    return np.rint(rows * 32768.0).astype("<i2").tobytes(), Place(seq=seq, epoch=None)

@@ -6,8 +6,10 @@ applied is then unknown.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 from typing import Protocol
 
 import avf_wire as wire
@@ -90,6 +92,20 @@ class Commit:
     steps: tuple[Step, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long a store may take, and how much it keeps.
+
+    `timeout` and `ttl` are in seconds: of a call, and of a session that is not used. `window` counts stored replies of
+    a session, `history` its notes: at least so many are kept.
+    """
+
+    timeout: float
+    window: int
+    ttl: float
+    history: int
+
+
 class Outcome(Enum):
     """What became of a commit."""
 
@@ -144,6 +160,63 @@ class Store(Protocol):
 
     async def delete(self, session: str) -> bool:
         """Forget a session, and its history; False where there was none."""
+        ...
+
+
+class Index(Protocol):
+    """How many sessions owners have, of all servers."""
+
+    @property
+    def owners(self) -> list[str]:
+        """The owners that this server has opened sessions for."""
+        ...
+
+    async def count(self, owner: str) -> int:
+        """How many sessions an owner has; some that have gone may count."""
+        ...
+
+    async def sweep(self, owner: str) -> float:
+        """Drop some of what has gone and still counts; the share of what was looked at that had gone."""
+        ...
+
+
+class DurableStore(Store, Protocol):
+    """A store whose sessions outlive the server, and that other servers may share."""
+
+    @property
+    def index(self) -> Index:
+        """How many sessions owners have."""
+        ...
+
+    async def ping(self) -> None:
+        """Return once the store is there."""
+        ...
+
+    async def check(self) -> None:
+        """Return once the store takes what it is given."""
+        ...
+
+    async def replicas(self, sessions: Sequence[str], *, replicas: int) -> list[int]:
+        """For each of these sessions, how many copies elsewhere have all of it; waits for at most `replicas`."""
+        ...
+
+
+class Plugin(Protocol):
+    """What a file of this folder offers.
+
+    `SCHEMES` are those of its addresses. Sessions that are to outlive the server are kept in the store that has the
+    scheme of the address, so that only what opens a DurableStore may have one. The suites test every file unasked, in
+    the store at the address of its example.
+    """
+
+    SCHEMES: tuple[str, ...]
+
+    def open_store(self, url: str, limits: Limits) -> AbstractAsyncContextManager[Store]:
+        """The store at this address, open inside. Raises ValueError where this is no address of such a store."""
+        ...
+
+    def example(self, folder: Path) -> AbstractContextManager[str]:
+        """The address of a store that is there inside, and keeps what it keeps in this folder."""
         ...
 
 

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 import avf_wire as wire
 
 from avf_server.problems import StoreError
-from avf_server.stores.base import Meta, Position, Store
+from avf_server.stores.base import DurableStore, Meta, Position, Store
 from avf_server.stores.behind import BehindStore
 from avf_server.stores.memory import MemoryStore
-from avf_server.stores.redis import RedisStore
 from avf_server.stores.replication import Replication
 
 
@@ -41,7 +40,7 @@ class Limits:
 class StoresByDurability:
     """The stores of a server. `start` it before use and `stop` it: what is not saved yet is then saved."""
 
-    def __init__(self, limits: Limits, durable: RedisStore, *, changed: Callable[[str], None]) -> None:
+    def __init__(self, limits: Limits, durable: DurableStore, *, changed: Callable[[str], None]) -> None:
         """`changed` is told the sessions of which something was lost."""
         self._limits = limits
         self._changed = changed

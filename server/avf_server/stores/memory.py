@@ -4,12 +4,43 @@ The law is that of every store: compare-and-set, a bounded window of replies, an
 clock is passed in by the caller, so that tests need not wait.
 """
 
+import time
 from bisect import bisect_left, insort
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from avf_server.stores.base import Commit, Meta, Outcome, Position, Record, Step, Summary, note_id, place, position_of
+from avf_server.stores.base import (
+    Commit,
+    Limits,
+    Meta,
+    Outcome,
+    Position,
+    Record,
+    Step,
+    Store,
+    Summary,
+    note_id,
+    place,
+    position_of,
+)
+
+SCHEMES: tuple[str, ...] = ()
+"""None: what ends with the server is never chosen by an address, in place of what outlives it."""
+
+
+@asynccontextmanager
+async def open_store(url: str, limits: Limits) -> AsyncIterator[Store]:
+    """An empty store."""
+    yield MemoryStore(window=limits.window, ttl=limits.ttl, clock=time.monotonic, history=limits.history)
+
+
+@contextmanager
+def example(folder: Path) -> Iterator[str]:
+    """There is one place."""
+    yield "memory:"
 
 
 @dataclass

@@ -6,8 +6,9 @@ a hash tag, so that a script touches one slot.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,8 +20,11 @@ from avf_server.stores import _scripts as scripts
 from avf_server.stores._addresses import close, connect
 from avf_server.stores._circuit import Circuit
 from avf_server.stores._index import OwnerIndex
+from avf_server.stores._records import checked, record, summary
 from avf_server.stores.base import (
     Commit,
+    DurableStore,
+    Limits,
     Meta,
     Outcome,
     Position,
@@ -31,7 +35,15 @@ from avf_server.stores.base import (
     place,
     position_of,
 )
+from avf_server.stores.embedded import EmbeddedRedis
 from avf_server.tasks import cancellable
+
+SCHEMES = (
+    "redis",
+    "rediss",
+    "unix",
+    *(f"{scheme}+{kind}" for scheme in ("redis", "rediss") for kind in ("sentinel", "cluster")),
+)
 
 CALLS = 64
 """Calls at a time, and so connections, of each node where Redis is a Cluster; more wait for their turn."""
@@ -50,6 +62,23 @@ def key(session: str) -> str:
 def history_key(session: str) -> str:
     """The key of a session's history."""
     return f"avf:{{{session}}}:history"
+
+
+@asynccontextmanager
+async def open_store(url: str, limits: Limits) -> AsyncIterator[DurableStore]:
+    """The store at this address, closed afterwards. Raises ValueError for no such address."""
+    store = RedisStore(url, timeout=limits.timeout, window=limits.window, ttl=limits.ttl, history=limits.history)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@contextmanager
+def example(folder: Path) -> Iterator[str]:
+    """A Redis of its own."""
+    with EmbeddedRedis(folder) as redis:
+        yield redis.url
 
 
 class RedisStore:
@@ -104,7 +133,7 @@ class RedisStore:
         records = []
         for session, seq in wanted:
             values, ttl = next(answers), next(answers)
-            records.append(_record(session, values, ttl, next(answers) if seq is None else values[5]))
+            records.append(record(session, values, ttl, next(answers) if seq is None else values[5]))
         return records
 
     async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
@@ -171,7 +200,7 @@ class RedisStore:
             if node is not None:
                 queued = [PipelineCommand(i, *command) for i, command in enumerate(commands)]
                 await node.execute_pipeline(queued)
-                answers = [_checked(each.result) for each in queued]
+                answers = [checked(each.result) for each in queued]
             else:
                 async with self._redis.pipeline(transaction=False) as pipeline:
                     for command in commands:
@@ -194,7 +223,7 @@ class RedisStore:
                 pipeline.xrevrange(history_key(session), count=1)
             answers = await pipeline.execute() if places else []
         sessions = [at.partition(".")[2] for at in places]
-        return [_summary(s, *answers[3 * i : 3 * i + 3]) for i, s in enumerate(sessions)]
+        return [summary(s, *answers[3 * i : 3 * i + 3]) for i, s in enumerate(sessions)]
 
     async def _moves(self, script: str, calls: Sequence[tuple[str, list[Any]]]) -> list[Outcome]:
         return [OUTCOMES[answer] for answer in await self._run(script, calls)]
@@ -221,7 +250,7 @@ class RedisStore:
                 evaluate = pipeline.eval if self._cluster else pipeline.evalsha
                 evaluate(name, 2, key(session), history_key(session), *arguments)
             answers: list[Any] = await pipeline.execute(raise_on_error=False)
-            return [answer if isinstance(answer, NoScriptError) else _checked(answer) for answer in answers]
+            return [answer if isinstance(answer, NoScriptError) else checked(answer) for answer in answers]
 
     async def _script(self, script: str) -> str:
         """The name under which Redis holds the script."""
@@ -264,43 +293,3 @@ class RedisStore:
         away = StoreError(f"Redis does not answer: {error or type(error).__name__}")
         self._circuit.trip(away)
         return away
-
-
-def _record(session: str, values: list[bytes | None], ttl_ms: int, reply: bytes | None) -> Record | None:
-    meta, epoch, seq, belief, rest = values[:5]
-    if meta is None or epoch is None or seq is None:
-        return None
-    return Record(
-        meta=meta_of(meta, session),
-        position=Position(int(epoch), int(seq)),
-        belief=belief,
-        reply=reply,
-        rest=_rest(rest, b"%s.%s." % (epoch, seq)),
-        expires_in=max(0, ttl_ms) / 1000,
-    )
-
-
-def _rest(kept: bytes | None, at: bytes) -> bytes:
-    """What was left over, if it was kept where the session stands."""
-    return kept[len(at) :] if kept is not None and kept.startswith(at) else b""
-
-
-def _summary(
-    session: str, values: list[bytes | None], ttl_ms: int, newest: list[tuple[bytes, dict[bytes, bytes]]]
-) -> Summary | None:
-    meta, epoch, seq = values
-    if meta is None or epoch is None or seq is None:
-        return None
-    return Summary(
-        meta=meta_of(meta, session),
-        position=Position(int(epoch), int(seq)),
-        expires_in=max(0, ttl_ms) / 1000,
-        note=newest[0][1][b"n"] if newest else None,
-    )
-
-
-def _checked(answer: Any) -> Any:
-    """The answer to one of many commands; raised where it is an error."""
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
