@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from avf_sources import SourceError, video
+from avf_sources import Options, SourceError, video
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
@@ -40,7 +40,7 @@ def watch(path: Path, size: int, upto: int) -> UInt8[ndarray, "time size size"]:
     """The first `upto` frames of a video, or all there are, size by size. Raises DataError."""
     frames = []
     try:
-        for frame in video.watch(str(path), size):
+        for frame in video.Film(str(path), Options(size=size)):
             frames.append(frame)
             if len(frames) == upto:
                 break

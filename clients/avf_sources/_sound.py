@@ -25,12 +25,14 @@ class Extent:
     closed    False where the header was written before the length was known
     patches   (position, bytes) which make the header say what is there, where it says anything else
     beyond    bytes after the sound that are of no chunk
+    edited    whether an edit list may hide some of what is there
     """
 
     expected: int = 0
     closed: bool = True
     patches: tuple[tuple[int, bytes], ...] = ()
     beyond: int = 0
+    edited: bool = False
 
     def short(self, size: int) -> bool:
         """Whether a file of so many bytes ends before its header says; of FLAC, its whole frames tell."""
