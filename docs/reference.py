@@ -43,12 +43,19 @@ def hidden() -> list[str]:
     return [name for name in missing if name.rpartition(".")[0] not in missing]
 
 
+def hand_on() -> None:
+    """Ask for every public name of the packages: pdoc does not see those that are handed on when first asked for."""
+    for package in map(importlib.import_module, PACKAGES):
+        vars(package).update({name: getattr(package, name) for name in getattr(package, "__all__", ())})
+
+
 def build(output: Path) -> None:
     """Write the pages. Raises pdoc's warnings, say of a module that cannot be imported, as errors."""
     render.configure(docformat="markdown", math=True, footer_text="avf", show_source=True)
     render.env.filters["to_markdown"] = to_markdown
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        hand_on()
         pdoc.pdoc(*PACKAGES, *hidden(), output_directory=output)
 
 

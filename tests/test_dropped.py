@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import dropped
+from tests.support import dropped
 
 MODEL = '''
 """A linear Gaussian model that divides by a variance of 0 where latents are far out."""

@@ -12,7 +12,7 @@ import pytest
 
 from avf_core import models
 from avf_core.plugins import kinds
-from tests import dropped
+from tests.support import dropped
 
 pytestmark = pytest.mark.slow
 
