@@ -167,3 +167,10 @@ def test_the_last_id_is_sent_on() -> None:
     assert (reset.kind, reset.epoch, run.headers["Last-Event-ID"]) == ("reset", 4, "9")
     with pytest.raises(errors.ProtocolError, match="reset"):
         run.hear(ServerSentEvent("reset", "{"))
+
+
+@pytest.mark.parametrize("interval", [-1.0, float("nan"), float("inf")])
+def test_events_that_the_server_refuses_are_refused_at_once(client: Client, interval: float) -> None:
+    """What can never be right is not asked for again, though it is a ValueError as a broken name is."""
+    with client.session("tiny") as session, pytest.raises(errors.InvalidSetting):
+        next(session.events(interval=interval))

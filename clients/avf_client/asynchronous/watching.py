@@ -37,5 +37,7 @@ async def _listening(
                 raise rest.refusal(f"GET {path}", response, await response.aread())
             async with aclosing(_carrier.events_of(response)) as said:
                 yield said
+    except AvfClientError:  # some of which are ValueErrors, as FOREIGN are
+        raise
     except rest.FOREIGN as error:
         raise rest.broken(connection.base_url, error) from error

@@ -35,5 +35,7 @@ def _listening(connection: Connection, path: str, run: EventRun) -> Generator[It
                 raise rest.refusal(f"GET {path}", response, response.read())
             with closing(_carrier.events_of(response)) as said:
                 yield said
+    except AvfClientError:  # some of which are ValueErrors, as FOREIGN are
+        raise
     except rest.FOREIGN as error:
         raise rest.broken(connection.base_url, error) from error
