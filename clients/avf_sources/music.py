@@ -47,6 +47,7 @@ MIDI_BYTES = 32
 REST = 16
 """Nothing goes on unchanged for more than this part of what max_bytes allows."""
 _TOLERANCE = 1e-6  # quarter notes; offsets of triplets are rounded
+_TOLERANCE_OF_FRAME = 1e-3  # where frames are so short that this is less
 _BEYOND = 1 << 62  # frames, where there are more than can be counted
 
 
@@ -91,7 +92,7 @@ def roll(
     midi = np.array([note.midi for note in notes])
     edges = np.array([(note.start, note.end) for note in notes])
     frames = _empty(name, edges, frame, limits or Limits())
-    first, beyond = np.ceil((edges - _TOLERANCE) / frame).astype(np.int64).clip(0).T
+    first, beyond = np.ceil((edges - _tolerance(frame)) / frame).astype(np.int64).clip(0).T
     for column in range(KEYS):
         mine = midi == column + MIDI_LOW
         if mine.any():
@@ -103,7 +104,7 @@ def roll(
 def _empty(name: str, edges: NDArray[np.float64], frame: float, limits: Limits) -> NDArray[np.float64]:
     """Frames of silence for notes with these edges, where there are not too many. Raises SourceError."""
     with np.errstate(over="ignore"):
-        needed = float((edges.max() - _TOLERANCE) / frame)
+        needed = float((edges.max() - _tolerance(frame)) / frame)
         unchanged = float(np.diff(np.unique(edges), prepend=0.0).max() / frame)
     frames = max(ceil(min(needed, _BEYOND)), 1)
     limits.check_frames(name, frames)
@@ -114,6 +115,10 @@ def _empty(name: str, edges: NDArray[np.float64], frame: float, limits: Limits) 
             f"damage, raise max_bytes to {ceil(unchanged) * FRAME_BYTES * REST}"
         )
     return np.zeros((frames, KEYS))
+
+
+def _tolerance(frame: float) -> float:
+    return min(_TOLERANCE, _TOLERANCE_OF_FRAME * frame)
 
 
 def title(found: str) -> str:

@@ -5,6 +5,7 @@ The truth: ticks counted by hand, the byte layout of Standard MIDI Files 1.1, an
 
 import re
 import struct
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import avf_sources as sources
 import mido
 import numpy as np
 import pytest
-from avf_sources import Options, SourceError
+from avf_sources import MissingExtra, Options, SourceError
 
 ON, OFF = 0x90, 0x80
 Event = tuple[int, bytes]
@@ -103,6 +104,21 @@ def test_ticks_drawn_at_random_are_what_brute_force_counts(tmp_path: Path) -> No
         expected = {key for key, a, b in notes if Fraction(a, 441) <= at * frame < Fraction(b, 441)}
         assert {int(column) + 21 for column in np.flatnonzero(row)} == expected
     assert len(frames) == -(-max(b for _, _, b in notes) // (441 * frame))
+
+
+def test_only_the_key_needs_music21(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is read without it; to move it to C the extra is named, and the way without it."""
+    for module in [name for name in sys.modules if name.split(".")[0] == "music21"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    assert heard(tmp_path, midi(run(480, 2))) == [[60], [61]]
+    with pytest.raises(MissingExtra, match=r'transpose="none".*avf\[music\]'):
+        sources.read(str(tmp_path / "x.mid"))
+
+
+def test_frames_shorter_than_any_tolerance_are_cut_exactly(tmp_path: Path) -> None:
+    """A tick of 1/32767 quarter notes in frames of a hundredth of it."""
+    frames = heard(tmp_path, midi(run(1, 2), division=32767), 0.01 / 32767)
+    assert frames == [[60]] * 100 + [[61]] * 100
 
 
 NO_FRAME_AFTER: dict[str, tuple[list[bytes], list[list[int]]]] = {

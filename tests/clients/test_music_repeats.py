@@ -240,6 +240,13 @@ def test_music21_plays_what_it_wrote_in_the_same_order(tmp_path: Path) -> None:
     assert len(expected) == 11
 
 
+def test_the_corpus_is_read_as_it_is_written() -> None:
+    """A minuet of music21's corpus with repeats has no measure twice, and says so; a chorale has no remark."""
+    minuet = sources.read("corpus:haydn/opus1no1/movement4", Options(transpose="none"))
+    assert minuet.remarks == ("Repeats are read once, as they are written.",)
+    assert sources.read("corpus:bach/bwv66.6", Options(transpose="none")).remarks == ()
+
+
 def test_pieces_that_their_repeats_make_endless_are_refused(tmp_path: Path) -> None:
     """A thousand times a thousand measures are more than the limits, which can be raised."""
     measures = [M(BEGIN), *[M()] * 8, M(right=again(times=1000))]

@@ -74,6 +74,8 @@ def run(place: str, *, count: int, seed: int = 0, seconds: float = float("inf"))
             assert worker.stdout is not None
             for text in worker.stdout:
                 _add(report, Line(**json.loads(text)))
+        if worker.returncode > 0 and report.files == before:
+            raise AssertionError(f"the readers' process ended with {worker.returncode} before its first file")
         if worker.returncode:
             died = (
                 f"died of signal {-worker.returncode}" if worker.returncode < 0 else f"ended with {worker.returncode}"
