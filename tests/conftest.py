@@ -62,3 +62,9 @@ def start(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Callabl
         return Server(nursery, "--data-dir", str(data), *options, log=data.with_suffix(".log"), **environment)
 
     return started
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """What runs tests that are coroutines: asyncio, as the product does."""
+    return "asyncio"

@@ -105,29 +105,25 @@ class Pair:
             self.front.reset(link)
 
 
-def test_what_a_replica_had_confirmed_outlives_the_primary(tmp_path: Path) -> None:
+async def test_what_a_replica_had_confirmed_outlives_the_primary(tmp_path: Path) -> None:
     """Of the steps that no replica had, `wait` acknowledged none; `group` did, and they are lost: its stated limit."""
     history, model, pair = History(), save_model(tmp_path), Pair()
-
-    async def scenario() -> None:
-        async with pair.running(tmp_path, model) as url, contextlib.AsyncExitStack() as stack:
-            opened = [hand(url, history, seed, name) for seed, name in enumerate(("wait", "group"))]
-            waits, groups = [await stack.enter_async_context(each.session_open()) for each in opened]
-            for each in (waits, groups):
-                await each.steps(5)
-            slow = history.answers["not-replicated"]  # a replica may be late, and the step is sent again
-            pair.hold()
-            await groups.steps(3)
-            assert await waits.attempt(6, 1) is None
-            assert history.answers["not-replicated"] == slow + 1
-            await pair.fail_over()
-            assert await waits.find() == 6
-            assert await groups.find() == 6
-            await groups.steps(5)
-            assert await waits.attempt(6, 1) is None  # there is no replica any more
-            assert history.answers["not-replicated"] == slow + 2
-
-    asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
+    async with pair.running(tmp_path, model) as url, contextlib.AsyncExitStack() as stack:
+        opened = [hand(url, history, seed, name) for seed, name in enumerate(("wait", "group"))]
+        waits, groups = [await stack.enter_async_context(each.session_open()) for each in opened]
+        for each in (waits, groups):
+            await each.steps(5)
+        slow = history.answers["not-replicated"]  # a replica may be late, and the step is sent again
+        pair.hold()
+        await groups.steps(3)
+        assert await waits.attempt(6, 1) is None
+        assert history.answers["not-replicated"] == slow + 1
+        await pair.fail_over()
+        assert await waits.find() == 6
+        assert await groups.find() == 6
+        await groups.steps(5)
+        assert await waits.attempt(6, 1) is None  # there is no replica any more
+        assert history.answers["not-replicated"] == slow + 2
     found = check(history, truth_of(history, model))
     assert history.faults == {}
     assert found["wait"].violations == []
@@ -135,26 +131,22 @@ def test_what_a_replica_had_confirmed_outlives_the_primary(tmp_path: Path) -> No
     assert len(found["group"].lost) == 1
 
 
-def test_a_session_in_memory_ends_with_its_server(tmp_path: Path) -> None:
+async def test_a_session_in_memory_ends_with_its_server(tmp_path: Path) -> None:
     """After `kill -9` a session of durability `none` is unknown, to its server, started again, and to all others."""
     history, model = History(), save_model(tmp_path)
-
-    async def scenario() -> None:
-        async with Cluster(tmp_path, model=model, servers=2, seed=0) as cluster:
-            first, second = cluster.servers
-            driver = hand("http://{}:{}".format(*first.address), history, 1, "none")
-            async with driver.session_open():
-                await driver.steps(3)
-                assert {event.durable for event in history.events if hasattr(event, "durable")} == {0}
-            first.kill(signal.SIGKILL)
-            while first.dying:
-                await asyncio.sleep(0.01)
-            for server in (first, second):
-                async with httpx.AsyncClient(
-                    base_url="http://{}:{}".format(*server.address), timeout=PATIENCE, verify=False
-                ) as driver.http:
-                    assert not await driver.look()
-
-    asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
+    async with Cluster(tmp_path, model=model, servers=2, seed=0) as cluster:
+        first, second = cluster.servers
+        driver = hand("http://{}:{}".format(*first.address), history, 1, "none")
+        async with driver.session_open():
+            await driver.steps(3)
+            assert {event.durable for event in history.events if hasattr(event, "durable")} == {0}
+        first.kill(signal.SIGKILL)
+        while first.dying:
+            await asyncio.sleep(0.01)
+        for server in (first, second):
+            async with httpx.AsyncClient(
+                base_url="http://{}:{}".format(*server.address), timeout=PATIENCE, verify=False
+            ) as driver.http:
+                assert not await driver.look()
     assert sum(isinstance(event, Unknown) for event in history.events) == 2
     assert history.answers["unknown-session"] == 2

@@ -148,10 +148,10 @@ def meta(session: str) -> Meta:
     return Meta(id=session, owner="", model="m", seed=1, iterations=2, durability="group", created_at=0.0)
 
 
-def test_the_store_keeps_what_it_confirmed_whatever_is_killed(tmp_path: Path) -> None:
+async def test_the_store_keeps_what_it_confirmed_whatever_is_killed(tmp_path: Path) -> None:
     """Two writers race on six sessions while Redis is killed six times and stopped three times."""
     history = History()
-    asyncio.run(scenario(tmp_path, history))
+    await scenario(tmp_path, history)
     (found,) = check(history, truth).values()
     assert found.violations == []
     assert found.acknowledged > 100

@@ -1,6 +1,5 @@
 """A connection that is cut fifty times, at any byte and in either direction, gives the estimates of an uncut one."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -58,7 +57,7 @@ def test_a_stream(server: str, proxy: Proxy, expected: list[Estimate], estimate_
     assert made.connections > CUTS
 
 
-def test_a_stream_of_asyncio(server: str, proxy: Proxy, expected: list[Estimate], estimate_bytes: int) -> None:
+async def test_a_stream_of_asyncio(server: str, proxy: Proxy, expected: list[Estimate], estimate_bytes: int) -> None:
     """By the asyncio client, in both sub-protocols."""
     made = proxy([10**6, *anywhere(2 * estimate_bytes, seed=2)])
 
@@ -71,7 +70,7 @@ def test_a_stream_of_asyncio(server: str, proxy: Proxy, expected: list[Estimate]
             attached = await cut.attach(session.id)
             return [estimate async for estimate in attached.stream(frames(STEPS))]
 
-    same(asyncio.run(run()), expected)
+    same((await run()), expected)
     assert made.connections > CUTS
 
 

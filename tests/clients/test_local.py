@@ -1,6 +1,5 @@
 """A server of one's own in this process: `Client.local`, for users' tests."""
 
-import asyncio
 import importlib
 import sys
 from pathlib import Path
@@ -30,14 +29,14 @@ def test_a_local_server_is_the_server(checkpoint: Path, gaussian: Path, server: 
         after.models()
 
 
-def test_a_local_server_for_asyncio(checkpoint: Path) -> None:
+async def test_a_local_server_for_asyncio(checkpoint: Path) -> None:
     """The same, awaited."""
 
     async def run() -> list[int]:
         async with await AsyncClient.local(checkpoint) as client, await client.session("tiny") as session:
             return [estimate.seq async for estimate in session.stream(X)]
 
-    assert asyncio.run(run()) == [1, 2, 3, 4, 5, 6]
+    assert (await run()) == [1, 2, 3, 4, 5, 6]
 
 
 def children() -> set[str]:

@@ -165,20 +165,16 @@ def mute(request: pytest.FixtureRequest) -> Iterator[Mute]:
     made.close()
 
 
-def test_a_server_that_never_answers_is_given_up(mute: Mute) -> None:
+async def test_a_server_that_never_answers_is_given_up(mute: Mute) -> None:
     """After `timeout` for each answer, and `total` for all tries: an error, and no waiting for ever."""
     with (
         Client(mute.url, timeout=0.05, retry=Retry(attempts=100, first=0.01, most=0.01, total=0.3)) as client,
         pytest.raises(errors.ConnectionFailed),
     ):
         client.models()
-
-    async def run() -> None:
-        async with AsyncClient(mute.url, timeout=0.05, retry=Retry(attempts=2, first=0.01)) as client:
-            with pytest.raises(errors.ConnectionFailed):
-                await client.models()
-
-    asyncio.run(run())
+    async with AsyncClient(mute.url, timeout=0.05, retry=Retry(attempts=2, first=0.01)) as client:
+        with pytest.raises(errors.ConnectionFailed):
+            await client.models()
 
 
 def test_an_answer_that_drips_is_given_up() -> None:
@@ -207,30 +203,26 @@ def test_an_answer_that_drips_is_given_up() -> None:
     listener.close()
 
 
-def test_cancelled_calls_and_streams_can_be_gone_on_with(server: str) -> None:
+async def test_cancelled_calls_and_streams_can_be_gone_on_with(server: str) -> None:
     """A step that was cancelled is sent again and applied once; a cancelled stream stands where its estimates end."""
-
-    async def run() -> None:
-        async with AsyncClient(server) as client, await client.session("tiny", seed=5) as session:
-            expected = [e.free_energy for e in await session.steps(X)]
-        async with AsyncClient(server) as client, await client.session("tiny", seed=5) as session:
-            step = asyncio.create_task(session.step(X[0]))
-            await asyncio.sleep(0)
-            step.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await step
-            got = [(await session.step(X[0])).free_energy]
-            streaming = asyncio.create_task(_first(session.stream(_endless(X[1])), got))
-            while len(got) < 2:
-                await asyncio.sleep(0.001)
-            streaming.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await streaming
-            assert session.next_seq == 3
-            got += [e.free_energy for e in await session.steps(X[2:])]
-            assert got == expected
-
-    asyncio.run(run())
+    async with AsyncClient(server) as client, await client.session("tiny", seed=5) as session:
+        expected = [e.free_energy for e in await session.steps(X)]
+    async with AsyncClient(server) as client, await client.session("tiny", seed=5) as session:
+        step = asyncio.create_task(session.step(X[0]))
+        await asyncio.sleep(0)
+        step.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await step
+        got = [(await session.step(X[0])).free_energy]
+        streaming = asyncio.create_task(_first(session.stream(_endless(X[1])), got))
+        while len(got) < 2:
+            await asyncio.sleep(0.001)
+        streaming.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await streaming
+        assert session.next_seq == 3
+        got += [e.free_energy for e in await session.steps(X[2:])]
+        assert got == expected
 
 
 async def _endless(x: np.ndarray) -> Any:

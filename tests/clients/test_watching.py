@@ -101,7 +101,7 @@ def test_events_tell_what_becomes_of_a_session(client: Client) -> None:
             next(session.events())
 
 
-def test_events_survive_cuts(server: str, proxy: Callable[[list[int]], Any]) -> None:
+async def test_events_survive_cuts(server: str, proxy: Callable[[list[int]], Any]) -> None:
     """What was missed while the connection was cut is told by its scalars, and nothing is told twice."""
 
     async def run() -> list[Event]:
@@ -124,7 +124,7 @@ def test_events_survive_cuts(server: str, proxy: Callable[[list[int]], Any]) -> 
         assert made.connections == 6
         return events
 
-    events = asyncio.run(run())
+    events = await run()
     told: list[int] = []
     for event in events:
         if event.history is not None:

@@ -18,7 +18,7 @@ from tests.support.lgssm import independent, random_model, simulate
 from . import nonlinear
 from .pairs import make
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
 
 def estimates(filter: Filter, xs: np.ndarray, kind: Kind, count: int, repeats: int = 400) -> np.ndarray:

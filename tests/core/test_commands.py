@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from avf_core.commands import evaluate, models, train
 from avf_core.training import presets
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
 SMALL = [
     "--set", "model.hidden_size=8", "--set", "model.latent_size=4", "--set", "model.prior_widths=[8]",

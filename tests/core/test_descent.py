@@ -16,7 +16,7 @@ from avf_core.objectives import Gradient, StepObjective
 
 from .pairs import make, observations
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
 ROWS = torch.arange(32)
 

@@ -52,6 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_the_reference_has_a_page_a_module(site: Path) -> None:
     """Of the library and of the client, and a page to begin with."""
     for module in public_modules():
@@ -60,6 +61,7 @@ def test_the_reference_has_a_page_a_module(site: Path) -> None:
     assert (site / "index.html").is_file()
 
 
+@pytest.mark.long
 def test_shapes_and_mathematics_are_on_the_pages(site: Path) -> None:
     """Shapes stand in signatures; x_<t stays text, and swallows nothing that follows it."""
     page = (site / "avf_core" / "models" / "base.html").read_text()

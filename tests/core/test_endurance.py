@@ -11,7 +11,7 @@ from .pairs import make, observations
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
 
-@pytest.mark.parametrize("name", ["srnn-gated", "srnn-gaussian"])
+@pytest.mark.parametrize("name", ["srnn-gated", pytest.param("srnn-gaussian", marks=pytest.mark.long)])
 def test_a_hundred_thousand_steps_stay_finite(name: str) -> None:
     """200 streams of 500 steps: noise, constants, gaps, and bursts of extremes; F does not drift."""
     filter = make(name)

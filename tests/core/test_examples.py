@@ -31,6 +31,7 @@ def report() -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "first", "second"), [("lgssm", "exact", "exact"), ("srnn", "best", "direct")])
 def test_every_procedure_has_its_figures(report: dict[str, Any], name: str, first: str, second: str) -> None:
     """The reference first, then direct, gradient with 1, 5, 20 and 100 iterations, AVF with 1, 2 and 5."""
@@ -46,6 +47,7 @@ def test_every_procedure_has_its_figures(report: dict[str, Any], name: str, firs
         assert row["milliseconds_together"] > 0.0
 
 
+@pytest.mark.long
 def test_nothing_is_better_than_the_exact_figures(report: dict[str, Any]) -> None:
     """Evidence below the optima, the optima below all that is found, within 3 standard errors; AVF well below Adam."""
     section = report["lgssm"]

@@ -18,7 +18,7 @@ from avf_core.commands import evaluate, forecast, impute
 from avf_core.inference import gradient
 from tests.support.lgssm import random_model, simulate
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
 PNG = b"\x89PNG"
 

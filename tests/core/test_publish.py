@@ -20,7 +20,7 @@ from avf_core.plugins import plugin
 from avf_core.training import publish
 from avf_core.training.model_card import about, limits
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
 SMALL = [
     "model.observation_size=3", "model.likelihood=gaussian", "model.hidden_size=8", "model.latent_size=4",

@@ -18,7 +18,7 @@ from tests.support.lgssm import independent, random_model, simulate
 
 from .pairs import make, observations
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
 
 def filter_of(model: lgssm.Model) -> Filter:

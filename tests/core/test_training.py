@@ -21,13 +21,24 @@ from tests.support.training import make_run, melodies, trainer_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
+LARGE = ("vrnn-speech", "srnn-speech", "svg-actions")  # at the size of the papers
+
 
 def never() -> bool:
     return False
 
 
-@pytest.mark.parametrize("phi_steps", ["online", "clip"])
-@pytest.mark.parametrize("pair", ["srnn-gated", "srnn-whitened", "srnn-direct"])
+@pytest.mark.parametrize(
+    ("pair", "phi_steps"),
+    [
+        ("srnn-gated", "online"),
+        ("srnn-whitened", "clip"),
+        ("srnn-direct", "online"),
+        pytest.param("srnn-gated", "clip", marks=pytest.mark.long),
+        pytest.param("srnn-whitened", "online", marks=pytest.mark.long),
+        pytest.param("srnn-direct", "clip", marks=pytest.mark.long),
+    ],
+)
 def test_training_lowers_the_free_energy(tmp_path: Path, pair: str, phi_steps: str) -> None:
     """On sequences with a rule, well below the fair coin's and the independent keys' energy."""
     run = make_run(tmp_path, pair, epochs=30, validate_every=30, phi_steps=phi_steps)
@@ -211,7 +222,14 @@ def a_little_data(preset: presets.Preset) -> list[np.ndarray]:
     return [generator.random((6, size), dtype=np.float32) for _ in range(4)]
 
 
-@pytest.mark.parametrize("name", [n + s for n in presets.PRESETS for s in ("", presets.DIRECT)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name + suffix, marks=pytest.mark.long if name in LARGE else ())
+        for name in presets.PRESETS
+        for suffix in ("", presets.DIRECT)
+    ],
+)
 def test_every_preset_trains(tmp_path: Path, name: str) -> None:
     """An update of each preset at its full size gives finite energies and a checkpoint that evaluates."""
     preset = presets.override(

@@ -38,9 +38,9 @@ def get(application: FastAPI) -> Get:
     return lambda path, **headers: asyncio.run(_get(application, path, **headers))
 
 
-def test_the_page_is_at_the_root() -> None:
+async def test_the_page_is_at_the_root() -> None:
     """The server has it there: HTML, in English, that names the modules of its first view, and no others."""
-    reply = asyncio.run(_get(create_app(Settings()), "/"))
+    reply = await _get(create_app(Settings()), "/")
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "text/html; charset=utf-8"
     assert '<html lang="en">' in reply.text
@@ -49,9 +49,9 @@ def test_the_page_is_at_the_root() -> None:
     assert not named & {"views/session.js", "views/try.js", "charts/audio.js", "sound/worklet.js"}
 
 
-def test_a_server_with_keys_says_so_in_the_page() -> None:
+async def test_a_server_with_keys_says_so_in_the_page() -> None:
     """So that the page asks for a key before it asks for anything else."""
-    reply = asyncio.run(_get(create_app(Settings(api_keys=("secret",))), "/"))
+    reply = await _get(create_app(Settings(api_keys=("secret",))), "/")
     assert 'data-login="required"' in reply.text
     assert "secret" not in reply.text
 

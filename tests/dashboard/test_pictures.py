@@ -1,7 +1,7 @@
 """The pictures that the README shows, taken of the page while sessions stream.
 
-They are written to docs/images by `pytest tests/dashboard/test_pictures.py --screenshots` only, so that a run of the
-tests leaves the tree as it was; without it they are taken all the same, and looked at for being of something.
+They are written to docs/images by `pytest -m long tests/dashboard/test_pictures.py --screenshots` only, so that a run
+of the tests leaves the tree as it was; without it they are taken all the same, and looked at for being of something.
 """
 
 import struct
@@ -14,7 +14,7 @@ from tests.support.servers import Server
 
 from .conftest import Looking, Stream
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 SEQ = "() => Number(document.querySelector('.facts')?.dataset.seq?.split('.')[1])"

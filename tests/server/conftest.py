@@ -1,6 +1,5 @@
 """What the server's tests share: a tiny model, real server processes, a real Redis, and the offline truth."""
 
-import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -177,20 +176,6 @@ def open_session() -> Callable[..., Any]:
 def eventually() -> Callable[..., Any]:
     """Poll a condition to a deadline."""
     return wait_for
-
-
-@pytest.fixture
-def patiently() -> Callable[..., Any]:
-    """Run a coroutine, to a deadline."""
-
-    def run(coroutine: Any) -> Any:
-        async def bounded() -> Any:
-            async with asyncio.timeout(PATIENCE):
-                return await coroutine
-
-        return asyncio.run(bounded())
-
-    return run
 
 
 @pytest.fixture(scope="session")

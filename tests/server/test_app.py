@@ -12,41 +12,36 @@ from avf_server.stores.embedded import EmbeddedRedis
 JSON = "application/json"
 
 
-def test_a_fault_is_an_internal_error_that_tells_nothing(
-    tiny: Any, redis_server: EmbeddedRedis, patiently: Any, monkeypatch: Any
+async def test_a_fault_is_an_internal_error_that_tells_nothing(
+    tiny: Any, redis_server: EmbeddedRedis, monkeypatch: Any
 ) -> None:
     """The client sees a problem and no more; the next request is served."""
 
     async def fail(*arguments: Any, **options: Any) -> None:
         raise RuntimeError("a secret of the server")
 
-    async def scenario() -> None:
-        app = create_app(Settings(models=(str(tiny),), redis_url=redis_server.url, redis_timeout_s=5.0))
-        async with app.router.lifespan_context(app):
-            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                with monkeypatch.context() as patch:
-                    patch.setattr(app.state.runtime.sessions, "create", fail)
-                    reply = await client.post("/v1/sessions", json={"model": "tiny"})
-                assert reply.status_code == 500
-                assert reply.headers["content-type"] == "application/problem+json"
-                assert reply.json()["type"] == "urn:avf:problem:internal-error"
-                assert "secret" not in reply.text
-                assert (await client.post("/v1/sessions", json={"model": "tiny"})).status_code == 201
-                app.state.runtime.service.refuse()
-                for answer in (
-                    await client.post("/v1/sessions", json={"model": "tiny"}),
-                    await client.get("/health/ready"),
-                ):
-                    assert (answer.status_code, answer.json()["type"]) == (503, "urn:avf:problem:stopping")
-                assert (await client.get("/health/live")).status_code == 200
-
-    patiently(scenario())
+    app = create_app(Settings(models=(str(tiny),), redis_url=redis_server.url, redis_timeout_s=5.0))
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            with monkeypatch.context() as patch:
+                patch.setattr(app.state.runtime.sessions, "create", fail)
+                reply = await client.post("/v1/sessions", json={"model": "tiny"})
+            assert reply.status_code == 500
+            assert reply.headers["content-type"] == "application/problem+json"
+            assert reply.json()["type"] == "urn:avf:problem:internal-error"
+            assert "secret" not in reply.text
+            assert (await client.post("/v1/sessions", json={"model": "tiny"})).status_code == 201
+            app.state.runtime.service.refuse()
+            for answer in (
+                await client.post("/v1/sessions", json={"model": "tiny"}),
+                await client.get("/health/ready"),
+            ):
+                assert (answer.status_code, answer.json()["type"]) == (503, "urn:avf:problem:stopping")
+            assert (await client.get("/health/live")).status_code == 200
 
 
-def test_no_bytes_that_clients_send_are_a_fault_of_the_server(
-    tiny: Any, redis_server: EmbeddedRedis, patiently: Any
-) -> None:
+async def test_no_bytes_that_clients_send_are_a_fault_of_the_server(tiny: Any, redis_server: EmbeddedRedis) -> None:
     """Valid bodies with random bytes changed, cut or doubled: an answer or a problem each time, and never a 5xx."""
     random = np.random.default_rng(0)
     steps = b'{"seq": 1, "epoch": 1, "observations": [[0, 1, 0.5, null, 1e0, 0], null]}'
@@ -78,24 +73,19 @@ def test_no_bytes_that_clients_send_are_a_fault_of_the_server(
             data = data or bytearray(b"{")
         return bytes(data)
 
-    async def scenario() -> None:
-        app = create_app(Settings(models=(str(tiny),), redis_url=redis_server.url, redis_timeout_s=5.0))
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
-        ):
-            session = (await client.post("/v1/sessions", json={"model": "tiny"})).json()["id"]
-            snapshot = (await client.get(f"/v1/sessions/{session}/snapshot")).content
-            bodies.append((snapshot, "/v1/sessions/restore", "application/vnd.avf.belief"))
-            for body, path, media_type in bodies * 100:
-                reply = await client.post(
-                    path.format(session), content=spoiled(body), headers={"content-type": media_type}
-                )
-                assert reply.status_code < 500, reply.text
-                kind = "application/problem+json" if reply.status_code >= 400 else JSON
-                assert reply.headers["content-type"] == kind
-            following = (await client.get(f"/v1/sessions/{session}")).json()["next_seq"]
-            one = {"seq": following, "observations": [[0.0] * 6]}
-            assert (await client.post(f"/v1/sessions/{session}/steps", json=one)).status_code == 200
-
-    patiently(scenario())
+    app = create_app(Settings(models=(str(tiny),), redis_url=redis_server.url, redis_timeout_s=5.0))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+    ):
+        session = (await client.post("/v1/sessions", json={"model": "tiny"})).json()["id"]
+        snapshot = (await client.get(f"/v1/sessions/{session}/snapshot")).content
+        bodies.append((snapshot, "/v1/sessions/restore", "application/vnd.avf.belief"))
+        for body, path, media_type in bodies * 100:
+            reply = await client.post(path.format(session), content=spoiled(body), headers={"content-type": media_type})
+            assert reply.status_code < 500, reply.text
+            kind = "application/problem+json" if reply.status_code >= 400 else JSON
+            assert reply.headers["content-type"] == kind
+        following = (await client.get(f"/v1/sessions/{session}")).json()["next_seq"]
+        one = {"seq": following, "observations": [[0.0] * 6]}
+        assert (await client.post(f"/v1/sessions/{session}/steps", json=one)).status_code == 200

@@ -86,9 +86,7 @@ def test_every_message_and_kind_is_described(document: dict[str, Any]) -> None:
         assert f"| {int(kind):#04x} | `{msgspec.inspect.type_info(said).tag}` |" in protocol  # type: ignore[attr-defined]
 
 
-def test_what_is_said_on_a_stream_fits_the_document(
-    server: Any, http: httpx.Client, check: Any, patiently: Any
-) -> None:
+async def test_what_is_said_on_a_stream_fits_the_document(server: Any, http: httpx.Client, check: Any) -> None:
     """All that a client may say, and nearly all that a server does."""
     said = [
         {"type": "observe", "seq": 1, "x": [0, 1, None, 0, 1, 0]},
@@ -111,7 +109,7 @@ def test_what_is_said_on_a_stream_fits_the_document(
                 await connection.send(json.dumps(message))
             return {check(json.loads(message), "send") async for message in connection}
 
-    heard = patiently(scenario("")) | patiently(scenario("?every=2&fields=scalars"))
+    heard = (await scenario("")) | (await scenario("?every=2&fields=scalars"))
     assert heard == {"begin", "estimate", "summary", "ack", "error", "marker", "keepalive", "ended"}
 
 

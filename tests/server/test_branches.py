@@ -189,16 +189,12 @@ def test_other_bodies_and_sessions_are_refused(http: httpx.Client, client: Clien
         assert (opened.status_code, opened.headers["location"]) == (201, f"/v1/sessions/{opened.json()['id']}")
 
 
-def test_asyncio_has_the_same(server: Any, client: Client, observations: Any, patiently: Any) -> None:
+async def test_asyncio_has_the_same(server: Any, client: Client, observations: Any) -> None:
     """Snapshot, restore and fork with `await`."""
     xs = observations(6)
-
-    async def scenario() -> None:
-        async with AsyncClient(server.url) as other, await other.session("tiny", seed=5) as session:
-            await session.steps(xs[:3])
-            async with await session.fork() as fork, await other.restore(await session.snapshot()) as restored:
-                found = [[e.free_energy for e in await s.steps(xs[3:])] for s in (session, fork, restored)]
-        with client.session("tiny", seed=5) as truth:
-            assert found == [energies(truth, xs)[3:]] * 3
-
-    patiently(scenario())
+    async with AsyncClient(server.url) as other, await other.session("tiny", seed=5) as session:
+        await session.steps(xs[:3])
+        async with await session.fork() as fork, await other.restore(await session.snapshot()) as restored:
+            found = [[e.free_energy for e in await s.steps(xs[3:])] for s in (session, fork, restored)]
+    with client.session("tiny", seed=5) as truth:
+        assert found == [energies(truth, xs)[3:]] * 3

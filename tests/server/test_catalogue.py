@@ -85,22 +85,18 @@ def test_what_is_normal_is_said_by_quantiles(tmp_path: Path) -> None:
         assert info(tmp_path / str(number), SRNN, {"reference": wrong}).normal is None
 
 
-def test_estimates_say_how_surprising_they_are(tmp_path: Path, runtime: Any, patiently: Any, observations: Any) -> None:
+async def test_estimates_say_how_surprising_they_are(tmp_path: Path, runtime: Any, observations: Any) -> None:
     """The p-value of each free energy among its model's normal ones; null where nothing was observed."""
     folder = tmp_path / "known"
     torch.manual_seed(0)
     card = {"reference": {**REFERENCE.as_dict(), "score": "free_energy"}}
     checkpoints.save(folder, filter=configuration.build(SRNN), settings=SRNN, card=card)
-
-    async def scenario() -> None:
-        async with runtime(models=(str(folder),)) as server:
-            request = wire.CreateSession(model="known", seed=1)
-            session = (await server.sessions.create(request, owner="")).id
-            for seq, x in enumerate([*observations(5), None], 1):
-                reply = await server.service.observe(session, seq=seq, x=x, owner="")
-                estimate = msgspec.json.decode(reply.estimate, type=wire.Estimate)
-                expected = REFERENCE.p_value(torch.tensor([estimate.free_energy], dtype=torch.float64))
-                assert estimate.surprise == (None if x is None else pytest.approx(float(expected)))
-                assert estimate.observation is msgspec.UNSET
-
-    patiently(scenario())
+    async with runtime(models=(str(folder),)) as server:
+        request = wire.CreateSession(model="known", seed=1)
+        session = (await server.sessions.create(request, owner="")).id
+        for seq, x in enumerate([*observations(5), None], 1):
+            reply = await server.service.observe(session, seq=seq, x=x, owner="")
+            estimate = msgspec.json.decode(reply.estimate, type=wire.Estimate)
+            expected = REFERENCE.p_value(torch.tensor([estimate.free_energy], dtype=torch.float64))
+            assert estimate.surprise == (None if x is None else pytest.approx(float(expected)))
+            assert estimate.observation is msgspec.UNSET

@@ -66,8 +66,8 @@ def test_an_unknown_model_is_named(redis_server: EmbeddedRedis) -> None:
     ],
     ids=["damaged model", "model twice", "no such device", "no Redis there", "no Redis address"],
 )
-def test_what_cannot_be_opened_is_a_start_error(
-    tmp_path: Path, runtime: Any, tiny: Path, patiently: Any, settings: dict[str, Any], message: str
+async def test_what_cannot_be_opened_is_a_start_error(
+    tmp_path: Path, runtime: Any, tiny: Path, settings: dict[str, Any], message: str
 ) -> None:
     """One line, without secrets."""
     (tmp_path / "damaged").mkdir()
@@ -81,7 +81,7 @@ def test_what_cannot_be_opened_is_a_start_error(
             pass
 
     with pytest.raises(StartError, match=message) as caught:
-        patiently(start())
+        await start()
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
 

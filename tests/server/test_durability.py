@@ -65,145 +65,121 @@ class Setting:
         return record.position
 
 
-def test_steps_are_acknowledged_before_they_are_saved_and_all_see_them(patiently: Any) -> None:
+async def test_steps_are_acknowledged_before_they_are_saved_and_all_see_them() -> None:
     """Loaded with belief, replies and what is left over; saved in one commit, with every note and the newest belief."""
-
-    async def scenario() -> None:
-        at = Setting()
-        session = await at.opened()
-        for seq in range(3):
-            assert await at.behind.commit([commit(session, seq)]) == [Outcome.APPLIED]
-            assert at.behind.saved(session, Position(1, seq + 1)) == 0
-        assert await at.behind.commit([commit(session, 1)]) == [Outcome.MOVED]
-        assert await at.behind.keep_rest(session, continues=Position(1, 3), rest=b"rest") is Outcome.APPLIED
-        assert await at.behind.keep_rest(session, continues=Position(1, 2), rest=b"old") is Outcome.MOVED
-        assert await at.position(session, saved=True) == Position(1, 0)
-        before = await at.behind.load([(session, seq) for seq in (1, 3, None, 4)])
-        await at.behind.save()
-        assert session not in at.behind
-        after = await at.saved.load([(session, seq) for seq in (1, 3, None, 4)])
-        assert after == before
-        assert [record and record.reply for record in after] == [b"reply1", b"reply3", b"reply3", None]
-        assert after[0] is not None
-        assert (after[0].position, after[0].belief, after[0].rest) == (Position(1, 3), b"belief3", b"rest")
-        assert [identifier for identifier, _ in await at.behind.history(session, count=9)] == ["1-1", "1-2", "1-3"]
-        assert at.lost == []
-
-    patiently(scenario())
+    at = Setting()
+    session = await at.opened()
+    for seq in range(3):
+        assert await at.behind.commit([commit(session, seq)]) == [Outcome.APPLIED]
+        assert at.behind.saved(session, Position(1, seq + 1)) == 0
+    assert await at.behind.commit([commit(session, 1)]) == [Outcome.MOVED]
+    assert await at.behind.keep_rest(session, continues=Position(1, 3), rest=b"rest") is Outcome.APPLIED
+    assert await at.behind.keep_rest(session, continues=Position(1, 2), rest=b"old") is Outcome.MOVED
+    assert await at.position(session, saved=True) == Position(1, 0)
+    before = await at.behind.load([(session, seq) for seq in (1, 3, None, 4)])
+    await at.behind.save()
+    assert session not in at.behind
+    after = await at.saved.load([(session, seq) for seq in (1, 3, None, 4)])
+    assert after == before
+    assert [record and record.reply for record in after] == [b"reply1", b"reply3", b"reply3", None]
+    assert after[0] is not None
+    assert (after[0].position, after[0].belief, after[0].rest) == (Position(1, 3), b"belief3", b"rest")
+    assert [identifier for identifier, _ in await at.behind.history(session, count=9)] == ["1-1", "1-2", "1-3"]
+    assert at.lost == []
 
 
 @pytest.mark.parametrize("limit", ["steps", "seconds"])
-def test_what_is_not_saved_never_exceeds_the_stated_bound(patiently: Any, monkeypatch: Any, limit: str) -> None:
+async def test_what_is_not_saved_never_exceeds_the_stated_bound(monkeypatch: Any, limit: str) -> None:
     """At the bound a commit saves first; where that fails it is refused, and nothing is lost."""
+    at = Setting()
+    session = await at.opened()
+    for seq in range(MOST if limit == "steps" else 1):
+        await at.behind.commit([commit(session, seq)])
+    at.now += 0.0 if limit == "steps" else 0.2
+    last = await at.position(session, saved=False)
+    assert await at.position(session, saved=True) == Position(1, 0)
 
-    async def scenario() -> None:
-        at = Setting()
-        session = await at.opened()
-        for seq in range(MOST if limit == "steps" else 1):
-            await at.behind.commit([commit(session, seq)])
-        at.now += 0.0 if limit == "steps" else 0.2
-        last = await at.position(session, saved=False)
-        assert await at.position(session, saved=True) == Position(1, 0)
+    async def fails(commits: Sequence[Commit]) -> list[Outcome]:
+        raise StoreError("away")
 
-        async def fails(commits: Sequence[Commit]) -> list[Outcome]:
-            raise StoreError("away")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(at.saved, "commit", fails)
-            with pytest.raises(StoreError):
-                await at.behind.commit([commit(session, last.seq)])
-        assert await at.position(session, saved=False) == last
-        assert await at.behind.commit([commit(session, last.seq)]) == [Outcome.APPLIED]
-        assert await at.position(session, saved=True) == last
-
-    patiently(scenario())
+    with monkeypatch.context() as patch:
+        patch.setattr(at.saved, "commit", fails)
+        with pytest.raises(StoreError):
+            await at.behind.commit([commit(session, last.seq)])
+    assert await at.position(session, saved=False) == last
+    assert await at.behind.commit([commit(session, last.seq)]) == [Outcome.APPLIED]
+    assert await at.position(session, saved=True) == last
 
 
-def test_a_step_that_was_under_way_when_its_session_was_lost_is_refused(patiently: Any) -> None:
+async def test_a_step_that_was_under_way_when_its_session_was_lost_is_refused() -> None:
     """It continues what was never saved, and would be told as durable. Once the client knows, steps apply again."""
-
-    async def scenario() -> None:
-        at = Setting()
-        session = await at.opened()
-        await at.behind.commit([commit(session, 0)])
-        assert await at.saved.commit([commit(session, 0, by="another server")]) == [Outcome.APPLIED]
-        await at.behind.save()
-        assert at.lost == [session]
-        assert await at.behind.commit([commit(session, 1)]) == [Outcome.MOVED]
-        assert session not in at.behind
-        at.lost.clear()
-        assert await at.behind.commit([commit(session, 1)]) == [Outcome.APPLIED]
-
-    patiently(scenario())
+    at = Setting()
+    session = await at.opened()
+    await at.behind.commit([commit(session, 0)])
+    assert await at.saved.commit([commit(session, 0, by="another server")]) == [Outcome.APPLIED]
+    await at.behind.save()
+    assert at.lost == [session]
+    assert await at.behind.commit([commit(session, 1)]) == [Outcome.MOVED]
+    assert session not in at.behind
+    at.lost.clear()
+    assert await at.behind.commit([commit(session, 1)]) == [Outcome.APPLIED]
 
 
-def test_a_save_whose_answer_was_lost_is_recognised(patiently: Any, monkeypatch: Any) -> None:
+async def test_a_save_whose_answer_was_lost_is_recognised(monkeypatch: Any) -> None:
     """It was applied, and more steps came: the next save goes on behind it, and nothing is doubled."""
+    at = Setting()
+    session = await at.opened()
+    await at.behind.commit([commit(session, 0)])
+    await at.behind.commit([commit(session, 1)])
+    applies = at.saved.commit
 
-    async def scenario() -> None:
-        at = Setting()
-        session = await at.opened()
-        await at.behind.commit([commit(session, 0)])
-        await at.behind.commit([commit(session, 1)])
-        applies = at.saved.commit
+    async def loses(commits: Sequence[Commit]) -> list[Outcome]:
+        await applies(commits)
+        raise StoreError("the answer is lost")
 
-        async def loses(commits: Sequence[Commit]) -> list[Outcome]:
-            await applies(commits)
-            raise StoreError("the answer is lost")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(at.saved, "commit", loses)
-            with pytest.raises(StoreError):
-                await at.behind.save()
-        await at.behind.commit([commit(session, 2)])
-        assert await at.position(session, saved=False) == Position(1, 3)
-        await at.behind.save()
-        assert await at.position(session, saved=True) == Position(1, 3)
-        assert len(await at.saved.history(session, count=9)) == 3
-        assert at.lost == []
-
-    patiently(scenario())
+    with monkeypatch.context() as patch:
+        patch.setattr(at.saved, "commit", loses)
+        with pytest.raises(StoreError):
+            await at.behind.save()
+    await at.behind.commit([commit(session, 2)])
+    assert await at.position(session, saved=False) == Position(1, 3)
+    await at.behind.save()
+    assert await at.position(session, saved=True) == Position(1, 3)
+    assert len(await at.saved.history(session, count=9)) == 3
+    assert at.lost == []
 
 
 @pytest.mark.parametrize("other", ["stepped", "reset", "deleted"])
-def test_where_another_server_has_gone_on_what_is_not_saved_is_dropped_and_told(patiently: Any, other: str) -> None:
+async def test_where_another_server_has_gone_on_what_is_not_saved_is_dropped_and_told(other: str) -> None:
     """The other's steps stand; ours are gone, and who holds them is told."""
-
-    async def scenario() -> None:
-        at = Setting()
-        session = await at.opened()
-        await at.behind.commit([commit(session, 0)])
-        if other == "stepped":
-            await at.saved.commit([commit(session, 0, by="another")])
-        elif other == "reset":
-            await at.saved.reset(session, epoch=1)
-        else:
-            await at.saved.delete(session)
-        await at.behind.save()
-        assert at.lost == [session]
-        assert session not in at.behind
-        (record,) = await at.behind.load([(session, None)])
-        replies = {"stepped": b"reply1another", "reset": None}
-        assert (record and record.reply) == replies.get(other)
-
-    patiently(scenario())
+    at = Setting()
+    session = await at.opened()
+    await at.behind.commit([commit(session, 0)])
+    if other == "stepped":
+        await at.saved.commit([commit(session, 0, by="another")])
+    elif other == "reset":
+        await at.saved.reset(session, epoch=1)
+    else:
+        await at.saved.delete(session)
+    await at.behind.save()
+    assert at.lost == [session]
+    assert session not in at.behind
+    (record,) = await at.behind.load([(session, None)])
+    replies = {"stepped": b"reply1another", "reset": None}
+    assert (record and record.reply) == replies.get(other)
 
 
-def test_a_step_under_way_during_a_reset_is_refused(patiently: Any) -> None:
+async def test_a_step_under_way_during_a_reset_is_refused() -> None:
     """It names the old epoch; what was acknowledged before is in the history, and the session is in the next epoch."""
-
-    async def scenario() -> None:
-        at = Setting()
-        session = await at.opened()
-        await at.behind.commit([commit(session, 0)])
-        assert await at.behind.reset(session, epoch=1) is Outcome.APPLIED
-        assert await at.behind.commit([commit(session, 1)]) == [Outcome.MOVED]
-        assert await at.position(session, saved=False) == Position(2, 0)
-        assert len(await at.behind.history(session, count=9)) == 1
-        await at.behind.stop(seconds=0.0)
-        assert session not in at.behind
-
-    patiently(scenario())
+    at = Setting()
+    session = await at.opened()
+    await at.behind.commit([commit(session, 0)])
+    assert await at.behind.reset(session, epoch=1) is Outcome.APPLIED
+    assert await at.behind.commit([commit(session, 1)]) == [Outcome.MOVED]
+    assert await at.position(session, saved=False) == Position(2, 0)
+    assert len(await at.behind.history(session, count=9)) == 1
+    await at.behind.stop(seconds=0.0)
+    assert session not in at.behind
 
 
 def test_a_stored_estimate_says_what_is_safe_when_it_is_answered() -> None:
@@ -248,30 +224,24 @@ def test_after_a_kill_a_session_goes_on_behind_and_replays_to_where_it_was(
     assert httpx.get(f"{third.url}/v1/sessions/{session}").json()["next_seq"] == 17
 
 
-def test_what_follows_is_saved_by_itself_and_the_loser_of_a_race_is_told(
-    runtime: Any, open_session: Any, patiently: Any
-) -> None:
+async def test_what_follows_is_saved_by_itself_and_the_loser_of_a_race_is_told(runtime: Any, open_session: Any) -> None:
     """Two servers hold one session: what one has saved stands, and the other is told once, then goes on."""
-
-    async def scenario() -> None:
-        async with runtime(behind_s=0.01) as first, runtime(behind_s=1000.0) as second:
-            session = await open_session(first, durability="behind")
-            late = await second.service.observe(session, seq=1, x=[0.0] * 6, owner="")
-            assert (late.seq, late.durable_seq) == (1, 0)
-            await first.service.observe(session, seq=1, x=[1.0] * 6, owner="")
-            while first.sessions.stores.behind.saved(session, Position(1, 1)) == 0:
-                await asyncio.sleep(0.005)
-            await second.sessions.stores.behind.save()
-            with pytest.raises(problems.SessionMovedError) as caught:
-                await second.service.observe(session, seq=2, x=[0.0] * 6, owner="")
-            assert caught.value.expected_seq == 2
-            assert (await second.service.observe(session, seq=2, x=[0.0] * 6, owner="")).seq == 2
-
-    patiently(scenario())
+    async with runtime(behind_s=0.01) as first, runtime(behind_s=1000.0) as second:
+        session = await open_session(first, durability="behind")
+        late = await second.service.observe(session, seq=1, x=[0.0] * 6, owner="")
+        assert (late.seq, late.durable_seq) == (1, 0)
+        await first.service.observe(session, seq=1, x=[1.0] * 6, owner="")
+        while first.sessions.stores.behind.saved(session, Position(1, 1)) == 0:
+            await asyncio.sleep(0.005)
+        await second.sessions.stores.behind.save()
+        with pytest.raises(problems.SessionMovedError) as caught:
+            await second.service.observe(session, seq=2, x=[0.0] * 6, owner="")
+        assert caught.value.expected_seq == 2
+        assert (await second.service.observe(session, seq=2, x=[0.0] * 6, owner="")).seq == 2
 
 
-def test_a_reply_of_wait_leaves_once_a_replica_has_the_step(
-    runtime: Any, open_session: Any, observations: Any, same: Any, patiently: Any, tmp_path: Path
+async def test_a_reply_of_wait_leaves_once_a_replica_has_the_step(
+    runtime: Any, open_session: Any, observations: Any, same: Any, tmp_path: Path
 ) -> None:
     """While the replica is away the step is saved and not answered; sent again once it is back, it is, once applied."""
     xs = observations(3)
@@ -303,25 +273,21 @@ def test_a_reply_of_wait_leaves_once_a_replica_has_the_step(
             same(estimates, xs, seed=1)
 
     with redises.replicated(redises.binary(redises.WANTED[0]), tmp_path) as (master, replica):
-        patiently(scenario(master, replica))
+        await scenario(master, replica)
 
 
-def test_without_any_replica_wait_is_never_a_silent_downgrade(runtime: Any, open_session: Any, patiently: Any) -> None:
+async def test_without_any_replica_wait_is_never_a_silent_downgrade(runtime: Any, open_session: Any) -> None:
     """Refused with not-replicated, and no tick waits: a neighbour of another durability is answered."""
-
-    async def scenario() -> None:
-        async with runtime(redis_timeout_s=1.0) as server:
-            waits, other = await open_session(server, durability="wait"), await open_session(server)
-            held = asyncio.create_task(server.service.observe(waits, seq=1, x=[0.0] * 6, owner=""))
-            assert (await server.service.observe(other, seq=1, x=[0.0] * 6, owner="")).durable_seq == 1
-            with pytest.raises(problems.NotReplicatedError):
-                await held
-
-    patiently(scenario())
+    async with runtime(redis_timeout_s=1.0) as server:
+        waits, other = await open_session(server, durability="wait"), await open_session(server)
+        held = asyncio.create_task(server.service.observe(waits, seq=1, x=[0.0] * 6, owner=""))
+        assert (await server.service.observe(other, seq=1, x=[0.0] * 6, owner="")).durable_seq == 1
+        with pytest.raises(problems.NotReplicatedError):
+            await held
 
 
-def test_in_a_cluster_replicas_are_asked_for_by_the_node_that_holds_the_session(
-    runtime: Any, open_session: Any, patiently: Any, tmp_path: Path
+async def test_in_a_cluster_replicas_are_asked_for_by_the_node_that_holds_the_session(
+    runtime: Any, open_session: Any, tmp_path: Path
 ) -> None:
     """Nodes without replicas refuse, all of them; sessions of `group` on any node are answered."""
 
@@ -335,4 +301,4 @@ def test_in_a_cluster_replicas_are_asked_for_by_the_node_that_holds_the_session(
                 assert refused == [durability == "wait"] * 6
 
     with redises.cluster(redises.binary(redises.WANTED[0]), tmp_path) as (url, _):
-        patiently(scenario(url))
+        await scenario(url)

@@ -35,22 +35,18 @@ def test_every_observation_is_answered_and_no_ack_is_late(every: int, most: int,
     assert thinning.ack() is None
 
 
-def test_credit_is_waited_for_and_one_message_may_take_all_of_it() -> None:
+async def test_credit_is_waited_for_and_one_message_may_take_all_of_it() -> None:
     """Nothing passes a message that waits for more than is left."""
-
-    async def scenario() -> None:
-        credit = flow.Credit(8)
-        assert await credit.take(100) == 8
-        waiting = asyncio.create_task(credit.take(3))
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        credit.give(2)
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        credit.give(6)
-        assert await waiting == 3
-
-    asyncio.run(scenario())
+    credit = flow.Credit(8)
+    assert await credit.take(100) == 8
+    waiting = asyncio.create_task(credit.take(3))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    credit.give(2)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    credit.give(6)
+    assert await waiting == 3
 
 
 @pytest.mark.parametrize("given", [{"every": "0"}, {"every": "-1"}, {"every": "²"}, {"every": ""}, {"fields": "mean"}])

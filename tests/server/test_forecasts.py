@@ -65,7 +65,7 @@ def test_a_forecast_is_the_librarys_and_leaves_the_session_as_it_is(
         assert [e.free_energy for e in after] == [e.free_energy for e in truly]
 
 
-def test_forecasts_by_asyncio_are_the_same(server: Any, patiently: Any) -> None:
+async def test_forecasts_by_asyncio_are_the_same(server: Any) -> None:
     """The other face of the client."""
     with Client(server.url) as client, client.session("tiny", seed=4) as session:
         truth = session.forecast(3, paths=5)
@@ -75,7 +75,7 @@ def test_forecasts_by_asyncio_are_the_same(server: Any, patiently: Any) -> None:
                 found = await (await other.attach(session.id)).forecast(3, paths=5)
                 np.testing.assert_array_equal(found.quantiles, truth.quantiles)
 
-        patiently(scenario())
+        await scenario()
 
 
 @pytest.mark.parametrize(
@@ -108,29 +108,23 @@ def test_levels_that_are_no_numbers_are_refused(http: httpx.Client) -> None:
     assert http.post("/v1/sessions/none/forecast", json={"horizon": 1}).status_code == 404
 
 
-def test_a_tick_waits_for_one_forecast_at_most(
-    runtime: Any, open_session: Any, patiently: Any, monkeypatch: Any
-) -> None:
+async def test_a_tick_waits_for_one_forecast_at_most(runtime: Any, open_session: Any, monkeypatch: Any) -> None:
     """While one runs and another is asked for, a step comes in: it is filtered between the two."""
     order: list[str] = []
+    async with runtime() as server:
+        session = await open_session(server)
+        started, gate, step = threading.Event(), threading.Event(), server.engine._step
 
-    async def scenario() -> None:
-        async with runtime() as server:
-            session = await open_session(server)
-            started, gate, step = threading.Event(), threading.Event(), server.engine._step
+        def noted(rows: Any) -> Any:
+            order.append("step")
+            return step(rows)
 
-            def noted(rows: Any) -> Any:
-                order.append("step")
-                return step(rows)
-
-            monkeypatch.setattr(server.engine, "_step", noted)
-            first = asyncio.create_task(server.thread.aside(lambda: (started.set(), gate.wait())))
-            second = asyncio.create_task(server.thread.aside(lambda: order.append("aside")))
-            stepping = asyncio.create_task(server.service.observe(session, seq=1, x=None, owner=""))
-            while not (started.is_set() and server.thread._thread._work_queue.qsize()):
-                await asyncio.sleep(0.001)
-            gate.set()
-            await asyncio.gather(first, second, stepping)
-
-    patiently(scenario())
+        monkeypatch.setattr(server.engine, "_step", noted)
+        first = asyncio.create_task(server.thread.aside(lambda: (started.set(), gate.wait())))
+        second = asyncio.create_task(server.thread.aside(lambda: order.append("aside")))
+        stepping = asyncio.create_task(server.service.observe(session, seq=1, x=None, owner=""))
+        while not (started.is_set() and server.thread._thread._work_queue.qsize()):
+            await asyncio.sleep(0.001)
+        gate.set()
+        await asyncio.gather(first, second, stepping)
     assert order == ["step", "aside"]

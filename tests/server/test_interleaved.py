@@ -15,8 +15,8 @@ SESSIONS, ACTS = 64, 8
 
 
 @pytest.mark.parametrize("seed", range(1))
-def test_interleaved_sessions_equal_their_solo_runs(
-    runtime: Any, open_session: Any, observations: Any, offline_all: Any, patiently: Any, seed: int
+async def test_interleaved_sessions_equal_their_solo_runs(
+    runtime: Any, open_session: Any, observations: Any, offline_all: Any, seed: int
 ) -> None:
     """Two servers, 64 sessions, cancels, resets and forks: every epoch and every fork is checked."""
     random = np.random.default_rng(seed)
@@ -42,12 +42,9 @@ def test_interleaved_sessions_equal_their_solo_runs(
             client = await act(servers, client, x)
         ended.append(client)
 
-    async def scenario() -> None:
-        async with runtime(hot_sessions=16, max_batch=64) as first, runtime() as second:
-            clients = [Client(await open_session(first, seed=i), i, []) for i in range(SESSIONS)]
-            runs = [follow((first, second), each, observations(ACTS, seed=each.seed)) for each in clients]
-            await asyncio.gather(*runs)
-        assert len(ended) > SESSIONS
-        check(ended, offline_all)
-
-    patiently(scenario())
+    async with runtime(hot_sessions=16, max_batch=64) as first, runtime() as second:
+        clients = [Client(await open_session(first, seed=i), i, []) for i in range(SESSIONS)]
+        runs = [follow((first, second), each, observations(ACTS, seed=each.seed)) for each in clients]
+        await asyncio.gather(*runs)
+    assert len(ended) > SESSIONS
+    check(ended, offline_all)

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow
 
 SESSIONS, ACTS, BURST = 64, 6, 4
 PATIENCE = 60.0
+LIMITS = httpx.Limits(keepalive_expiry=1.0)  # well before the server closes what lies idle
 SUBPROTOCOL: Any = wire.SUBPROTOCOL_JSON
 
 
@@ -105,8 +106,8 @@ class Connected:
 
 
 @pytest.mark.parametrize("seed", range(1))
-def test_sessions_whose_connections_break_equal_their_solo_runs(
-    two: Any, observations: Any, offline_all: Any, patiently: Any, seed: int
+async def test_sessions_whose_connections_break_equal_their_solo_runs(
+    two: Any, observations: Any, offline_all: Any, seed: int
 ) -> None:
     """Two servers, 64 sessions over HTTP and WebSocket: every epoch and every fork is checked."""
     ended: list[Client] = []
@@ -131,15 +132,12 @@ def test_sessions_whose_connections_break_equal_their_solo_runs(
         ended.append(client)
         broken.update(connected.broken)
 
-    async def scenario() -> None:
-        async with (
-            httpx.AsyncClient(base_url=two[0].url, timeout=PATIENCE) as first,
-            httpx.AsyncClient(base_url=two[1].url, timeout=PATIENCE) as second,
-        ):
-            runs = [Connected(two, [first, second], seed * SESSIONS + i) for i in range(SESSIONS)]
-            await asyncio.gather(*(follow(connected, i) for i, connected in enumerate(runs)))
-
-    patiently(scenario())
+    async with (
+        httpx.AsyncClient(base_url=two[0].url, timeout=PATIENCE, limits=LIMITS) as first,
+        httpx.AsyncClient(base_url=two[1].url, timeout=PATIENCE, limits=LIMITS) as second,
+    ):
+        runs = [Connected(two, [first, second], seed * SESSIONS + i) for i in range(SESSIONS)]
+        await asyncio.gather(*(follow(connected, i) for i, connected in enumerate(runs)))
     assert len(ended) > SESSIONS
     assert min(broken["requests"], broken["streams"]) > SESSIONS // 2, broken
     check(ended, offline_all)

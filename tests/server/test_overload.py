@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import overload
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def test_threefold_overload_closes_no_healthy_socket_and_takes_bounded_memory(server: Any) -> None:

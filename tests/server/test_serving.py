@@ -77,39 +77,31 @@ async def over_websocket(served: Any, client: httpx.AsyncClient, xs: list[Any], 
         return [json.loads(await stream.recv()) for _ in xs]
 
 
-def test_twenty_sessions_at_once_get_what_the_library_gives(
-    server: Any, same: Callable[..., None], observations: Any, patiently: Any
+async def test_twenty_sessions_at_once_get_what_the_library_gives(
+    server: Any, same: Callable[..., None], observations: Any
 ) -> None:
     """Ten over HTTP and ten over WebSocket, streamed together, equal the offline filter to 1e-4."""
     sequences = [observations(15, seed=i) for i in range(20)]
-
-    async def scenario() -> None:
-        async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as client:
-            ways = [over_http, over_websocket] * 10
-            runs = [way(server, client, xs, i) for i, (way, xs) in enumerate(zip(ways, sequences, strict=True))]
-            for i, estimates in enumerate(await asyncio.gather(*runs)):
-                same(estimates, sequences[i], seed=i)
-
-    patiently(scenario())
+    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as client:
+        ways = [over_http, over_websocket] * 10
+        runs = [way(server, client, xs, i) for i, (way, xs) in enumerate(zip(ways, sequences, strict=True))]
+        for i, estimates in enumerate(await asyncio.gather(*runs)):
+            same(estimates, sequences[i], seed=i)
 
 
-def test_a_client_that_leaves_harms_no_neighbour(server: Any, observations: Any, same: Any, patiently: Any) -> None:
+async def test_a_client_that_leaves_harms_no_neighbour(server: Any, observations: Any, same: Any) -> None:
     """Requests are cut while others are under way: the others get what they would have got alone."""
     xs = observations(10)
-
-    async def scenario() -> None:
-        async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as client:
-            leaving = [asyncio.create_task(over_http(server, client, xs, seed)) for seed in range(5)]
-            staying = [asyncio.create_task(over_http(server, client, xs, seed)) for seed in range(5)]
-            done, _ = await asyncio.wait(staying, return_when=asyncio.FIRST_COMPLETED)
-            assert done
-            for task in leaving:
-                task.cancel()
-            await asyncio.gather(*leaving, return_exceptions=True)
-            for seed, estimates in enumerate(await asyncio.gather(*staying)):
-                same(estimates, xs, seed=seed)
-
-    patiently(scenario())
+    async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as client:
+        leaving = [asyncio.create_task(over_http(server, client, xs, seed)) for seed in range(5)]
+        staying = [asyncio.create_task(over_http(server, client, xs, seed)) for seed in range(5)]
+        done, _ = await asyncio.wait(staying, return_when=asyncio.FIRST_COMPLETED)
+        assert done
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
+        for seed, estimates in enumerate(await asyncio.gather(*staying)):
+            same(estimates, xs, seed=seed)
 
 
 def test_models_describe_themselves(server: Any) -> None:
@@ -157,15 +149,13 @@ def test_a_killed_server_goes_on_where_it_was(serve: Any, tmp_path: Path, observ
     assert second.stop(signal.SIGTERM) == 0
 
 
-def test_two_servers_on_one_redis_win_each_step_once(
-    serve: Any, redis_server: EmbeddedRedis, same: Any, patiently: Any
-) -> None:
+async def test_two_servers_on_one_redis_win_each_step_once(serve: Any, redis_server: EmbeddedRedis, same: Any) -> None:
     """Both are sent another observation for every seq at once, over HTTP and streams; what was won is one sequence.
 
     The loser's stream is closed with 4409, and its server forgets the belief.
     """
     servers = [serve("--redis-url", redis_server.url) for _ in range(2)]
-    run = patiently(races.race([served.url for served in servers], "tiny", rounds=RACES))
+    run = await races.race([served.url for served in servers], "tiny", rounds=RACES)
     expected = races.Tally(
         rounds=RACES,
         one_winner=RACES,
@@ -212,8 +202,8 @@ def test_a_redis_that_stops_is_said_to_and_sessions_go_on_after_it(
     assert served.stop(signal.SIGTERM) == 0
 
 
-def test_a_server_that_is_told_to_stop_drains(
-    serve: Any, redis_server: EmbeddedRedis, observations: Any, same: Any, patiently: Any
+async def test_a_server_that_is_told_to_stop_drains(
+    serve: Any, redis_server: EmbeddedRedis, observations: Any, same: Any
 ) -> None:
     """A request under way is finished or refused, a stream gets goaway and 1012, and the exit code is 0."""
     served = serve("--redis-url", redis_server.url)
@@ -236,7 +226,7 @@ def test_a_server_that_is_told_to_stop_drains(
         assert received.pop()["type"] == "goaway"
         return received
 
-    acknowledged = patiently(scenario())
+    acknowledged = await scenario()
     assert served.wait() == 0
     same(acknowledged, xs[: len(acknowledged)], seed=6)
     following = serve("--redis-url", redis_server.url)
@@ -244,8 +234,8 @@ def test_a_server_that_is_told_to_stop_drains(
     assert following.stop(signal.SIGINT) == 0
 
 
-def test_a_server_that_stops_under_load_loses_nothing_that_it_acknowledged(
-    serve: Any, redis_server: EmbeddedRedis, observations: Any, same: Any, patiently: Any
+async def test_a_server_that_stops_under_load_loses_nothing_that_it_acknowledged(
+    serve: Any, redis_server: EmbeddedRedis, observations: Any, same: Any
 ) -> None:
     """Twelve streams and four clients over HTTP: goaway and 1012 for the ones, 503 for the others, and exit code 0."""
     served = serve("--redis-url", redis_server.url)
@@ -283,16 +273,13 @@ def test_a_server_that_stops_under_load_loses_nothing_that_it_acknowledged(
                     return
                 answered[session] += reply.json()["estimates"]
 
-    async def scenario() -> None:
-        ways = [*map(over_stream, streamed), *map(over_requests, requested)]
-        running = [asyncio.create_task(way) for way in ways]
-        while not all(len(each) >= 2 for each in answered.values()):
-            assert not any(task.done() for task in running)
-            await asyncio.sleep(0.005)
-        served.send(signal.SIGTERM)
-        await asyncio.gather(*running)
-
-    patiently(scenario())
+    ways = [*map(over_stream, streamed), *map(over_requests, requested)]
+    running = [asyncio.create_task(way) for way in ways]
+    while not all(len(each) >= 2 for each in answered.values()):
+        assert not any(task.done() for task in running)
+        await asyncio.sleep(0.005)
+    served.send(signal.SIGTERM)
+    await asyncio.gather(*running)
     assert served.wait() == 0
     following = serve("--redis-url", redis_server.url)
     for session, seed in sessions.items():

@@ -116,8 +116,8 @@ def energies(messages: list[Any]) -> list[float]:
 
 
 @pytest.mark.parametrize("length", [1, 7, 200, 4099])
-def test_chunks_of_any_length_give_the_same_estimates(
-    line: Any, opened: Any, truth: Any, patiently: Any, http: httpx.Client, length: int
+async def test_chunks_of_any_length_give_the_same_estimates(
+    line: Any, opened: Any, truth: Any, http: httpx.Client, length: int
 ) -> None:
     """In s16 on a stream; what is left over is in the session at the end."""
     samples = sound(4099 if length > 1 else 650)
@@ -138,14 +138,14 @@ def test_chunks_of_any_length_give_the_same_estimates(
             await sending
             return heard
 
-    heard = patiently(scenario())
+    heard = await scenario()
     assert [message.seq for message in heard[:-1]] == list(range(1, len(samples) // SIZE + 1))
     np.testing.assert_allclose(energies(heard), truth(samples), rtol=1e-4)
     assert heard[-1] == wire.Ended(next_seq=len(samples) // SIZE + 1, next_sample=len(samples))
     assert http.get(f"/v1/sessions/{session}").json()["next_sample"] == len(samples)
 
 
-def test_every_way_in_gives_the_same_estimates(opened: Any, speaker: Any, http: httpx.Client, patiently: Any) -> None:
+async def test_every_way_in_gives_the_same_estimates(opened: Any, speaker: Any, http: httpx.Client) -> None:
     """Samples in JSON, as s16 and f32, over HTTP in both forms, and as observations: to the last digit of float32."""
     samples = sound(1000)
     numbers = samples.astype("<f4") / np.float32(32768)
@@ -177,11 +177,11 @@ def test_every_way_in_gives_the_same_estimates(opened: Any, speaker: Any, http: 
     assert len(expected) == 5
     assert over_http(S16, "s16", samples, 333) == expected
     assert over_http(F32, "f32", numbers, 70) == expected
-    assert patiently(over_json("s16")) == patiently(over_json("f32")) == expected
+    assert (await over_json("s16")) == (await over_json("f32")) == expected
 
 
-def test_a_stream_that_is_cut_within_an_observation_goes_on_there(
-    line: Any, opened: Any, truth: Any, patiently: Any, http: httpx.Client, eventually: Any
+async def test_a_stream_that_is_cut_within_an_observation_goes_on_there(
+    line: Any, opened: Any, truth: Any, http: httpx.Client, eventually: Any
 ) -> None:
     """The remainder is in the session, for a stream as for a request; chunks that overlap are not taken twice."""
     samples = sound(1500)
@@ -205,10 +205,14 @@ def test_a_stream_that_is_cut_within_an_observation_goes_on_there(
             await client.send(wire.KeepAlive())
             return await client.until(wire.KeepAlive)
 
-    heard = patiently(first())
-    eventually(lambda: http.get(f"/v1/sessions/{session}").json()["next_sample"] == 450, "the remainder")
-    heard += patiently(second())
-    eventually(lambda: http.get(f"/v1/sessions/{session}").json()["next_sample"] == 1010, "the remainder")
+    heard = await first()
+    await asyncio.to_thread(
+        eventually, lambda: http.get(f"/v1/sessions/{session}").json()["next_sample"] == 450, "the remainder"
+    )
+    heard += await second()
+    await asyncio.to_thread(
+        eventually, lambda: http.get(f"/v1/sessions/{session}").json()["next_sample"] == 1010, "the remainder"
+    )
     url = f"/v1/sessions/{session}/samples?offset=1010"
     reply = http.post(url, content=samples[1010:].tobytes(), headers=S16)
     found = energies(heard) + [estimate["free_energy"] for estimate in reply.json()["estimates"]]
@@ -218,41 +222,37 @@ def test_a_stream_that_is_cut_within_an_observation_goes_on_there(
         assert one | {"durable_seq": 0} == other | {"durable_seq": 0}, "a chunk that is sent again is answered again"
 
 
-def test_a_chunk_out_of_place_or_of_another_form_is_refused_and_says_where_to_go_on(
-    line: Any, opened: Any, patiently: Any, http: httpx.Client
+async def test_a_chunk_out_of_place_or_of_another_form_is_refused_and_says_where_to_go_on(
+    line: Any, opened: Any, http: httpx.Client
 ) -> None:
     """A gap, other samples than before, another encoding, no agreement at all; the stream goes on."""
     samples = sound(600)
     session, plain = opened(), http.post("/v1/sessions", json={"model": "speech"}).json()["id"]
+    async with line(session) as client:
+        await client.receive()
 
-    async def scenario() -> None:
-        async with line(session) as client:
-            await client.receive()
+        async def problem_of(message: Any) -> wire.Problem:
+            await client.send(message)
+            error = await client.receive()
+            assert isinstance(error, wire.Error)
+            return error.problem
 
-            async def problem_of(message: Any) -> wire.Problem:
-                await client.send(message)
-                error = await client.receive()
-                assert isinstance(error, wire.Error)
-                return error.problem
-
-            await client.samples(0, samples[:250])
-            assert (await client.receive()).seq == 1
-            gap = await problem_of(binary.Samples(offset=300, encoding="s16", data=samples[300:].tobytes()))
-            assert (gap.type, gap.expected_sample) == ("urn:avf:problem:sequence-gap", 250)
-            other = await problem_of(binary.Samples(offset=0, encoding="s16", data=bytes(400)))
-            assert (other.type, other.expected_sample) == ("urn:avf:problem:observation-conflict", 250)
-            floats = await problem_of(binary.Samples(offset=250, encoding="f32", data=bytes(4)))
-            assert (floats.type, floats.expected_sample) == ("urn:avf:problem:invalid-observation", 250)
-            await client.samples(250, samples[250:400])
-            assert (await client.receive()).seq == 2
-        async with line(plain) as client:
-            await client.receive()
-            await client.samples(0, samples)
-            refused = (await client.receive()).problem
-            assert refused.type == "urn:avf:problem:invalid-setting"
-            assert "open it with" in refused.detail
-
-    patiently(scenario())
+        await client.samples(0, samples[:250])
+        assert (await client.receive()).seq == 1
+        gap = await problem_of(binary.Samples(offset=300, encoding="s16", data=samples[300:].tobytes()))
+        assert (gap.type, gap.expected_sample) == ("urn:avf:problem:sequence-gap", 250)
+        other = await problem_of(binary.Samples(offset=0, encoding="s16", data=bytes(400)))
+        assert (other.type, other.expected_sample) == ("urn:avf:problem:observation-conflict", 250)
+        floats = await problem_of(binary.Samples(offset=250, encoding="f32", data=bytes(4)))
+        assert (floats.type, floats.expected_sample) == ("urn:avf:problem:invalid-observation", 250)
+        await client.samples(250, samples[250:400])
+        assert (await client.receive()).seq == 2
+    async with line(plain) as client:
+        await client.receive()
+        await client.samples(0, samples)
+        refused = (await client.receive()).problem
+        assert refused.type == "urn:avf:problem:invalid-setting"
+        assert "open it with" in refused.detail
 
 
 def test_sound_that_does_not_fit_the_model_is_refused_when_the_session_is_opened(http: httpx.Client) -> None:
@@ -269,24 +269,20 @@ def test_sound_that_does_not_fit_the_model_is_refused_when_the_session_is_opened
 
 
 @pytest.mark.parametrize("length", [7, 4000])
-def test_a_file_is_no_sound(line: Any, opened: Any, patiently: Any, http: httpx.Client, length: int) -> None:
+async def test_a_file_is_no_sound(line: Any, opened: Any, http: httpx.Client, length: int) -> None:
     """Its header is refused in one piece and in many, and nothing of it is filtered."""
     header = struct.pack(
         "<4sI4s4sIHHIIHH4sI", b"RIFF", 4036, b"WAVE", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16, b"data", 4000
     )
     data = np.frombuffer(header + bytes(4000), "<i2")
     session = opened()
-
-    async def scenario() -> None:
-        async with line(session) as client:
-            await client.receive()
-            for offset in range(0, 210, length):
-                await client.samples(offset, data[offset : offset + length])
-            error = await client.receive()
-            assert error.problem.type == "urn:avf:problem:invalid-observation"
-            assert "WAV file" in error.problem.detail
-
-    patiently(scenario())
+    async with line(session) as client:
+        await client.receive()
+        for offset in range(0, 210, length):
+            await client.samples(offset, data[offset : offset + length])
+        error = await client.receive()
+        assert error.problem.type == "urn:avf:problem:invalid-observation"
+        assert "WAV file" in error.problem.detail
     assert http.get(f"/v1/sessions/{session}").json()["next_seq"] == 1
 
 
@@ -311,61 +307,49 @@ def test_requests_of_samples_are_checked(opened: Any, http: httpx.Client) -> Non
     assert http.post(f"/v1/sessions/{session}/reset").json()["next_sample"] == 0, "a reset leaves no remainder"
 
 
-def test_estimates_are_thinned_and_summarised(line: Any, opened: Any, truth: Any, patiently: Any) -> None:
+async def test_estimates_are_thinned_and_summarised(line: Any, opened: Any, truth: Any) -> None:
     """Every third estimate, without arrays; acks between, before a marker and the end, and nothing is unanswered."""
     samples = sound(20 * SIZE)
-
-    async def scenario() -> None:
-        async with line(opened(), "?every=3&fields=scalars") as client:
-            await client.receive()
-            await client.samples(0, samples[: 5 * SIZE])
-            await client.send(wire.Marker(text="five"))
-            heard = await client.until(wire.Marker)
-            assert [type(message) for message in heard] == [binary.Estimate, wire.Ack, wire.Marker]
-            assert (heard[0].seq, heard[0].prior, heard[1].seq) == (3, None, 5)
-            await client.samples(5 * SIZE, samples[5 * SIZE :])
-            await client.send(wire.End())
-            heard += await client.until(wire.Ended)
-            estimates = [message for message in heard if isinstance(message, binary.Estimate)]
-            assert [message.seq for message in estimates] == [3, 6, 9, 12, 15, 18]
-            np.testing.assert_allclose(energies(heard), truth(samples)[2::3], rtol=1e-4)
-            assert [message.seq for message in heard if isinstance(message, wire.Ack)][-1] == 20
-
-    patiently(scenario())
+    async with line(opened(), "?every=3&fields=scalars") as client:
+        await client.receive()
+        await client.samples(0, samples[: 5 * SIZE])
+        await client.send(wire.Marker(text="five"))
+        heard = await client.until(wire.Marker)
+        assert [type(message) for message in heard] == [binary.Estimate, wire.Ack, wire.Marker]
+        assert (heard[0].seq, heard[0].prior, heard[1].seq) == (3, None, 5)
+        await client.samples(5 * SIZE, samples[5 * SIZE :])
+        await client.send(wire.End())
+        heard += await client.until(wire.Ended)
+        estimates = [message for message in heard if isinstance(message, binary.Estimate)]
+        assert [message.seq for message in estimates] == [3, 6, 9, 12, 15, 18]
+        np.testing.assert_allclose(energies(heard), truth(samples)[2::3], rtol=1e-4)
+        assert [message.seq for message in heard if isinstance(message, wire.Ack)][-1] == 20
 
 
-def test_acks_come_to_a_client_that_sends_one_at_a_time(line: Any, opened: Any, patiently: Any) -> None:
+async def test_acks_come_to_a_client_that_sends_one_at_a_time(line: Any, opened: Any) -> None:
     """Thinned by more than the credit, and still every observation is answered at once."""
     samples = sound(40 * SIZE)
-
-    async def scenario() -> None:
-        async with line(opened(), "?every=1000") as client:
-            credit = (await client.receive()).credit
-            for seq in range(1, 4):
-                await client.samples((seq - 1) * SIZE, samples[(seq - 1) * SIZE : seq * SIZE])
-                assert (await client.receive()).seq == seq
-            await client.samples(3 * SIZE, samples[3 * SIZE :])
-            seen = [3]
-            while seen[-1] < 40:
-                seen.append((await client.receive()).seq)
-            assert max(np.diff(seen)) <= credit // 2
-
-    patiently(scenario())
+    async with line(opened(), "?every=1000") as client:
+        credit = (await client.receive()).credit
+        for seq in range(1, 4):
+            await client.samples((seq - 1) * SIZE, samples[(seq - 1) * SIZE : seq * SIZE])
+            assert (await client.receive()).seq == seq
+        await client.samples(3 * SIZE, samples[3 * SIZE :])
+        seen = [3]
+        while seen[-1] < 40:
+            seen.append((await client.receive()).seq)
+        assert max(np.diff(seen)) <= credit // 2
 
 
 @pytest.mark.parametrize("query", ["?every=0", "?every=x", "?fields=some", "?every=" + "9" * 30])
-def test_options_out_of_range_end_the_stream(line: Any, opened: Any, patiently: Any, query: str) -> None:
+async def test_options_out_of_range_end_the_stream(line: Any, opened: Any, query: str) -> None:
     """With the problem, and 1008."""
-
-    async def scenario() -> None:
-        async with line(opened(), query) as client:
-            assert (await client.receive()).problem.type == "urn:avf:problem:invalid-setting"
-            assert await client.close_code() == 1008
-
-    patiently(scenario())
+    async with line(opened(), query) as client:
+        assert (await client.receive()).problem.type == "urn:avf:problem:invalid-setting"
+        assert await client.close_code() == 1008
 
 
-def test_observations_in_binary_are_those_in_json(line: Any, speaker: Any, http: httpx.Client, patiently: Any) -> None:
+async def test_observations_in_binary_are_those_in_json(line: Any, speaker: Any, http: httpx.Client) -> None:
     """Several in one message, one of them with a missing number; where one is refused, those after it are dropped."""
     rows = np.random.default_rng(0).integers(0, 2, (4, 6)).astype(np.float32)
     rows[2, 1] = np.nan
@@ -373,54 +357,43 @@ def test_observations_in_binary_are_those_in_json(line: Any, speaker: Any, http:
     def new() -> str:
         return str(http.post("/v1/sessions", json={"model": "tiny", "seed": 3}).json()["id"])
 
-    async def scenario() -> None:
-        async with line(new()) as client:
-            await client.receive()
-            await client.send(binary.Observations(seq=1, rows=rows))
-            found = [await client.receive() for _ in rows]
-            bad = rows.copy()
-            bad[1, 0] = 7.0
-            await client.send(binary.Observations(seq=5, rows=bad))
-            assert (await client.receive()).seq == 5
-            error = await client.receive()
-            assert (error.problem.type, error.problem.seq) == ("urn:avf:problem:invalid-observation", 6)
-            await client.send(wire.End())
-            assert (await client.receive()).next_seq == 6
-        body = {"seq": 1, "observations": [[None if np.isnan(v) else float(v) for v in row] for row in rows]}
-        reply = await asyncio.to_thread(http.post, f"/v1/sessions/{new()}/steps", json=body)
-        for estimate, other in zip(found, reply.json()["estimates"], strict=True):
-            assert estimate.free_energy == other["free_energy"]
-            assert estimate.durability == "group"
-            np.testing.assert_array_equal(estimate.posterior.mean, np.float32(other["posterior"]["mean"]))
-            np.testing.assert_array_equal(estimate.free_energies, np.float32(other["free_energies"]))
-            assert estimate.prediction.deviation is None
-
-    patiently(scenario())
+    async with line(new()) as client:
+        await client.receive()
+        await client.send(binary.Observations(seq=1, rows=rows))
+        found = [await client.receive() for _ in rows]
+        bad = rows.copy()
+        bad[1, 0] = 7.0
+        await client.send(binary.Observations(seq=5, rows=bad))
+        assert (await client.receive()).seq == 5
+        error = await client.receive()
+        assert (error.problem.type, error.problem.seq) == ("urn:avf:problem:invalid-observation", 6)
+        await client.send(wire.End())
+        assert (await client.receive()).next_seq == 6
+    body = {"seq": 1, "observations": [[None if np.isnan(v) else float(v) for v in row] for row in rows]}
+    reply = await asyncio.to_thread(http.post, f"/v1/sessions/{new()}/steps", json=body)
+    for estimate, other in zip(found, reply.json()["estimates"], strict=True):
+        assert estimate.free_energy == other["free_energy"]
+        assert estimate.durability == "group"
+        np.testing.assert_array_equal(estimate.posterior.mean, np.float32(other["posterior"]["mean"]))
+        np.testing.assert_array_equal(estimate.free_energies, np.float32(other["free_energies"]))
+        assert estimate.prediction.deviation is None
 
 
-def test_what_is_no_message_ends_a_binary_stream(line: Any, opened: Any, patiently: Any) -> None:
+async def test_what_is_no_message_ends_a_binary_stream(line: Any, opened: Any) -> None:
     """A wrong magic, a text frame; the error comes first."""
-
-    async def scenario() -> None:
-        for frame, code in [(b"RIFF" + bytes(40), 1007), ("{}", 1003), (b"", 1007)]:
-            async with line(opened()) as client:
-                await client.receive()
-                await client.connection.send(frame)
-                assert (await client.receive()).problem.type == "urn:avf:problem:malformed-body"
-                assert await client.close_code() == code
-
-    patiently(scenario())
+    for frame, code in [(b"RIFF" + bytes(40), 1007), ("{}", 1003), (b"", 1007)]:
+        async with line(opened()) as client:
+            await client.receive()
+            await client.connection.send(frame)
+            assert (await client.receive()).problem.type == "urn:avf:problem:malformed-body"
+            assert await client.close_code() == code
 
 
-def test_nothing_is_compressed(line: Any, opened: Any, patiently: Any) -> None:
+async def test_nothing_is_compressed(line: Any, opened: Any) -> None:
     """Also where the client offers it."""
-
-    async def scenario() -> None:
-        async with line(opened(), compression="deflate") as client:
-            assert client.connection.protocol.extensions == []
-            assert (await client.receive()).credit >= 1
-
-    patiently(scenario())
+    async with line(opened(), compression="deflate") as client:
+        assert client.connection.protocol.extensions == []
+        assert (await client.receive()).credit >= 1
 
 
 def test_forks_and_restored_sessions_take_the_same_sound(opened: Any, http: httpx.Client) -> None:

@@ -25,9 +25,7 @@ def session(http: httpx.Client) -> str:
     return str(http.post("/v1/sessions", json={"model": "tiny"}, headers=ALICE).json()["id"])
 
 
-def heard(
-    server: Any, session: str, patiently: Any, *, query: str = "", key: str | None = None
-) -> tuple[list[str], int]:
+async def heard(server: Any, session: str, *, query: str = "", key: str | None = None) -> tuple[list[str], int]:
     """What is said, problems by their names, and the close code; nothing is sent."""
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
 
@@ -41,23 +39,23 @@ def heard(
                     said.append(message.get("problem", message)["type"].removeprefix("urn:avf:problem:"))
             return said, int(connection.close_code or 0)
 
-    result: tuple[list[str], int] = patiently(scenario())
+    result: tuple[list[str], int] = await scenario()
     return result
 
 
-def test_who_may_not_hold_a_stream_is_told_why(server: Any, session: str, patiently: Any, http: httpx.Client) -> None:
+async def test_who_may_not_hold_a_stream_is_told_why(server: Any, session: str, http: httpx.Client) -> None:
     """4401 without a valid key, or with a token that is for looking only; another's session does not exist: 4404."""
-    assert heard(server, session, patiently) == (["unauthorised"], 4401)
-    assert heard(server, session, patiently, key="mallory") == (["unauthorised"], 4401)
-    assert heard(server, session, patiently, query="?token=alice") == (["unauthorised"], 4401)
-    assert heard(server, session, patiently, key="bob") == (["unknown-session"], 4404)
+    assert await heard(server, session) == (["unauthorised"], 4401)
+    assert await heard(server, session, key="mallory") == (["unauthorised"], 4401)
+    assert await heard(server, session, query="?token=alice") == (["unauthorised"], 4401)
+    assert await heard(server, session, key="bob") == (["unknown-session"], 4404)
     asked = {"read_only": True}
     token = http.post(f"/v1/sessions/{session}/tokens", json=asked, headers=ALICE).json()["token"]
-    assert heard(server, session, patiently, query=f"?token={token}") == (["forbidden"], 4401)
+    assert await heard(server, session, query=f"?token={token}") == (["forbidden"], 4401)
 
 
-def test_a_stream_ends_when_its_token_does(server: Any, session: str, patiently: Any, http: httpx.Client) -> None:
+async def test_a_stream_ends_when_its_token_does(server: Any, session: str, http: httpx.Client) -> None:
     """It begins, and is closed with 4401 at the token's end though nothing is sent."""
     reply = http.post(f"/v1/sessions/{session}/tokens", json={"lifetime_s": 2.0}, headers=ALICE)
     query = f"?token={reply.json()['token']}"
-    assert heard(server, session, patiently, query=query) == (["begin", "unauthorised"], 4401)
+    assert await heard(server, session, query=query) == (["begin", "unauthorised"], 4401)

@@ -72,22 +72,18 @@ def test_waits_that_make_no_sense_are_refused(http: httpx.Client, path: str, que
     assert http.get(f"{path}/estimate?{query}").json()["type"] == f"urn:avf:problem:{name}"
 
 
-def test_waiters_are_answered_by_the_step_they_wait_for(server: Any, patiently: Any) -> None:
+async def test_waiters_are_answered_by_the_step_they_wait_for(server: Any) -> None:
     """Twenty wait for the third step, and one for the next epoch's first: each is answered by it."""
-
-    async def scenario() -> None:
-        async with AsyncClient(server.url) as client, await client.session("tiny") as session:
-            waiting = [asyncio.create_task(session.estimate(wait_seq=3)) for _ in range(20)]
-            for _ in range(3):
-                assert not any(task.done() for task in waiting)
-                await session.step(ZERO)
-            assert {estimate.seq for estimate in await asyncio.gather(*waiting)} == {3}
-            later = asyncio.create_task(session.estimate(wait_seq=4))
-            await session.reset()
-            assert [estimate.seq for estimate in await session.steps([ZERO] * 4)][-1] == 4
-            assert ((await later).epoch, (await later).seq) == (2, 4)
-
-    patiently(scenario())
+    async with AsyncClient(server.url) as client, await client.session("tiny") as session:
+        waiting = [asyncio.create_task(session.estimate(wait_seq=3)) for _ in range(20)]
+        for _ in range(3):
+            assert not any(task.done() for task in waiting)
+            await session.step(ZERO)
+        assert {estimate.seq for estimate in await asyncio.gather(*waiting)} == {3}
+        later = asyncio.create_task(session.estimate(wait_seq=4))
+        await session.reset()
+        assert [estimate.seq for estimate in await session.steps([ZERO] * 4)][-1] == 4
+        assert ((await later).epoch, (await later).seq) == (2, 4)
 
 
 def test_the_blocking_client_waits_longer_than_its_timeout(server: Any) -> None:
@@ -99,53 +95,45 @@ def test_the_blocking_client_waits_longer_than_its_timeout(server: Any) -> None:
         assert client.attach(session.id).estimate(wait_seq=1, timeout=0).seq == 1
 
 
-def test_steps_of_another_server_and_the_sessions_end_are_seen(
-    runtime: Any, open_session: Callable[..., Any], patiently: Any
+async def test_steps_of_another_server_and_the_sessions_end_are_seen(
+    runtime: Any, open_session: Callable[..., Any]
 ) -> None:
     """One server waits for what the other filters; the session's end and the server's stop end the wait."""
+    async with runtime() as first, runtime() as second:
+        session = await open_session(first)
 
-    async def scenario() -> None:
-        async with runtime() as first, runtime() as second:
-            session = await open_session(first)
+        def wait(seq: int) -> asyncio.Task[Any]:
+            return asyncio.create_task(first.polls.reached(session, seq=seq, timeout=None, owner=""))
 
-            def wait(seq: int) -> asyncio.Task[Any]:
-                return asyncio.create_task(first.polls.reached(session, seq=seq, timeout=None, owner=""))
-
-            waiting = wait(1)
-            await asyncio.sleep(0)
-            reply = await second.service.observe(session, seq=1, x=ZERO, owner="")
-            assert (await waiting).reply.endswith(reply.estimate)
-            assert msgspec.json.decode(reply.estimate)["seq"] == 1
-            ended = wait(2)
-            await asyncio.sleep(0)
-            await first.sessions.delete(session, owner="")
-            with pytest.raises(problems.UnknownSessionError):
-                await ended
-            session = await open_session(first)
-            stopped = wait(1)
-            await asyncio.sleep(0)
-            first.service.refuse()
-            with pytest.raises(problems.StoppingError):
-                await stopped
-
-    patiently(scenario())
+        waiting = wait(1)
+        await asyncio.sleep(0)
+        reply = await second.service.observe(session, seq=1, x=ZERO, owner="")
+        assert (await waiting).reply.endswith(reply.estimate)
+        assert msgspec.json.decode(reply.estimate)["seq"] == 1
+        ended = wait(2)
+        await asyncio.sleep(0)
+        await first.sessions.delete(session, owner="")
+        with pytest.raises(problems.UnknownSessionError):
+            await ended
+        session = await open_session(first)
+        stopped = wait(1)
+        await asyncio.sleep(0)
+        first.service.refuse()
+        with pytest.raises(problems.StoppingError):
+            await stopped
 
 
-def test_waiters_are_bounded_in_number(runtime: Any, open_session: Any, patiently: Any) -> None:
+async def test_waiters_are_bounded_in_number(runtime: Any, open_session: Any) -> None:
     """One more than the queue holds is refused; a place is free again once a wait is over."""
-
-    async def scenario() -> None:
-        async with runtime(queue_limit=1) as server:
-            session = await open_session(server)
-            first = asyncio.create_task(server.polls.reached(session, seq=1, timeout=None, owner=""))
-            await asyncio.sleep(0)
-            with pytest.raises(problems.OverloadedError):
-                await server.polls.reached(session, seq=1, timeout=None, owner="")
-            await server.service.observe(session, seq=1, x=ZERO, owner="")
-            await first
-            assert (await server.polls.reached(session, seq=1, timeout=None, owner="")).position.seq == 1
-
-    patiently(scenario())
+    async with runtime(queue_limit=1) as server:
+        session = await open_session(server)
+        first = asyncio.create_task(server.polls.reached(session, seq=1, timeout=None, owner=""))
+        await asyncio.sleep(0)
+        with pytest.raises(problems.OverloadedError):
+            await server.polls.reached(session, seq=1, timeout=None, owner="")
+        await server.service.observe(session, seq=1, x=ZERO, owner="")
+        await first
+        assert (await server.polls.reached(session, seq=1, timeout=None, owner="")).position.seq == 1
 
 
 def test_nothing_is_kept_of_who_no_longer_waits() -> None:

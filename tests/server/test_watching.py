@@ -143,191 +143,161 @@ def test_a_history_is_read_to_its_end_and_from_any_place(http: httpx.Client) -> 
         assert (answer.status_code, answer.json()["type"]) == (422, "urn:avf:problem:invalid-setting")
 
 
-def test_events_of_a_session_are_its_estimates(runtime: Any, open_session: Any, patiently: Any) -> None:
+async def test_events_of_a_session_are_its_estimates(runtime: Any, open_session: Any) -> None:
     """Each step's, as it comes, with what was observed; then a reset; then the end."""
-
-    async def scenario() -> None:
-        async with runtime() as server:
-            session = await open_session(server)
-            await steps(server, session, 1)
-            events = await server.events.session(session, owner="", options=WatchOptions(observation=True))
-            name, estimate = told(first := await following(events))
-            assert (name, first.id, estimate["seq"], estimate["observation"]) == ("estimate", "1-1", 1, ZERO)
-            for seq in (2, 3):
-                waiting = asyncio.ensure_future(following(events))
-                await asyncio.sleep(0)
-                reply = await server.service.observe(session, seq=seq, x=ONE, owner="")
-                assert told(await waiting)[1] == json.loads(reply.estimate) | {"observation": ONE}
-            await server.sessions.reset(session, owner="")
-            assert told(await following(events)) == ("reset", {"epoch": 2})
-            await server.sessions.delete(session, owner="")
-            assert told(await following(events)) == ("end", {})
-            assert [event async for event in events] == []
-            assert server.events.watching == 0
-
-    patiently(scenario())
-
-
-def test_a_slow_page_gets_the_latest_and_the_scalars_of_what_it_missed(
-    runtime: Any, open_session: Any, patiently: Any
-) -> None:
-    """Whatever happens between two looks is one history and one estimate; across a reset, one history an epoch."""
-
-    async def scenario() -> None:
-        async with runtime(max_page=3) as server:
-            session = await open_session(server)
-            events = await server.events.session(session, owner="", options=WatchOptions())
-            assert (await anext(events)).name == ""  # a sign of life: nothing was observed yet
-            await steps(server, session, 1)
-            assert (await following(events)).id == "1-1"
-            await steps(server, session, 2, 3, 4)
-            name, missed = told(between := await following(events))
-            assert (name, [entry["seq"] for entry in missed["entries"]], missed["cut"]) == ("history", [2, 3], False)
-            assert between.id == "1-3"
-            assert told(last := await following(events))[1]["seq"] == 4
-            assert last.id == "1-4"
-            await steps(server, session, 5)
-            await server.sessions.reset(session, owner="")
-            await steps(server, session, 1, 2)
-            found = [await following(events) for _ in range(4)]
-            assert [event.name for event in found] == ["history", "reset", "history", "estimate"]
-            assert [event.id for event in found] == ["1-5", "2-0", "2-1", "2-2"]
-            assert [entry["seq"] for i in (0, 2) for entry in told(found[i])[1]["entries"]] == [5, 1]
-            await steps(server, session, 3, 4, 5, 6, 7, 8)
-            name, missed = told(await following(events))
-            assert ([entry["seq"] for entry in missed["entries"]], missed["cut"]) == ([5, 6, 7], True)
-            await events.aclose()
-
-    patiently(scenario())
-
-
-def test_who_comes_back_is_told_what_was_missed(runtime: Any, open_session: Any, patiently: Any) -> None:
-    """From the last event's id on; nothing is told to those who missed nothing."""
-
-    async def scenario() -> None:
-        async with runtime() as server:
-            session = await open_session(server)
-            await steps(server, session, 1, 2, 3, 4)
-            events = await server.events.session(session, owner="", options=WatchOptions(), after="1-2")
-            assert [entry["seq"] for entry in told(await following(events))[1]["entries"]] == [3]
-            assert (await following(events)).id == "1-4"
-            await events.aclose()
-            events = await server.events.session(session, owner="", options=WatchOptions(), after="1-4")
-            assert (await anext(events)).name == ""
-            await steps(server, session, 5)
-            assert (await following(events)).id == "1-5"
-            await events.aclose()
-            with pytest.raises(problems.InvalidSettingError):
-                await server.events.session(session, owner="", options=WatchOptions(), after="yesterday")
-
-    patiently(scenario())
-
-
-def test_wherever_a_watch_is_cut_the_next_goes_on_exactly(runtime: Any, open_session: Any, patiently: Any) -> None:
-    """After each event, a history's too, its id gives what follows: all steps and the reset, in order, each once."""
-
-    async def scenario() -> None:
-        async with runtime() as server:
-            session = await open_session(server)
-            await steps(server, session, 1, 2, 3)
-            await server.sessions.reset(session, owner="")
-            await steps(server, session, 1, 2)
-            after, heard = "1-1", []
-            while after != "2-3":
-                if after == "2-1":
-                    await steps(server, session, 3)  # while no one watches
-                events = await server.events.session(session, owner="", options=WatchOptions(), after=after)
-                event = await following(events)
-                await events.aclose()
-                assert event.id is not None
-                heard.append(event)
-                after = event.id
-            assert [event.name for event in heard] == ["history", "reset", "history", "history", "estimate"]
-            seqs = [[entry["seq"] for entry in told(event)[1].get("entries", [])] for event in heard]
-            assert seqs == [[2, 3], [], [1], [2], []]
-
-    patiently(scenario())
-
-
-def test_events_are_bounded_in_number_and_end_with_the_server(runtime: Any, open_session: Any, patiently: Any) -> None:
-    """One more than allowed is refused; a stopping server says so, and takes no new ones."""
-
-    async def scenario() -> None:
-        async with runtime(max_watchers=2) as server:
-            session = await open_session(server)
-            one = await server.events.session(session, owner="", options=WatchOptions())
-            both = await server.events.all(owner="", options=WatchOptions(interval=60.0))
-            await anext(one)
-            await anext(both)
-            for options in (WatchOptions(), WatchOptions(interval=-1.0), WatchOptions(interval=float("nan"))):
-                with pytest.raises((problems.OverloadedError, problems.InvalidSettingError)):
-                    await server.events.all(owner="", options=options)
-            ends = [asyncio.ensure_future(following(events)) for events in (one, both)]
+    async with runtime() as server:
+        session = await open_session(server)
+        await steps(server, session, 1)
+        events = await server.events.session(session, owner="", options=WatchOptions(observation=True))
+        name, estimate = told(first := await following(events))
+        assert (name, first.id, estimate["seq"], estimate["observation"]) == ("estimate", "1-1", 1, ZERO)
+        for seq in (2, 3):
+            waiting = asyncio.ensure_future(following(events))
             await asyncio.sleep(0)
-            server.service.refuse()
-            assert [event.name for event in await asyncio.gather(*ends)] == ["goaway", "goaway"]
-            with pytest.raises(problems.StoppingError):
-                await server.events.all(owner="", options=WatchOptions())
-            await one.aclose()
-            await both.aclose()
-            assert server.events.watching == 0
-            assert not server.feed._watches
-
-    patiently(scenario())
+            reply = await server.service.observe(session, seq=seq, x=ONE, owner="")
+            assert told(await waiting)[1] == json.loads(reply.estimate) | {"observation": ONE}
+        await server.sessions.reset(session, owner="")
+        assert told(await following(events)) == ("reset", {"epoch": 2})
+        await server.sessions.delete(session, owner="")
+        assert told(await following(events)) == ("end", {})
+        assert [event async for event in events] == []
+        assert server.events.watching == 0
 
 
-def test_all_of_an_owners_sessions_are_told_at_once(runtime: Any, open_session: Any, patiently: Any) -> None:
-    """What was opened, what moved and by how much, what ended; nothing twice, and nothing of others."""
+async def test_a_slow_page_gets_the_latest_and_the_scalars_of_what_it_missed(runtime: Any, open_session: Any) -> None:
+    """Whatever happens between two looks is one history and one estimate; across a reset, one history an epoch."""
+    async with runtime(max_page=3) as server:
+        session = await open_session(server)
+        events = await server.events.session(session, owner="", options=WatchOptions())
+        assert (await anext(events)).name == ""  # a sign of life: nothing was observed yet
+        await steps(server, session, 1)
+        assert (await following(events)).id == "1-1"
+        await steps(server, session, 2, 3, 4)
+        name, missed = told(between := await following(events))
+        assert (name, [entry["seq"] for entry in missed["entries"]], missed["cut"]) == ("history", [2, 3], False)
+        assert between.id == "1-3"
+        assert told(last := await following(events))[1]["seq"] == 4
+        assert last.id == "1-4"
+        await steps(server, session, 5)
+        await server.sessions.reset(session, owner="")
+        await steps(server, session, 1, 2)
+        found = [await following(events) for _ in range(4)]
+        assert [event.name for event in found] == ["history", "reset", "history", "estimate"]
+        assert [event.id for event in found] == ["1-5", "2-0", "2-1", "2-2"]
+        assert [entry["seq"] for i in (0, 2) for entry in told(found[i])[1]["entries"]] == [5, 1]
+        await steps(server, session, 3, 4, 5, 6, 7, 8)
+        name, missed = told(await following(events))
+        assert ([entry["seq"] for entry in missed["entries"]], missed["cut"]) == ([5, 6, 7], True)
+        await events.aclose()
 
-    async def scenario() -> None:
-        async with runtime() as server:
-            owner = {"owner": "me"}
-            before = (await server.sessions.create(wire.CreateSession(model="tiny"), **owner)).id
-            events = await server.events.all(options=WatchOptions(interval=0.05), **owner)
-            await anext(events)
-            await open_session(server)
-            session = (await server.sessions.create(wire.CreateSession(model="tiny"), **owner)).id
-            assert told(await following(events))[1]["id"] == session
-            for seq in (1, 2, 3):
-                await server.service.observe(before, seq=seq, x=ZERO, **owner)
-            reply = await server.service.observe(session, seq=1, x=ONE, **owner)
-            moves = json.loads((await following(events)).data)["sessions"]
-            assert {move["session"]: move["steps"] for move in moves} == {before: 3, session: 1}
-            last = next(move["last"] for move in moves if move["session"] == session)
-            assert last["free_energy"] == json.loads(reply.estimate)["free_energy"]
-            await server.sessions.delete(session, **owner)
-            assert told(await following(events)) == ("ended", {"session": session})
+
+async def test_who_comes_back_is_told_what_was_missed(runtime: Any, open_session: Any) -> None:
+    """From the last event's id on; nothing is told to those who missed nothing."""
+    async with runtime() as server:
+        session = await open_session(server)
+        await steps(server, session, 1, 2, 3, 4)
+        events = await server.events.session(session, owner="", options=WatchOptions(), after="1-2")
+        assert [entry["seq"] for entry in told(await following(events))[1]["entries"]] == [3]
+        assert (await following(events)).id == "1-4"
+        await events.aclose()
+        events = await server.events.session(session, owner="", options=WatchOptions(), after="1-4")
+        assert (await anext(events)).name == ""
+        await steps(server, session, 5)
+        assert (await following(events)).id == "1-5"
+        await events.aclose()
+        with pytest.raises(problems.InvalidSettingError):
+            await server.events.session(session, owner="", options=WatchOptions(), after="yesterday")
+
+
+async def test_wherever_a_watch_is_cut_the_next_goes_on_exactly(runtime: Any, open_session: Any) -> None:
+    """After each event, a history's too, its id gives what follows: all steps and the reset, in order, each once."""
+    async with runtime() as server:
+        session = await open_session(server)
+        await steps(server, session, 1, 2, 3)
+        await server.sessions.reset(session, owner="")
+        await steps(server, session, 1, 2)
+        after, heard = "1-1", []
+        while after != "2-3":
+            if after == "2-1":
+                await steps(server, session, 3)  # while no one watches
+            events = await server.events.session(session, owner="", options=WatchOptions(), after=after)
+            event = await following(events)
             await events.aclose()
+            assert event.id is not None
+            heard.append(event)
+            after = event.id
+        assert [event.name for event in heard] == ["history", "reset", "history", "history", "estimate"]
+        seqs = [[entry["seq"] for entry in told(event)[1].get("entries", [])] for event in heard]
+        assert seqs == [[2, 3], [], [1], [2], []]
 
-    patiently(scenario())
+
+async def test_events_are_bounded_in_number_and_end_with_the_server(runtime: Any, open_session: Any) -> None:
+    """One more than allowed is refused; a stopping server says so, and takes no new ones."""
+    async with runtime(max_watchers=2) as server:
+        session = await open_session(server)
+        one = await server.events.session(session, owner="", options=WatchOptions())
+        both = await server.events.all(owner="", options=WatchOptions(interval=60.0))
+        await anext(one)
+        await anext(both)
+        for options in (WatchOptions(), WatchOptions(interval=-1.0), WatchOptions(interval=float("nan"))):
+            with pytest.raises((problems.OverloadedError, problems.InvalidSettingError)):
+                await server.events.all(owner="", options=options)
+        ends = [asyncio.ensure_future(following(events)) for events in (one, both)]
+        await asyncio.sleep(0)
+        server.service.refuse()
+        assert [event.name for event in await asyncio.gather(*ends)] == ["goaway", "goaway"]
+        with pytest.raises(problems.StoppingError):
+            await server.events.all(owner="", options=WatchOptions())
+        await one.aclose()
+        await both.aclose()
+        assert server.events.watching == 0
+        assert not server.feed._watches
 
 
-def test_what_another_server_does_is_seen(
-    runtime: Any, open_session: Callable[..., Any], patiently: Any, monkeypatch: Any
+async def test_all_of_an_owners_sessions_are_told_at_once(runtime: Any, open_session: Any) -> None:
+    """What was opened, what moved and by how much, what ended; nothing twice, and nothing of others."""
+    async with runtime() as server:
+        owner = {"owner": "me"}
+        before = (await server.sessions.create(wire.CreateSession(model="tiny"), **owner)).id
+        events = await server.events.all(options=WatchOptions(interval=0.05), **owner)
+        await anext(events)
+        await open_session(server)
+        session = (await server.sessions.create(wire.CreateSession(model="tiny"), **owner)).id
+        assert told(await following(events))[1]["id"] == session
+        for seq in (1, 2, 3):
+            await server.service.observe(before, seq=seq, x=ZERO, **owner)
+        reply = await server.service.observe(session, seq=1, x=ONE, **owner)
+        moves = json.loads((await following(events)).data)["sessions"]
+        assert {move["session"]: move["steps"] for move in moves} == {before: 3, session: 1}
+        last = next(move["last"] for move in moves if move["session"] == session)
+        assert last["free_energy"] == json.loads(reply.estimate)["free_energy"]
+        await server.sessions.delete(session, **owner)
+        assert told(await following(events)) == ("ended", {"session": session})
+        await events.aclose()
+
+
+async def test_what_another_server_does_is_seen(
+    runtime: Any, open_session: Callable[..., Any], monkeypatch: Any
 ) -> None:
     """Steps, sessions that are opened and ended there: by whoever watches here."""
     monkeypatch.setattr(events_module, "POLL_ALL", 0.05)
-
-    async def scenario() -> None:
-        async with runtime() as here, runtime() as there:
-            session = (await there.sessions.create(wire.CreateSession(model="tiny"), owner="us")).id
-            one = await here.events.session(session, owner="us", options=WatchOptions())
-            both = await here.events.all(owner="us", options=WatchOptions(interval=0.05))
-            await anext(one)
-            await anext(both)
-            await there.service.observe(session, seq=1, x=ZERO, owner="us")
-            assert (await following(one)).id == "1-1"
-            moves = json.loads((await following(both)).data)["sessions"]
-            assert [(move["session"], move["steps"]) for move in moves] == [(session, 1)]
-            other = (await there.sessions.create(wire.CreateSession(model="tiny"), owner="us")).id
-            assert told(await following(both))[1]["id"] == other
-            await there.sessions.delete(session, owner="us")
-            assert told(await following(both)) == ("ended", {"session": session})
-            assert (await following(one)).name == "end"
-            await one.aclose()
-            await both.aclose()
-
-    patiently(scenario())
+    async with runtime() as here, runtime() as there:
+        session = (await there.sessions.create(wire.CreateSession(model="tiny"), owner="us")).id
+        one = await here.events.session(session, owner="us", options=WatchOptions())
+        both = await here.events.all(owner="us", options=WatchOptions(interval=0.05))
+        await anext(one)
+        await anext(both)
+        await there.service.observe(session, seq=1, x=ZERO, owner="us")
+        assert (await following(one)).id == "1-1"
+        moves = json.loads((await following(both)).data)["sessions"]
+        assert [(move["session"], move["steps"]) for move in moves] == [(session, 1)]
+        other = (await there.sessions.create(wire.CreateSession(model="tiny"), owner="us")).id
+        assert told(await following(both))[1]["id"] == other
+        await there.sessions.delete(session, owner="us")
+        assert told(await following(both)) == ("ended", {"session": session})
+        assert (await following(one)).name == "end"
+        await one.aclose()
+        await both.aclose()
 
 
 def test_events_are_sent_as_browsers_read_them(http: httpx.Client, eventually: Callable[..., Any]) -> None:
@@ -369,27 +339,22 @@ def test_the_status_says_how_the_server_is(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(("setting", "stripped"), [("/avf", True), ("/avf", False), ("", True), ("", False)])
-def test_everything_works_behind_a_prefix(
-    tiny: Any, redis_server: Any, patiently: Any, setting: str, stripped: bool
-) -> None:
+async def test_everything_works_behind_a_prefix(tiny: Any, redis_server: Any, setting: str, stripped: bool) -> None:
     """Said by the setting or by the proxy; stripped by the proxy or left: addresses come back with it."""
     from avf_server.serve.app import create_app
     from avf_server.settings import Settings
 
-    async def scenario() -> None:
-        settings = Settings(models=(str(tiny),), redis_url=redis_server.url, redis_timeout_s=5.0, root_path=setting)
-        app = create_app(settings)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
-        ):
-            headers = {} if setting else {"x-forwarded-prefix": "/avf/"}
-            base = "" if stripped else "/avf"
-            opened = await client.post(f"{base}/v1/sessions", json={"model": "tiny"}, headers=headers)
-            assert opened.headers["location"] == f"/avf/v1/sessions/{opened.json()['id']}"
-            assert (await client.get(f"{base}/docs/start.js", headers=headers)).status_code == 200
-            for bad in ('/"x', "avf", "//x.org", "/a" * 200):
-                answer = await client.post("/v1/sessions", json={"model": "tiny"}, headers={"x-forwarded-prefix": bad})
-                assert answer.headers["location"].startswith(f"{setting}/v1/sessions/")
-
-    patiently(scenario())
+    settings = Settings(models=(str(tiny),), redis_url=redis_server.url, redis_timeout_s=5.0, root_path=setting)
+    app = create_app(settings)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+    ):
+        headers = {} if setting else {"x-forwarded-prefix": "/avf/"}
+        base = "" if stripped else "/avf"
+        opened = await client.post(f"{base}/v1/sessions", json={"model": "tiny"}, headers=headers)
+        assert opened.headers["location"] == f"/avf/v1/sessions/{opened.json()['id']}"
+        assert (await client.get(f"{base}/docs/start.js", headers=headers)).status_code == 200
+        for bad in ('/"x', "avf", "//x.org", "/a" * 200):
+            answer = await client.post("/v1/sessions", json={"model": "tiny"}, headers={"x-forwarded-prefix": bad})
+            assert answer.headers["location"].startswith(f"{setting}/v1/sessions/")
