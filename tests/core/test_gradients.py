@@ -121,12 +121,24 @@ def test_gradient_does_not_depend_on_the_batch() -> None:
     torch.testing.assert_close(found.mean, together.mean[one])
 
 
-@pytest.mark.parametrize("name", ["srnn-gated", "srnn-learned_sgd", "srnn-appended", "srnn-whitened"])
-def test_update_models_gradient_equals_that_of_the_sum_over_iterates(name: str) -> None:
-    """The batched pass gives phi the gradient that autograd finds on the loss written out."""
+@pytest.mark.parametrize(
+    ("name", "exaggeration"),
+    [
+        *((name, 1.0) for name in ("srnn-gated", "srnn-learned_sgd", "srnn-appended", "srnn-whitened")),
+        *(("srnn-keep_best", exaggeration) for exaggeration in (1.0, 10.0, 30.0)),
+    ],
+)
+def test_update_models_gradient_equals_that_of_the_sum_over_iterates(name: str, exaggeration: float) -> None:
+    """The batched pass gives phi the gradient that autograd finds on the loss written out.
+
+    With accept-or-keep that is the sum over all proposals, those that were so bad that they were refused included.
+    """
     filter = make(name, torch.float64).requires_grad_(True)
     inference = filter.inference
     assert isinstance(inference, iterative.Inference)
+    with torch.no_grad():
+        inference.heads.weight.mul_(exaggeration)
+        inference.heads.bias.mul_(exaggeration)
     xs = observations(filter, 3, 4)
     clip = em.Clip.whole(xs, torch.ones(3, 4, dtype=torch.bool), torch.arange(4))
     _, study = em.expectation(filter, clip, kl_weight=1.0)
@@ -134,11 +146,16 @@ def test_update_models_gradient_equals_that_of_the_sum_over_iterates(name: str) 
     em.backward_through_updates(study, torch.tensor(1))
     batched = {k: p.grad.clone() for k, p in inference.named_parameters() if p.grad is not None}
     inference.zero_grad()
+    refused, before = 0, torch.zeros(())
     for t, made in zip(range(3 * inference.config.iterations), study.applications, strict=True):
         o, eps = _objective_of(filter, clip, t, inference)
         said = inference.heads(inference.trunk(made.record.layers[0].read))
+        if t % inference.config.iterations:
+            refused += int(((made.terms[:, 0] - before).abs() > 1e-6).any(-1).sum())
         updated = inference.settle(made.terms, said, made.prior)
+        before = updated.mean.detach()
         sampled_free_energy(o, updated, eps).sum().backward()
+    assert refused > 0 or not inference.config.keep_best
     for key, parameter in inference.named_parameters():
         torch.testing.assert_close(batched[key], parameter.grad, rtol=1e-9, atol=1e-12)
 
