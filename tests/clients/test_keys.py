@@ -132,6 +132,24 @@ def test_a_key_with_a_line_end_opens_the_door(client: Client) -> None:
     assert "another" not in told(caught.value)
 
 
+def test_logs_do_not_tell_the_key(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """Not even where everything is logged: of HTTP, of a stream's handshake, and of both faces."""
+    assert client.api_key is not None
+    address, key = client.base_url, client.api_key.reveal()
+
+    async def awaited() -> None:
+        async with AsyncClient(address, key) as again, await again.session("srnn-jsb") as session:
+            assert [estimate.seq async for estimate in session.stream([None])] == [1]
+
+    with caplog.at_level(logging.DEBUG), client.session("srnn-jsb") as session:
+        list(session.stream([None]))
+        asyncio.run(awaited())
+    ours = [record for record in caplog.records if record.name.startswith(("websockets.client", "http", "avf_client"))]
+    handshakes = [record.getMessage() for record in ours if "uthorization" in record.getMessage()]
+    assert [text.partition(": ")[2] for text in handshakes] == ["***", "***"]
+    assert not any(key in record.getMessage() for record in ours)
+
+
 @pytest.mark.parametrize("key", [SECRET + "\r", SECRET + "\n", SECRET + " key", SECRET + "-к"])
 def test_commands_do_not_tell_the_key(
     key: str, nowhere: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -41,6 +41,7 @@ def arguments(url: str, way: Way, *, api_key: ApiKey | None, timeout: float) -> 
     return {
         "uri": url,
         "additional_headers": keys.headers(api_key),
+        "logger": keys.logger(),
         "subprotocols": SUBPROTOCOLS,
         "proxy": way.proxy,
         "open_timeout": timeout,

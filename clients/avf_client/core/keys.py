@@ -4,6 +4,7 @@ The law: a key becomes an `ApiKey` where it enters, and text again only in the h
 text is `***`, and so say repr, logs, tracebacks, JSON and the specs of environments. Copies and pickles keep the key.
 """
 
+import logging
 import os
 
 from avf_client.core._httpx import httpx
@@ -62,6 +63,24 @@ def of_environment() -> ApiKey | None:
 def headers(key: ApiKey | None) -> httpx.Headers:
     """The headers of every request with this key; their repr does not tell it."""
     return httpx.Headers({} if key is None else {"Authorization": f"Bearer {key.reveal()}"})
+
+
+class _Untold(logging.Filter):
+    """Leaves the key out of what websockets logs of a handshake, one header a record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        values = record.args
+        if isinstance(values, tuple) and str(next(iter(values), "")).lower().endswith("authorization"):
+            record.args = (values[0], REDACTED)
+        return True
+
+
+def logger() -> logging.Logger:
+    """A logger for websockets, below its own, that does not tell the key."""
+    found = logging.getLogger("websockets.client.avf")
+    if not found.filters:
+        found.addFilter(_Untold())
+    return found
 
 
 def _fault(key: object) -> str | None:
