@@ -12,11 +12,12 @@ from typing import Literal
 import numpy as np
 
 from avf_core.data import _parts
+from avf_core.data._limits import Limits
 from avf_core.data.base import Split, existing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class Parts(Limits):
     """The fractions held out where there are no sub-folders of these names, of files or of folders (`whole`)."""
 
     valid: float = 0.1
@@ -24,6 +25,7 @@ class Parts:
     whole: Literal["file", "folder"] = "file"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _parts.check_fractions(valid=self.valid, test=self.test)
 
 

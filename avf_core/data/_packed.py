@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from avf_core.data import _speech
+from avf_core.data._limits import Limits
 from avf_core.errors import DataError
 
 MOST_INDEX_BYTES = 64 << 20
@@ -61,7 +62,7 @@ def utterance(folder: Path, stem: str, *, start: object, length: object, group: 
     return Utterance(flac=folder / f"{stem}.flac", start=start, length=length, group=str(group))
 
 
-def read(utterances: Sequence[Utterance], *, own: int, rate: int, frame: int) -> Iterator[np.ndarray]:
+def read(utterances: Sequence[Utterance], *, own: int, rate: int, frame: int, limits: Limits) -> Iterator[np.ndarray]:
     """The frames of each utterance, in order; a FLAC file, which must be at `own` Hz, is read once. Raises DataError.
 
     Utterances are resampled to `rate` one by one, as they do not follow each other.
@@ -69,10 +70,10 @@ def read(utterances: Sequence[Utterance], *, own: int, rate: int, frame: int) ->
     sounds: dict[Path, np.ndarray] = {}
     for one in utterances:
         if one.flac not in sounds:
-            found = _speech.probe(one.flac)
+            found = _speech.probe(one.flac, limits)
             if (found.rate, found.channels) != (own, 1):
                 raise DataError(f"{one.flac} has {found.channels} channels at {found.rate} Hz, expected 1 at {own}")
-            sounds[one.flac] = _speech.listen(one.flac, rate=None)
+            sounds[one.flac] = _speech.listen(one.flac, rate=None, limits=limits)
         samples = sounds[one.flac][one.start : one.start + one.length]
         if len(samples) != one.length:
             raise DataError(f"{one.flac} ends before the utterance at {one.start}: index and file are not of one copy")

@@ -1,12 +1,14 @@
 """What the video sets share: grey levels as observations."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from avf_sources import Options, SourceError, video
+from avf_sources import SourceError, video
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
+from avf_core.data._limits import Limits
 from avf_core.errors import ConfigurationError, DataError
 
 SIZE = 64
@@ -36,11 +38,11 @@ def observations(frames: UInt8[ndarray, "time height width"]) -> Float32[ndarray
     return frames.reshape(len(frames), -1).astype(np.float32) / np.float32(255.0)
 
 
-def watch(path: Path, size: int, upto: int) -> UInt8[ndarray, "time size size"]:
+def watch(path: Path, size: int, upto: int, limits: Limits) -> UInt8[ndarray, "time size size"]:
     """The first `upto` frames of a video, or all there are, size by size. Raises DataError."""
     frames = []
     try:
-        for frame in video.Film(str(path), Options(size=size)):
+        for frame in video.Film(str(path), replace(limits.of_source, size=size)):
             frames.append(frame)
             if len(frames) == upto:
                 break

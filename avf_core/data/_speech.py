@@ -9,6 +9,7 @@ from avf_sources import SourceError, audio
 from jaxtyping import Float32, Int16
 from numpy import ndarray
 
+from avf_core.data._limits import Limits
 from avf_core.errors import ConfigurationError, DataError
 
 FRAME = 200
@@ -22,18 +23,18 @@ def check_frame(frame: int) -> None:
         raise ConfigurationError(f"frame is {frame} samples, expected at least 1")
 
 
-def listen(path: Path, *, rate: int | None) -> Float32[ndarray, " samples"]:
+def listen(path: Path, *, rate: int | None, limits: Limits) -> Float32[ndarray, " samples"]:
     """The samples of a sound file, mono, at `rate` or at its own, within [-1, 1). Raises DataError."""
     try:
-        return audio.listen(str(path), rate=rate).samples
+        return audio.listen(str(path), rate=rate, options=limits.of_source).samples
     except SourceError as error:
         raise DataError(str(error)) from error
 
 
-def probe(path: Path) -> audio.Format:
+def probe(path: Path, limits: Limits) -> audio.Format:
     """What a sound file holds, by its header. Raises DataError."""
     try:
-        return audio.probe(str(path))
+        return audio.probe(str(path), limits.of_source)
     except SourceError as error:
         raise DataError(str(error)) from error
 

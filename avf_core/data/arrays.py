@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from avf_core.data import _archives, _cuts, _parts
+from avf_core.data._limits import Limits
 from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality, Sequences, Split
 from avf_core.errors import ConfigurationError, DataError
 
@@ -27,7 +28,7 @@ Cut = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Limits):
     """How to read arrays.
 
     `key`: which array of an archive; needed where there are several. `frame`: a one-dimensional array is cut into
@@ -43,6 +44,7 @@ class Options:
     test: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("frame", "length"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -63,7 +65,7 @@ def survey(path: Path, options: Options) -> DataSet:
 
     Raises DataError where the array cannot be found, or is of another shape or type.
     """
-    shapes = _archives.shapes(path)
+    shapes = _archives.shapes(path, options)
     named = [name for name in SPLITS if name in shapes] if options.key is None else []
     if named:
         cuts = {name: _named(path, name, shapes, options) for name in named}
@@ -111,6 +113,7 @@ def _key(path: Path, shapes: dict[str, tuple[int, ...]], options: Options) -> st
 def _standard(path: Path, shape: tuple[int, ...], options: Options) -> tuple[int, int, int]:
     """The shape as (N, T, D)."""
     if len(shape) == 1 and options.frame is not None:
+        options.check_frames(path, shape[0] // options.frame)
         return 1, shape[0] // options.frame, options.frame
     if len(shape) == 1:
         raise DataError(
@@ -121,6 +124,7 @@ def _standard(path: Path, shape: tuple[int, ...], options: Options) -> tuple[int
         expected = "(T,), as frame is set" if options.frame is not None else "(T, D) or (N, T, D)"
         raise DataError(f"{path} holds an array of shape {shape}, expected {expected}")
     n, length, size = (1, *shape) if len(shape) == 2 else shape
+    options.check_frames(path, n * length)
     return n, length, size
 
 
@@ -129,7 +133,7 @@ def _named(path: Path, name: str, shapes: dict[str, tuple[int, ...]], options: O
     n, length, _ = _standard(path, shapes[name], options)
     if f"{name}_offsets" not in shapes:
         return _shorter([(i, 0, length) for i in range(n)], options)
-    offsets = _archives.read(path, [f"{name}_offsets"])[f"{name}_offsets"]
+    offsets = _archives.read(path, [f"{name}_offsets"], options)[f"{name}_offsets"]
     if n != 1:
         raise DataError(f"{path}: {name} is of shape {shapes[name]}, and {name}_offsets cut rows: expected (rows, D)")
     cuts = _cuts.at_offsets(path, f"{name}_offsets", offsets, length)
@@ -150,12 +154,13 @@ def _shorter(cuts: list[Cut], options: Options) -> list[Cut]:
 
 
 def _read(path: Path, key: str, cuts: list[Cut], options: Options) -> Sequences:
-    array = _archives.read(path, [key])[key]
+    array = _archives.read(path, [key], options)[key]
     if array.dtype.kind not in "biuf":
         raise DataError(f"{path} holds {array.dtype}, expected numbers")
     n, length, size = _standard(path, array.shape, options)
     array = array.reshape(-1)[: n * length * size].reshape(n, length, size)
-    sequences = [array[i, a:b].astype(np.float32) for i, a, b in cuts]
+    with np.errstate(over="ignore"):  # what is beyond float32 is an infinity, which is refused below
+        sequences = [array[i, a:b].astype(np.float32) for i, a, b in cuts]
     if any(np.isinf(s).any() for s in sequences):
         raise DataError(f"{path} holds infinities (as float32): expected finite numbers, NaN where one is missing")
     return sequences

@@ -49,7 +49,9 @@ def survey(path: Path, options: Options) -> DataSet:
     """
 
     def read(file: Path) -> np.ndarray:
-        return _speech.frames(_speech.listen(file, rate=options.rate), options.frame, file)
+        frames = _speech.frames(_speech.listen(file, rate=options.rate, limits=options), options.frame, file)
+        options.check_frames(file, len(frames))
+        return frames
 
     return DataSet(
         splits=_folders.survey(path, audio.SUFFIXES, options, what="a sound file", read=read),

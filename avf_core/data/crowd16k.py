@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from avf_core.data import _packed, _parts, _speech
+from avf_core.data._limits import Limits
 from avf_core.data.base import SELECT, TEST, TRAIN, VALID, DataSet, Modality, Split
 from avf_core.errors import DataError
 
@@ -27,7 +28,7 @@ SPLITS = (TRAIN, VALID, TEST)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Limits):
     """How to read crowd16k.
 
     `frame`: samples of an observation. `select`: the fraction of train's groups of voices that are held out as the
@@ -38,6 +39,7 @@ class Options:
     select: float = 0.12
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _speech.check_frame(self.frame)
         _parts.check_fractions(select=self.select)
 
@@ -65,7 +67,8 @@ def survey(path: Path, options: Options) -> DataSet:
     return DataSet(
         splits={
             name: Split(
-                sequences=len(chosen), read=partial(_packed.read, chosen, own=RATE, rate=RATE, frame=options.frame)
+                sequences=len(chosen),
+                read=partial(_packed.read, chosen, own=RATE, rate=RATE, frame=options.frame, limits=options),
             )
             for name, chosen in {**parts, **utterances}.items()
             if chosen

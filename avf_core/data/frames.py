@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from avf_core.data import _archives, _cuts, _parts, _pixels
+from avf_core.data._limits import Limits
 from avf_core.data.base import DataSet, Modality, Sequences, Split
 from avf_core.errors import DataError
 
@@ -19,7 +20,7 @@ GENERAL = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Limits):
     """How to read a stream of frames.
 
     `length`: it is cut into sequences of so many frames, the last of a split shorter. `valid`, `test`: the fractions
@@ -31,6 +32,7 @@ class Options:
     test: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _pixels.check_length(self.length)
         _parts.check_fractions(valid=self.valid, test=self.test)
 
@@ -51,15 +53,18 @@ def survey(path: Path, options: Options) -> DataSet:
 
     Raises DataError where the file is damaged, or its frames are no grey levels.
     """
-    shapes = _archives.shapes(path)
+    shapes = _archives.shapes(path, options)
     if len(shapes.get("frames", ())) != 3:
         raise DataError(f"{path} has no frames of shape (time, height, width); it has {shapes}")
     total, height, width = shapes["frames"]
-    fps = _archives.read(path, ["fps"])["fps"] if shapes.get("fps") == () else None
+    options.check_frames(path, total)
+    fps = _archives.read(path, ["fps"], options)["fps"] if shapes.get("fps") == () else None
     rate = round(float(fps)) if fps is not None and fps.dtype.kind in "iuf" else None
     splits = _cuts.by_time(total, valid=options.valid, test=options.test, length=options.length)
     return DataSet(
-        splits={name: Split(sequences=len(cuts), read=partial(_read, path, cuts)) for name, cuts in splits.items()},
+        splits={
+            name: Split(sequences=len(cuts), read=partial(_read, path, cuts, options)) for name, cuts in splits.items()
+        },
         observation_size=height * width,
         shape=(height, width),
         rate=rate,
@@ -73,7 +78,7 @@ def write_example(folder: Path, generator: np.random.Generator) -> Path:
     return folder / "example.npz"
 
 
-def _read(path: Path, cuts: list[tuple[int, int]]) -> Sequences:
-    frames = _archives.read(path, ["frames"])["frames"]
+def _read(path: Path, cuts: list[tuple[int, int]], options: Options) -> Sequences:
+    frames = _archives.read(path, ["frames"], options)["frames"]
     _pixels.check(path, frames, "frames")
     return [_pixels.observations(frames[a:b]) for a, b in cuts]

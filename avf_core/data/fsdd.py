@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from avf_core.data import _packed, _speech
+from avf_core.data._limits import Limits
 from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality, Split
 from avf_core.errors import ConfigurationError, DataError
 
@@ -26,7 +27,7 @@ TEST_BELOW, VALID_BELOW = 5, 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Limits):
     """How to read FSDD.
 
     `rate`: samples a second, to which recordings are resampled; theirs is 8,000. `frame`: samples of an observation.
@@ -39,6 +40,7 @@ class Options:
     test_speakers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _speech.check_frame(self.frame)
         _speech.check_rate(self.rate)
         if bool(self.valid_speakers) != bool(self.test_speakers) or set(self.valid_speakers) & set(self.test_speakers):
@@ -75,7 +77,7 @@ def survey(path: Path, options: Options) -> DataSet:
         splits={
             name: Split(
                 sequences=len(chosen),
-                read=partial(_packed.read, chosen, own=RATE, rate=options.rate, frame=options.frame),
+                read=partial(_packed.read, chosen, own=RATE, rate=options.rate, frame=options.frame, limits=options),
             )
             for name, chosen in splits.items()
             if chosen

@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 
 from avf_core.data import _parts, _pixels
+from avf_core.data._limits import Limits
 from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality, Split
 from avf_core.errors import ConfigurationError, DataError
 
@@ -40,7 +41,7 @@ _RANGES = re.compile(r"frames\s+(\d+-\d+(?:\s*,\s*\d+-\d+)*),?")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Limits):
     """How to read KTH.
 
     `size`: pixels in a row, and rows, of a frame. `actions`: these only; all six where empty. `last`: whether a
@@ -54,6 +55,7 @@ class Options:
     cut: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _pixels.check_size(self.size)
         unknown = set(self.actions) - set(ACTIONS)
         if unknown:
@@ -150,7 +152,7 @@ def _entry(file: Path, found: re.Match[str]) -> Entry:
 def _read(entries: list[Entry], videos: dict[str, Path], options: Options) -> Iterator[np.ndarray]:
     for entry in entries:
         final = max(last for _, last in entry.ranges)
-        frames = _pixels.watch(videos[entry.name], options.size, final)
+        frames = _pixels.watch(videos[entry.name], options.size, final, options)
         if len(frames) < final and not options.cut:
             raise DataError(
                 f"{videos[entry.name]} has {len(frames)} frames, its sequences in {TABLE} go up to {final}: "

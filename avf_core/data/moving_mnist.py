@@ -18,6 +18,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from avf_core.data import _archives, _cuts, _pixels
+from avf_core.data._limits import Limits
 from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality, Split
 from avf_core.errors import ConfigurationError, DataError
 
@@ -29,7 +30,7 @@ MOST_SEQUENCES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Limits):
     """What to make.
 
     `size`: pixels in a row, and rows, of a frame. `digits` move in it, for `length` steps. `train`, `valid`, `test`:
@@ -45,6 +46,7 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _pixels.check_size(self.size)
         _pixels.check_length(self.length)
         for name, most in (("digits", 100), ("train", MOST_SEQUENCES), ("valid", MOST_SEQUENCES)):
@@ -69,7 +71,7 @@ def survey(path: Path, options: Options) -> DataSet:
 
     Raises DataError where the file has no digits, or they do not fit into a frame.
     """
-    shape = _archives.shapes(path).get("images", ())
+    shape = _archives.shapes(path, options).get("images", ())
     if len(shape) != 3 or shape[0] < 10:
         raise DataError(f"{path} has no images of shape (n, 28, 28) with n from 10 on: found {shape}")
     if max(shape[1:]) > options.size:
@@ -95,7 +97,7 @@ def write_example(folder: Path, generator: np.random.Generator) -> Path:
 
 
 def _make(path: Path, number: int, part: tuple[int, int], count: int, options: Options) -> Iterator[np.ndarray]:
-    images = _archives.read(path, ["images"])["images"]
+    images = _archives.read(path, ["images"], options)["images"]
     _pixels.check(path, images, "images")
     for index in range(count):
         generator = np.random.default_rng([options.seed, number, index])

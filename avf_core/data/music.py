@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from avf_sources import KEYS, Limits, SourceError, music
+from avf_sources import KEYS, SourceError, music
 from avf_sources import Options as SourceOptions
 
 from avf_core.data import _folders
@@ -26,22 +26,16 @@ class Options(_folders.Parts):
     """How to read music, and which part of a folder is held out.
 
     `frame`: quarter notes in one frame. `transpose`: "jsb" to C and up an octave, as the JSB chorales' arrays are;
-    "c" to C; "none". `max_bytes`, `max_frames`: the most that a file may become.
+    "c" to C; "none".
     """
 
     frame: float = 1.0
     transpose: Literal["jsb", "c", "none"] = "jsb"
-    max_bytes: int = Limits.max_bytes
-    max_frames: int = Limits.max_frames
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.frame > 0.0:
             raise ConfigurationError(f"frame is {self.frame} quarter notes, expected more than 0")
-        if min(self.max_bytes, self.max_frames) < 1:
-            raise ConfigurationError(
-                f"at most {self.max_bytes} bytes and {self.max_frames} frames: expected at least 1"
-            )
 
 
 EXAMPLES: Mapping[str, Options] = {"quarters": Options()}

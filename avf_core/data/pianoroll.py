@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from avf_core.data import _archives, _cuts
+from avf_core.data._limits import Limits
 from avf_core.data.base import DataSet, Modality, Sequences, Split
 from avf_core.errors import DataError
 
@@ -22,7 +23,7 @@ GENERAL = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Limits):
     """Piano rolls are read in one way only."""
 
 
@@ -39,13 +40,14 @@ def survey(path: Path, options: Options) -> DataSet:
 
     Raises DataError where the file is missing, truncated or of another layout.
     """
-    shapes = _archives.shapes(path)
+    shapes = _archives.shapes(path, options)
     splits = _splits(path)
     if not splits:
         raise DataError(f"{path} is no piano-roll .npz: expected {SPLITS[0]}_bits and {SPLITS[0]}_offsets in it")
     return DataSet(
         splits={
-            name: Split(sequences=_count(shapes[f"{name}_offsets"]), read=partial(_read, path, name)) for name in splits
+            name: Split(sequences=_count(shapes[f"{name}_offsets"]), read=partial(_read, path, name, options))
+            for name in splits
         },
         observation_size=KEYS,
     )
@@ -70,8 +72,8 @@ def _count(offsets: tuple[int, ...]) -> int:
     return max(0, offsets[0] - 1) if len(offsets) == 1 else 0
 
 
-def _read(path: Path, split: str) -> Sequences:
-    arrays = _archives.read(path, (f"{split}_bits", f"{split}_offsets"))
+def _read(path: Path, split: str, options: Options) -> Sequences:
+    arrays = _archives.read(path, (f"{split}_bits", f"{split}_offsets"), options)
     return _sequences(path, arrays[f"{split}_bits"], arrays[f"{split}_offsets"])
 
 

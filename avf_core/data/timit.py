@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from avf_core.data import _parts, _speech
+from avf_core.data._limits import Limits
 from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality, Split
 from avf_core.errors import DataError
 
@@ -25,7 +26,7 @@ LAYOUT = "TRAIN/DR1/SPEAKER/SENTENCE.WAV"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Limits):
     """How to read TIMIT.
 
     `frame`: samples of an observation. `valid`: the fraction of TRAIN's speakers in the valid split. `dialect`:
@@ -37,6 +38,7 @@ class Options:
     dialect: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _speech.check_frame(self.frame)
         _parts.check_fractions(valid=self.valid)
 
@@ -74,7 +76,7 @@ def survey(path: Path, options: Options) -> DataSet:
         raise DataError(f"{root}: {', '.join(sorted(shared))} speak in TRAIN and in TEST: is it mixed up?")
     return DataSet(
         splits={
-            name: Split(sequences=len(files), read=partial(_read, files, options.frame))
+            name: Split(sequences=len(files), read=partial(_read, files, options))
             for name, files in splits.items()
             if files
         },
@@ -119,9 +121,9 @@ def _name(path: Path) -> str:
     return path.name.lower()
 
 
-def _read(files: list[Path], frame: int) -> Iterator[np.ndarray]:
+def _read(files: list[Path], options: Options) -> Iterator[np.ndarray]:
     for file in files:
-        found = _speech.probe(file)
+        found = _speech.probe(file, options)
         if (found.rate, found.channels) != (RATE, 1):
             raise DataError(f"{file} has {found.channels} channels at {found.rate} Hz: TIMIT is mono at {RATE} Hz")
-        yield _speech.frames(_speech.listen(file, rate=None), frame, file)
+        yield _speech.frames(_speech.listen(file, rate=None, limits=options), options.frame, file)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from avf_core.data import _archives, _cuts, _pixels
+from avf_core.data._limits import Limits
 from avf_core.data.base import SELECT, TEST, TRAIN, VALID, DataSet, Modality, Sequences, Split
 from avf_core.errors import DataError
 
@@ -24,7 +25,7 @@ ORDER = (TRAIN, SELECT, VALID, TEST)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Limits):
     """How to read the file. `select`: the people of train who are held out as the split `select`; none where empty."""
 
     select: tuple[int, ...] = (5,)
@@ -43,12 +44,13 @@ def survey(path: Path, options: Options) -> DataSet:
 
     Raises DataError where the file is damaged or of another layout, or train has no such person.
     """
-    shapes = _archives.shapes(path)
-    arrays = _archives.read(path, [name for name in NAMES if name != "frames"])
+    shapes = _archives.shapes(path, options)
+    arrays = _archives.read(path, [name for name in NAMES if name != "frames"], options)
     offsets, person, split = arrays["offsets"], arrays["person"], arrays["split"].astype(str)
     frames = shapes["frames"]
     if len(frames) != 3:
         raise DataError(f"{path}: frames are of shape {frames}, expected uint8 (time, height, width)")
+    options.check_frames(path, frames[0])
     clips = _cuts.at_offsets(path, "offsets", offsets, frames[0])
     if person.shape != split.shape or person.shape != (len(clips),) or person.dtype.kind not in "iu":
         raise DataError(f"{path}: person and split do not describe {len(clips)} clips: the file is damaged")
@@ -59,7 +61,9 @@ def survey(path: Path, options: Options) -> DataSet:
     chosen = {name: [clip for clip, part in zip(clips, parts, strict=True) if part == name] for name in ORDER}
     return DataSet(
         splits={
-            name: Split(sequences=len(cuts), read=partial(_read, path, cuts)) for name, cuts in chosen.items() if cuts
+            name: Split(sequences=len(cuts), read=partial(_read, path, cuts, options))
+            for name, cuts in chosen.items()
+            if cuts
         },
         observation_size=frames[1] * frames[2],
         shape=(frames[1], frames[2]),
@@ -74,7 +78,7 @@ def write_example(folder: Path, generator: np.random.Generator) -> Path:
     return folder / "example.npz"
 
 
-def _read(path: Path, cuts: list[tuple[int, int]]) -> Sequences:
-    frames = _archives.read(path, ["frames"])["frames"]
+def _read(path: Path, cuts: list[tuple[int, int]], options: Options) -> Sequences:
+    frames = _archives.read(path, ["frames"], options)["frames"]
     _pixels.check(path, frames, "frames")
     return [_pixels.observations(frames[a:b]) for a, b in cuts]

@@ -5,8 +5,10 @@ its compression can: deflate, which numpy writes, makes at most 1032 bytes of on
 """
 
 import io
+import lzma
 import math
 import struct
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -27,7 +29,15 @@ MOST_ARRAYS = 10_000
 _CHUNK = 1 << 20
 _BROKEN = (
     *(KeyError, ValueError, TypeError, IndexError, OSError, EOFError, SyntaxError, MemoryError, OverflowError),
-    *(NotImplementedError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error),
+    *(
+        NotImplementedError,
+        RuntimeError,
+        struct.error,
+        zipfile.BadZipFile,
+        zlib.error,
+        tokenize.TokenError,
+        lzma.LZMAError,
+    ),
 )
 
 

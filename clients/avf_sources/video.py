@@ -114,6 +114,8 @@ class Film:
         if not container.streams.video:
             raise SourceError(f"{self._name} cannot be read as video: it has no pictures")
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise _unreadable(self._name, "no decoder knows its pictures")
         height, width = stream.codec_context.height, stream.codec_context.width
         if height < 1 or width < 1:
             raise _unreadable(self._name, f"its pictures are {width} by {height}")

@@ -23,7 +23,10 @@ import click
 from avf_sources import SourceError
 
 ROOT = Path(__file__).parents[2]
-READERS = ("tests.fuzz.music_files:KIND",)
+READERS = (
+    "tests.fuzz.music_files:KIND",
+    *(f"tests.fuzz.numeric_files:{name}" for name in ("ARRAYS", "SOUNDS", "VIDEOS")),
+)
 """The kinds of files, each `module:attribute`: a Kind."""
 
 CPU_SECONDS = 2.0
