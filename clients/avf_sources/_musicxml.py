@@ -32,6 +32,7 @@ _REMARKS = {
     "backup": "A voice that would begin before its measure begins with it.",
     "middle": "A repeat in the middle of a measure counts at its end.",
     "swing": "Swing is not heard: notes count as they are written.",
+    "lost": "A jump to a segno or coda that is nowhere is not followed.",
     "words": "A da capo or dal segno that is in words only, without a sound element, is not followed.",
 }
 

@@ -41,6 +41,9 @@ class Signs:
     def finish(self, count: int) -> list[Marks]:
         """The marks of all measures, once they are known."""
         marks = (self.marks + [Marks()] * count)[:count]
+        signs = {kind for mark in marks for kind, _ in mark.targets}
+        for jump, sign in (("dalsegno", "segno"), ("tocoda", "coda")):
+            self.met["lost"] += sign not in signs and any(jump in mark.jumps for mark in marks)
         for place in self._words:
             self.met["words"] += not {"dacapo", "dalsegno"} & marks[place].jumps.keys()
         return marks

@@ -133,7 +133,6 @@ PLAYED: dict[str, tuple[list[M], str]] = {
         ],
         "ABCDBCE",
     ),
-    "a jump to a sign that is not there": ([M(), M(right=does(dalsegno="s")), M()], "ABC"),
     "sections once after a jump": (
         [M(BEGIN), M(right=AGAIN), M(right=does(fine="yes")), M(right=does(dacapo="yes"))],
         "ABABCDABC",
@@ -255,6 +254,14 @@ def test_pieces_that_their_repeats_make_endless_are_refused(tmp_path: Path) -> N
     with pytest.raises(SourceError, match=r"its repeats make more of it than 9000 measures.*raise max_frames"):
         sources.read(str(tmp_path / "x.musicxml"), limits)
     assert len(sources.read(str(tmp_path / "x.musicxml"), Options(transpose="none")).frames) == 10_000
+
+
+@pytest.mark.parametrize("jump", ["dalsegno", "tocoda"])
+def test_a_jump_to_a_sign_that_is_nowhere_is_said(tmp_path: Path, jump: str) -> None:
+    """It is not followed: the piece goes on, once more where a da capo says so."""
+    assert order(tmp_path, score([M(), M(right=does(**{jump: "s"})), M(right=does(dacapo="yes"))])) == "ABCABC"
+    remarks = sources.read(str(tmp_path / "x.musicxml"), Options(transpose="none")).remarks
+    assert "A jump to a segno or coda that is nowhere is not followed." in remarks
 
 
 def test_a_repeat_within_a_measure_is_said(tmp_path: Path) -> None:
