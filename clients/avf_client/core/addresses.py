@@ -4,8 +4,9 @@ The law: what can be no server's address is refused where it enters, by one line
 that tells no user and no password in it.
 """
 
+import socket
 from collections.abc import Mapping
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from avf_client.core._httpx import httpx
@@ -51,14 +52,13 @@ def segment(name: str, what: str) -> str:
 
 
 def is_this_machine(url: str) -> bool:
-    """Whether an address is of this machine: of its loopback, whatever it is written as."""
+    """Whether an address is of this machine: its loopback, or the 0.0.0.0 of a server that listens everywhere."""
     host = (urlsplit(url).hostname or "").removesuffix(".")
-    try:
-        address = ip_address(host)
-    except ValueError:
+    address = _number(host)
+    if address is None:
         return host == "localhost" or host.endswith(".localhost")
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback
+    return (mapped or address).is_loopback or address.is_unspecified
 
 
 def told(url: str) -> str:
@@ -104,6 +104,18 @@ def _fault_of_host(host: str | None) -> str | None:
     except (UnicodeError, httpx.InvalidURL) as error:
         return f"its host can be no name ({error})"
     return None
+
+
+def _number(host: str) -> IPv4Address | IPv6Address | None:
+    """The number that a host is written as, in the short forms of old too: 127.1 is 127.0.0.1."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(host))
+    except (OSError, ValueError):  # no number, or no ASCII
+        return None
 
 
 def _split(url: str) -> SplitResult | None:
