@@ -33,7 +33,7 @@ _REMARKS = {
     "middle": "A repeat in the middle of a measure counts at its end.",
     "swing": "Swing is not heard: notes count as they are written.",
     "lost": "A jump to a segno or coda that is nowhere is not followed.",
-    "words": "A da capo or dal segno that is in words only, without a sound element, is not followed.",
+    "words": "A da capo, dal segno, coda or fine in words only, without a sound element, is not followed.",
 }
 
 

@@ -12,17 +12,21 @@ from avf_sources._measures import text
 from avf_sources._piece import DamagedError
 from avf_sources._repeats import JUMPS, Marks, numbers
 
-_IN_WORDS = re.compile(r"\b(d\.?\s?[cs]\.?(?=\s|$)|da\s+capo|dal\s+segno)", re.IGNORECASE)
+_IN_WORDS = {
+    ("dacapo", "dalsegno"): re.compile(r"\b(d\.?\s?[cs]\.?(?=\s|$)|da\s+capo|dal\s+segno)", re.IGNORECASE),
+    ("tocoda",): re.compile(r"^\s*to\s+coda\b", re.IGNORECASE),
+    ("fine",): re.compile(r"^\s*fine\b", re.IGNORECASE),
+}
 _MOST_TIMES = 1000
 
 
 class Signs:
-    """The marks of each measure, by its place; `words` are those that name a jump and have no sound element."""
+    """The marks of each measure, by its place; "words" are met where they name a jump that no sound element makes."""
 
     def __init__(self) -> None:
         self.marks: list[Marks] = []
         self.met: Counter[str] = Counter()
-        self._words: set[int] = set()
+        self._words: set[tuple[int, tuple[str, ...]]] = set()
 
     def add(self, place: int, measure: Element) -> None:
         """Take the signs of a measure of one part. Raises DamagedError."""
@@ -44,8 +48,8 @@ class Signs:
         signs = {kind for mark in marks for kind, _ in mark.targets}
         for jump, sign in (("dalsegno", "segno"), ("tocoda", "coda")):
             self.met["lost"] += sign not in signs and any(jump in mark.jumps for mark in marks)
-        for place in self._words:
-            self.met["words"] += not {"dacapo", "dalsegno"} & marks[place].jumps.keys()
+        for place, jumps in self._words:
+            self.met["words"] += not marks[place].jumps.keys() & jumps
         return marks
 
     def _barline(self, place: int, barline: Element, played: bool) -> None:
@@ -92,5 +96,5 @@ class Signs:
         for shown in direction.iterfind("direction-type/*"):
             if shown.tag in ("segno", "coda") and not any(JUMPS & s.attrib.keys() for s in sounds):
                 self.marks[place].targets.add((shown.tag, ""))
-            elif shown.tag == "words" and _IN_WORDS.search(text(shown)):
-                self._words.add(place)
+            elif shown.tag == "words":
+                self._words |= {(place, jumps) for jumps, words in _IN_WORDS.items() if words.search(text(shown))}

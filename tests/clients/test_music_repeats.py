@@ -264,6 +264,29 @@ def test_a_jump_to_a_sign_that_is_nowhere_is_said(tmp_path: Path, jump: str) -> 
     assert "A jump to a segno or coda that is nowhere is not followed." in remarks
 
 
+@pytest.mark.parametrize("words", ["D.C. al Fine", "D. S.", "DC", "Da Capo", "dal segno al coda", "To Coda", "Fine"])
+@pytest.mark.parametrize("sounds", [False, True])
+def test_a_sign_in_words_alone_is_said(tmp_path: Path, words: str, sounds: bool) -> None:
+    """Where a sound element says the same, it is followed, and nothing is to be said."""
+    jump = "tocoda" if words == "To Coda" else "fine" if words == "Fine" else "dacapo"
+    sound = f'<sound {jump}="yes"/>' * sounds
+    written = f"<direction><direction-type><words>{words}</words></direction-type>{sound}</direction>"
+    order(tmp_path, score([M(does(coda="yes")), M(right=written)]))
+    remarks = sources.read(str(tmp_path / "x.musicxml"), Options(transpose="none")).remarks
+    said = "A da capo, dal segno, coda or fine in words only, without a sound element, is not followed."
+    assert (said in remarks) is not sounds
+
+
+def test_other_words_are_no_signs(tmp_path: Path) -> None:
+    """Dolce, a name with a C, and what is to be played finely."""
+    words = "".join(
+        f"<direction><direction-type><words>{word}</words></direction-type></direction>"
+        for word in ("dolce", "D Clarinet", "finely", "CD", "Coda", "al fine")
+    )
+    assert order(tmp_path, score([M(words), M()])) == "AB"
+    assert sources.read(str(tmp_path / "x.musicxml"), Options(transpose="none")).remarks == ()
+
+
 def test_a_repeat_within_a_measure_is_said(tmp_path: Path) -> None:
     """It counts at the measure's end."""
     middle = '<barline location="middle"><repeat direction="backward"/></barline>'
