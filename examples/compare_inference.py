@@ -26,18 +26,15 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor
 
-from avf_core import checkpoints, data
+from avf_core import Filter, TrainingConfig, data, generate, load
 from avf_core.analysis.evaluation import ratio
-from avf_core.analysis.forecasting import generate
 from avf_core.errors import AvfError
-from avf_core.filtering import Filter
 from avf_core.inference import direct, exact, gradient, iterative
 from avf_core.inference.base import Inference
 from avf_core.models import lgssm
 from avf_core.models.base import Model
 from avf_core.training import em
 from avf_core.training.clips import batches_per_epoch, clip_batch
-from avf_core.training.config import TrainingConfig
 
 AVF_ITERATIONS = (1, 2, 5)
 ADAM_ITERATIONS = (1, 5, 20, 100)
@@ -141,7 +138,7 @@ def linear_section(options: argparse.Namespace, tell: Told) -> Section:
 
 def srnn_section(options: argparse.Namespace, tell: Told) -> Section:
     """The zoo's SRNN with its own AVF; what is best is had by descending until nothing changes."""
-    checkpoint = checkpoints.load("srnn-jsb")
+    checkpoint = load("srnn-jsb")
     filter, model = checkpoint.filter, checkpoint.filter.model
     trained = filter.inference.config
     tell("SRNN: sequences", 1)

@@ -31,10 +31,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from avf_core import configuration
+from avf_core import TrainingConfig, build
 from avf_core.errors import AvfError
 from avf_core.models import lgssm
-from avf_core.training.config import TrainingConfig
 from avf_core.training.trainer import Run, Trainer
 
 Array = NDArray[np.float64]
@@ -128,7 +127,7 @@ def train(folder: Path, options: argparse.Namespace) -> None:
         list(rollouts(environments(count, options.noise), steps=options.steps, seed=seed)[0])
         for count, seed in ((options.episodes, 1), (max(8, options.episodes // 8), 2))
     )
-    filter = configuration.build(SETTINGS)
+    filter = build(SETTINGS)
     assert isinstance(filter.model, lgssm.Model)
     start(filter.model)
     config = TrainingConfig(
