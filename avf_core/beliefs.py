@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -58,18 +57,9 @@ def unstack(belief: Belief) -> list[Belief]:
 def to_bytes(belief: Belief, *, provenance: Mapping[str, str] | None = None) -> bytes:
     """The belief as a safetensors file, with its version and `provenance` (say, the model's digest) in the header."""
     metadata = {"format": FORMAT, "version": VERSION, **(provenance or {})}
-    return safetensors.torch.save(_named(belief), metadata=metadata)
-
-
-def rows_to_bytes(belief: Belief, *, provenance: Mapping[str, str] | None = None) -> list[bytes]:
-    """`to_bytes` of every row. They share one header, so that a batch costs little more than a row."""
-    first = to_bytes(take(belief, slice(0, 1)), provenance=provenance)
-    length = 8 + int.from_bytes(first[:8], "little")
-    layout = json.loads(first[8:length])
-    tensors = _named(belief)
-    ordered = sorted(tensors, key=lambda name: layout[name]["data_offsets"][0])
-    columns = [tensors[name].reshape(belief.batch_size, -1).view(torch.uint8).numpy() for name in ordered]
-    return [first[:length] + row.tobytes() for row in np.concatenate(columns, axis=1)]
+    return safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in named(belief).items()}, metadata=metadata
+    )
 
 
 def from_bytes(data: bytes, *, expected: Mapping[str, str] | None = None) -> Belief:
@@ -80,23 +70,26 @@ def from_bytes(data: bytes, *, expected: Mapping[str, str] | None = None) -> Bel
     """
     _check_header(data, {"format": FORMAT, "version": VERSION, **(expected or {})})
     try:
-        tensors = safetensors.torch.load(data)
-        return Belief(
-            model=_section(tensors, "model."),
-            inference=_section(tensors, "inference."),
-            seed=tensors["seed"],
-            step=tensors["step"],
-        )
+        return of_named(safetensors.torch.load(data))
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise BeliefFormatError(f"these {len(data)} bytes are no complete belief: {error}") from error
 
 
-def _named(belief: Belief) -> State:
-    """All tensors of a belief, by the names under which they are stored, in the host's memory."""
+def named(belief: Belief) -> State:
+    """All tensors of a belief, by the names under which they are stored."""
     tensors = {f"model.{name}": tensor for name, tensor in belief.model.items()}
     tensors |= {f"inference.{name}": tensor for name, tensor in belief.inference.items()}
-    tensors |= {"seed": belief.seed, "step": belief.step}
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return tensors | {"seed": belief.seed, "step": belief.step}
+
+
+def of_named(tensors: State) -> Belief:
+    """The belief of what `named` gave. Raises KeyError where `seed` or `step` is not there."""
+    return Belief(
+        model=_section(tensors, "model."),
+        inference=_section(tensors, "inference."),
+        seed=tensors["seed"],
+        step=tensors["step"],
+    )
 
 
 def _section(tensors: State, prefix: str) -> State:

@@ -18,15 +18,9 @@ import numpy as np
 
 import avf_wire as wire
 from avf_wire import binary_estimates
-from avf_wire.binary_estimates import (
-    Estimate,
-    Floats,
-    MalformedFrame,
-    Moments,
-    estimate_of,
-)
+from avf_wire.binary_estimates import Estimate, Floats, MalformedFrame, Moments, estimate_of, message_of
 
-__all__ = ["Estimate", "Floats", "MalformedFrame", "Moments", "estimate_of"]  # handed on, with what is defined here
+__all__ = ["Estimate", "Floats", "MalformedFrame", "Moments", "estimate_of", "message_of"]  # handed on, with all here
 
 HEADER = struct.Struct("<BBHIQ")
 MAGIC = 0xAF

@@ -13,6 +13,7 @@ import struct
 from dataclasses import dataclass
 from typing import TypeAlias, cast
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,9 +28,11 @@ PARTS = ("prior", "posterior", "prediction", "likelihood")
 FREE_ENERGIES = 1
 """The name of that array. Those of the parts' means are 2, 4, 6, 8, of their deviations 3, 5, 7, 9."""
 
-_FIXED = struct.Struct("<QQddddIBxxx")
+FIXED = struct.Struct("<QQddddIBxxx")
+"""What stands before the arrays."""
 _ARRAY = struct.Struct("<HHI")
-_UNKNOWN = 0xFFFF_FFFF_FFFF_FFFF  # a durable_seq that is not said
+UNKNOWN = 0xFFFF_FFFF_FFFF_FFFF
+"""A durable_seq that is not said."""
 
 
 class MalformedFrame(ProtocolError):  # noqa: N818 - like the other errors of the client
@@ -64,6 +67,16 @@ class Estimate:
     likelihood: Moments | None = None
 
 
+def mean_name(part: str) -> int:
+    """The name of the array of a part's means."""
+    return 2 * PARTS.index(part) + 2
+
+
+def deviation_name(part: str) -> int:
+    """The name of the array of a part's deviations."""
+    return mean_name(part) + 1
+
+
 def estimate_of(message: wire.Estimate, *, durable_seq: int | None = None, arrays: bool = True) -> Estimate:
     """The estimate of the other sub-protocol, without its arrays where they are not wanted."""
     return Estimate(
@@ -84,6 +97,30 @@ def estimate_of(message: wire.Estimate, *, durable_seq: int | None = None, array
     )
 
 
+def message_of(
+    estimate: Estimate, *, observation: wire.Observation | msgspec.UnsetType = msgspec.UNSET
+) -> wire.Estimate:
+    """The estimate, which has all its arrays, as the other sub-protocol says it: their numbers as they are."""
+    assert estimate.free_energies is not None
+    return wire.Estimate(
+        epoch=estimate.epoch,
+        seq=estimate.seq,
+        free_energy=estimate.free_energy,
+        reconstruction=estimate.reconstruction,
+        kl=estimate.kl,
+        free_energies=estimate.free_energies.tolist(),
+        iterations=estimate.iterations,
+        prior=_lists(estimate.prior),
+        posterior=_lists(estimate.posterior),
+        prediction=_lists(estimate.prediction),
+        likelihood=_lists(estimate.likelihood),
+        durability=estimate.durability,
+        durable_seq=estimate.durable_seq,
+        surprise=estimate.surprise,
+        observation=observation,
+    )
+
+
 def encode(estimate: Estimate) -> tuple[int, int, bytes]:
     """How many arrays, which seq, and the payload. Raises struct.error for numbers that have no place in it."""
     arrays = _arrays(estimate)
@@ -92,16 +129,16 @@ def encode(estimate: Estimate) -> tuple[int, int, bytes]:
 
 def decode(count: int, *, seq: int, payload: memoryview) -> Estimate:
     """The estimate of a payload with `count` arrays. Raises MalformedFrame."""
-    if len(payload) < _FIXED.size:
-        raise MalformedFrame(f"{len(payload)} bytes of an estimate, expected at least {_FIXED.size}")
-    epoch, durable_seq, free_energy, reconstruction, kl, surprise, iterations, code = _FIXED.unpack_from(payload)
+    if len(payload) < FIXED.size:
+        raise MalformedFrame(f"{len(payload)} bytes of an estimate, expected at least {FIXED.size}")
+    epoch, durable_seq, free_energy, reconstruction, kl, surprise, iterations, code = FIXED.unpack_from(payload)
     if code >= len(DURABILITIES):
         raise MalformedFrame(f"durability {code}, expected one of 0 to {len(DURABILITIES) - 1}")
-    arrays = _named(count, payload[_FIXED.size :])
+    arrays = _named(count, payload[FIXED.size :])
     parts = {
-        part: Moments(mean=arrays[2 * index + 2], deviation=arrays.get(2 * index + 3))
-        for index, part in enumerate(PARTS)
-        if 2 * index + 2 in arrays
+        part: Moments(mean=arrays[mean_name(part)], deviation=arrays.get(deviation_name(part)))
+        for part in PARTS
+        if mean_name(part) in arrays
     }
     return Estimate(
         epoch=epoch,
@@ -120,16 +157,16 @@ def decode(count: int, *, seq: int, payload: memoryview) -> Estimate:
 
 def or_unknown(durable_seq: int | None) -> int:
     """A durable_seq as it is written."""
-    return _UNKNOWN if durable_seq is None else durable_seq
+    return UNKNOWN if durable_seq is None else durable_seq
 
 
 def known(durable_seq: int) -> int | None:
     """A durable_seq as it was written."""
-    return None if durable_seq == _UNKNOWN else durable_seq
+    return None if durable_seq == UNKNOWN else durable_seq
 
 
 def _fixed(estimate: Estimate) -> bytes:
-    return _FIXED.pack(
+    return FIXED.pack(
         estimate.epoch,
         or_unknown(estimate.durable_seq),
         estimate.free_energy,
@@ -144,10 +181,10 @@ def _fixed(estimate: Estimate) -> bytes:
 def _arrays(estimate: Estimate) -> list[bytes]:
     """The arrays that there are, in the order of their names."""
     found: list[tuple[int, Floats | None]] = [(FREE_ENERGIES, estimate.free_energies)]
-    for index, part in enumerate(PARTS):
+    for part in PARTS:
         moments: Moments | None = getattr(estimate, part)
         if moments is not None:
-            found += [(2 * index + 2, moments.mean), (2 * index + 3, moments.deviation)]
+            found += [(mean_name(part), moments.mean), (deviation_name(part), moments.deviation)]
     return [_ARRAY.pack(name, 0, len(x)) + x.astype("<f4").tobytes() for name, x in found if x is not None]
 
 
@@ -173,3 +210,9 @@ def _named(count: int, payload: memoryview) -> dict[int, Floats]:
 def _moments(moments: wire.Moments) -> Moments:
     deviation = None if moments.deviation is None else np.asarray(moments.deviation, dtype=np.float32)
     return Moments(mean=np.asarray(moments.mean, dtype=np.float32), deviation=deviation)
+
+
+def _lists(moments: Moments | None) -> wire.Moments:
+    assert moments is not None
+    deviation = None if moments.deviation is None else moments.deviation.tolist()
+    return wire.Moments(mean=moments.mean.tolist(), deviation=deviation)

@@ -43,8 +43,8 @@ class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
     prediction: Moments
     likelihood: Moments
     durability: Durability
-    durable_seq: int | None = None
     surprise: float | None = None
+    durable_seq: int | None = None
     observation: Observation | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     queue_limit: int = Field(default=1024, ge=1, description="observations waiting, before new ones are refused")
     max_sessions: int = Field(default=10_000, ge=1, description="open sessions that this server has seen")
     max_sessions_per_key: int = Field(default=10_000, ge=1, description="open sessions of one key, on all servers")
-    hot_sessions: int = Field(default=1024, ge=1, description="beliefs kept on the device as a cache")
+    hot_sessions: int = Field(default=1024, ge=1, description="beliefs kept in memory as a cache")
     session_ttl_s: float = Field(default=3600.0, gt=0, description="seconds without a step after which a session ends")
     replay_window: int = Field(default=128, ge=1, le=4096, description="stored replies a session, and steps a request")
     history_length: int = Field(default=10_000, ge=1, description="notes kept of a session's last steps, at least")

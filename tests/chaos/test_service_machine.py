@@ -18,7 +18,7 @@ import pytest
 from avf_server.problems import ProblemError
 from avf_server.runtime import Runtime, open_runtime
 from avf_server.settings import Settings
-from avf_server.stepping.rows import Reply
+from avf_server.stepping.replies import Reply
 from avf_server.stores.embedded import EmbeddedRedis
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -43,7 +43,7 @@ def numbers(x: int) -> Numbers:
 
 def stored(reply: Reply) -> wire.Estimate:
     """The estimate as it was stored: what is durable is said when it is given."""
-    estimate = msgspec.json.decode(reply.estimate, type=wire.Estimate)
+    estimate = reply.message()
     assert estimate.durable_seq is not None
     assert estimate.durable_seq >= reply.seq
     return msgspec.structs.replace(estimate, durable_seq=None)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from avf_core import beliefs
+from avf_core.belief_rows import BeliefRows
 from avf_core.errors import BeliefFormatError, ObservationError
 from avf_core.filtering import Estimate, Filter
 from avf_core.trees import take, tree_map, where
@@ -94,17 +95,24 @@ def test_a_belief_shares_no_memory_with_the_model(pair: Filter) -> None:
         exact(held, copied)
 
 
-def test_rows_to_bytes_is_to_bytes_of_each_row(pair: Filter) -> None:
-    """The shared header says the same, and the tensors are the same bytes."""
+def test_rows_of_bytes_are_what_to_bytes_writes_of_each_row(pair: Filter) -> None:
+    """The shared header says the same, the tensors are the same bytes, and come back as they were; also from files."""
     belief, _ = pair.step(pair.initial(FIVE), observations(pair, 1, 5)[0])
     provenance = {"model": "m"}
+    form = BeliefRows(pair.initial(FIVE), provenance=provenance)
 
     def parts(data: bytes) -> tuple[object, bytes]:
         length = 8 + int.from_bytes(data[:8], "little")
         return json.loads(data[8:length]), data[length:]
 
     expected = [parts(beliefs.to_bytes(row, provenance=provenance)) for row in beliefs.unstack(belief)]
-    assert [parts(data) for data in beliefs.rows_to_bytes(belief, provenance=provenance)] == expected
+    rows = form.rows(belief)
+    files = [form.to_bytes(row.numpy().tobytes()) for row in rows]
+    assert [parts(data) for data in files] == expected
+    exact(form.belief(rows), belief)
+    others = [beliefs.to_bytes(row, provenance=provenance) for row in beliefs.unstack(belief)]
+    assert [form.from_bytes(data) for data in files + others] == [row.numpy().tobytes() for row in rows] * 2
+    assert form.finite(rows.numpy()).all()
 
 
 def test_reset_is_a_row_of_the_batch(pair: Filter) -> None:

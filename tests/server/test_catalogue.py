@@ -94,9 +94,9 @@ async def test_estimates_say_how_surprising_they_are(tmp_path: Path, runtime: An
     async with runtime(models=(str(folder),)) as server:
         request = wire.CreateSession(model="known", seed=1)
         session = (await server.sessions.create(request, owner="")).id
-        for seq, x in enumerate([*observations(5), None], 1):
+        for seq, x in enumerate([*observations(5), [None] * 6], 1):
             reply = await server.service.observe(session, seq=seq, x=x, owner="")
-            estimate = msgspec.json.decode(reply.estimate, type=wire.Estimate)
+            estimate = reply.message()
             expected = REFERENCE.p_value(torch.tensor([estimate.free_energy], dtype=torch.float64))
-            assert estimate.surprise == (None if x is None else pytest.approx(float(expected)))
+            assert estimate.surprise == (None if x[0] is None else pytest.approx(float(expected)))
             assert estimate.observation is msgspec.UNSET

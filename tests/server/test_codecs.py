@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from avf_server.codecs import negotiation
 from avf_server.problems import NotAcceptableError
-from avf_server.stepping.observations import with_observation
-from avf_server.stores.base import unpack
 
 JSON, MSGPACK, FLOAT32 = "application/json", "application/msgpack", "application/vnd.avf.float32"
 SIZE = 6
@@ -174,10 +172,3 @@ def test_what_was_observed_is_told_to_those_who_ask(http: httpx.Client, accept: 
         assert read(usual.content) == plain
         assert usual.headers["etag"] != shown.headers["etag"]
     assert http.get(f"{path}/estimate?with=everything").status_code == 400
-
-
-def test_replies_of_older_releases_are_read() -> None:
-    """Those were stored without the observation, which is then not told."""
-    reply = b"d" * 16 + b'{"seq":1}'
-    assert unpack(reply) == (b"d" * 16, b'{"seq":1}')
-    assert with_observation(reply) == b'{"seq":1}'

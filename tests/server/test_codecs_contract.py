@@ -96,9 +96,9 @@ def test_messages_are_read_as_they_were_written(kind: str, message: msgspec.Stru
 
 
 @pytest.mark.parametrize("kind", OF_MESSAGES)
-def test_a_stored_estimate_is_a_part_of_a_message(kind: str) -> None:
+def test_a_stored_note_is_a_part_of_a_message(kind: str) -> None:
     """It was stored as JSON, and comes out as what it says."""
     codec = plugin(codecs, kind).codec
     stored = b'{"seq":3,"free_energy":1.5,"missing":null}'
-    body = codec.encode({"first": codec.stored(stored)})
+    body = codec.encode({"first": codec.note(stored)})
     assert codec.decode(body, dict) == {"first": msgspec.json.decode(stored)}

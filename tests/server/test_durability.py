@@ -1,7 +1,6 @@
 """What is safe when: saves that follow their replies, and replies that wait for replicas."""
 
 import asyncio
-import json
 import os
 import signal
 import uuid
@@ -10,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from avf_server import problems
 from avf_server.problems import StoreError
-from avf_server.stores.base import Commit, Meta, Outcome, Position, Step, complete
+from avf_server.stores.base import Commit, Meta, Outcome, Position, Step
 from avf_server.stores.behind import BehindStore
 from avf_server.stores.memory import MemoryStore
 
@@ -182,12 +182,6 @@ async def test_a_step_under_way_during_a_reset_is_refused() -> None:
     assert session not in at.behind
 
 
-def test_a_stored_estimate_says_what_is_safe_when_it_is_answered() -> None:
-    """The number stands at the end of the object, and nowhere in what is stored."""
-    stored = b'{"type":"estimate","seq":3}'
-    assert json.loads(complete(stored, durable_seq=7)) == {"type": "estimate", "seq": 3, "durable_seq": 7}
-
-
 def post(url: str, session: str, seq: int, xs: list[Any]) -> httpx.Response:
     """One request of steps."""
     return httpx.post(f"{url}/v1/sessions/{session}/steps", json={"seq": seq, "observations": xs}, timeout=PATIENCE)
@@ -253,7 +247,7 @@ async def test_a_reply_of_wait_leaves_once_a_replica_has_the_step(
             async def step(seq: int) -> Any:
                 reply = await server.service.observe(session, seq=seq, x=xs[seq - 1], owner="")
                 assert reply.durable_seq == seq
-                return json.loads(reply.estimate)
+                return msgspec.to_builtins(reply.message())
 
             estimates = [await step(1)]
             os.kill(replica.pid, signal.SIGSTOP)

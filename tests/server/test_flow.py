@@ -80,7 +80,7 @@ def test_options_have_defaults() -> None:
 )
 def test_messages_of_json_that_are_none_are_fatal_and_raise_nothing(text: str) -> None:
     """With the code of the close."""
-    item = dialects.DIALECTS["avf.v1.json"].decode({"type": "websocket.receive", "text": text})
+    item = dialects.DIALECTS["avf.v1.json"].decode({"type": "websocket.receive", "text": text}, size=6)
     assert isinstance(item, dialects.Fatal)
     assert item.code == 1007
 
@@ -89,7 +89,7 @@ def test_messages_of_json_that_are_none_are_fatal_and_raise_nothing(text: str) -
 def test_any_text_is_a_message_or_fatal(text: str) -> None:
     """Nothing is raised."""
     event: dict[str, Any] = {"type": "websocket.receive", "text": text}
-    assert dialects.DIALECTS["avf.v1.json"].decode(event) is not None
+    assert dialects.DIALECTS["avf.v1.json"].decode(event, size=6) is not None
 
 
 def test_sub_protocols_are_taken_in_the_clients_order() -> None:

@@ -1,16 +1,17 @@
 """Redis that is away in every way there is: steps are refused soon, with the seq unchanged, and go on soon after."""
 
 import asyncio
-import json
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from avf_server import problems
 from avf_server.problems import StoreError
+from avf_server.stepping.replies import Reply
 from avf_server.stores.redis import RedisStore
 
 from tests.support import redises
@@ -101,7 +102,7 @@ async def test_steps_are_refused_and_go_on_and_sessions_in_memory_do_not_notice(
 
         async def step(session: str, seq: int) -> None:
             reply = await server.service.observe(session, seq=seq, x=xs[seq - 1], owner="")
-            found[session].append(json.loads(reply.estimate))
+            found[session].append(msgspec.to_builtins(reply.message()))
 
         async def insist(session: str, seq: int) -> None:
             while True:
@@ -168,7 +169,7 @@ async def test_sessions_go_on_after_redis_was_killed_and_started_again(
                 except problems.StoreUnavailableError:
                     await asyncio.sleep(0.01)
                 else:
-                    found[session].append(json.loads(reply.estimate))
+                    found[session].append(msgspec.to_builtins(reply.message()))
 
         while len(found) < 10:
             try:
@@ -233,9 +234,8 @@ async def test_after_a_failover_the_new_master_is_found(
         try:
             reply = await server.service.observe(session, seq=seq, x=x, owner="")
         except problems.NotReplicatedError:  # the master that is left has no replica: it is saved there
-            reply = (await server.sessions.record(session, owner="")).reply
-            return json.loads(reply[reply.index(b"{") :])
-        return json.loads(reply.estimate)
+            reply = Reply.of(await server.sessions.record(session, owner=""))
+        return msgspec.to_builtins(reply.message())
 
     async def scenario(url: str, master: Any) -> None:
         async with runtime(redis_url=url, redis_timeout_s=1.0) as server:

@@ -1,7 +1,6 @@
 """The tick: batches, neighbours, full queues, and a store that fails at the worst moment."""
 
 import asyncio
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +23,7 @@ ONE = [1.0] * SIZE
 async def observe(runtime: Any, session: str, seq: int, x: Any = None, epoch: int | None = None) -> dict[str, Any]:
     """One observation, and its estimate."""
     reply = await runtime.service.observe(session, seq=seq, x=x or ZERO, owner="", epoch=epoch)
-    estimate: dict[str, Any] = json.loads(reply.estimate)
+    estimate: dict[str, Any] = msgspec.to_builtins(reply.message())
     assert (reply.seq, reply.epoch) == (estimate["seq"], estimate["epoch"])
     return estimate
 
@@ -302,9 +301,9 @@ async def test_missing_dimensions_are_filtered_and_finite(runtime: Any, open_ses
     async with runtime() as server:
         session = await open_session(server)
         reply = await server.service.observe(session, seq=1, x=[1.0, None, 0.0, None, None, 1.0], owner="")
-        assert b"null" not in msgspec.json.encode(msgspec.json.decode(reply.estimate)["posterior"]["mean"])
-        nothing = await server.service.observe(session, seq=2, x=None, owner="")
-        estimate = json.loads(nothing.estimate)
+        assert b"null" not in msgspec.json.encode(reply.message().posterior)
+        nothing = await server.service.observe(session, seq=2, x=[None] * SIZE, owner="")
+        estimate = msgspec.to_builtins(nothing.message())
         assert estimate["posterior"] == estimate["prior"]
         assert estimate["free_energy"] == 0.0
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import avf_wire as wire
 import httpx
+import msgspec
 import pytest
 from avf_server import problems
 from avf_server.sessions.listing import merge
@@ -155,7 +156,7 @@ async def test_events_of_a_session_are_its_estimates(runtime: Any, open_session:
             waiting = asyncio.ensure_future(following(events))
             await asyncio.sleep(0)
             reply = await server.service.observe(session, seq=seq, x=ONE, owner="")
-            assert told(await waiting)[1] == json.loads(reply.estimate) | {"observation": ONE}
+            assert told(await waiting)[1] == msgspec.to_builtins(reply.message()) | {"observation": ONE}
         await server.sessions.reset(session, owner="")
         assert told(await following(events)) == ("reset", {"epoch": 2})
         await server.sessions.delete(session, owner="")
@@ -270,7 +271,7 @@ async def test_all_of_an_owners_sessions_are_told_at_once(runtime: Any, open_ses
         moves = json.loads((await following(events)).data)["sessions"]
         assert {move["session"]: move["steps"] for move in moves} == {before: 3, session: 1}
         last = next(move["last"] for move in moves if move["session"] == session)
-        assert last["free_energy"] == json.loads(reply.estimate)["free_energy"]
+        assert last["free_energy"] == reply.message().free_energy
         await server.sessions.delete(session, **owner)
         assert told(await following(events)) == ("ended", {"session": session})
         await events.aclose()

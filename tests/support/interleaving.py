@@ -1,9 +1,9 @@
 """Clients whose observations arrive in any order, and the offline run that each is held to."""
 
 import asyncio
-import json
 from typing import Any
 
+import msgspec
 import numpy as np
 from avf_server import problems
 
@@ -33,7 +33,7 @@ class Client:
             except (asyncio.CancelledError, problems.SessionMovedError):
                 continue
             self.xs.append(x)
-            self.estimates.append(json.loads(reply.estimate))
+            self.estimates.append(msgspec.to_builtins(reply.message()))
             return
 
 

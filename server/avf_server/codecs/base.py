@@ -12,14 +12,11 @@ from typing import Protocol, TypeVar, runtime_checkable
 import avf_wire as wire
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
+from avf_wire.binary import Floats
 
 from avf_server import problems
 
 Body = TypeVar("Body")
-
-Given = wire.Observation | NDArray[np.float32]
-"""An observation as it came: missing numbers are None or NaN."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +29,11 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """Observations `seq`, `seq` + 1, ... of `epoch` (None: the current one)."""
+    """Observations `seq`, `seq` + 1, ... of `epoch` (None: the current one), with NaN where a number is missing."""
 
     seq: int
     epoch: int | None
-    observations: Sequence[Given]
+    observations: Sequence[Floats]
 
 
 class Codec(Protocol):
@@ -54,7 +51,7 @@ class Plugin(Protocol):
 
     codec: Codec
 
-    def write_example(self, rows: NDArray[np.float32], *, seq: int) -> tuple[bytes, Place]:
+    def write_example(self, rows: Floats, *, seq: int) -> tuple[bytes, Place]:
         """A body with these rows as observations from `seq` on, and what its address says of them."""
         ...
 
@@ -71,21 +68,34 @@ class MessageCodec(Codec, Protocol):
         """The body of a message."""
         ...
 
-    def stored(self, estimate: bytes) -> msgspec.Raw:
-        """An estimate as it is stored (JSON), as a part of a message to encode."""
+    def note(self, note: bytes) -> msgspec.Raw:
+        """A note of a history as it is stored (JSON), as a part of a message to encode."""
         ...
 
 
-def write_steps(codec: MessageCodec, rows: NDArray[np.float32], *, seq: int) -> tuple[bytes, Place]:
+def write_steps(codec: MessageCodec, rows: Floats, *, seq: int) -> tuple[bytes, Place]:
     """The example of a codec of all messages: observations say themselves where they belong."""
     return codec.encode(wire.Steps(seq=seq, observations=rows.tolist())), Place(seq=None, epoch=None)
 
 
-def steps_of(message: wire.Steps, place: Place) -> Steps:
+def floats(x: wire.Observation, *, size: int) -> Floats:
+    """The numbers of an observation in a message, as a model of `size` dimensions takes it: NaN where missing.
+
+    What is beyond 32 bits becomes an infinity, which is refused with all that came as one.
+    """
+    if x is None:
+        return np.full(size, np.nan, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        return np.asarray(x, dtype=np.float32)
+
+
+def steps_of(message: wire.Steps, place: Place, *, size: int) -> Steps:
     """The observations of a message, which itself says where they belong."""
     if place.seq is not None or place.epoch is not None:
         raise problems.MalformedBodyError("seq and epoch stand in the body here; leave them out of the address")
-    return Steps(seq=message.seq, epoch=message.epoch, observations=message.observations)
+    return Steps(
+        seq=message.seq, epoch=message.epoch, observations=[floats(x, size=size) for x in message.observations]
+    )
 
 
 def check_raw(body: bytes, *, place: Place, size: int, of: str, width: int) -> int:

@@ -1,4 +1,4 @@
-"""JSON: what is stored, and what is spoken where nothing else is asked for. A missing number is null."""
+"""JSON: what is spoken where nothing else is asked for. A missing number is null."""
 
 import avf_wire as wire
 import msgspec
@@ -16,7 +16,7 @@ class JsonCodec:
 
     def steps(self, body: bytes, *, place: Place, size: int) -> Steps:
         """The observations of a `wire.Steps`."""
-        return steps_of(self.decode(body, wire.Steps), place)
+        return steps_of(self.decode(body, wire.Steps), place, size=size)
 
     def decode(self, body: bytes, kind: type[Body]) -> Body:
         """The message of this kind in a body. Raises MalformedBodyError."""
@@ -29,9 +29,9 @@ class JsonCodec:
         """The body of a message."""
         return msgspec.json.encode(message)
 
-    def stored(self, estimate: bytes) -> msgspec.Raw:
-        """The same bytes: a repeated observation is answered by the same bytes."""
-        return msgspec.Raw(estimate)
+    def note(self, note: bytes) -> msgspec.Raw:
+        """The same bytes."""
+        return msgspec.Raw(note)
 
 
 codec = JsonCodec()

@@ -16,7 +16,7 @@ class MsgpackCodec:
 
     def steps(self, body: bytes, *, place: Place, size: int) -> Steps:
         """The observations of a `wire.Steps`."""
-        return steps_of(self.decode(body, wire.Steps), place)
+        return steps_of(self.decode(body, wire.Steps), place, size=size)
 
     def decode(self, body: bytes, kind: type[Body]) -> Body:
         """The message of this kind in a body. Raises MalformedBodyError."""
@@ -29,9 +29,9 @@ class MsgpackCodec:
         """The body of a message."""
         return msgspec.msgpack.encode(message)
 
-    def stored(self, estimate: bytes) -> msgspec.Raw:
+    def note(self, note: bytes) -> msgspec.Raw:
         """The stored JSON, said in MessagePack."""
-        return msgspec.Raw(msgspec.msgpack.encode(msgspec.json.decode(estimate)))
+        return msgspec.Raw(msgspec.msgpack.encode(msgspec.json.decode(note)))
 
 
 codec = MsgpackCodec()

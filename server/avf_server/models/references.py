@@ -5,11 +5,12 @@ no surprise either.
 """
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import avf_wire as wire
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from avf_core.analysis.surprise import ReferenceDistribution
 from avf_core.checkpoints import Checkpoint
@@ -40,7 +41,7 @@ class Reference:
             logger.warning("surprise of %s is not known: %s", checkpoint.name, error)
             return None
 
-    def surprise(self, free_energies: Sequence[float]) -> list[float]:
-        """P(F >= this one) on normal data, in (0, 1], of each free energy in nats."""
-        p: list[float] = self._reference.p_value(torch.tensor(free_energies, dtype=torch.float64)).tolist()
+    def surprise(self, free_energies: NDArray[np.float64]) -> NDArray[np.float64]:
+        """P(F >= this one) on normal data, in (0, 1], of each free energy in nats; NaN for NaN."""
+        p: NDArray[np.float64] = self._reference.p_value(torch.from_numpy(free_energies)).numpy()
         return p

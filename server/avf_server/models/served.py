@@ -9,6 +9,7 @@ import avf_wire as wire
 import torch
 
 from avf_core import beliefs, checkpoints
+from avf_core.belief_rows import BeliefRows
 from avf_core.beliefs import Belief
 from avf_core.checkpoints import Checkpoint
 from avf_core.errors import BeliefFormatError
@@ -26,6 +27,7 @@ class Models:
         found = (checkpoints.load(name, device=device) for name in names)
         self._checkpoints = {checkpoint.name: checkpoint for checkpoint in found}
         self._references = {name: Reference.of(checkpoint) for name, checkpoint in self._checkpoints.items()}
+        self._rows = {name: _rows_of(checkpoint, device) for name, checkpoint in self._checkpoints.items()}
         self.device = device
 
     def __len__(self) -> int:
@@ -60,6 +62,19 @@ class Models:
         checkpoint = self.checkpoint(name)
         return model_info(checkpoint, iterations=self.iterations(name), reference=self.reference(name))
 
+    def belief_rows(self, name: str) -> BeliefRows:
+        """How the beliefs of a model lie in bytes."""
+        return self._rows[name]
+
+    def belief_row(self, name: str, saved: bytes | None, *, seed: int) -> bytes:
+        """A saved belief as a row; None is the prior. On the models' thread. Raises BeliefUnreadableError."""
+        try:
+            if saved is not None:
+                return self._rows[name].from_bytes(saved)
+        except BeliefFormatError as error:
+            raise problems.BeliefUnreadableError(str(error)) from error
+        return self._rows[name].rows(self.belief(name, None, seed=seed)).cpu().numpy().tobytes()
+
     def belief(self, name: str, saved: bytes | None, *, seed: int) -> Belief:
         """A saved belief on the device; None is the prior. On the models' thread. Raises BeliefUnreadableError."""
         checkpoint = self.checkpoint(name)
@@ -71,3 +86,9 @@ class Models:
         except BeliefFormatError as error:
             raise problems.BeliefUnreadableError(str(error)) from error
         return tree_map(lambda tensor: tensor.to(self.device), found)
+
+
+def _rows_of(checkpoint: Checkpoint, device: str) -> BeliefRows:
+    with torch.no_grad():
+        example = checkpoint.filter.initial(torch.zeros(1, dtype=torch.int64, device=device))
+    return BeliefRows(example, provenance={"model": checkpoint.digest})

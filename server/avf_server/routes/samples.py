@@ -4,7 +4,6 @@ The law: what a stream says to a chunk, this says too; the remainder is kept in 
 """
 
 import avf_wire as wire
-import msgspec
 from avf_wire.binary import WIDTHS, Samples
 from fastapi import APIRouter, Request, Response
 
@@ -13,6 +12,7 @@ from avf_server.codecs import float32, s16
 from avf_server.codecs.negotiation import media_type_of
 from avf_server.routes.common import Owner, Server, Writer, reply
 from avf_server.sound.runs import SoundRun
+from avf_server.stepping.runs import Run
 from avf_server.stores.base import MAX_SEQ
 
 router = APIRouter(tags=["steps"])
@@ -22,16 +22,6 @@ ENCODINGS: dict[str, wire.Encoding] = {
     float32.codec.media_type: "f32",
 }
 """By media type."""
-
-
-class _SamplesReply(msgspec.Struct, frozen=True, kw_only=True):
-    """`wire.SamplesReply`, with the estimates as they are stored."""
-
-    session: str
-    epoch: int
-    next_seq: int
-    next_sample: int | None
-    estimates: list[msgspec.Raw]
 
 
 @router.post("/v1/sessions/{session}/samples")
@@ -55,21 +45,22 @@ async def post_samples(
             expected_seq=record.position.seq + 1,
             expected_epoch=record.position.epoch,
         )
-    sound = SoundRun(server.service, record, owner=owner)
+    run = Run(server.service, record, owner=owner)
+    sound = SoundRun(run, record)
     most = server.settings.replay_window
     if sound.completes(len(chunk)) - 1 > most:
         raise problems.MalformedBodyError(
             f"{len(chunk)} samples complete more than {most} observations, which is the limit: send smaller chunks",
             session=session,
         )
-    estimates = [writer.stored(done.estimate) async for done in sound.take(chunk)]
+    estimates = [done.message() async for done in sound.take(chunk)]
     await sound.keep()
     return reply(
         writer,
-        _SamplesReply(
+        wire.SamplesReply(
             session=session,
-            epoch=sound.epoch,
-            next_seq=sound.next_seq,
+            epoch=run.epoch,
+            next_seq=run.answered + 1,
             next_sample=sound.next_sample,
             estimates=estimates,
         ),

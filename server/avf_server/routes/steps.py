@@ -11,19 +11,18 @@ from avf_server import problems
 from avf_server.codecs import negotiation
 from avf_server.codecs.base import Place
 from avf_server.routes.common import Owner, Server, Viewer, With, Writer, body, reply
-from avf_server.stepping.observations import with_observation
-from avf_server.stores.base import unpack
+from avf_server.stepping.replies import last_of
 
 router = APIRouter(tags=["steps"])
 
 
 class _StepsReply(msgspec.Struct, frozen=True, kw_only=True):
-    """`wire.StepsReply`, with the estimates as they are stored."""
+    """`wire.StepsReply`, in which each estimate itself says what is safe."""
 
     session: str
     epoch: int
     next_seq: int
-    estimates: list[msgspec.Raw]
+    estimates: list[wire.Estimate]
 
 
 @router.post("/v1/sessions/{session}/steps")
@@ -49,7 +48,7 @@ async def post_steps(
     for at, x in enumerate(steps.observations, steps.seq):
         done = await server.service.observe(session, seq=at, x=x, owner=owner, epoch=epoch)
         epoch = done.epoch
-        estimates.append(writer.stored(done.estimate))
+        estimates.append(done.message())
     return reply(writer, _StepsReply(session=session, epoch=done.epoch, next_seq=done.seq + 1, estimates=estimates))
 
 
@@ -72,13 +71,11 @@ async def get_estimate(
         record = await server.polls.last(session, owner=owner)
     else:
         record = await server.polls.reached(session, seq=wait_seq, timeout=timeout, owner=owner)
-    assert record.reply is not None
     tag = f"{record.position.epoch}.{record.position.seq}{'.x' if with_ else ''}"
     headers = {"ETag": f'W/"{tag}"', "Vary": "Accept"}
     if _known(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    estimate = with_observation(record.reply) if with_ else unpack(record.reply)[1]
-    return reply(writer, writer.stored(estimate), headers=headers)
+    return reply(writer, last_of(record, with_observation=with_ is not None), headers=headers)
 
 
 @router.post("/v1/sessions/{session}/forecast")

@@ -68,7 +68,7 @@ async def get_history(
     found = await server.listing.history(session, owner=owner, cursor=cursor, limit=limit, newest=newest)
     page = _History(
         session=session,
-        entries=[writer.stored(note) for _, note in found],
+        entries=[writer.note(note) for _, note in found],
         cursor=found[-1][0] if found else cursor,
         more=not newest and len(found) == server.listing.limit(limit),
     )

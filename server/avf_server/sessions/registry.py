@@ -18,18 +18,9 @@ from avf_server.models.catalogue import agreed_audio
 from avf_server.models.served import Models
 from avf_server.problems import StoreError
 from avf_server.sessions.audience import Audience
-from avf_server.stores.base import (
-    META_VERSION,
-    REST_WIDTH,
-    Meta,
-    Outcome,
-    Record,
-    Store,
-    Summary,
-    complete,
-    is_readable,
-)
+from avf_server.stores.base import META_VERSION, REST_WIDTH, Meta, Outcome, Record, Store, Summary
 from avf_server.stores.durability import StoresByDurability
+from avf_server.stores.replies import is_readable
 
 MAX_SEED = 2**63 - 1
 RESET_ATTEMPTS = 8  # each one lost means that another server has gone on meanwhile
@@ -188,8 +179,7 @@ class Sessions:
             record = replace(record, reply=None)  # of another release: it is not given out, the session goes on
         self._remember(record.meta)
         safe = await self.stores.durable_seq(record.meta, record.position)
-        reply = record.reply and complete(record.reply, durable_seq=safe)
-        return replace(record, reply=reply, durable_seq=safe)
+        return replace(record, durable_seq=safe)
 
     def touch(self, session: str) -> None:
         """Note that a session was used just now."""

@@ -11,63 +11,48 @@ import avf_wire as wire
 from avf_wire.binary import Samples
 
 from avf_server import problems
-from avf_server.codecs.base import Given
 from avf_server.problems import ProblemError, StoreError
 from avf_server.sound import cutting
 from avf_server.sound.cutting import Cut, Cutter
-from avf_server.stepping.rows import Reply
-from avf_server.stepping.service import Service
-from avf_server.stores.base import Outcome, Position, Record, unpack
+from avf_server.stepping.replies import Reply
+from avf_server.stepping.runs import Run
+from avf_server.stores.base import Outcome, Position, Record
+
+
+def takes_none(session: str) -> problems.InvalidSettingError:
+    """The problem of samples for a session that was opened without sound."""
+    return problems.InvalidSettingError(
+        'the session takes no samples: open it with "audio": {"rate": ..., "encoding": "s16" or "f32"}',
+        session=session,
+    )
 
 
 class SoundRun:
-    """A run of chunks through one session, from where `record` says it stands, in its epoch."""
+    """A run of chunks through one session, beside the run of its observations."""
 
-    def __init__(self, service: Service, record: Record, *, owner: str) -> None:
-        size = service.sessions.models.checkpoint(record.meta.model).filter.model.observation.size
-        self.epoch = record.position.epoch
-        self._service = service
-        self._id = record.meta.id
-        self._owner = owner
+    def __init__(self, run: Run, record: Record) -> None:
+        """Raises InvalidSettingError where the session takes no samples."""
+        if record.meta.audio is None:
+            raise takes_none(record.meta.id)
+        self._run = run
         self._agreed = record.meta.audio
-        self._applied = record.position.seq  # what was answered; the cutter may be ahead while a chunk is
-        self._cutter = Cutter(size=size, applied=self._applied, rest=record.rest)
+        size = run.service.sessions.models.checkpoint(record.meta.model).filter.model.observation.size
+        self._cutter = Cutter(size=size, applied=run.answered, rest=record.rest)  # ahead of the run while a chunk is
         self._kept = self._place
         self._begun = False
 
     @property
-    def next_seq(self) -> int:
-        """The observation at which the session goes on."""
-        return self._applied + 1
-
-    @property
-    def next_sample(self) -> int | None:
-        """How many samples the session has; None where it takes none."""
-        return None if self._agreed is None else self._cutter.next_sample
+    def next_sample(self) -> int:
+        """How many samples the session has."""
+        return self._cutter.next_sample
 
     def completes(self, samples: int) -> int:
         """How many observations so many samples may complete."""
         return samples // self._cutter.size + 1
 
-    async def observe(self, seq: int, x: Given) -> Reply:
-        """Filter observation `seq`. Where it is the next one, and another was applied, others have gone on."""
-        try:
-            return await self._service.observe(self._id, seq=seq, x=x, owner=self._owner, epoch=self.epoch)
-        except problems.ObservationConflictError as conflict:
-            if seq <= self._applied:
-                raise
-            raise problems.SessionMovedError(
-                f"another has gone on with the session: {conflict.detail}",
-                session=self._id,
-                seq=seq,
-                expected_seq=conflict.expected_seq,
-                expected_epoch=conflict.expected_epoch,
-            ) from conflict
-
     def passed(self, reply: Reply) -> None:
         """Note that an observation, sent as such, was answered: where it was a new one, there is no remainder."""
-        if reply.seq > self._applied:
-            self._applied = reply.seq
+        if reply.seq > self._cutter.applied:
             self._cutter.restart(reply.seq)
             self._kept = self._place  # the store lets go of a remainder at the next step
 
@@ -75,31 +60,29 @@ class SoundRun:
         """The replies to a chunk. Raises a ProblemError, which says at which sample to go on."""
         try:
             for cut in self._cut(chunk):
-                reply = await self._reply(cut)
-                self._applied = max(self._applied, cut.seq)
-                yield reply
+                yield await self._reply(cut)
         except ProblemError as problem:
-            if self._cutter.applied != self._applied:
-                self._cutter.restart(self._applied)
-            problem.session, problem.expected_sample = self._id, self.next_sample
+            if self._cutter.applied != self._run.answered:
+                self._cutter.restart(self._run.answered)
+            problem.session, problem.expected_sample = self._run.session, self.next_sample
             raise
 
     async def keep(self) -> None:
         """Keep the remainder in the session. Raises SessionMovedError, UnknownSessionError, StoreUnavailableError."""
-        place = self._place
-        if place == self._kept or self._cutter.applied != self._applied:
+        run, place = self._run, self._place
+        if place == self._kept or self._cutter.applied != run.answered:
             return
-        sessions = self._service.sessions
+        sessions = run.service.sessions
         try:
-            outcome = await sessions.store(self._id).keep_rest(
-                self._id, continues=Position(self.epoch, self._applied), rest=self._cutter.rest
+            outcome = await sessions.store(run.session).keep_rest(
+                run.session, continues=Position(run.epoch, run.answered), rest=self._cutter.rest
             )
         except StoreError as error:
-            raise sessions.unavailable(error, session=self._id) from error
+            raise sessions.unavailable(error, session=run.session) from error
         if outcome is Outcome.GONE:
-            raise sessions.unknown(self._id)
+            raise sessions.unknown(run.session)
         if outcome is Outcome.MOVED:
-            raise problems.SessionMovedError("another has gone on with the session; ask again", session=self._id)
+            raise problems.SessionMovedError("another has gone on with the session; ask again", session=run.session)
         self._kept = place
 
     @property
@@ -122,15 +105,11 @@ class SoundRun:
             try:
                 cutting.check_no_file(cutting.as_sent(first, encoding))  # a header that came in pieces
             except ProblemError:
-                self._cutter.restart(self._applied)
+                self._cutter.restart(self._run.answered)
                 raise
         return cuts
 
     def _encoding(self, chunk: Samples) -> wire.Encoding:
-        if self._agreed is None:
-            raise problems.InvalidSettingError(
-                'the session takes no samples: open it with "audio": {"rate": ..., "encoding": "s16" or "f32"}'
-            )
         if chunk.encoding != self._agreed.encoding:
             raise problems.InvalidObservationError(
                 f"the samples are {chunk.encoding}, but the session was opened for {self._agreed.encoding}"
@@ -138,13 +117,14 @@ class SoundRun:
         return chunk.encoding
 
     async def _reply(self, cut: Cut) -> Reply:
+        run = self._run
         if cut.x is not None:
-            return await self.observe(cut.seq, cut.x)
-        record = await self._service.sessions.record(self._id, owner=self._owner, seq=cut.seq)
+            return await run.observe(cut.seq, cut.x)
+        record = await run.service.sessions.record(run.session, owner=run.owner, seq=cut.seq)
         at = record.position
-        if at.epoch != self.epoch:
+        if at.epoch != run.epoch:
             raise problems.EpochMismatchError(
-                f"epoch is {self.epoch}, the session is in epoch {at.epoch}, at seq {at.seq + 1}",
+                f"epoch is {run.epoch}, the session is in epoch {at.epoch}, at seq {at.seq + 1}",
                 seq=cut.seq,
                 expected_seq=at.seq + 1,
                 expected_epoch=at.epoch,
@@ -155,4 +135,4 @@ class SoundRun:
                 seq=cut.seq,
                 expected_seq=at.seq + 1,
             )
-        return Reply(at.epoch, cut.seq, unpack(record.reply)[1], record.durable_seq)
+        return Reply.of(record, seq=cut.seq)

@@ -1,4 +1,4 @@
-"""Beliefs of active sessions, ready on the device.
+"""Beliefs of active sessions, ready for their next step.
 
 The law: this is a cache and never the truth. It holds what a commit confirmed, and an entry is dropped at any
 doubt.
@@ -7,16 +7,15 @@ doubt.
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from avf_core.beliefs import Belief
 from avf_server.stores.base import Position
 
 
 @dataclass(frozen=True, kw_only=True)
 class CachedBelief:
-    """Where a session stood when its last commit was confirmed, and its belief then (None: the prior)."""
+    """Where a session stood when its last commit was confirmed, and its belief then, as saved (None: the prior)."""
 
     position: Position
-    belief: Belief | bytes | None
+    belief: bytes | None
 
 
 class CachedBeliefs:

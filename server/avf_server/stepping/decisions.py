@@ -10,9 +10,10 @@ from enum import Enum, auto
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
+from avf_wire.binary import Floats
 
-from avf_server.stores.base import DIGEST_SIZE, Position
+from avf_server.stores.base import Position
+from avf_server.stores.replies import DIGEST_SIZE
 
 Item = TypeVar("Item")
 
@@ -58,10 +59,13 @@ def judge(position: Position, *, epoch: int | None, seq: int, digest: bytes, sto
     return Verdict.REPLAY if stored == digest else Verdict.CONFLICT
 
 
-def observation_digest(x: npt.NDArray[np.float64]) -> bytes:
-    """The digest by which an observation is known again; missing numbers are NaN. x has shape (observation,)."""
-    canonical = np.where(np.isnan(x), np.nan, x + 0.0)  # one NaN, one zero
-    return hashlib.blake2b(canonical.astype("<f8").tobytes(), digest_size=DIGEST_SIZE).digest()
+def observation_digest(x: Floats) -> bytes:
+    """The digest by which an observation is known again; missing numbers are NaN. x has shape (observation,).
+
+    It is of the numbers in 64 bits, as in every release: what was applied before an upgrade is known again after it.
+    """
+    canonical = np.where(np.isnan(x), np.nan, x.astype(np.float64) + 0.0)  # one NaN, one zero
+    return hashlib.blake2b(canonical.astype("<f8", copy=False).tobytes(), digest_size=DIGEST_SIZE).digest()
 
 
 def padded_size(rows: int, sizes: tuple[int, ...]) -> int:

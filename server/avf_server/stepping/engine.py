@@ -5,7 +5,6 @@ row that fails is answered by itself and harms no other; what comes out for a ro
 """
 
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,19 +12,15 @@ from typing import Any
 
 import avf_wire as wire
 import numpy as np
-import numpy.typing as npt
 import torch
+from avf_wire.binary import Floats
 
-from avf_core import beliefs
-from avf_core.beliefs import Belief
-from avf_core.checkpoints import Checkpoint
 from avf_core.errors import AvfError
-from avf_core.filtering import Estimate
-from avf_core.trees import finite_rows
 from avf_server import problems
 from avf_server.models.served import Models
 from avf_server.models.thread import ModelThread
 from avf_server.stepping import decisions, estimates
+from avf_server.stepping.estimates import Moved
 from avf_server.stores.base import Position
 
 logger = logging.getLogger(__name__)
@@ -35,7 +30,7 @@ NOT_FINITE = "the estimate is not finite: the observation lies too far outside o
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One observation to filter. `belief` is a hot one, saved bytes, or None at the start of an epoch.
+    """One observation to filter. `belief` is as it was saved, None at the start of an epoch.
 
     `x` has shape (observation,), float32, NaN where nothing was observed.
     """
@@ -43,18 +38,17 @@ class Row:
     model: str
     iterations: int
     durability: wire.Durability
-    belief: Belief | bytes | None
+    belief: bytes | None
     seed: int
     continues: Position
-    x: npt.NDArray[np.float32]
+    x: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stepped:
-    """What came of a row: the belief after it, hot and as bytes, the estimate as it is kept, and its note."""
+    """What came of a row: the belief after it, the estimate and its note, as they are kept."""
 
-    belief: Belief
-    saved: bytes
+    belief: bytes
     estimate: bytes
     note: bytes
 
@@ -105,8 +99,8 @@ class Engine:
 
     def _step_group(self, model: str, iterations: int, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
         """The rows of one model; those whose belief cannot be read are answered and left out of the batch."""
-        results: list[Any] = [self._belief(row) for row in rows]
-        good = [i for i, result in enumerate(results) if isinstance(result, Belief)]
+        results: list[Any] = [self._belief_row(row) for row in rows]
+        good = [i for i, result in enumerate(results) if isinstance(result, bytes)]
         if good:
             answers = self._isolated(model, iterations, [results[i] for i in good], [rows[i] for i in good])
             for index, answer in zip(good, answers, strict=True):
@@ -114,7 +108,7 @@ class Engine:
         return results
 
     def _isolated(
-        self, model: str, iterations: int, found: list[Belief], rows: list[Row]
+        self, model: str, iterations: int, found: list[bytes], rows: list[Row]
     ) -> list[Stepped | problems.ProblemError]:
         """Filter a batch; where it fails, filter its rows one by one, so that only the guilty ones fail."""
         try:
@@ -129,45 +123,37 @@ class Engine:
         return [self._isolated(model, iterations, [belief], [row])[0] for belief, row in zip(found, rows, strict=True)]
 
     def _filter(
-        self, model: str, iterations: int, found: list[Belief], rows: list[Row]
+        self, model: str, iterations: int, found: list[bytes], rows: list[Row]
     ) -> list[Stepped | problems.ProblemError]:
-        checkpoint = self._models.checkpoint(model)
+        checkpoint, form = self._models.checkpoint(model), self._models.belief_rows(model)
         padding = decisions.padded_size(len(rows), self._sizes) - len(rows)
-        belief = beliefs.stack(found + found[:1] * padding)
+        kept = torch.frombuffer(bytearray().join(found + found[:1] * padding), dtype=torch.uint8)
+        belief = form.belief(kept.reshape(-1, form.width).to(self._models.device))
         x = torch.from_numpy(np.stack([row.x for row in rows + rows[:1] * padding])).to(self._models.device)
         observed = ~x.isnan()
         with torch.no_grad():
             following, estimate = checkpoint.filter.step(
                 belief, x, observed=None if bool(observed.all()) else observed, iterations=iterations or None
             )
-        return self._results(checkpoint, following, estimate, rows)
+            batch = estimates.moved(following, estimate, form, count=len(rows))
+        return self._results(checkpoint.name, batch, rows)
 
-    def _results(
-        self, checkpoint: Checkpoint, following: Belief, estimate: Estimate, rows: list[Row]
-    ) -> list[Stepped | problems.ProblemError]:
-        """What came of every row; the padding, which comes after them, is let go."""
-        after = beliefs.unstack(following)
-        saved = beliefs.rows_to_bytes(following, provenance={"model": checkpoint.digest})
-        finite = finite_rows(following, estimate).tolist()
-        messages = estimates.estimates(estimate, rows, reference=self._models.reference(checkpoint.name))
-        now = time.time()
+    def _results(self, model: str, batch: Moved, rows: list[Row]) -> list[Stepped | problems.ProblemError]:
+        """What came of every row."""
+        form = self._models.belief_rows(model)
+        surprise = estimates.surprise_of(batch, rows, self._models.reference(model))
+        messages = estimates.to_messages(batch, rows, surprise=surprise)
+        notes = estimates.to_notes(batch, rows, surprise=surprise)
         return [
-            Stepped(
-                belief=after[i],
-                saved=saved[i],
-                estimate=estimates.to_json(message),
-                note=estimates.to_note(message, at=now),
-            )
-            if finite[i]
+            Stepped(belief=form.to_bytes(belief.tobytes()), estimate=message, note=note)
+            if finite
             else problems.InvalidObservationError(NOT_FINITE)
-            for i, message in enumerate(messages)
+            for belief, message, note, finite in zip(batch.beliefs, messages, notes, batch.finite.tolist(), strict=True)
         ]
 
-    def _belief(self, row: Row) -> Belief | problems.ProblemError:
-        """The row's belief on the device, or why it cannot be read."""
-        if isinstance(row.belief, Belief):
-            return row.belief
+    def _belief_row(self, row: Row) -> bytes | problems.ProblemError:
+        """The row's belief in bytes, or why it cannot be read."""
         try:
-            return self._models.belief(row.model, row.belief, seed=row.seed)
+            return self._models.belief_row(row.model, row.belief, seed=row.seed)
         except problems.BeliefUnreadableError as problem:
             return problem

@@ -1,96 +1,125 @@
-"""From tensors to messages: a batch's estimate becomes one `wire.Estimate` a row.
+"""From tensors to bytes: what became of a batch, one row of it for each observation.
 
-The law: numbers are moved from the device once a batch, not once a row; what is not finite never becomes a
-message.
+The law: belief and estimate of a whole batch leave the device together, once, as one array, and stay arrays until their
+bytes are cut from it. What is not finite never becomes an estimate.
 """
 
-import math
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import avf_wire as wire
 import msgspec
 import numpy as np
 import torch
+from avf_wire import binary_batches
+from avf_wire.binary import Floats
+from avf_wire.binary_estimates import FREE_ENERGIES, PARTS, deviation_name, mean_name
+from numpy.typing import NDArray
 from torch import Tensor
 
+from avf_core.belief_rows import BeliefRows
+from avf_core.beliefs import Belief
 from avf_core.filtering import Estimate
 from avf_server.models.references import Reference
 
 if TYPE_CHECKING:
     from avf_server.stepping.engine import Row
 
+SCALARS = ("free_energy", "reconstruction", "kl", "iterations")
+
 _encoder = msgspec.json.Encoder()
 
 
-def estimates(estimate: Estimate, rows: "Sequence[Row]", *, reference: Reference | None) -> list[wire.Estimate]:
-    """The messages of the first rows of a batch, one for each of `rows`; `reference` is what surprise is judged by."""
-    count = len(rows)
-    columns = {
-        "free_energy": _numbers(estimate.free_energy, count),
-        "reconstruction": _numbers(estimate.reconstruction, count),
-        "kl": _numbers(estimate.kl, count),
-        "free_energies": _numbers(estimate.free_energies, count),
-        "iterations": _numbers(estimate.iterations, count),
-        "prior": _moments(estimate.prior, count),
-        "posterior": _moments(estimate.posterior, count),
-        "prediction": _moments(estimate.prediction, count),
-        "likelihood": _moments(estimate.likelihood, count),
-    }
-    columns["surprise"] = _surprise(columns["free_energy"], rows, reference)
-    return [
-        wire.Estimate(
-            epoch=row.continues.epoch,
-            seq=row.continues.seq + 1,
-            durability=row.durability,
-            **{name: column[i] for name, column in columns.items()},
-        )
-        for i, row in enumerate(rows)
-    ]
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moved:
+    """A batch in the host's memory: its beliefs as rows of bytes, its estimates as columns and arrays (B, N) by name.
+
+    `finite` says of which rows all numbers are finite.
+    """
+
+    beliefs: NDArray[np.uint8]
+    scalars: Mapping[str, Floats]
+    arrays: Mapping[int, Floats]
+    finite: NDArray[np.bool_]
 
 
-def _surprise(free_energies: list[float], rows: "Sequence[Row]", reference: Reference | None) -> list[float | None]:
-    """The p-value of every row; None where none is known, where nothing was observed, and where F is not finite."""
-    if reference is None:
-        return [None] * len(rows)
-    found = reference.surprise(free_energies)
-    return [
-        p if math.isfinite(f) and not np.isnan(row.x).all() else None
-        for p, f, row in zip(found, free_energies, rows, strict=True)
-    ]
+def moved(belief: Belief, estimate: Estimate, form: BeliefRows, *, count: int) -> Moved:
+    """The first `count` rows of a batch, moved off the device."""
+    arrays = _arrays(estimate)
+    columns = [getattr(estimate, name).float()[:, None] for name in SCALARS]  # whole numbers up to 2^24 are exact
+    numbers = torch.cat([*columns, *arrays.values()], dim=1)
+    host = torch.cat([form.rows(belief), numbers.view(torch.uint8)], dim=1)[:count].cpu().numpy()
+    flat = host[:, form.width :].view(np.float32)
+    ends = np.cumsum([len(SCALARS), *(x.shape[1] for x in arrays.values())]).tolist()
+    spans = zip(arrays, ends, ends[1:], strict=False)
+    return Moved(
+        beliefs=host[:, : form.width],
+        scalars={name: flat[:, column] for column, name in enumerate(SCALARS)},
+        arrays={name: flat[:, start:end] for name, start, end in spans},
+        finite=np.isfinite(flat).all(1) & form.finite(host[:, : form.width]),
+    )
 
 
-def to_json(estimate: wire.Estimate) -> bytes:
-    """The estimate as it is stored: as it goes over the wire, but for what is safe by now, which `complete` adds."""
-    return _encoder.encode(estimate).replace(b'"durable_seq":null,', b"", 1)
-
-
-def to_note(estimate: wire.Estimate, *, at: float) -> bytes:
-    """The record of a step in its session's history. `at` is in seconds since 1970."""
-    met = estimate.free_energies
-    return _encoder.encode(
-        wire.HistoryEntry(
-            epoch=estimate.epoch,
-            seq=estimate.seq,
-            at=at,
-            free_energy=estimate.free_energy,
-            reconstruction=estimate.reconstruction,
-            kl=estimate.kl,
-            prior_free_energy=met[0] if len(met) > 1 else None,
-            iterations=estimate.iterations,
-            surprise=estimate.surprise,
+def to_messages(batch: Moved, rows: "Sequence[Row]", *, surprise: NDArray[np.float64]) -> list[bytes]:
+    """The estimates as they are stored: messages of avf.v1.bin, which do not say what is safe."""
+    return binary_batches.encode(
+        binary_batches.Estimates(
+            epoch=np.array([row.continues.epoch for row in rows], dtype=np.uint64),
+            seq=np.array([row.continues.seq + 1 for row in rows], dtype=np.uint64),
+            surprise=surprise,
+            durability=np.array([binary_batches.durability_code(row.durability) for row in rows], dtype=np.uint8),
+            arrays=batch.arrays,
+            **batch.scalars,
         )
     )
 
 
-def _numbers(tensor: Tensor, count: int) -> list[Any]:
-    return list(tensor[:count].tolist())
+def surprise_of(batch: Moved, rows: "Sequence[Row]", reference: Reference | None) -> NDArray[np.float64]:
+    """The p-value of every row; NaN where none is known, where nothing was observed, and where F is not finite."""
+    if reference is None:
+        return np.full(len(rows), np.nan)
+    free_energy = batch.scalars["free_energy"].astype(np.float64)
+    observed = ~np.isnan(np.stack([row.x for row in rows])).all(1)
+    return np.where(observed & np.isfinite(free_energy), reference.surprise(free_energy), np.nan)
 
 
-def _moments(distribution: Any, count: int) -> list[wire.Moments]:
-    """Mean and deviation a row; no deviation where the distribution is Bernoulli, which has no variance of its own."""
-    means = _numbers(distribution.mean, count)
-    if not hasattr(distribution, "log_variance"):
-        return [wire.Moments(mean=mean) for mean in means]
-    deviations = _numbers(torch.exp(0.5 * distribution.log_variance), count)
-    return [wire.Moments(mean=m, deviation=d) for m, d in zip(means, deviations, strict=True)]
+def to_notes(batch: Moved, rows: "Sequence[Row]", *, surprise: NDArray[np.float64]) -> list[bytes]:
+    """The records of the steps in their sessions' histories, in JSON: small, and read by whoever lists sessions."""
+    met = batch.arrays[FREE_ENERGIES]
+    priors = met[:, 0].tolist() if met.shape[1] > 1 else [None] * len(rows)
+    scalars = [batch.scalars[name].tolist() for name in ("free_energy", "reconstruction", "kl")]
+    iterations = batch.scalars["iterations"].astype(np.int64).tolist()
+    columns = zip(rows, *scalars, iterations, priors, surprise.tolist(), strict=True)
+    now = time.time()
+    return [
+        _encoder.encode(
+            wire.HistoryEntry(
+                epoch=row.continues.epoch,
+                seq=row.continues.seq + 1,
+                at=now,
+                free_energy=free_energy,
+                reconstruction=reconstruction,
+                kl=kl,
+                prior_free_energy=prior,
+                iterations=count,
+                surprise=None if p != p else p,
+            )
+        )
+        for row, free_energy, reconstruction, kl, count, prior, p in columns
+    ]
+
+
+def _arrays(estimate: Estimate) -> dict[int, Tensor]:
+    """The arrays of an estimate by the names that they have in messages, in the order of these.
+
+    There is no deviation where a distribution is Bernoulli, which has no variance of its own.
+    """
+    arrays: dict[int, Tensor] = {FREE_ENERGIES: estimate.free_energies}
+    for part in PARTS:
+        distribution: Any = getattr(estimate, part)
+        arrays[mean_name(part)] = distribution.mean
+        if hasattr(distribution, "log_variance"):
+            arrays[deviation_name(part)] = torch.exp(0.5 * distribution.log_variance)
+    return arrays

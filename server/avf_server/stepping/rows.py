@@ -6,8 +6,7 @@ The law: an answer is given once; to a client that has gone, not at all (a cance
 import asyncio
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
+from avf_wire.binary import Floats
 
 from avf_server import problems
 from avf_server.problems import ProblemError
@@ -16,20 +15,9 @@ from avf_server.stepping.cached import CachedBelief
 from avf_server.stepping.decisions import Verdict
 from avf_server.stepping.engine import Row, Stepped
 from avf_server.stepping.observations import to_stored
-from avf_server.stores.base import Commit, Meta, Position, Step, complete, pack, unpack
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The answer to one observation: where it was applied, and the estimate as it goes over the wire.
-
-    `durable_seq` is the last observation that was as safe as its session chose when this was answered.
-    """
-
-    epoch: int
-    seq: int
-    estimate: bytes
-    durable_seq: int
+from avf_server.stepping.replies import Reply
+from avf_server.stores.base import Commit, Meta, Position, Step
+from avf_server.stores.replies import digest_of, pack
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,7 +27,7 @@ class Frame:
     meta: Meta
     epoch: int | None
     seq: int
-    x: npt.NDArray[np.float64]
+    x: Floats
     digest: bytes
     answer: asyncio.Future[Reply]
 
@@ -54,7 +42,7 @@ class Ready:
 
 def judge(frame: Frame, position: Position, reply: bytes | None) -> Verdict:
     """What is to be done with the frame where its session stands there, with that stored reply."""
-    stored = None if reply is None else unpack(reply)[0]
+    stored = None if reply is None else digest_of(reply)
     return decisions.judge(position, epoch=frame.epoch, seq=frame.seq, digest=frame.digest, stored=stored)
 
 
@@ -68,7 +56,7 @@ def to_row(item: Ready) -> Row:
         belief=item.continues.belief,
         seed=meta.seed,
         continues=item.continues.position,
-        x=item.frame.x.astype(np.float32),
+        x=item.frame.x,
     )
 
 
@@ -77,7 +65,7 @@ def to_commit(item: Ready, stepped: Stepped) -> Commit:
     return Commit(
         session=item.frame.meta.id,
         continues=item.continues.position,
-        belief=stepped.saved,
+        belief=stepped.belief,
         steps=(Step(reply=pack(item.frame.digest, to_stored(item.frame.x), stepped.estimate), note=stepped.note),),
     )
 
@@ -105,11 +93,10 @@ def refusal(frame: Frame, verdict: Verdict | None, position: Position, *, window
     return kind(detail, expected_seq=expected, expected_epoch=position.epoch)
 
 
-def answer(frame: Frame, epoch: int, stored: bytes, *, durable_seq: int) -> None:
+def answer(frame: Frame, epoch: int, estimate: bytes, *, durable_seq: int) -> None:
     """Give the frame its reply, of an estimate as it is stored."""
-    reply = Reply(epoch, frame.seq, complete(stored, durable_seq=durable_seq), durable_seq)
     if not frame.answer.done():  # a client that has gone has cancelled it
-        frame.answer.set_result(reply)
+        frame.answer.set_result(Reply(epoch, frame.seq, estimate, durable_seq))
 
 
 def refuse(frame: Frame, problem: ProblemError) -> None:

@@ -15,23 +15,24 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
+from avf_wire.binary import Floats
+from numpy.typing import ArrayLike
 
 from avf_server import problems
-from avf_server.codecs.base import Given
 from avf_server.metrics.telemetry import Telemetry
 from avf_server.problems import ProblemError, StoreError
 from avf_server.sessions.expiry import Sweeper
 from avf_server.sessions.registry import Sessions
 from avf_server.stepping import decisions, rows
+from avf_server.stepping.answers import Answers
 from avf_server.stepping.cached import CachedBelief, CachedBeliefs
 from avf_server.stepping.decisions import Verdict
 from avf_server.stepping.engine import Engine, Stepped
-from avf_server.stepping.observations import to_row
-from avf_server.stepping.rows import Frame, Ready, Reply
+from avf_server.stepping.observations import checked
+from avf_server.stepping.replies import Reply
+from avf_server.stepping.rows import Frame, Ready
 from avf_server.stopping import Stopping
-from avf_server.stores.base import MAX_SEQ, Meta, Outcome, Position, Record, Store, is_readable, unpack
+from avf_server.stores.base import MAX_SEQ, Meta, Outcome, Position, Record, Store
 from avf_server.tasks import end
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Service:
         self._idle = asyncio.Event()
         self._sweeper = Sweeper(sessions)
         self._ticking: asyncio.Task[None] | None = None
-        self._held: dict[Frame, asyncio.Task[None]] = {}  # applied, and answered once replicas have it
+        self._answers = Answers(sessions.stores, telemetry, retry_after_s=limits.retry_after_s)
 
     @property
     def waiting(self) -> int:
@@ -103,12 +104,12 @@ class Service:
             logger.warning("%d observations are refused: the time to stop is over", len(self._queue))
         await end(ticking)
         self._refuse_all(list(self._queue), self.stopping.problem())
-        await asyncio.gather(*self._held.values(), return_exceptions=True)
+        await self._answers.finish()
         await self._sweeper.stop()
         await self._stores.stop()
 
-    async def observe(self, session: str, *, seq: int, x: Given, owner: str, epoch: int | None = None) -> Reply:
-        """Filter observation `seq`; `epoch` None means the current one.
+    async def observe(self, session: str, *, seq: int, x: ArrayLike, owner: str, epoch: int | None = None) -> Reply:
+        """Filter observation `seq`, float32 with NaN where missing; `epoch` None means the current one.
 
         Raises a ProblemError, which names the session and the seq; the session is then as it was. Cancelling is safe:
         the observation is then applied or not, and sending it again finds out.
@@ -118,7 +119,7 @@ class Service:
             if not 1 <= seq <= MAX_SEQ:
                 raise problems.MalformedBodyError(f"seq is no number in [1, {MAX_SEQ}]")
             meta = await self.sessions.meta(session, owner=owner)
-            row = to_row(x, self.sessions.models.checkpoint(meta.model).filter.model.observation)
+            row = checked(x, self.sessions.models.checkpoint(meta.model).filter.model.observation)
             self.stopping.check()  # again: the server may have stopped while the session was looked up
             if len(self._queue) >= self._limits.queue_limit:
                 raise problems.OverloadedError(
@@ -131,7 +132,7 @@ class Service:
             problem.at(session=session, seq=max(0, min(seq, MAX_SEQ)))
             raise
 
-    async def _enqueue(self, meta: Meta, *, epoch: int | None, seq: int, x: npt.NDArray[np.float64]) -> Reply:
+    async def _enqueue(self, meta: Meta, *, epoch: int | None, seq: int, x: Floats) -> Reply:
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         digest = decisions.observation_digest(x)
         self._queue.append(Frame(meta=meta, epoch=epoch, seq=seq, x=x, digest=digest, answer=answer))
@@ -171,7 +172,7 @@ class Service:
             stepped = await self._engine.step([rows.to_row(item) for item in ready])
             done = self._refuse_failed(ready, stepped)
             doubtful = [frame for store in self._stores.stores() for frame in await self._save(store, done)]
-            await self._settle([item.frame for item, _ in done if self._is_open(item.frame)], doubtful)
+            await self._settle([item.frame for item, _ in done if self._answers.is_open(item.frame)], doubtful)
             self._telemetry.hot.set(len(self._cached))
 
     async def _load(self, frames: Sequence[Frame]) -> list[Ready]:
@@ -193,7 +194,7 @@ class Service:
             elif verdict is Verdict.APPLY:
                 ready.append(Ready(frame=frame, continues=CachedBelief(position=record.position, belief=record.belief)))
             elif verdict is Verdict.REPLAY and record.reply is not None:
-                self._replay(frame, record.position, record.reply)
+                self._answers.replayed(frame, record.position, record.reply)
             else:
                 self._refuse(frame, verdict, record.position)
         return ready
@@ -251,8 +252,7 @@ class Service:
                 self._cached.put(session, CachedBelief(position=position, belief=stepped.belief))
                 self.sessions.touch(session)
                 self.sessions.audience.stepped(item.frame.meta.owner, session, position, stepped.note)
-                self._telemetry.steps.labels("applied").inc()
-                self._answer(item.frame, position, stepped.estimate)
+                self._answers.applied(item.frame, position, stepped.estimate)
             else:
                 self._cached.drop(session)
         return [item.frame for (item, _), outcome in zip(group, outcomes, strict=True) if outcome is None]
@@ -264,45 +264,11 @@ class Service:
         for frame, record in await self._records(frames):
             verdict = rows.judge(frame, record.position, record.reply)
             if verdict is Verdict.REPLAY and record.reply is not None:
-                self._replay(frame, record.position, record.reply)
+                self._answers.replayed(frame, record.position, record.reply)
             elif verdict is Verdict.APPLY and frame in doubtful:
                 rows.refuse(frame, self.sessions.unavailable(StoreError("Redis did not confirm the step in time")))
             else:
                 self._refuse(frame, None, record.position)
-
-    def _replay(self, frame: Frame, position: Position, reply: bytes) -> None:
-        if not is_readable(reply):
-            return rows.refuse(frame, problems.BeliefUnreadableError("the stored reply is of another release"))
-        self._telemetry.steps.labels("replayed").inc()
-        return self._answer(frame, position, unpack(reply)[1])
-
-    def _answer(self, frame: Frame, position: Position, stored: bytes) -> None:
-        """Answer with an estimate as it is stored, once it is as safe as its session chose."""
-        if frame.meta.durability == "wait":
-            task = asyncio.create_task(self._answer_replicated(frame, position, stored))
-            self._held[frame] = task
-            task.add_done_callback(lambda _: self._held.pop(frame, None))
-            return
-        rows.answer(frame, position.epoch, stored, durable_seq=self._stores.saved_seq(frame.meta, position))
-
-    async def _answer_replicated(self, frame: Frame, position: Position, stored: bytes) -> None:
-        session, why = frame.meta.id, "too few replicas of Redis have it"
-        try:
-            if await self._stores.is_replicated(session):
-                return rows.answer(frame, position.epoch, stored, durable_seq=position.seq)
-        except StoreError as error:
-            why = str(error)
-        return rows.refuse(
-            frame,
-            problems.NotReplicatedError(
-                f"seq {frame.seq} is saved, but {why}; send the same again for its reply",
-                retry_after=self._limits.retry_after_s,
-            ),
-        )
-
-    def _is_open(self, frame: Frame) -> bool:
-        """Whether a frame has no answer yet, and none under frames."""
-        return not frame.answer.done() and frame not in self._held
 
     def _refuse(self, frame: Frame, verdict: Verdict | None, position: Position) -> None:
         rows.refuse(frame, rows.refusal(frame, verdict, position, window=self._limits.replay_window))

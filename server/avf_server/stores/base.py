@@ -15,11 +15,8 @@ from typing import Protocol
 import avf_wire as wire
 import msgspec
 
-DIGEST_SIZE = 16  # bytes of the digest of an observation
 MAX_SEQ = 2**53  # Lua, in which Redis counts, has doubles
 REST_WIDTH = 4  # bytes of a sample of a remainder
-WITH_OBSERVATION = b"\x01"
-
 
 META_VERSION = 1
 """The form of what is kept of a session; one of another form is refused by name, never misread."""
@@ -220,48 +217,12 @@ class Plugin(Protocol):
         ...
 
 
-def pack(digest: bytes, observation: bytes, estimate: bytes) -> bytes:
-    """A reply as it is stored: the digest of its observation, the observation, the estimate as it went over the wire.
-
-    The observation is its numbers as little-endian float32. What stands before it tells this form from the older one,
-    without it, in which an estimate, which is JSON, came next.
-    """
-    return digest + WITH_OBSERVATION + len(observation).to_bytes(4, "little") + observation + estimate
-
-
-def unpack(reply: bytes) -> tuple[bytes, bytes]:
-    """The digest and the estimate of a stored reply."""
-    return reply[:DIGEST_SIZE], reply[_middle(reply) :]
-
-
-def complete(stored: bytes, *, durable_seq: int) -> bytes:
-    """A stored estimate, or a reply that ends with one, that says what is safe by now."""
-    return stored[:-1] + b',"durable_seq":%d}' % durable_seq
-
-
-def is_readable(reply: bytes) -> bool:
-    """Whether a stored reply has a form that this release knows."""
-    return reply[DIGEST_SIZE : DIGEST_SIZE + 1] in (WITH_OBSERVATION, b"{")
-
-
 def meta_of(data: bytes, session: str) -> Meta:
     """What is kept of a session. Where that cannot be read it says version 0, and nothing else of it counts."""
     try:
         return msgspec.json.decode(data, type=Meta)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Meta(id=session, owner="", model="", seed=0, iterations=0, durability="group", created_at=0.0, version=0)
-
-
-def observation_of(reply: bytes) -> bytes | None:
-    """The observation of a stored reply, as it was packed; None where an older release stored it without."""
-    return reply[DIGEST_SIZE + 5 : _middle(reply)] if _middle(reply) > DIGEST_SIZE else None
-
-
-def _middle(reply: bytes) -> int:
-    """Where the estimate of a stored reply begins."""
-    if reply[DIGEST_SIZE : DIGEST_SIZE + 1] != WITH_OBSERVATION:
-        return DIGEST_SIZE
-    return DIGEST_SIZE + 5 + int.from_bytes(reply[DIGEST_SIZE + 1 : DIGEST_SIZE + 5], "little")
 
 
 def note_id(position: Position) -> str:

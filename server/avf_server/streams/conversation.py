@@ -21,10 +21,11 @@ from avf_server import problems
 from avf_server.access.keys import caller_of
 from avf_server.problems import ProblemError
 from avf_server.runtime import Runtime
-from avf_server.sound.runs import SoundRun
-from avf_server.stepping.rows import Reply
+from avf_server.sound.runs import SoundRun, takes_none
+from avf_server.stepping.replies import Reply
+from avf_server.stepping.runs import Run
 from avf_server.streams import flow
-from avf_server.streams.dialects import Dialect, Fatal, Item, Observations, Said
+from avf_server.streams.dialects import Dialect, Fatal, Item, Observations
 
 logger = logging.getLogger(__name__)
 
@@ -105,26 +106,28 @@ class Conversation:
         runtime.stopping.check()
         self._options = flow.options(every=query.get("every"), fields=query.get("fields"))
         record = await runtime.sessions.record(self._session, owner=self._owner)
-        self._sound = SoundRun(runtime.service, record, owner=self._owner)
+        self._run = Run(runtime.service, record, owner=self._owner)
+        self._sound = None if record.meta.audio is None else SoundRun(self._run, record)
         self._thinning = flow.Thinning(self._options.every, most=max(1, self._credit.total // 2))
         session = runtime.sessions.describe(record)
+        self._size = session.observation_size
         return wire.Begin(session=session, credit=self._credit.total, next_sample=session.next_sample)
 
     async def _read(self) -> None:
         """Queue what the client sends, as long as it has credit, until it ends the stream or leaves."""
         while True:
-            item = self._dialect.decode(await self._websocket.receive())
+            item = self._dialect.decode(await self._websocket.receive(), size=self._size)
             self._items.put_nowait((item, await self._credit.take(self._cost(item))))
             if isinstance(item, wire.End | Fatal):
                 break
         while True:  # nothing more is expected, but that the client may leave
-            self._dialect.decode(await self._websocket.receive())
+            self._dialect.decode(await self._websocket.receive(), size=self._size)
 
     def _cost(self, item: Item) -> int:
         """How much of the credit a message takes: the observations that it may complete, and one at least."""
         if isinstance(item, Observations):
             return len(item.xs)
-        return self._sound.completes(len(item)) if isinstance(item, binary.Samples) else 1
+        return self._sound.completes(len(item)) if self._sound and isinstance(item, binary.Samples) else 1
 
     async def _watch(self) -> None:
         """Queue a goaway once the server stops, and an end once the token has expired."""
@@ -161,8 +164,7 @@ class Conversation:
             if isinstance(item, Observations):
                 await self._observe(item)
             elif isinstance(item, binary.Samples):
-                async for reply in self._sound.take(item):
-                    await self._answer(reply)
+                await self._hear(item)
             elif isinstance(item, Fatal):
                 await self._refuse(problems.MalformedBodyError(item.detail, session=self._session), code=item.code)
                 return False
@@ -180,8 +182,16 @@ class Conversation:
     async def _observe(self, item: Observations) -> None:
         """Observations one by one; where one is refused, those after it are not looked at."""
         for seq, x in enumerate(item.xs, item.seq):
-            reply = await self._sound.observe(seq, x)
-            self._sound.passed(reply)
+            reply = await self._run.observe(seq, x)
+            if self._sound is not None:
+                self._sound.passed(reply)
+            await self._answer(reply)
+
+    async def _hear(self, item: binary.Samples) -> None:
+        """The observations that a chunk of sound completes, one by one."""
+        if self._sound is None:
+            raise takes_none(self._session)
+        async for reply in self._sound.take(item):
             await self._answer(reply)
 
     async def _answer(self, reply: Reply) -> None:
@@ -199,7 +209,8 @@ class Conversation:
     async def _end(self) -> bool:
         await self._ack()
         try:
-            await self._sound.keep()
+            if self._sound is not None:
+                await self._sound.keep()
             session = await self._runtime.sessions.session(self._session, owner=self._owner)
         except ProblemError as problem:
             await self._refuse(problem, code=CLOSE_CODES.get(type(problem), TRY_LATER))
@@ -211,7 +222,8 @@ class Conversation:
     async def _keep_rest(self) -> None:
         """Keep what is left over; a client that has gone learns from `begin` whether it was."""
         try:
-            await self._sound.keep()
+            if self._sound is not None:
+                await self._sound.keep()
         except ProblemError as problem:
             logger.info("the remainder of session %s is not kept: %s", self._session, problem.detail)
 
@@ -227,6 +239,6 @@ class Conversation:
         await self._send(wire.GoAway())
         await self._websocket.close(wire.CLOSE_GOING_AWAY, "stopping")
 
-    async def _send(self, message: Said) -> None:
+    async def _send(self, message: wire.ServerMessage) -> None:
         event: dict[str, Any] = self._dialect.encode(message)
         await self._websocket.send(event)

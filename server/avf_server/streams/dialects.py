@@ -13,8 +13,8 @@ import numpy as np
 from avf_wire import binary
 from starlette.websockets import WebSocketDisconnect
 
-from avf_server.codecs.base import Given
-from avf_server.stepping.rows import Reply
+from avf_server.codecs.base import floats
+from avf_server.stepping.replies import Reply
 
 NOT_THIS_KIND, NOT_A_MESSAGE = 1003, 1007
 Event = Mapping[str, Any]
@@ -23,10 +23,10 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Observations:
-    """Observations `seq`, `seq` + 1, ..."""
+    """Observations `seq`, `seq` + 1, ..., each with NaN where a number is missing."""
 
     seq: int
-    xs: Sequence[Given]
+    xs: Sequence[binary.Floats]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,6 @@ class Fatal:
 
 
 Item = Observations | binary.Samples | wire.Marker | wire.KeepAlive | wire.End | Fatal
-Said = wire.Begin | wire.Summary | wire.Ack | wire.Marker | wire.KeepAlive | wire.Error | wire.Ended | wire.GoAway
 
 
 class Dialect(Protocol):
@@ -46,11 +45,11 @@ class Dialect(Protocol):
 
     subprotocol: str
 
-    def decode(self, event: Event) -> Item:
-        """What a client said. Raises WebSocketDisconnect where it has left."""
+    def decode(self, event: Event, *, size: int) -> Item:
+        """What a client said, to a model of `size` dimensions. Raises WebSocketDisconnect where it has left."""
         ...
 
-    def encode(self, message: Said) -> dict[str, Any]:
+    def encode(self, message: wire.ServerMessage) -> dict[str, Any]:
         """The event that sends a message."""
         ...
 
@@ -60,44 +59,38 @@ class Dialect(Protocol):
 
 
 class Json:
-    """Messages as text. Estimates go out as they are stored."""
+    """Messages as text."""
 
     subprotocol = wire.SUBPROTOCOL_JSON
 
     def __init__(self) -> None:
         self._decoder: msgspec.json.Decoder[wire.ClientMessage] = msgspec.json.Decoder(wire.ClientMessage)
 
-    def decode(self, event: Event) -> Item:
+    def decode(self, event: Event, *, size: int) -> Item:
         """What a client said. Raises WebSocketDisconnect where it has left."""
         text = _content(event, "text")
         if text is None:
             return Fatal(detail=f"a binary frame, expected text: this is {self.subprotocol}", code=NOT_THIS_KIND)
         try:
-            return _item(self._decoder.decode(text))
+            return _item(self._decoder.decode(text), size=size)
         except (msgspec.DecodeError, RecursionError) as error:
             return Fatal(detail=f"no message of {self.subprotocol}: {error}", code=NOT_A_MESSAGE)
 
-    def encode(self, message: Said) -> dict[str, Any]:
+    def encode(self, message: wire.ServerMessage) -> dict[str, Any]:
         """The event that sends a message."""
         return {"type": "websocket.send", "text": msgspec.json.encode(message).decode()}
 
     def estimate(self, reply: Reply, *, arrays: bool) -> dict[str, Any]:
         """The event that sends the estimate of a reply, or its summary."""
-        if arrays:
-            return {"type": "websocket.send", "text": reply.estimate.decode()}
-        scalars = msgspec.json.decode(reply.estimate, type=_Scalars)
-        return self.encode(wire.Summary(**msgspec.structs.asdict(scalars)))
+        return self.encode(reply.message() if arrays else reply.summary())
 
 
 class Binary:
-    """Messages as bytes."""
+    """Messages as bytes. Estimates go out as they are stored."""
 
     subprotocol = wire.SUBPROTOCOL_BINARY
 
-    def __init__(self) -> None:
-        self._decoder = msgspec.json.Decoder(wire.Estimate)
-
-    def decode(self, event: Event) -> Item:
+    def decode(self, event: Event, *, size: int) -> Item:
         """What a client said. Raises WebSocketDisconnect where it has left."""
         data = _content(event, "bytes")
         if data is None:
@@ -110,30 +103,14 @@ class Binary:
             return Observations(seq=message.seq, xs=list(message.rows))
         return message
 
-    def encode(self, message: Said) -> dict[str, Any]:
+    def encode(self, message: wire.ServerMessage) -> dict[str, Any]:
         """The event that sends a message."""
-        assert not isinstance(message, wire.Summary)
+        assert not isinstance(message, wire.Estimate | wire.Summary)
         return {"type": "websocket.send", "bytes": binary.encode(message)}
 
     def estimate(self, reply: Reply, *, arrays: bool) -> dict[str, Any]:
         """The event that sends the estimate of a reply."""
-        message = self._decoder.decode(reply.estimate)
-        estimate = binary.estimate_of(message, durable_seq=reply.durable_seq, arrays=arrays)
-        return {"type": "websocket.send", "bytes": binary.encode(estimate)}
-
-
-class _Scalars(msgspec.Struct, tag_field="type", tag="estimate"):
-    """What a summary has of an estimate; its arrays are passed over without being read."""
-
-    epoch: int
-    seq: int
-    free_energy: float
-    reconstruction: float
-    kl: float
-    iterations: int
-    durability: wire.Durability
-    surprise: float | None = None
-    durable_seq: int | None = None
+        return {"type": "websocket.send", "bytes": reply.binary(arrays=arrays)}
 
 
 DIALECTS: Mapping[str, Dialect] = {dialect.subprotocol: dialect for dialect in (Json(), Binary())}
@@ -152,10 +129,10 @@ def _content(event: Event, kind: str) -> Any:
     return event.get(kind)
 
 
-def _item(message: wire.ClientMessage) -> Item:
+def _item(message: wire.ClientMessage, *, size: int) -> Item:
     """A message of JSON as it is handled. Chunks of sound become bytes, whatever form they came in."""
     if isinstance(message, wire.Observe):
-        return Observations(seq=message.seq, xs=[message.x])
+        return Observations(seq=message.seq, xs=[floats(message.x, size=size)])
     if isinstance(message, wire.Samples):
         return _samples(message)
     if isinstance(message, wire.Marker) and len(message.text.encode()) > wire.LONGEST_MARKER:

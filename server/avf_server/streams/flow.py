@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import avf_wire as wire
 
 from avf_server import problems
-from avf_server.stepping.rows import Reply
+from avf_server.stepping.replies import Reply
 
 
 @dataclass(frozen=True, kw_only=True)

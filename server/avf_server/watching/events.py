@@ -20,9 +20,9 @@ from avf_server.metrics.telemetry import Telemetry
 from avf_server.problems import StoreUnavailableError, UnknownSessionError
 from avf_server.sessions.listing import Listing, check_cursor
 from avf_server.sessions.registry import Sessions
-from avf_server.stepping.observations import with_observation
+from avf_server.stepping.replies import last_of
 from avf_server.stopping import Stopping
-from avf_server.stores.base import Position, Record, note_id, position_of, unpack
+from avf_server.stores.base import Position, Record, note_id, position_of
 from avf_server.watching.feed import Feed, Watch
 
 POLL = 0.5  # seconds, after which what other servers did to a session is seen
@@ -165,7 +165,7 @@ class Events:
             events.append(Event(name="reset", data=b'{"epoch":%d}' % at.epoch, id=note_id(Position(at.epoch, 0))))
         events += [missed[at.epoch]] if at.epoch in missed else []
         if record.reply is not None and at.seq > 0:
-            data = with_observation(record.reply) if options.observation else unpack(record.reply)[1]
+            data = _encode(last_of(record, with_observation=options.observation))
             events.append(Event(name="estimate", data=data, id=note_id(at)))
         return events
 

@@ -71,8 +71,8 @@ declare namespace Wire {
     prediction: Moments;
     likelihood: Moments;
     durability: "none" | "behind" | "group" | "wait";
-    durable_seq: number | null;
     surprise: number | null;
+    durable_seq: number | null;
     observation?: (number | null)[] | null;
   }
 

@@ -1,0 +1,40 @@
+"""A run of observations through one session, in the epoch that it began in: what streams and sound have in common.
+
+The law: a run is of one client. Where its next observation turns out to be applied already, and another one was, others
+have gone on with the session, which is another problem than a client that changed its mind.
+"""
+
+from avf_wire.binary import Floats
+
+from avf_server import problems
+from avf_server.stepping.replies import Reply
+from avf_server.stepping.service import Service
+from avf_server.stores.base import Record
+
+
+class Run:
+    """From where `record` says that the session stands."""
+
+    def __init__(self, service: Service, record: Record, *, owner: str) -> None:
+        self.service = service
+        self.session = record.meta.id
+        self.owner = owner
+        self.epoch = record.position.epoch
+        self.answered = record.position.seq
+
+    async def observe(self, seq: int, x: Floats) -> Reply:
+        """Filter observation `seq`. Raises SessionMovedError where it is the next one, and another was applied."""
+        try:
+            reply = await self.service.observe(self.session, seq=seq, x=x, owner=self.owner, epoch=self.epoch)
+        except problems.ObservationConflictError as conflict:
+            if seq <= self.answered:
+                raise
+            raise problems.SessionMovedError(
+                f"another has gone on with the session: {conflict.detail}",
+                session=self.session,
+                seq=seq,
+                expected_seq=conflict.expected_seq,
+                expected_epoch=conflict.expected_epoch,
+            ) from conflict
+        self.answered = max(self.answered, seq)
+        return reply
