@@ -145,6 +145,8 @@ PROBLEMS: dict[str, type[ProblemError]] = {
     "unsupported-media-type": MalformedRequest,
     "not-acceptable": MalformedRequest,
     "body-too-large": MalformedRequest,
+    "headers-too-large": MalformedRequest,
+    "request-timeout": MalformedRequest,
     "invalid-observation": InvalidObservation,
     "invalid-setting": InvalidSetting,
     "invalid-snapshot": InvalidSnapshot,

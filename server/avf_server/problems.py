@@ -112,6 +112,18 @@ class BodyTooLargeError(ProblemError):
     name, status, title = "body-too-large", 413, "Body too large"
 
 
+class HeadersTooLargeError(ProblemError):
+    """431: a request's line and headers of more bytes than the limit."""
+
+    name, status, title = "headers-too-large", 431, "Headers too large"
+
+
+class RequestTimeoutError(ProblemError):
+    """408: a request that did not come in time."""
+
+    name, status, title = "request-timeout", 408, "The request took too long"
+
+
 class InvalidObservationError(ProblemError):
     """422: the observation does not fit the model."""
 

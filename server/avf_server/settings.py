@@ -43,6 +43,11 @@ class Settings(BaseSettings):
     device: str = Field(default="cpu", description="torch device of the models")
     threads: int = Field(default=0, ge=0, description="torch threads; 0 means half of the cores")
     max_body_bytes: int = Field(default=4 << 20, ge=1024, description="bytes of a request's body or a stream's message")
+    max_connections: int = Field(default=8192, ge=1, description="open connections, before new ones are refused")
+    request_s: float = Field(
+        default=10.0, gt=0, description="seconds for a request's headers, and for each 1 KiB/s of its body"
+    )
+    idle_s: int = Field(default=10, ge=1, description="seconds that a connection may be open without a request")
     max_batch: int = Field(default=64, ge=1, le=4096, description="observations in one tick")
     queue_limit: int = Field(default=1024, ge=1, description="observations waiting, before new ones are refused")
     max_sessions: int = Field(default=10_000, ge=1, description="open sessions that this server has seen")

@@ -12,6 +12,7 @@ import avf_wire as wire
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from avf_server import problems
 from avf_server.problems import ProblemError
@@ -56,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(ClientDisconnect, _on_left)
     app.add_exception_handler(Exception, _on_fault)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(Prefix, prefix=settings.root_path)
@@ -90,6 +92,11 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     details = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
     return await _on_problem(request, problems.MalformedBodyError(details))
+
+
+async def _on_left(request: Request, error: Exception) -> Response:
+    """The client has left in the middle of its request; nobody reads this."""
+    return Response(status_code=408)
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:

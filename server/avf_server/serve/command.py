@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from avf_server.problems import StartError
+from avf_server.serve import descriptors
 from avf_server.settings import Settings, read
 
 
@@ -48,6 +49,7 @@ def command(as_json: bool, **options: Any) -> None:
     given = {name: value for name, value in options.items() if value not in (None, ())}
     try:
         settings = read(given)
+        descriptors.raise_limit()
         listener = _listen(settings)
         from avf_server.serve.uvicorn import run  # imports torch: not before the options are known to be right
 

@@ -12,14 +12,16 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from avf_server.runtime import Runtime
+from avf_server.serve import connections, descriptors
 from avf_server.serve.app import create_app
-from avf_server.settings import Settings
+from avf_server.settings import Settings, limits
 from avf_server.streams.sockets import bounded
 
 logger = logging.getLogger(__name__)
@@ -43,15 +45,18 @@ def run(
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MS)
     app = create_app(settings)
+    bounds = limits(connections.Limits, settings)
+    bounds = replace(bounds, max_connections=descriptors.room_for(bounds.max_connections))
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=connections.bounded(bounds),
         ws=bounded(settings.stream_send_s),
         ws_max_size=settings.max_body_bytes,
         ws_ping_interval=PING_INTERVAL,
         ws_ping_timeout=None,
         ws_per_message_deflate=False,
+        timeout_keep_alive=settings.idle_s,
         timeout_graceful_shutdown=1,
         lifespan="off",
         log_config=None,
@@ -95,11 +100,18 @@ class _Server(uvicorn.Server):
         self._ready = ready
         self._loop = asyncio.get_running_loop()
         self._draining: asyncio.Task[None] | None = None
+        self._descriptors = descriptors.Watch()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
         await super().startup(sockets)
         self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second; once in it, look for what nothing else would say."""
+        if counter % 10 == 0:
+            self._descriptors.look()
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal drains, a second one hurries. It is not raised again: the exit code is 0."""
