@@ -85,7 +85,7 @@ def listen(name: str, *, rate: int | None = None, options: Options = _DEFAULT) -
     with _opened(name, options) as (file, remarks):
         own, channels = file.samplerate, file.channels
         rate = own if rate is None else rate
-        options.check_bytes(name, max(channels, rate / own) * file.frames * _FLOAT32)
+        options.check_bytes(name, max(channels, -(-rate // max(own, 1))) * file.frames * _FLOAT32)
         blocks = list(file.blocks(_BLOCK, dtype="float32", always_2d=True))
         data = np.concatenate(blocks) if blocks else np.zeros((0, channels), np.float32)
         if len(data) != file.frames and options.ending != "cut":

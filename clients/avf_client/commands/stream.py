@@ -103,8 +103,9 @@ class Wanted:
 def command(server: str, as_json: bool, **options: Any) -> None:
     """Stream FILE, or a microphone, through a served model, and watch.
 
-    FILE is sound (.wav, .flac), music (.mid, .musicxml, .mxl, or a piece that music21 ships), video, or an array
-    (.npy, .npz; T rows of D numbers). Sound is resampled to the model's rate. An API key is read from AVF_API_KEY.
+    FILE is sound (.wav, .flac, .aiff, .ogg), music (.mid, .musicxml, .mxl, or a piece that music21 ships), video,
+    or an array (.npy, .npz; T rows of D numbers). Sound is resampled to the model's rate. An API key is read from
+    AVF_API_KEY.
 
     \b
     avf stream speech.wav --model vrnn-speech-small --realtime
