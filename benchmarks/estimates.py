@@ -79,7 +79,7 @@ def by_lists(belief: Belief, estimate: Estimate, rows: list[Row], form: BeliefRo
 
 def by_arrays(belief: Belief, estimate: Estimate, rows: list[Row], form: BeliefRows) -> list[tuple[bytes, bytes]]:
     """The same as the server makes it."""
-    batch = estimates.moved(belief, estimate, form, count=len(rows))
+    batch = estimates.to_host(belief, estimate, form, count=len(rows))
     messages = estimates.to_messages(batch, rows, surprise=np.full(len(rows), np.nan))
     return [(form.to_bytes(row.tobytes()), message) for row, message in zip(batch.beliefs, messages, strict=True)]
 

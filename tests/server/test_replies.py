@@ -19,6 +19,7 @@ from avf_server.stepping.replies import Reply, last_of
 from avf_server.stores import replies
 from avf_server.stores.base import Meta, Position, Record
 from avf_wire import binary, binary_batches
+from avf_wire.binary_estimates import UNKNOWN
 
 from avf_core import configuration
 from avf_core.belief_rows import BeliefRows
@@ -86,7 +87,7 @@ def test_a_batch_becomes_the_messages_of_its_rows(filter: Filter) -> None:
     with torch.no_grad():
         belief, estimate = filter.step(filter.initial(torch.arange(7)), torch.ones(7, SIZE))
         form = BeliefRows(belief, provenance={})
-        batch = estimates.moved(belief, estimate, form, count=5)
+        batch = estimates.to_host(belief, estimate, form, count=5)
     assert batch.finite.tolist() == [True] * 5
     assert [row.tobytes() for row in batch.beliefs] == [row.numpy().tobytes() for row in form.rows(belief)[:5]]
     for row, message in enumerate(estimates.to_messages(batch, rows, surprise=p)):
@@ -111,7 +112,7 @@ def test_a_row_that_is_not_finite_is_found_alone(tiny: Path, name: str) -> None:
     {"posterior": estimate.posterior.mean, "kl": estimate.kl[:, None], "belief": belief.model["hidden"]}[name][1, 0] = (
         math.inf
     )
-    batch = estimates.moved(belief, estimate, models.belief_rows("tiny"), count=3)
+    batch = estimates.to_host(belief, estimate, models.belief_rows("tiny"), count=3)
     assert batch.finite.tolist() == [True, False, True]
 
 
@@ -194,6 +195,8 @@ async def test_a_step_of_the_release_before_is_answered_after_the_upgrade(
         before = await first.service.observe(session, seq=1, x=X, owner="")
         with redis.Redis(unix_socket_path=str(redis_server.socket)) as client:
             kept = client.hget(f"avf:{{{session}}}", "r1")
+            assert kept[16:17] == b"\x02"
+            assert kept.endswith(binary_batches.with_durable_seq(before.binary(), UNKNOWN))
             text = json.dumps({k: v for k, v in _told(before).items() if k != "durable_seq"}).encode()
             client.hset(f"avf:{{{session}}}", "r1", kept[:16] + b"\x01" + kept[17 : 21 + 4 * SIZE] + text)
         again = await second.service.observe(session, seq=1, x=X, owner="")

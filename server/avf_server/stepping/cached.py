@@ -34,9 +34,9 @@ class CachedBeliefs:
             self._entries.move_to_end(session)
         return self._entries.get(session)
 
-    def put(self, session: str, hot: CachedBelief) -> None:
+    def put(self, session: str, entry: CachedBelief) -> None:
         """Keep an entry that a commit, or a load, has just confirmed."""
-        self._entries[session] = hot
+        self._entries[session] = entry
         self._entries.move_to_end(session)
         if len(self._entries) > self._capacity:
             self._entries.popitem(last=False)

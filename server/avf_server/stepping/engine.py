@@ -14,13 +14,14 @@ import avf_wire as wire
 import numpy as np
 import torch
 from avf_wire.binary import Floats
+from numpy.typing import NDArray
 
 from avf_core.errors import AvfError
 from avf_server import problems
 from avf_server.models.served import Models
 from avf_server.models.thread import ModelThread
 from avf_server.stepping import decisions, estimates
-from avf_server.stepping.estimates import Moved
+from avf_server.stepping.estimates import Batch
 from avf_server.stores.base import Position
 
 logger = logging.getLogger(__name__)
@@ -129,19 +130,24 @@ class Engine:
         padding = decisions.padded_size(len(rows), self._sizes) - len(rows)
         kept = torch.frombuffer(bytearray().join(found + found[:1] * padding), dtype=torch.uint8)
         belief = form.belief(kept.reshape(-1, form.width).to(self._models.device))
-        x = torch.from_numpy(np.stack([row.x for row in rows + rows[:1] * padding])).to(self._models.device)
-        observed = ~x.isnan()
+        x = np.stack([row.x for row in rows + rows[:1] * padding])
+        observed = ~np.isnan(x)
         with torch.no_grad():
             following, estimate = checkpoint.filter.step(
-                belief, x, observed=None if bool(observed.all()) else observed, iterations=iterations or None
+                belief,
+                torch.from_numpy(x).to(self._models.device),
+                observed=None if observed.all() else torch.from_numpy(observed).to(self._models.device),
+                iterations=iterations or None,
             )
-            batch = estimates.moved(following, estimate, form, count=len(rows))
-        return self._results(checkpoint.name, batch, rows)
+            batch = estimates.to_host(following, estimate, form, count=len(rows))
+        return self._results(model, batch, rows, seen=np.asarray(observed[: len(rows)].any(axis=1)))
 
-    def _results(self, model: str, batch: Moved, rows: list[Row]) -> list[Stepped | problems.ProblemError]:
-        """What came of every row."""
+    def _results(
+        self, model: str, batch: Batch, rows: list[Row], *, seen: NDArray[np.bool_]
+    ) -> list[Stepped | problems.ProblemError]:
+        """What came of every row; `seen` says of which something was observed."""
         form = self._models.belief_rows(model)
-        surprise = estimates.surprise_of(batch, rows, self._models.reference(model))
+        surprise = estimates.surprise_of(batch, seen, self._models.reference(model))
         messages = estimates.to_messages(batch, rows, surprise=surprise)
         notes = estimates.to_notes(batch, rows, surprise=surprise)
         return [

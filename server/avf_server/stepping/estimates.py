@@ -33,7 +33,7 @@ _encoder = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Moved:
+class Batch:
     """A batch in the host's memory: its beliefs as rows of bytes, its estimates as columns and arrays (B, N) by name.
 
     `finite` says of which rows all numbers are finite.
@@ -45,7 +45,7 @@ class Moved:
     finite: NDArray[np.bool_]
 
 
-def moved(belief: Belief, estimate: Estimate, form: BeliefRows, *, count: int) -> Moved:
+def to_host(belief: Belief, estimate: Estimate, form: BeliefRows, *, count: int) -> Batch:
     """The first `count` rows of a batch, moved off the device."""
     arrays = _arrays(estimate)
     columns = [getattr(estimate, name).float()[:, None] for name in SCALARS]  # whole numbers up to 2^24 are exact
@@ -54,7 +54,7 @@ def moved(belief: Belief, estimate: Estimate, form: BeliefRows, *, count: int) -
     flat = host[:, form.width :].view(np.float32)
     ends = np.cumsum([len(SCALARS), *(x.shape[1] for x in arrays.values())]).tolist()
     spans = zip(arrays, ends, ends[1:], strict=False)
-    return Moved(
+    return Batch(
         beliefs=host[:, : form.width],
         scalars={name: flat[:, column] for column, name in enumerate(SCALARS)},
         arrays={name: flat[:, start:end] for name, start, end in spans},
@@ -62,7 +62,7 @@ def moved(belief: Belief, estimate: Estimate, form: BeliefRows, *, count: int) -
     )
 
 
-def to_messages(batch: Moved, rows: "Sequence[Row]", *, surprise: NDArray[np.float64]) -> list[bytes]:
+def to_messages(batch: Batch, rows: "Sequence[Row]", *, surprise: NDArray[np.float64]) -> list[bytes]:
     """The estimates as they are stored: messages of avf.v1.bin, which do not say what is safe."""
     return binary_batches.encode(
         binary_batches.Estimates(
@@ -76,16 +76,15 @@ def to_messages(batch: Moved, rows: "Sequence[Row]", *, surprise: NDArray[np.flo
     )
 
 
-def surprise_of(batch: Moved, rows: "Sequence[Row]", reference: Reference | None) -> NDArray[np.float64]:
-    """The p-value of every row; NaN where none is known, where nothing was observed, and where F is not finite."""
+def surprise_of(batch: Batch, seen: NDArray[np.bool_], reference: Reference | None) -> NDArray[np.float64]:
+    """The p-value of every row; NaN where none is known, where nothing was `seen`, and where F is not finite."""
     if reference is None:
-        return np.full(len(rows), np.nan)
+        return np.full(len(seen), np.nan)
     free_energy = batch.scalars["free_energy"].astype(np.float64)
-    observed = ~np.isnan(np.stack([row.x for row in rows])).all(1)
-    return np.where(observed & np.isfinite(free_energy), reference.surprise(free_energy), np.nan)
+    return np.where(seen & np.isfinite(free_energy), reference.surprise(free_energy), np.nan)
 
 
-def to_notes(batch: Moved, rows: "Sequence[Row]", *, surprise: NDArray[np.float64]) -> list[bytes]:
+def to_notes(batch: Batch, rows: "Sequence[Row]", *, surprise: NDArray[np.float64]) -> list[bytes]:
     """The records of the steps in their sessions' histories, in JSON: small, and read by whoever lists sessions."""
     met = batch.arrays[FREE_ENERGIES]
     priors = met[:, 0].tolist() if met.shape[1] > 1 else [None] * len(rows)
