@@ -15,13 +15,30 @@ _SEGMENT = b"\x18\x53\x80\x67"
 
 
 def extent(file: BinaryIO, size: int) -> Extent | None:
-    """What a container of these kinds says of its file; None for others, such as AVI, whose frames tell."""
+    """What a container says of its file; None where only the frames that are there can tell."""
     start = file.read(12)
     if start[:4] == b"\x1aE\xdf\xa3":
         return _matroska(file, size)
     if start[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
         return _boxes(file, size)
+    if start[:4] == b"RIFF" and start[8:] == b"AVI ":
+        return Extent(edited=True) if _riff_is_whole(file, size) else None
     return None
+
+
+def _riff_is_whole(file: BinaryIO, size: int) -> bool:
+    """Whether all RIFF chunks of an AVI (OpenDML has several) are there: what is missing of its frames is empty."""
+    at = 0
+    for _ in range(_MOST_BOXES):
+        file.seek(at)
+        header = file.read(8)
+        if len(header) < 8 or header[:4] != b"RIFF":
+            return at > 0
+        length = int.from_bytes(header[4:], "little")
+        if length < 4 or at + 8 + length > size:
+            return False
+        at += 8 + length + length % 2
+    return False
 
 
 def _boxes(file: BinaryIO, size: int) -> Extent:
@@ -33,13 +50,15 @@ def _boxes(file: BinaryIO, size: int) -> Extent:
         if at == size or len(header) < 8:
             return Extent(expected=at, edited=edited)
         length, name = struct.unpack(">I4s", header[:8])
+        if at and not all(32 <= byte < 127 for byte in name):
+            return Extent(expected=at, edited=edited)  # what follows is no box
         fragments = fragments or name == b"moof"
         if name == b"moov":
             edited = b"elst" in header + file.read(min(length, _MOST_INDEX))
         if length == 1 and len(header) == 16:
             (length,) = struct.unpack(">Q", header[8:])
         if length == 0:
-            return Extent(closed=False)
+            return Extent(edited=edited)
         if length < 8 or at + length > size:
             return Extent(expected=max(at + length, size + 1), closed=not fragments)
         at += length

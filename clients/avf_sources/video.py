@@ -155,7 +155,7 @@ class Film:
         elif extent is not None and not extent.closed:
             self.remarks.append(f"The file was never closed: the {count} frames that are there are read.")
         elif count < stated:
-            self.remarks.append(f"{stated - count} frames outside of the file's edit list are not shown.")
+            self.remarks.append(f"{stated - count} frames are not shown: an edit list hides them, or they are empty.")
         if self._apart and self._apart[1] > _UNEVEN * self._apart[0]:
             least, most = (round(1000 * seconds) for seconds in self._apart)
             self.remarks.append(

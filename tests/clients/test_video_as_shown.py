@@ -65,8 +65,32 @@ def test_frames_that_an_edit_list_hides_are_not_shown(tmp_path: Path, suffix: st
     recording = sources.read(str(path), EIGHT)
     assert len(recording.frames) == 20 - hidden
     assert abs(recording.frames[0].mean() * 255 - 10 * hidden) < 5
-    assert recording.remarks == (f"{hidden} frames outside of the file's edit list are not shown.",)
+    assert recording.remarks == (f"{hidden} frames are not shown: an edit list hides them, or they are empty.",)
     assert sources.read(str(whole), EIGHT).remarks == ()
+
+
+def test_frames_that_a_capture_dropped_are_not_a_cut(tmp_path: Path) -> None:
+    """Old captures write an empty chunk where a frame was lost; the header counts it, and no player shows it."""
+    path = film(tmp_path / "a.avi", shades(), codec="rawvideo")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"00dc", content.index(b"movi")) + 4
+    length = int.from_bytes(content[at : at + 4], "little")
+    content[at : at + 8] = struct.pack("<I4s", 0, b"JUNK")  # the chunk of a frame, and then what was in it
+    content[at + 8 : at + 12] = struct.pack("<I", length - 8)
+    path.write_bytes(content)
+    recording = sources.read(str(path), EIGHT)
+    assert len(recording.frames) == 19
+    assert recording.remarks[0].startswith("1 frames are not shown")
+
+
+@pytest.mark.parametrize("tail", [bytes(40), b"\xff\xd8" * 20, b"abc"])
+def test_what_follows_a_film_does_not_make_it_cut(tmp_path: Path, tail: bytes) -> None:
+    """Cameras append what is no box: zeros, thumbnails, marks."""
+    path = film(tmp_path / "a.mp4", shades())
+    path.write_bytes(path.read_bytes() + tail)
+    recording = sources.read(str(path), EIGHT)
+    assert len(recording.frames) == 20
+    assert recording.remarks == ()
 
 
 @pytest.mark.parametrize(("name", "options"), [("a.mp4", {"movflags": "faststart"}), ("a.mkv", {}), ("a.webm", {})])

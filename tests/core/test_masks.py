@@ -11,10 +11,11 @@ import torch
 
 from avf_core import data
 from avf_core.analysis import bounds, calibration, evaluation, forecasting, particles, surprise
-from avf_core.errors import DataError
+from avf_core.errors import DataError, TrainingError
 from avf_core.filtering import Filter
+from avf_core.training import trainer
 
-from .conftest import make, observations
+from .pairs import make, observations
 
 BEHIND = (float("nan"), float("inf"), -1e30, 1e30)
 
@@ -99,6 +100,15 @@ def test_masked_sequences_are_those_with_nan() -> None:
             ]
         )
     assert all(str(each) == str(figures[0]) for each in figures)
+
+
+def test_training_on_masked_sequences_is_refused_as_on_nan() -> None:
+    """The M-step needs whole observations; a mask that covers nothing is none."""
+    whole = np.ma.masked_array(np.ones((3, 2)), mask=False)
+    trainer._check_complete([whole, np.ones((3, 2))])
+    whole[1, 1] = np.ma.masked
+    with pytest.raises(TrainingError, match="sequence 1 has missing values"):
+        trainer._check_complete([np.ones((3, 2)), whole])
 
 
 def test_sequences_of_no_numbers_are_told() -> None:
