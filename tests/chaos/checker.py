@@ -95,11 +95,11 @@ def _lost(opened: Opened, events: Sequence[Event]) -> tuple[list[str], int]:
     An answer holds for some moment after it was asked for: it is compared with what had come before that.
     """
     durable = _Frontier()
-    for event in sorted((e for e in events if isinstance(e, Reply | Stood)), key=lambda e: e.at):
-        if isinstance(event, Reply):
-            durable.reach(event.at, (event.epoch, min(event.seq, event.durable)))
+    for told in sorted((e for e in events if isinstance(e, Reply | Stood)), key=lambda e: e.at):
+        if isinstance(told, Reply):
+            durable.reach(told.at, (told.epoch, min(told.seq, told.durable)))
         elif opened.durability != "behind":  # there, where a session stands may be what is not saved yet
-            durable.reach(event.at, (event.epoch, event.next_seq - 1))
+            durable.reach(told.at, (told.epoch, told.next_seq - 1))
     lost = []
     for event in events:
         if isinstance(event, Unknown) and durable.before(event.asked) > (0, 0):
@@ -168,10 +168,10 @@ def _different(opened: Opened, replies: Sequence[Reply]) -> list[str]:
 
 def _phantoms(events: Sequence[Event]) -> list[str]:
     """Places at which a session stood beyond all that had been sent to it."""
-    found = []
+    found: list[str] = []
     by_epoch: dict[int, _Frontier] = defaultdict(_Frontier)
-    for event in sorted((e for e in events if isinstance(e, Sent)), key=lambda e: e.at):
-        by_epoch[event.epoch].reach(event.at, (event.epoch, event.seq))
+    for offered in sorted((e for e in events if isinstance(e, Sent)), key=lambda e: e.at):
+        by_epoch[offered.epoch].reach(offered.at, (offered.epoch, offered.seq))
     for event in events:
         if isinstance(event, Stood) and event.next_seq > 1:
             sent = by_epoch[event.epoch]

@@ -49,8 +49,8 @@ def kinds(findings: Findings) -> set[str]:
     return {name for name in ("lost", "doubled", "wrong", "reordered", "epochs") if getattr(findings, name)}
 
 
-THREE = [sent(1, 1.0), sent(2, 1.0), sent(3, 1.0), reply(1, 2.0), reply(2, 3.0), reply(3, 4.0)]
-AGAIN = [sent(3, 5.0, stream="b"), reply(3, 6.0, stream="b")]
+THREE: list[Event] = [sent(1, 1.0), sent(2, 1.0), sent(3, 1.0), reply(1, 2.0), reply(2, 3.0), reply(3, 4.0)]
+AGAIN: list[Event] = [sent(3, 5.0, stream="b"), reply(3, 6.0, stream="b")]
 
 
 def test_a_history_as_it_should_be_passes() -> None:

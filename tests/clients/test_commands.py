@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,7 @@ def test_names_are_completed_without_the_extras(words: list[str], word: str, exp
 def test_every_command_of_ours_speaks_json_and_shows_an_example() -> None:
     """`--json` on every command that gives something, and a line to copy in every help."""
     for name in ("bench", "completion", "sessions", "stream"):
-        command = cli._load(next(iter(cli.entry_points(group=cli.GROUP, name=name))))
+        command = cli._load(next(iter(entry_points(group=cli.GROUP, name=name))))
         leaves = list(command.commands.values()) if isinstance(command, click.Group) else [command]
         for leaf in leaves:
             assert any("--json" in parameter.opts for parameter in leaf.params), leaf.name

@@ -226,8 +226,8 @@ def test_rows_are_environments(checkpoint: Path, server: str, where: str) -> Non
     mask = np.array([False, True, False])
     xs = rolls(3)
     for _ in range(3):
-        found = rows.reset(seed=9, options={"reset_mask": mask})
-        same(found, truth.reset(seed=9, options={"reset_mask": mask}), tolerance=1e-5)
+        begun = rows.reset(seed=9, options={"reset_mask": mask})
+        same(begun, truth.reset(seed=9, options={"reset_mask": mask}), tolerance=1e-5)
         same(rows.step(xs), truth.step(xs), tolerance=1e-5)
     rows.close()
     truth.close()

@@ -19,6 +19,7 @@ from avf_client import AsyncClient, Client, Retry, errors
 from tests.support import redises
 from tests.support.estimates import frames, same
 from tests.support.servers import Server
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -117,7 +118,7 @@ def refused_once(url: str, replica: int) -> Iterator[None]:
         return 0.0 if found is None else float(found[1])
 
     def watch(before: float) -> None:
-        redises.wait_for(lambda: refusals() > before, "a refusal")
+        wait_for(lambda: refusals() > before, "a refusal")
         os.kill(replica, signal.SIGCONT)
 
     os.kill(replica, signal.SIGSTOP)

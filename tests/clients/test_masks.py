@@ -146,7 +146,7 @@ def test_samples_of_16_bits_may_be_in_either_order_of_bytes() -> None:
     """What a big-endian file holds is the same sound; sound that is masked is none."""
     levels = np.array([-32768, 32767, 1, -2])
     for encoding in ("s16", "f32"):
-        big, little = (to_bytes(levels.astype(kind), encoding=encoding) for kind in (">i2", "<i2"))  # type: ignore[arg-type]
+        big, little = (to_bytes(levels.astype(kind), encoding=encoding) for kind in (">i2", "<i2"))
         assert big == little
     assert to_bytes(np.ma.masked_array([0.5, 0.25]), encoding="s16") == to_bytes([0.5, 0.25], encoding="s16")
     for behind in (np.ma.masked_array([0.5, 9.0], mask=[False, True]), np.ma.masked_array([1, 2], mask=True)):

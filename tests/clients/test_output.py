@@ -162,7 +162,12 @@ def test_what_a_terminal_has_not_is_replaced(
 
 def test_arguments_that_are_no_text_are_told(server: str) -> None:
     """Bytes that are no UTF-8 cannot be the name of anything on a server."""
-    for command in (["sessions", "show", b"\xff"], ["sessions", "end", b"s-\xff"], ["bench", "--model", b"\xff"]):
+    wrong: list[list[str | bytes]] = [
+        ["sessions", "show", b"\xff"],
+        ["sessions", "end", b"s-\xff"],
+        ["bench", "--model", b"\xff"],
+    ]
+    for command in wrong:
         done = subprocess.run([*AVF, *command, "--server", server], capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert done.stderr.startswith("avf: ")

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from avf_client.errors import MissingExtra, SourceError
 from avf_sources import Options, audio, music
-from avf_sources.music import Note
+from avf_sources._piece import Note
 from music21 import chord, harmony, instrument, key, meter, note, stream
 
 

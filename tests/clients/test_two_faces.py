@@ -29,7 +29,7 @@ def test_a_change_of_one_face_only_is_told(tmp_path: Path) -> None:
             (folder / path.name).write_text(path.read_text())
     changed = tmp_path / "avf_client" / "asynchronous" / "session.py"
     changed.write_text(changed.read_text() + "\n\nasync def novelty() -> None:\n    await news()\n")
-    command = [sys.executable, script]
+    command = [sys.executable, str(script)]
     told = subprocess.run([*command, "--check"], capture_output=True, text=True, check=False)
     assert told.returncode == 1
     assert re.search(r"blocking.session\.py", told.stderr)

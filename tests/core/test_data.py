@@ -18,7 +18,7 @@ from avf_core.plugins import kinds, plugin
 def rolls(path: Path, seed: int = 0) -> dict[str, list[np.ndarray]]:
     """Write a piano-roll file of three splits; gives its sequences."""
     generator = np.random.default_rng(seed)
-    arrays: dict[str, np.ndarray] = {"midi_low": np.int64(21)}
+    arrays: dict[str, np.ndarray] = {"midi_low": np.array(21)}
     sequences = {}
     for number, split in enumerate(("train", "valid", "test")):
         lengths = [3 + number, 5, 2]
@@ -259,7 +259,7 @@ def test_a_folder_of_music_becomes_piano_rolls(tmp_path: Path) -> None:
     in_g, in_d = data.load(tmp_path, "train", options={"transpose": "c"})
     (in_c,) = data.load(tmp_path, "test", options={"transpose": "none"})
     assert [int(np.flatnonzero(row)[0]) + 21 for row in in_c[:8]] == [60, 62, 64, 65, 67, 69, 71, 72]
-    assert (in_c.dtype, in_c.shape) == (np.uint8, (12, 88))
+    assert (in_c.dtype, in_c.shape) == (np.dtype(np.uint8), (12, 88))
     np.testing.assert_array_equal(in_g, np.roll(in_c, 12, axis=1))
     np.testing.assert_array_equal(in_d, in_c)
     assert data.load(tmp_path / "test" / "c.mid", "test", options={"frame": 0.5})[0].shape == (24, 88)

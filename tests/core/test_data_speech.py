@@ -27,7 +27,7 @@ def sphere(path: Path, samples: np.ndarray, rate: int = 16000) -> None:
 
 def timit(root: Path, *, lower: bool = False, train: int = 12, test: int = 3) -> dict[str, np.ndarray]:
     """Write a small TIMIT, three sentences a speaker; gives the samples by upper-case path below `root`."""
-    written = {}
+    written: dict[str, np.ndarray] = {}
     sentences = ("SA1", "SI573", "SX33")
     for half, speakers in (("TRAIN", train), ("TEST", test)):
         for number in range(speakers):
@@ -152,7 +152,7 @@ def test_a_timit_that_is_not_whole_is_refused(tmp_path: Path) -> None:
 def packed(folder: Path, index: dict[str, list[Any]], lengths: dict[str, int], rate: int) -> dict[str, np.ndarray]:
     """Write FLAC files of these lengths and an index; gives their samples."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = {}
+    written: dict[str, np.ndarray] = {}
     for number, (stem, length) in enumerate(lengths.items()):
         written[stem] = noise(length, number)[:, 0]
         soundfile.write(folder / f"{stem}.flac", written[stem], rate)

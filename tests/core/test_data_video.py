@@ -240,7 +240,7 @@ def test_digits_move_straight_and_bounce(tmp_path: Path) -> None:
         corners = []
         for frame in frames:
             rows, columns = np.nonzero(frame)
-            assert (np.ptp(rows), np.ptp(columns), len(rows)) == (27, 27, 28 * 28)
+            assert (int(np.ptp(rows)), int(np.ptp(columns)), len(rows)) == (27, 27, 28 * 28)
             corners.append((rows.min(), columns.min()))
         moves = np.abs(np.diff(np.array(corners), axis=0))
         for axis in (0, 1):

@@ -198,8 +198,8 @@ def test_whitened_descent_does_not_depend_on_the_units_of_the_latent() -> None:
     for scale in (1.0, 5.0):
         model = make("lgssm-iterative", torch.float64).model
         with torch.no_grad():
-            model.emission /= scale
-            model.initial_log_variance += 2.0 * math.log(scale)
+            model.emission.div_(scale)
+            model.initial_log_variance.add_(2.0 * math.log(scale))
         scaled = Filter(model, gradient.Inference(config, model))
         _, estimate = scaled.step(scaled.initial(torch.arange(5)), observations(scaled, 1, 5)[0])
         found.append((estimate.posterior.mean / scale, estimate.free_energy))

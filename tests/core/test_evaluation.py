@@ -87,7 +87,7 @@ def test_missing_values_are_masked_and_empty_frames_are_not_scored() -> None:
         for row, sequence in enumerate(data):
             xs = torch.as_tensor(sequence)[:, None]
             _, e = filter.scan(filter.initial(torch.tensor([row])), xs, observed=~xs.isnan())
-            kept = ~np.isnan(sequence).all(1)
+            kept = np.asarray(~np.isnan(sequence).all(1))
             energies.append(e.free_energy[:, 0].numpy()[kept])
             later.append(e.free_energy[1:, 0].numpy()[kept[1:]])
     assert (result.steps, result.sequences) == (25, 4)

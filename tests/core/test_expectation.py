@@ -16,9 +16,9 @@ from avf_core.inference import _descent, base, iterative
 from avf_core.objectives import StepObjective
 from avf_core.plugins import plugin
 from avf_core.training import em
+from tests.support.comparing import close
 
 from .pairs import LISTED, PAIRS, observations
-from .test_conformance import close
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 

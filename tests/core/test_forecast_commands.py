@@ -11,7 +11,7 @@ from avf_client.commands import cli
 from click import Command
 from click.testing import CliRunner
 
-from avf_core import checkpoints
+from avf_core import checkpoints, configuration
 from avf_core.analysis.calibration import crps
 from avf_core.analysis.monitoring import monitor
 from avf_core.commands import evaluate, forecast, impute
@@ -42,7 +42,7 @@ def gaussian(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("linear")
     settings = {"model": {"kind": "lgssm", "observation_size": 2, "latent_size": 2}, "inference": {"kind": "exact"}}
     model = random_model(2, 2)
-    filter = checkpoints.configuration.build(settings).double()
+    filter = configuration.build(settings).double()
     filter.model.load_state_dict(model.state_dict())
     checkpoints.save(folder / "model", filter=filter, settings=settings, card={})
     xs = simulate(model, 40, 3, seed=4).numpy().transpose(1, 0, 2).astype(np.float32)

@@ -1,5 +1,7 @@
 """Gaps: steps of which nothing was observed, one by one under a mask or skipped."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -63,7 +65,7 @@ def test_a_gap_is_a_sample_of_the_model() -> None:
         model.process_log_variance.copy_(torch.tensor([0.3, -0.5]))
         count, rows = 4, 200_000
         belief = filter.skip(filter.initial(torch.arange(rows)), count)
-        mean, covariance = model.initial_mean, torch.diag(model.initial_log_variance.exp())
+        mean, covariance = model.initial_mean.clone(), torch.diag(model.initial_log_variance.exp())
         for _ in range(count - 1):
             mean = model.dynamics @ mean
             covariance = model.dynamics @ covariance @ model.dynamics.T + torch.diag(model.process_log_variance.exp())
@@ -79,9 +81,14 @@ def test_a_gap_is_a_sample_of_the_model() -> None:
 def test_the_prediction_is_decoded_once_under_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step without iterations decodes twice, at the prior's mean and at the sample; skipping once."""
     filter = make("lgssm-exact")
-    decoded = []
+    decoded: list[int] = []
     original = filter.model.decode
-    monkeypatch.setattr(filter.model, "decode", lambda *arguments: decoded.append(1) or original(*arguments))
+
+    def counting(*arguments: Any) -> Any:
+        decoded.append(1)
+        return original(*arguments)
+
+    monkeypatch.setattr(filter.model, "decode", counting)
     x = observations(filter, 1, 5)[0]
     observed = torch.ones_like(x, dtype=torch.bool)
     observed[:, 0] = False

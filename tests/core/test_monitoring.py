@@ -1,6 +1,7 @@
 """The collapse monitor against closed forms, single estimates and a latent that is cut off."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def sequences(model: lgssm.Model, time: int, batch: int) -> list[np.ndarray]:
 class Shifted(exact.Inference):
     """The mean-field optimum, moved by known amounts."""
 
-    def infer(self, objective: StepObjective, state: dict, **effort: object) -> base.Inferred:
+    def infer(self, objective: StepObjective, state: dict[str, Any], **effort: object) -> base.Inferred:
         found = super().infer(objective, state, **effort)  # type: ignore[arg-type]
         q = found.posterior
         posterior = Gaussian(q.mean + 0.3, q.log_variance + 0.5)

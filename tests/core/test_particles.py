@@ -1,5 +1,7 @@
 """Particles against pykalman: evidence, filtered moments, resampling; and the laws of the filter."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,7 @@ from .pairs import make, observations
 pytestmark = pytest.mark.slow
 
 
-def run(filter: Filter, xs: torch.Tensor, count: int, **options: object) -> tuple[particles.Particles, list]:
+def run(filter: Filter, xs: torch.Tensor, count: int, **options: object) -> tuple[particles.Particles, list[Any]]:
     """All weighings of a stretch, with sequences seeded from 0."""
     cloud = particles.initial(filter, torch.arange(xs.shape[1]), count=count)
     weighings = []

@@ -137,7 +137,10 @@ def installed(package: Path) -> Path:
     return package
 
 
-PLACED = {"model": {"kind": "otherpack.model", "size": 3}, "inference": {"kind": "otherpack.procedure:Inference"}}
+PLACED: dict[str, dict[str, object]] = {
+    "model": {"kind": "otherpack.model", "size": 3},
+    "inference": {"kind": "otherpack.procedure:Inference"},
+}
 NAMED = {"model": {"kind": "elsewhere", "size": 3}, "inference": {"kind": "prior"}}
 
 

@@ -16,6 +16,7 @@ from avf_core.reproduction import (
     report,
     tables,
 )
+from avf_core.training.model_card import readable
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -166,7 +167,7 @@ def test_floors_are_those_of_independent_notes(data_dir: Path) -> None:
 def test_json_is_readable(tmp_path: Path) -> None:
     """Lists of numbers take a line; the value is the same."""
     value = {"a": [1.5, 2.0, -3e-9], "b": {"c": ["x y", "[1,  2]"], "d": []}, "e": [[1, 2], [3]]}
-    text = records.readable(value)
+    text = readable(value)
     assert json.loads(text) == value
     assert '"a": [ 1.5, 2.0, -3e-09 ]' in text
 

@@ -2,6 +2,7 @@
 rate that is promised."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -192,7 +193,7 @@ def test_false_alarms_are_as_rare_as_promised_and_changes_are_found() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"run_length": 1.0}, {"bets": ()}, {"bets": (1.0,)}])
-def test_detectors_that_mean_nothing_are_refused(wrong: dict) -> None:
+def test_detectors_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
     """The error says what is expected."""
     with pytest.raises(ConfigurationError, match="expected"):
         ChangeDetector(**wrong)

@@ -28,12 +28,24 @@ NUMBERS = (
     "1/3",
     "\u0663",
 )
-TAGS = ("chord", "grace", "cue", "rest", "backup", "forward", "repeat", "ending", "transpose", "divisions", "measure")
+TAGS: tuple[str, ...] = (
+    "chord",
+    "grace",
+    "cue",
+    "rest",
+    "backup",
+    "forward",
+    "repeat",
+    "ending",
+    "transpose",
+    "divisions",
+    "measure",
+)
 TAGS += ("part", "note", "unpitched", "score-partwise", "score-timewise", "double", "sound", "time", "barline")
 DIVISIONS = {"a.mid": 480, "b.midi": (0x100 - 25) << 8 | 40}
 DEEP = b"<a>" * 5000
 ENTITIES = b'<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
-ATTRIBUTES = (
+ATTRIBUTES: tuple[str, ...] = (
     'direction="forward"',
     'direction="backward"',
     'times="1000"',

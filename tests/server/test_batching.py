@@ -2,7 +2,6 @@
 
 import numpy as np
 from avf_server.stepping.decisions import (
-    Position,
     Verdict,
     judge,
     observation_digest,
@@ -10,6 +9,7 @@ from avf_server.stepping.decisions import (
     take,
     warmed_sizes,
 )
+from avf_server.stores.base import Position
 from hypothesis import given
 from hypothesis import strategies as st
 

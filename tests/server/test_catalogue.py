@@ -14,7 +14,7 @@ from avf_server.models.references import Reference
 from avf_core import checkpoints, configuration
 from avf_core.analysis.surprise import ReferenceDistribution
 
-SRNN = {
+SRNN: dict[str, Any] = {
     "model": {
         "kind": "srnn",
         "observation_size": 6,
@@ -25,7 +25,7 @@ SRNN = {
     },
     "inference": {"kind": "direct", "widths": [8]},
 }
-ROLL = SRNN | {"model": SRNN["model"] | {"observation_size": 88}}  # type: ignore[dict-item]
+ROLL = SRNN | {"model": SRNN["model"] | {"observation_size": 88}}
 SVG = {
     "model": {
         "kind": "svg",

@@ -120,7 +120,7 @@ async def test_a_tick_waits_for_one_forecast_at_most(runtime: Any, open_session:
             return step(rows)
 
         monkeypatch.setattr(server.engine, "_step", noted)
-        first = asyncio.create_task(server.thread.aside(lambda: (started.set(), gate.wait())))
+        first = asyncio.create_task(server.thread.aside(lambda: [each() for each in (started.set, gate.wait)]))
         second = asyncio.create_task(server.thread.aside(lambda: order.append("aside")))
         stepping = asyncio.create_task(server.service.observe(session, seq=1, x=[None] * 6, owner=""))
         while not (started.is_set() and server.thread._thread._work_queue.qsize()):

@@ -18,7 +18,7 @@ from tests.support import redises
 
 pytestmark = pytest.mark.slow
 
-LIMITS = {"window": 3, "ttl": 60.0, "history": 1000}
+LIMITS: dict[str, Any] = {"window": 3, "ttl": 60.0, "history": 1000}
 ZERO = [0.0] * 6
 TIMEOUT = 0.1  # seconds, the default
 Fault = Callable[[redises.Node], None]

@@ -26,7 +26,7 @@ from tests.support import redises
 pytestmark = pytest.mark.slow
 
 WINDOW = 3
-LIMITS = {"window": WINDOW, "ttl": 60.0, "history": 1000}
+LIMITS: dict[str, Any] = {"window": WINDOW, "ttl": 60.0, "history": 1000}
 
 
 def meta(session: str, *, owner: str = "", created_at: float = 0.0) -> Meta:

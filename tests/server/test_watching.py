@@ -122,7 +122,8 @@ def test_a_history_is_read_to_its_end_and_from_any_place(http: httpx.Client) -> 
     first = http.post(f"{path}/steps", json={"seq": 1, "observations": [ZERO, ONE, None]}).json()["estimates"]
     http.post(f"{path}/reset")
     second = http.post(f"{path}/steps", json={"seq": 1, "observations": [ONE, ONE]}).json()["estimates"]
-    entries, cursor = [], None
+    entries: list[Any] = []
+    cursor: str | None = None
     while True:
         page = http.get(f"{path}/history", params={"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
         entries, cursor = entries + page["entries"], page["cursor"]
