@@ -16,9 +16,9 @@ from avf_core import configuration, inference
 from avf_core.errors import ConfigurationError, TrainingError
 from avf_core.inference import base, direct, exact, gradient, iterative
 from avf_core.plugins import kinds
+from tests.support.training import make_run, never, trainer_of
 
 from .pairs import PAIRS, make
-from .test_training import make_run, never, trainer_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 

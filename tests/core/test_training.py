@@ -17,15 +17,11 @@ from avf_core.training import em, presets
 from avf_core.training.clips import clip_batch, transposed
 from avf_core.training.config import TrainingConfig
 from avf_core.training.trainer import Run
-from tests.support.training import make_run, melodies, trainer_of
+from tests.support.training import make_run, melodies, never, trainer_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
 LARGE = ("vrnn-speech", "srnn-speech", "svg-actions")  # at the size of the papers
-
-
-def never() -> bool:
-    return False
 
 
 @pytest.mark.parametrize(

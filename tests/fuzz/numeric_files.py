@@ -21,7 +21,7 @@ from tests.fuzz.mutation import spoil
 from tests.fuzz.readers import Kind
 
 WORDS = (0, 1, 2, 7, 8, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFE)
-TEXTS = (
+TEXTS: tuple[bytes, ...] = (
     b"0",
     b"-1",
     b"99999999999999",

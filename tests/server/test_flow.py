@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from avf_server import problems
-from avf_server.stepping.rows import Reply
+from avf_server.stepping.replies import Reply
 from avf_server.streams import dialects, flow
 from hypothesis import given
 from hypothesis import strategies as st

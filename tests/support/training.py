@@ -44,3 +44,8 @@ def make_run(folder: Path, pair: str = "srnn-whitened", **changes: Any) -> Run:
 def trainer_of(run: Run) -> Trainer:
     torch.manual_seed(run.config.seed)
     return Trainer(run, configuration.build(run.settings), Quiet())
+
+
+def never() -> bool:
+    """Whether training is to stop."""
+    return False
