@@ -5,9 +5,11 @@ a speaker); which ones follows from their names alone.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
+import avf_sources
 import numpy as np
 from avf_sources import audio
 
@@ -22,16 +24,23 @@ GENERAL = True
 class Options(_folders.Parts):
     """How to read sound, and which part of a folder is held out.
 
-    `rate`: samples a second, to which files are resampled. `frame`: samples of an observation.
+    `rate`: samples a second, to which files are resampled. `frame`: samples of an observation. `ending`:
+    which files are taken, that are "whole", were never closed ("open"), or end before they say ("cut").
     """
 
     rate: int = 16_000
     frame: int = _speech.FRAME
+    ending: Literal["whole", "open", "cut"] = "open"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _speech.check_frame(self.frame)
         _speech.check_rate(self.rate)
+
+    @property
+    def of_source(self) -> avf_sources.Options:
+        """The limits, and which files are taken, for the reader."""
+        return replace(super().of_source, ending=self.ending)
 
 
 EXAMPLES: Mapping[str, Options] = {"frames": Options(frame=100), "resampled": Options(frame=50, rate=8_000)}

@@ -12,6 +12,7 @@ from avf_client.errors import SourceError
 from avf_sources import Options, audio
 
 from avf_core import data
+from avf_core.errors import DataError
 
 NEVER = "never closed"
 
@@ -130,6 +131,10 @@ def test_sound_that_ends_before_it_says_is_read_where_that_is_asked_for(tmp_path
     for ending in ("whole", "open"):
         with pytest.raises(SourceError, match="truncated"):
             audio.listen(str(path), options=Options(ending=ending))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="truncated"):
+        data.load(path, "test", kind="audio")
+    (sequence,) = data.load(path, "test", kind="audio", options={"ending": "cut"})
+    assert 0 < len(sequence) < 100
     found = audio.listen(str(path), options=Options(ending="cut"))
     assert 4096 <= len(found.samples) < len(written)
     np.testing.assert_array_equal(np.rint(found.samples * 32768), written[: len(found.samples)])
