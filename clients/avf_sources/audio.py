@@ -28,6 +28,8 @@ SCHEMES: tuple[str, ...] = ()
 LEVELS = 1 << 15
 """A sample of 16 bits is k / LEVELS, with k from -LEVELS to LEVELS - 1."""
 _BLOCK = 1 << 22  # samples of each channel that are decoded at once
+_MOST_RESAMPLING = 256
+"""How many times more, or fewer, samples a second are made of a file's; beyond it its header is damaged."""
 _DEFAULT = Options()
 _FLOAT32 = 4  # bytes
 
@@ -85,6 +87,8 @@ def listen(name: str, *, rate: int | None = None, options: Options = _DEFAULT) -
     with _opened(name, options) as (file, remarks):
         own, channels = file.samplerate, file.channels
         rate = own if rate is None else rate
+        if rate > 0 and not 1 <= max(own, rate) <= _MOST_RESAMPLING * min(own, rate):
+            raise SourceError(f"{name} claims {own} samples a second, {rate} are wanted: is it damaged?")
         options.check_bytes(name, max(channels, -(-rate // max(own, 1))) * file.frames * _FLOAT32)
         blocks = list(file.blocks(_BLOCK, dtype="float32", always_2d=True))
         data = np.concatenate(blocks) if blocks else np.zeros((0, channels), np.float32)

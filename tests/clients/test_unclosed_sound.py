@@ -195,6 +195,12 @@ def test_headers_that_claim_too_much_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="max_frames"):
         sources.read(str(tmp_path / "y.wav"), Options(max_frames=1))
     assert sources.read(str(tmp_path / "y.wav"), Options(max_bytes=3200, max_frames=2)).frames.shape == (2, 200)
+    for rate in (1, 62, 16_000 * 256 + 1):
+        soundfile.write(tmp_path / "z.wav", np.zeros(400), rate)
+        with pytest.raises(SourceError, match="samples a second"):
+            sources.read(str(tmp_path / "z.wav"))
+    soundfile.write(tmp_path / "z.wav", np.zeros(400), 250)  # an electrocardiogram
+    assert sources.read(str(tmp_path / "z.wav")).frames.shape == (128, 200)
     with pytest.raises(SourceError, match="ending is 'any'"):
         Options(ending="any")  # type: ignore[arg-type]
 
