@@ -88,6 +88,24 @@ async def test_steps_are_acknowledged_before_they_are_saved_and_all_see_them() -
     assert at.lost == []
 
 
+async def test_what_a_reset_ended_is_saved_and_what_follows_is_not_yet() -> None:
+    """`durable_seq` is of the epoch of its reply: one that is still on its way at the reset was saved with it."""
+    at = Setting()
+    session = await at.opened()
+    for seq in range(3):
+        await at.behind.commit([commit(session, seq)])
+    assert at.behind.saved(session, Position(1, 3)) == 0
+    assert await at.behind.reset(session, epoch=1) is Outcome.APPLIED
+    assert at.behind.saved(session, Position(1, 3)) == 3
+    assert at.behind.saved(session, Position(2, 0)) == 0
+    step = Step(reply=b"reply", note=b"note")
+    begun = Commit(session=session, continues=Position(2, 0), belief=b"belief", steps=(step,))
+    assert await at.behind.commit([begun]) == [Outcome.APPLIED]
+    assert at.behind.saved(session, Position(2, 1)) == 0
+    await at.behind.save()
+    assert at.behind.saved(session, Position(2, 1)) == 1
+
+
 @pytest.mark.parametrize("limit", ["steps", "seconds"])
 async def test_what_is_not_saved_never_exceeds_the_stated_bound(monkeypatch: Any, limit: str) -> None:
     """At the bound a commit saves first; where that fails it is refused, and nothing is lost."""
