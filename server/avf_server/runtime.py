@@ -11,7 +11,7 @@ from typing import cast
 
 from avf_core import checkpoints, plugins
 from avf_core.errors import AvfError
-from avf_server import status
+from avf_server import redaction, status
 from avf_server.metrics.telemetry import Telemetry
 from avf_server.models.served import Models
 from avf_server.models.thread import ModelThread
@@ -34,6 +34,7 @@ from avf_server.stores.base import DurableStore
 from avf_server.stores.choice import of_address
 from avf_server.stores.durability import StoresByDurability
 from avf_server.stores.embedded import EmbeddedRedis
+from avf_server.tasks import Supervisor
 from avf_server.watching import events, polls
 from avf_server.watching.events import Events
 from avf_server.watching.feed import Feed
@@ -64,6 +65,7 @@ class Runtime:
     events: Events
     status: Status
     telemetry: Telemetry
+    supervisor: Supervisor
     streams: set[asyncio.Task[None]]
 
 
@@ -71,17 +73,20 @@ class Runtime:
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Everything that a server needs, ready to serve inside. Raises StartError."""
     async with AsyncExitStack() as stack:
-        store = await _open_store(settings, stack)
+        telemetry, feed, stopping = Telemetry(), Feed(), Stopping(retry_after=settings.retry_after_s)
+        supervisor = Supervisor(lambda name: telemetry.task_failures.labels(name).inc())
+        store = await _open_store(settings, stack, supervisor)
         models = _models(settings)
         thread = ModelThread(threads=settings.threads)
         stack.callback(thread.close)
         engine = Engine(models, thread, max_batch=settings.max_batch)
         await engine.warm()
-        telemetry, feed, stopping = Telemetry(), Feed(), Stopping(retry_after=settings.retry_after_s)
         cached = CachedBeliefs(settings.hot_sessions)
-        stores = StoresByDurability(limits(durability.Limits, settings), store, changed=feed.changed)
+        stores = StoresByDurability(
+            limits(durability.Limits, settings), store, changed=feed.changed, supervisor=supervisor
+        )
         sessions = Sessions(limits(registry.Limits, settings), models, stores, feed, telemetry, drop=cached.drop)
-        service = Service(limits(stepping.Limits, settings), engine, sessions, cached, stopping, telemetry)
+        service = Service(limits(stepping.Limits, settings), engine, sessions, cached, stopping, telemetry, supervisor)
         service.start()
         stack.push_async_callback(service.stop)
         listing = Listing(sessions, max_page=settings.max_page)
@@ -106,26 +111,32 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             events=watchers,
             status=Status(of_status, models, store, service, cached, watchers, telemetry, streams=lambda: len(streams)),
             telemetry=telemetry,
+            supervisor=supervisor,
             streams=streams,
         )
 
 
-async def _open_store(settings: Settings, stack: AsyncExitStack) -> DurableStore:
+async def _open_store(settings: Settings, stack: AsyncExitStack, supervisor: Supervisor) -> DurableStore:
     """The store at the address of the settings, or in a Redis of our own, once it answers."""
-    url = settings.redis_url or await _embedded(settings, stack)
+    url = settings.redis_url or await _embedded(settings, stack, supervisor)
+    store = _store(settings, url, supervisor)
+    stack.push_async_callback(store.close)
+    await _answering(store, url)
+    return store
+
+
+def _store(settings: Settings, url: str, supervisor: Supervisor | None = None) -> DurableStore:
     keeps = stores.Limits(
         timeout=settings.redis_timeout_s,
         window=settings.replay_window,
         ttl=settings.session_ttl_s,
         history=settings.history_length,
+        supervisor=supervisor,
     )
     try:
-        store = await stack.enter_async_context(of_address(url).open_store(url, keeps))
-    except ValueError as error:
-        raise StartError(f"{url!r} is no address of a store: {error}") from error
-    durable = cast(DurableStore, store)  # as what has a scheme opens
-    await _answering(durable, url)
-    return durable
+        return cast(DurableStore, of_address(url).open_store(url, keeps))  # as what has a scheme opens
+    except Exception as error:  # of redis-py's parsers and constructors, which raise what they please
+        raise StartError(f"{redaction.address(url)} is no address of a store: {redaction.reason(error, url)}") from None
 
 
 def _models(settings: Settings) -> Models:
@@ -142,10 +153,10 @@ def _models(settings: Settings) -> Models:
     return models
 
 
-async def _embedded(settings: Settings, stack: AsyncExitStack) -> str:
+async def _embedded(settings: Settings, stack: AsyncExitStack, supervisor: Supervisor) -> str:
     """Start a Redis of our own, and start it again whenever it dies; its address."""
     embedded = stack.enter_context(EmbeddedRedis(settings.data_dir))
-    keeper = asyncio.create_task(_keep(embedded), name="avf-redis-keeper")
+    keeper = supervisor.start("avf-redis-keeper", lambda: _keep(embedded))
     stack.callback(keeper.cancel)
     return embedded.url
 
@@ -164,10 +175,7 @@ async def _answering(store: DurableStore, url: str) -> None:
             return await store.ping()
         except StoreError as error:
             if asyncio.get_running_loop().time() > deadline:
-                raise StartError(f"cannot use the Redis at {_without_password(url)}: {error}") from error
+                raise StartError(
+                    f"cannot use the Redis at {redaction.address(url)}: {redaction.reason(error, url)}"
+                ) from None
             await asyncio.sleep(0.05)
-
-
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

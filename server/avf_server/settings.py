@@ -1,41 +1,39 @@
 """The server's settings: environment variables `AVF_...`, read once, and the options of `avf serve`.
 
-The law: whatever has a limit has it here, with its unit in its name or its description; unknown `AVF_`
-variables fail, so that a misspelt limit is not silently absent. docs/server.md lists every one; a test checks
-that.
+The laws: whatever has a limit has it here, with its unit in its name or its description; unknown `AVF_` variables fail,
+so that a misspelt limit is not silently absent. No door is open without being told to: without keys a server listens
+on this machine only, unless it is said to be insecure. docs/server.md lists every setting; a test checks that.
 """
 
 import dataclasses
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from avf_server import environment as variables
+from avf_server.environment import CLIENT_VARIABLES, PREFIX
 from avf_server.problems import StartError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-PREFIX = "AVF_"
-CLIENT_VARIABLES = frozenset({"AVF_API_KEY", "AVF_DATA", "AVF_SERVER"})
-"""Variables of the same prefix that clients read; the server leaves them alone."""
-
-Names = Annotated[tuple[str, ...], NoDecode]
+Names = tuple[str, ...]
 Limits = TypeVar("Limits", bound="DataclassInstance")
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything that can be set about a server."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 takes any free one")
     redis_url: str | None = Field(
-        default=None, description="Redis to keep beliefs in; absent, the server starts its own"
+        default=None, description="Redis to keep beliefs in; absent, the server starts its own", repr=False
     )
     data_dir: Path = Field(default=Path(".avf"), description="folder of the embedded Redis")
     models: Names = Field(default=(), description="names in the zoo, or folders, by commas; empty means all of the zoo")
@@ -57,7 +55,14 @@ class Settings(BaseSettings):
     replay_window: int = Field(default=128, ge=1, le=4096, description="stored replies a session, and steps a request")
     history_length: int = Field(default=10_000, ge=1, description="notes kept of a session's last steps, at least")
     max_iterations: int = Field(default=100, ge=1, description="the most inference iterations a session may ask for")
-    api_keys: Names = Field(default=(), description="keys by commas; empty leaves the server open", repr=False)
+    api_keys: Names = Field(
+        default=(), description="keys by commas; without any the server is open to this machine", repr=False
+    )
+    insecure: bool = Field(default=False, description="whether to be open to all who reach the address, without keys")
+    allowed_hosts: Names = Field(default=(), description="names, by commas, under which clients may know the server")
+    allowed_origins: Names = Field(
+        default=(), description="sites, by commas, whose pages may use it: https://host:port"
+    )
     redis_timeout_s: float = Field(default=0.1, gt=0, description="seconds that one call to Redis may take")
     behind_s: float = Field(default=0.2, gt=0, description="seconds that steps of `behind` may wait to be saved")
     behind_steps: int = Field(default=64, ge=1, description="steps of a session that may wait to be saved")
@@ -81,11 +86,11 @@ class Settings(BaseSettings):
     retry_after_s: int = Field(default=1, ge=1, description="seconds that refused clients are told to wait")
     drain_s: float = Field(default=2.0, gt=0, description="seconds to finish what is under way when stopping")
 
-    @field_validator("models", "plugins", "api_keys", mode="before")
+    @field_validator("models", "plugins", "api_keys", "allowed_hosts", "allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Names come as one string from the environment."""
-        return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
+        return variables.names_in(value) if isinstance(value, str) else value
 
 
 def limits(kind: type[Limits], settings: Settings) -> Limits:
@@ -96,15 +101,48 @@ def limits(kind: type[Limits], settings: Settings) -> Limits:
 def read(options: Mapping[str, Any] | None = None, *, environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of the environment, with `options` in their place where given.
 
-    Raises StartError for unknown keys and for values out of range, naming each.
+    Raises StartError for unknown keys and for values out of range, naming each, and for a door that would be open
+    without having been told to be.
     """
-    names = os.environ if environment is None else environment
-    known = {PREFIX + field.upper() for field in Settings.model_fields} | CLIENT_VARIABLES
-    unknown = sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known)
+    said = variables.own(os.environ if environment is None else environment)
+    known = {PREFIX + field.upper(): field for field in Settings.model_fields}
+    unknown = variables.unknown(said, known)
     if unknown:
-        raise StartError(f"unknown settings {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        raise StartError(
+            f"unknown settings {', '.join(unknown)}; there are {', '.join(sorted({*known, *CLIENT_VARIABLES}))}"
+        )
+    values = {known[name]: variables.quantity(known[name], value) for name, value in said.items() if value.strip()}
+    given = values | dict(options or {})
     try:
-        return Settings(**(options or {}))
+        settings = Settings(**given)
     except ValidationError as error:
         lines = [f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         raise StartError("; ".join(lines)) from error
+    _check_doors(settings, asked_for_keys="AVF_API_KEYS" in said or "api_keys" in given)
+    return settings
+
+
+def _check_doors(settings: Settings, *, asked_for_keys: bool) -> None:
+    """Raise StartError where a server would be open to more than it was told to be."""
+    if settings.api_keys or settings.insecure:
+        return
+    if asked_for_keys:
+        raise StartError(
+            "AVF_API_KEYS is set, but holds no key: give it keys, by commas, or unset it; "
+            "for a server that is open on purpose say --insecure (AVF_INSECURE=1)"
+        )
+    if not is_loopback(settings.host):
+        raise StartError(
+            f"without API keys whoever reaches {settings.host or 'this machine'} could use the server: "
+            "set AVF_API_KEYS; for a server that is open on purpose say --insecure (AVF_INSECURE=1)"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on this address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -6,7 +6,7 @@ import itertools
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from os import kill
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,16 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         found = plugin(stores, "redis" if name else kind)
         place = redises.address(kind, redises.binary(name), folder) if name else found.example(folder)
         url = stack.enter_context(place)
-        yield lambda: found.open_store(url, stores.base.Limits(timeout=5.0, **LIMITS))
+        yield lambda: _opened(found.open_store(url, stores.base.Limits(timeout=5.0, **LIMITS)))
+
+
+@contextlib.asynccontextmanager
+async def _opened(store: Any) -> AsyncIterator[Any]:
+    """The store, closed afterwards."""
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 @pytest.mark.parametrize("kind", kinds(stores))

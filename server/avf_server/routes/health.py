@@ -18,13 +18,18 @@ async def live() -> Response:
 
 @router.get("/health/ready")
 async def ready(server: Server) -> Response:
-    """Whether the server takes work: it is not stopping, and Redis takes what it is given."""
+    """Whether the server takes work: it is not stopping, its tasks run, and Redis takes what it is given."""
     server.stopping.check()
+    down = server.supervisor.down()
+    if down:
+        names = ", ".join(f"{name} ({error})" for name, error in sorted(down.items()))
+        raise problems.InternalError(f"tasks of the server fail, and are begun again: {names}; its log says why")
     try:
         await server.store.check()
     except problems.StoreError as error:
         raise server.sessions.unavailable(error) from error
-    return JSONResponse({"status": "ready"})
+    failures = {name: health.failures for name, health in sorted(server.supervisor.tasks.items())}
+    return JSONResponse({"status": "ready", "task_failures": failures})
 
 
 @router.get("/metrics")

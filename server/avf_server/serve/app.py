@@ -12,6 +12,7 @@ import avf_wire as wire
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from avf_server import problems
@@ -21,6 +22,8 @@ from avf_server.runtime import open_runtime
 from avf_server.settings import Settings, read
 from avf_server.transports import dashboard, http, openapi, reference, websocket
 from avf_server.transports.limits import BodyLimit
+from avf_server.transports.methods import Heads
+from avf_server.transports.origins import Origins
 from avf_server.transports.prefix import Prefix
 
 logger = logging.getLogger(__name__)
@@ -61,6 +64,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(Exception, _on_fault)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(Prefix, prefix=settings.root_path)
+    app.add_middleware(Heads)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["ETag", "Location", "Retry-After"],
+    )
+    app.add_middleware(
+        Origins,
+        hosts=settings.allowed_hosts,
+        origins=settings.allowed_origins,
+        guarded=not (settings.api_keys or settings.insecure),
+    )
     prefix, keys = settings.root_path, bool(settings.api_keys)
     app.openapi = lambda: openapi.describe(app, prefix=prefix, keys=keys)  # type: ignore[method-assign]
     return app
@@ -80,6 +97,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         problem = problems.UnknownRouteError(f"there is no {request.url.path}; /docs lists what there is")
     elif error.status_code == 405:
         allowed = (error.headers or {}).get("Allow")
+        if request.method == "OPTIONS":  # which load balancers probe with, too
+            return Response(status_code=204, headers={"Allow": allowed or "GET"})
         problem = problems.MethodNotAllowedError(f"{request.url.path} takes no {request.method}", allow=allowed)
     elif error.status_code < 500:
         problem = problems.MalformedBodyError(str(error.detail))

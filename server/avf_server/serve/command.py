@@ -35,6 +35,7 @@ from avf_server.settings import Settings, read
 @click.option("--plugin", "plugins", multiple=True, help="A module that a checkpoint may name; may be repeated.")
 @click.option("--device", help="Torch device of the models.  [default: cpu]")
 @click.option("--root-path", help="Prefix that a proxy puts before all addresses, such as /avf.")
+@click.option("--insecure", is_flag=True, help="Be open to all who reach the address, without API keys.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON to standard output once ready.")
 def command(as_json: bool, **options: Any) -> None:
     """Serve models: sessions over HTTP and WebSocket, beliefs in Redis.
@@ -46,7 +47,7 @@ def command(as_json: bool, **options: Any) -> None:
     avf serve --redis-url redis://127.0.0.1:6379/0
     """
     _log_to_stderr()
-    given = {name: value for name, value in options.items() if value not in (None, ())}
+    given = {name: value for name, value in options.items() if value not in (None, ()) and value is not False}
     try:
         settings = read(given)
         descriptors.raise_limit()

@@ -79,7 +79,8 @@ async def _serve(
         gc.freeze()  # what is there now stays: a full collection would else hold up every stream, for 0.2 seconds
         runtime: Runtime = app.state.runtime
         if not runtime.settings.api_keys:
-            logger.warning("no API keys are set: whoever reaches this server may use it")
+            who = "whoever reaches this server" if runtime.settings.insecure else "every program on this machine"
+            logger.warning("no API keys are set: %s may use it", who)
         server = _Server(config, runtime, lambda: announce(_url(listener), sorted(runtime.models)))
         if hand_over is not None:
             hand_over(lambda: server.handle_exit(signal.SIGTERM, None))

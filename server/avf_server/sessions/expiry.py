@@ -4,13 +4,10 @@ The law: a sweep is bounded, a page at a time, and harms nobody: what it meets a
 """
 
 import asyncio
-import logging
 
 from avf_server.problems import StoreError
 from avf_server.sessions.registry import Sessions
-from avf_server.tasks import end
-
-logger = logging.getLogger(__name__)
+from avf_server.tasks import Supervisor, end
 
 INTERVAL = 1.0  # seconds between sweeps
 MANY = 0.25  # where more than this share of a page had gone, the next one is looked at soon
@@ -20,13 +17,14 @@ SOON = 0.01  # seconds
 class Sweeper:
     """Sweeps while it runs: `start` it, and `stop` it."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
         self._sessions = sessions
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to sweep."""
-        self._task = asyncio.create_task(self._run(), name="avf-sweeps")
+        self._task = self._supervisor.start("avf-sweeps", self._run)
 
     async def stop(self) -> None:
         """End."""
@@ -40,6 +38,4 @@ class Sweeper:
                 many = await self._sessions.stores.sweep() > MANY
             except StoreError:
                 pass  # Redis is away: the next sweep finds the same
-            except Exception:
-                logger.exception("a sweep failed")
             await asyncio.sleep(SOON if many else INTERVAL)

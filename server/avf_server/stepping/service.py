@@ -33,7 +33,7 @@ from avf_server.stepping.replies import Reply
 from avf_server.stepping.rows import Frame, Ready
 from avf_server.stopping import Stopping
 from avf_server.stores.base import MAX_SEQ, Meta, Outcome, Position, Record, Store
-from avf_server.tasks import end
+from avf_server.tasks import Supervisor, end
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class Service:
         cached: CachedBeliefs,
         stopping: Stopping,
         telemetry: Telemetry,
+        supervisor: Supervisor,
     ) -> None:
         self._limits = limits
         self._engine = engine
@@ -68,10 +69,11 @@ class Service:
         self._cached = cached
         self._stores = sessions.stores
         self._telemetry = telemetry
+        self._supervisor = supervisor
         self._queue: deque[Frame] = deque()
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
-        self._sweeper = Sweeper(sessions)
+        self._sweeper = Sweeper(sessions, supervisor)
         self._ticking: asyncio.Task[None] | None = None
         self._answers = Answers(sessions.stores, telemetry, retry_after_s=limits.retry_after_s)
 
@@ -84,7 +86,7 @@ class Service:
         """Begin to tick."""
         self._stores.start()
         self._sweeper.start()
-        self._ticking = asyncio.create_task(self._run(), name="avf-ticks")
+        self._ticking = self._supervisor.start("avf-ticks", self._run)
 
     def refuse(self) -> None:
         """From now on refuse new work; what is queued is finished."""

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from avf_server.problems import StoreError
-from avf_server.tasks import end
+from avf_server.tasks import Supervisor, end
 
 INTERVAL = 0.1  # seconds between probes
 
@@ -16,8 +16,9 @@ INTERVAL = 0.1  # seconds between probes
 class Circuit:
     """`probe` asks Redis whether it is there, and raises StoreError where it is not."""
 
-    def __init__(self, probe: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, probe: Callable[[], Awaitable[None]], supervisor: Supervisor) -> None:
         self._probe = probe
+        self._supervisor = supervisor
         self._reason: StoreError | None = None
         self._probing: asyncio.Task[None] | None = None
 
@@ -30,8 +31,8 @@ class Circuit:
     def trip(self, reason: StoreError) -> None:
         """Redis did not answer: ask no more until it does."""
         self._reason = reason
-        if self._probing is None:
-            self._probing = asyncio.create_task(self._ask(), name="avf-redis-probe")
+        if self._probing is None or self._probing.done():
+            self._probing = self._supervisor.start("avf-redis-probe", self._ask)
 
     async def close(self) -> None:
         """End the probe."""
@@ -46,4 +47,3 @@ class Circuit:
                 self._reason = error
             else:
                 self._reason = None
-        self._probing = None

@@ -6,7 +6,7 @@ applied is then unknown.
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Protocol
 
 import avf_wire as wire
 import msgspec
+
+from avf_server.tasks import Supervisor
 
 MAX_SEQ = 2**53  # Lua, in which Redis counts, has doubles
 REST_WIDTH = 4  # bytes of a sample of a remainder
@@ -94,13 +96,14 @@ class Limits:
     """How long a store may take, and how much it keeps.
 
     `timeout` and `ttl` are in seconds: of a call, and of a session that is not used. `window` counts stored replies of
-    a session, `history` its notes: at least so many are kept.
+    a session, `history` its notes: at least so many are kept. `supervisor` runs the store's long-lived tasks.
     """
 
     timeout: float
     window: int
     ttl: float
     history: int
+    supervisor: Supervisor | None = None
 
 
 class Outcome(Enum):
@@ -159,6 +162,10 @@ class Store(Protocol):
         """Forget a session, and its history; False where there was none."""
         ...
 
+    async def close(self) -> None:
+        """Let go of connections; what is kept stays."""
+        ...
+
 
 class Index(Protocol):
     """How many sessions owners have, of all servers."""
@@ -208,8 +215,8 @@ class Plugin(Protocol):
 
     SCHEMES: tuple[str, ...]
 
-    def open_store(self, url: str, limits: Limits) -> AbstractAsyncContextManager[Store]:
-        """The store at this address, open inside. Raises ValueError where this is no address of such a store."""
+    def open_store(self, url: str, limits: Limits) -> Store:
+        """The store at this address, of which nothing is asked yet; `close` it. Raises for no such address."""
         ...
 
     def example(self, folder: Path) -> AbstractContextManager[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from avf_server.problems import StoreError
 from avf_server.stores.base import Commit, Meta, Outcome, Position, Record, Step, Store, Summary
-from avf_server.tasks import end
+from avf_server.tasks import Supervisor, end
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,9 @@ class BehindStore:
         clock: Callable[[], float],
         lost: Callable[[str], None],
         is_lost: Callable[[str], bool],
+        supervisor: Supervisor | None = None,
     ) -> None:
+        self._supervisor = supervisor or Supervisor()
         self._durable = durable
         self._window = window
         self._most = most
@@ -79,7 +81,7 @@ class BehindStore:
 
     def start(self) -> None:
         """Begin to save."""
-        self._task = asyncio.create_task(self._run(), name="avf-saves")
+        self._task = self._supervisor.start("avf-saves", self._run)
 
     async def stop(self, *, seconds: float) -> None:
         """Save all that is not saved yet, for as long as this may take."""
@@ -162,6 +164,9 @@ class BehindStore:
             self._unsaved.pop(session, None)
             return await self._durable.delete(session)
 
+    async def close(self) -> None:
+        """What is before it is closed by whoever opened it."""
+
     async def save(self) -> None:
         """Save all that is not saved yet. Raises StoreError; what was not saved is then still held."""
         async with self._saving:
@@ -178,8 +183,8 @@ class BehindStore:
                 logger.warning("%d sessions wait to be saved: %s", len(self._unsaved), error)
                 self._wanted.set()
             except Exception:
-                logger.exception("a save failed")
-                self._wanted.set()
+                self._wanted.set()  # it is tried again when this task is begun again
+                raise
 
     async def _save_all(self) -> None:
         self._doubtful = True

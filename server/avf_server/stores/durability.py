@@ -20,6 +20,7 @@ from avf_server.stores.base import DurableStore, Meta, Position, Store
 from avf_server.stores.behind import BehindStore
 from avf_server.stores.memory import MemoryStore
 from avf_server.stores.replication import Replication
+from avf_server.tasks import Supervisor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,9 @@ class Limits:
 class StoresByDurability:
     """The stores of a server. `start` it before use and `stop` it: what is not saved yet is then saved."""
 
-    def __init__(self, limits: Limits, durable: DurableStore, *, changed: Callable[[str], None]) -> None:
+    def __init__(
+        self, limits: Limits, durable: DurableStore, *, changed: Callable[[str], None], supervisor: Supervisor
+    ) -> None:
         """`changed` is told the sessions of which something was lost."""
         self._limits = limits
         self._changed = changed
@@ -58,8 +61,11 @@ class StoresByDurability:
             clock=time.monotonic,
             lost=self._note_lost,
             is_lost=self.has_lost,
+            supervisor=supervisor,
         )
-        self._replication = Replication(lambda sessions: durable.replicas(sessions, replicas=limits.wait_replicas))
+        self._replication = Replication(
+            lambda sessions: durable.replicas(sessions, replicas=limits.wait_replicas), supervisor
+        )
         self._lost: OrderedDict[str, None] = OrderedDict()
 
     def start(self) -> None:

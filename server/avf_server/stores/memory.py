@@ -7,8 +7,8 @@ clock is passed in by the caller, so that tests need not wait.
 import time
 from bisect import bisect_left, insort
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,10 +31,9 @@ SCHEMES: tuple[str, ...] = ()
 """None: what ends with the server is never chosen by an address, in place of what outlives it."""
 
 
-@asynccontextmanager
-async def open_store(url: str, limits: Limits) -> AsyncIterator[Store]:
+def open_store(url: str, limits: Limits) -> Store:
     """An empty store."""
-    yield MemoryStore(window=limits.window, ttl=limits.ttl, clock=time.monotonic, history=limits.history)
+    return MemoryStore(window=limits.window, ttl=limits.ttl, clock=time.monotonic, history=limits.history)
 
 
 @contextmanager
@@ -142,6 +141,9 @@ class MemoryStore:
     async def delete(self, session: str) -> bool:
         """Forget a session."""
         return self._forget(session)
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
 
     def _record(self, session: str, seq: int | None) -> Record | None:
         entry = self._find(session)

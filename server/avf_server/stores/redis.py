@@ -6,6 +6,7 @@ a hash tag, so that a script touches one slot.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import msgspec
 from redis.asyncio.cluster import PipelineCommand, RedisCluster
-from redis.exceptions import ClusterDownError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import ClusterDownError, NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from avf_server.problems import StoreError
 from avf_server.stores import _scripts as scripts
@@ -36,7 +37,9 @@ from avf_server.stores.base import (
     position_of,
 )
 from avf_server.stores.embedded import EmbeddedRedis
-from avf_server.tasks import cancellable
+from avf_server.tasks import Supervisor, cancellable
+
+logger = logging.getLogger(__name__)
 
 SCHEMES = (
     "redis",
@@ -64,14 +67,16 @@ def history_key(session: str) -> str:
     return f"avf:{{{session}}}:history"
 
 
-@asynccontextmanager
-async def open_store(url: str, limits: Limits) -> AsyncIterator[DurableStore]:
-    """The store at this address, closed afterwards. Raises ValueError for no such address."""
-    store = RedisStore(url, timeout=limits.timeout, window=limits.window, ttl=limits.ttl, history=limits.history)
-    try:
-        yield store
-    finally:
-        await store.close()
+def open_store(url: str, limits: Limits) -> DurableStore:
+    """The store at this address; nothing is asked of it yet. Raises whatever redis-py makes of no such address."""
+    return RedisStore(
+        url,
+        timeout=limits.timeout,
+        window=limits.window,
+        ttl=limits.ttl,
+        history=limits.history,
+        supervisor=limits.supervisor,
+    )
 
 
 @contextmanager
@@ -87,7 +92,16 @@ class RedisStore:
     `window` counts stored replies of a session, `history` its notes: at least so many are kept.
     """
 
-    def __init__(self, url: str, *, timeout: float, window: int, ttl: float, history: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float,
+        window: int,
+        ttl: float,
+        history: int,
+        supervisor: Supervisor | None = None,
+    ) -> None:
         self._window = window
         self._history = history
         self._ttl_ms = max(1, round(ttl * 1000))
@@ -96,7 +110,7 @@ class RedisStore:
         self._redis: Any = connect(url, timeout=timeout)  # redis-py types its clients apart; all have what is used here
         self._cluster = isinstance(self._redis, RedisCluster)
         self._calls = asyncio.Semaphore(CALLS)
-        self._circuit = Circuit(self._probe)
+        self._circuit = Circuit(self._probe, supervisor or Supervisor())
         self.index = OwnerIndex(self._redis, self._call, exists=key)
 
     async def ping(self) -> None:
@@ -261,7 +275,7 @@ class RedisStore:
 
     async def _probe(self) -> None:
         """Ask on new connections: those that there are may lead to where Redis no longer is."""
-        with suppress(RedisError, OSError, TimeoutError):
+        with suppress(Exception):
             if self._cluster:
                 await self._redis.aclose()  # to be opened again with what the Cluster then is
             else:
@@ -282,11 +296,11 @@ class RedisStore:
             raise self._away(error) from error
         except ResponseError as error:
             raise StoreError(f"Redis refuses: {error}") from error
-        except (RedisError, OSError, TimeoutError) as error:
-            raise self._away(error) from error
-        except RuntimeError as error:  # uvloop's, for a connection that was reset while nobody used it
-            if "handler is closed" not in str(error):
-                raise
+        except StoreError:
+            raise
+        except Exception as error:  # whatever a library raises where no node is left, or a connection was reset
+            if not isinstance(error, RedisError | RedisClusterException | OSError):
+                logger.warning("Redis does not answer", exc_info=True)
             raise self._away(error) from error
 
     def _away(self, error: Exception) -> StoreError:

@@ -8,13 +8,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from avf_server.problems import StoreError
+from avf_server.tasks import Supervisor
 
 
 class Replication:
     """`ask` says, for each of these sessions, how many replicas have what was saved of it; it may raise StoreError."""
 
-    def __init__(self, ask: Callable[[Sequence[str]], Awaitable[list[int]]]) -> None:
+    def __init__(self, ask: Callable[[Sequence[str]], Awaitable[list[int]]], supervisor: Supervisor) -> None:
         self._ask = ask
+        self._supervisor = supervisor
         self._next: dict[str, asyncio.Future[int | StoreError]] = {}
         self._rounds: asyncio.Task[None] | None = None
 
@@ -24,7 +26,7 @@ class Replication:
             self._next[session] = asyncio.get_running_loop().create_future()
         joined = self._next[session]
         if self._rounds is None or self._rounds.done():
-            self._rounds = asyncio.create_task(self._run(), name="avf-replication")
+            self._rounds = self._supervisor.start("avf-replication", self._run)
         found = await asyncio.shield(joined)
         if isinstance(found, StoreError):
             raise StoreError(str(found))
@@ -33,10 +35,11 @@ class Replication:
     async def _run(self) -> None:
         while self._next:
             asked, self._next = self._next, {}
-            found: Sequence[int | StoreError]
+            found: Sequence[int | StoreError] = [StoreError("asking the replicas failed")] * len(asked)
             try:
                 found = await self._ask(list(asked))
             except StoreError as error:
                 found = [error] * len(asked)
-            for future, answer in zip(asked.values(), found, strict=True):
-                future.set_result(answer)
+            finally:  # whatever failed, nobody waits for ever
+                for future, answer in zip(asked.values(), found, strict=True):
+                    future.set_result(answer)
