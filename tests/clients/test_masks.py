@@ -15,9 +15,9 @@ import gymnasium
 import numpy as np
 import pytest
 from avf_client import Client, errors
-from avf_client.core.observations import to_wire
-from avf_client.core.sound import to_bytes
 from avf_client.gym import BeliefObservation, FilterEnv, FilterVectorEnv
+from avf_client.observations import to_wire
+from avf_client.sound import to_bytes
 from avf_sources import NotNumbersError, numbers
 from hypothesis import given
 from hypothesis import strategies as st

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from avf_client.core.observations import ObservationLike, to_wire
 from avf_client.errors import InvalidObservation
+from avf_client.observations import ObservationLike, to_wire
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import avf_wire as wire
 import numpy as np
 import pytest
 from avf_client import errors
-from avf_client.core.sound import SoundStream, to_bytes
+from avf_client.core.sound import SoundStream
+from avf_client.sound import to_bytes
 from avf_wire import binary
 from hypothesis import given, settings
 from hypothesis import strategies as st

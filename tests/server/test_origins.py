@@ -24,9 +24,7 @@ def ask(settings: Settings, method: str, path: str, headers: dict[str, str]) -> 
     return asyncio.run(request())
 
 
-@pytest.mark.parametrize(
-    "origin",
-)
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:9000", "null", "http://localhost:8000"])
 @pytest.mark.parametrize("method", ["POST", "DELETE", "PUT"])
 def test_a_page_of_another_site_changes_nothing(origin: str, method: str) -> None:
     """Other hosts, ports and schemes are other sites, and so is a page that does not say whose it is."""

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from avf_server.environment import PREFIX
 from avf_server.problems import StartError
-from avf_server.settings import PREFIX, Settings, read
+from avf_server.settings import Settings, read
 
 ROOT = Path(__file__).parents[2]
 NAMES = {PREFIX + field.upper() for field in Settings.model_fields}

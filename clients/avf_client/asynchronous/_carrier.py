@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import Any, TypeAlias
 
 from avf_client.core._httpx import EventSource, ServerSentEvent, httpx
-from avf_client.core.observations import ObservationLike
+from avf_client.observations import ObservationLike
 
 Http: TypeAlias = httpx.AsyncClient
 Transport: TypeAlias = httpx.AsyncBaseTransport

@@ -17,10 +17,10 @@ from avf_client.asynchronous.connection import AsyncConnection
 from avf_client.core.addresses import stream_url
 from avf_client.core.closing import FOREIGN, arguments, translated
 from avf_client.core.encodings import Encoding, chosen
-from avf_client.core.observations import ObservationLike
 from avf_client.core.protocol import Incoming, Outgoing
 from avf_client.core.running import Run
 from avf_client.errors import AvfClientError
+from avf_client.observations import ObservationLike
 from avf_client.results.estimates import Summary
 
 _NO_MORE = object()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from avf_client.core._httpx import EventSource, ServerSentEvent, httpx
-from avf_client.core.observations import ObservationLike
+from avf_client.observations import ObservationLike
 
 P = ParamSpec("P")
 T = TypeVar("T")

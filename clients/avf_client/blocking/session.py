@@ -11,10 +11,10 @@ from avf_client.blocking.connection import Connection
 from avf_client.blocking.watching import watch
 from avf_client.core import rest
 from avf_client.core.events import Event, EventRun
-from avf_client.core.observations import ObservationLike
 from avf_client.core.running import Run
 from avf_client.core.session import Fields, SessionCore, StreamOptions
 from avf_client.errors import AvfClientError, UnknownSession
+from avf_client.observations import ObservationLike
 from avf_client.results import forecasts
 from avf_client.results.estimates import Estimate, Summary, from_wire
 from avf_client.results.forecasts import Forecast

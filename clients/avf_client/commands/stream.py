@@ -19,8 +19,9 @@ from avf_sources import (
 )
 from rich.console import Console
 
+from avf_client import hearing
 from avf_client.blocking.client import Client, Session
-from avf_client.commands import hearing, microphone
+from avf_client.commands import microphone, view_sound
 from avf_client.commands import plot as plots
 from avf_client.commands.common import client_of, json_option, server_option, write_json
 from avf_client.commands.watch import Trace, summary, watch
@@ -164,7 +165,7 @@ def _streamed(client: Client, wanted: Wanted, console: Console, known: Recording
             console.print(summary(seen, seconds=time.perf_counter() - start))
             return seen
         heard = _heard(session, recording, wanted, console, rate=rate or 0)
-        console.print(hearing.summary(heard, seconds=time.perf_counter() - start))
+        console.print(view_sound.summary(heard, seconds=time.perf_counter() - start))
         return heard
 
 
@@ -172,23 +173,23 @@ def _heard(
     session: Session, recording: Recording | None, wanted: Wanted, console: Console, *, rate: int
 ) -> hearing.SoundTrace:
     """Stream a recording of sound, or the microphone."""
-    size = session.info.observation_size
-    if recording is None:
-        seconds = wanted.seconds if wanted.limit is None else wanted.limit * size / rate
-        chunks = microphone.listen(rate=rate, device=wanted.input, seconds=seconds)
+    size, name = session.info.observation_size, "microphone" if recording is None else recording.name
+    title = f"{name} through {session.info.model}, {rate} Hz"
+    with view_sound.open_sound_view(console, title=title, rate=rate) as view:
+        if recording is None:
+            seconds = wanted.seconds if wanted.limit is None else wanted.limit * size / rate
+            chunks = microphone.listen(rate=rate, device=wanted.input, seconds=seconds)
+            return hearing.hear(session, chunks, name=name, rate=rate, listener=view, every=wanted.every, endless=True)
+        frames = np.rint(recording.frames[: wanted.limit] * 32768.0).astype(np.int16)
         return hearing.hear(
-            session, chunks, name="microphone", rate=rate, console=console, every=wanted.every, endless=True
+            session,
+            hearing.in_time(frames.ravel(), size=size, rate=rate) if wanted.realtime else iter(frames),
+            name=name,
+            rate=rate,
+            listener=view,
+            every=wanted.every,
+            remarks=recording.remarks,
         )
-    frames = np.rint(recording.frames[: wanted.limit] * 32768.0).astype(np.int16)
-    return hearing.hear(
-        session,
-        hearing.in_time(frames.ravel(), size=size, rate=rate) if wanted.realtime else iter(frames),
-        name=recording.name,
-        rate=rate,
-        console=console,
-        every=wanted.every,
-        remarks=recording.remarks,
-    )
 
 
 def _is_sound(file: str) -> bool:

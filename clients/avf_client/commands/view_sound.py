@@ -10,13 +10,16 @@ from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from avf_client.commands.spectrum import QUIET, bands, level
 from avf_client.commands.view import KL, RECONSTRUCTION
+from avf_client.hearing import SoundTrace
 from avf_client.results.estimates import Summary
 
 Samples = NDArray[np.int16]
@@ -201,3 +204,18 @@ def _meter(label: str, part: float, width: int, value: str, style: str) -> Text:
     return Text.assemble(
         f"{label:>{_LABEL - 2}}  ", ("█" * filled, style), ("·" * (width - filled), "dim"), f" {value}", no_wrap=True
     )
+
+
+def summary(trace: SoundTrace, *, seconds: float) -> Table:
+    """A table that sums up a trace that took this long."""
+    table = Table(title=trace.name, box=box.ROUNDED, show_header=False, title_style="bold")
+    table.add_row("model", trace.model)
+    table.add_row("sound", f"{trace.heard / trace.rate:.1f} s, in {trace.steps} estimates")
+    if trace.steps:
+        table.add_row("mean free energy per step", f"{trace.mean('free_energy'):.3f} nats")
+        table.add_row("  of it reconstruction", f"{trace.mean('reconstruction'):.3f} nats")
+        table.add_row("  of it KL", f"{trace.mean('kl'):.3f} nats")
+    table.add_row("speed", f"{trace.heard / trace.rate / max(seconds, 1e-9):.1f} times real time")
+    for remark in trace.remarks:
+        table.add_row("note", remark)
+    return table

@@ -7,11 +7,11 @@ is survived as `retries` says; the session's place follows the estimates that ca
 import random
 from collections.abc import Iterable
 
-from avf_client.core.observations import ObservationLike
 from avf_client.core.protocol import Incoming
 from avf_client.core.retries import Retry, may_reconnect
 from avf_client.core.session import SessionCore, StreamOptions
 from avf_client.errors import AvfClientError
+from avf_client.observations import ObservationLike
 from avf_client.results.estimates import Summary, from_answer
 
 

@@ -14,11 +14,11 @@ import numpy as np
 from avf_wire import binary
 
 from avf_client.core import rest
-from avf_client.core.observations import ObservationLike, to_wire
 from avf_client.core.protocol import Stream
 from avf_client.core.sound import SoundStream
 from avf_client.core.unsaved import SETTLED, Unsaved
 from avf_client.errors import ConnectionFailed, InvalidArgument, ProblemError, ProtocolError, SequenceGap, refused
+from avf_client.observations import ObservationLike, to_wire
 from avf_client.results.estimates import Estimate, from_wire
 from avf_client.results.histories import History, of_entries
 

@@ -1,4 +1,4 @@
-"""Stream sound through a session before people's eyes: a file, paced or not, or a microphone.
+"""Stream sound through a session: a file, paced or not, or a microphone; `commands` draws what comes.
 
 The law: what is kept does not grow but by three numbers an estimate, and estimates come without arrays, so that sound
 may go on for long.
@@ -10,15 +10,23 @@ from collections import deque
 from collections.abc import Iterable, Iterator, MutableSequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from avf_client.blocking.client import Session
-from avf_client.commands.view_sound import Samples, open_sound_view
+from avf_client.results.estimates import Summary
+
+Samples = NDArray[np.int16]
+
+
+class Listener(Protocol):
+    """Who is told what comes of sound."""
+
+    def add(self, samples: Samples, estimate: Summary) -> None:
+        """An estimate, and the samples that it is of."""
+        ...
 
 
 @dataclass(kw_only=True)
@@ -81,12 +89,12 @@ def hear(
     *,
     name: str,
     rate: int,
-    console: Console,
+    listener: Listener,
     every: int = 1,
     remarks: tuple[str, ...] = (),
     endless: bool = False,
 ) -> SoundTrace:
-    """Stream chunks of 16-bit samples (T,) through `session` and show what comes.
+    """Stream chunks of 16-bit samples (T,) through `session`, and tell `listener` what comes.
 
     Where the sound is `endless`, Ctrl-C ends it, and is no error.
     """
@@ -94,17 +102,16 @@ def hear(
     tap = Tap(chunks, size=size)
     source = tap if session.info.audio is not None else _frames(tap, size)
     trace = SoundTrace(name=name, model=session.info.model, rate=rate, remarks=remarks)
-    title = f"{name} through {session.info.model}, {rate} Hz"
     last = session.next_seq - 1
     ends = suppress(KeyboardInterrupt) if endless else nullcontext()
-    with ends, open_sound_view(console, title=title, rate=rate) as view:
+    with ends:
         for estimate in session.stream(source, every=every, fields="scalars"):
             samples = tap.answered(estimate.seq - last)
             last = estimate.seq
             trace.heard += len(samples)
             for key, series in trace.numbers.items():
                 series.append(getattr(estimate, key))
-            view.add(samples, estimate)
+            listener.add(samples, estimate)
     return trace
 
 
@@ -115,21 +122,6 @@ def in_time(samples: Samples, *, size: int, rate: int) -> Iterator[Samples]:
         chunk = samples[begin : begin + size]
         time.sleep(max(0.0, start + (begin + len(chunk)) / rate - time.monotonic()))
         yield chunk
-
-
-def summary(trace: SoundTrace, *, seconds: float) -> Table:
-    """A table that sums up a trace that took this long."""
-    table = Table(title=trace.name, box=box.ROUNDED, show_header=False, title_style="bold")
-    table.add_row("model", trace.model)
-    table.add_row("sound", f"{trace.heard / trace.rate:.1f} s, in {trace.steps} estimates")
-    if trace.steps:
-        table.add_row("mean free energy per step", f"{trace.mean('free_energy'):.3f} nats")
-        table.add_row("  of it reconstruction", f"{trace.mean('reconstruction'):.3f} nats")
-        table.add_row("  of it KL", f"{trace.mean('kl'):.3f} nats")
-    table.add_row("speed", f"{trace.heard / trace.rate / max(seconds, 1e-9):.1f} times real time")
-    for remark in trace.remarks:
-        table.add_row("note", remark)
-    return table
 
 
 def _frames(chunks: Iterable[Samples], size: int) -> Iterator[NDArray[np.float64]]:
