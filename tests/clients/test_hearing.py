@@ -23,10 +23,10 @@ from avf_client import (
     Retry,
     Summary,
     errors,
+    hearing,
 )
 from avf_client.commands import (
     cli,
-    hearing,
     microphone,
     view_sound,
 )
