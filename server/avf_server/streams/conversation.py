@@ -25,7 +25,7 @@ from avf_server.sound.runs import SoundRun, takes_none
 from avf_server.stepping.replies import Reply
 from avf_server.stepping.runs import Run
 from avf_server.streams import flow
-from avf_server.streams.dialects import Dialect, Fatal, Item, Observations
+from avf_server.streams.dialects import Dialect, Fatal, Item
 
 logger = logging.getLogger(__name__)
 
@@ -125,8 +125,8 @@ class Conversation:
 
     def _cost(self, item: Item) -> int:
         """How much of the credit a message takes: the observations that it may complete, and one at least."""
-        if isinstance(item, Observations):
-            return len(item.xs)
+        if isinstance(item, binary.Observations):
+            return len(item.rows)
         return self._sound.completes(len(item)) if self._sound and isinstance(item, binary.Samples) else 1
 
     async def _watch(self) -> None:
@@ -161,7 +161,7 @@ class Conversation:
         try:
             if isinstance(item, ProblemError):
                 raise item
-            if isinstance(item, Observations):
+            if isinstance(item, binary.Observations):
                 await self._observe(item)
             elif isinstance(item, binary.Samples):
                 await self._hear(item)
@@ -179,9 +179,9 @@ class Conversation:
             return not await self._refuse(problem, code=CLOSE_CODES.get(type(problem)))
         return True
 
-    async def _observe(self, item: Observations) -> None:
+    async def _observe(self, item: binary.Observations) -> None:
         """Observations one by one; where one is refused, those after it are not looked at."""
-        for seq, x in enumerate(item.xs, item.seq):
+        for seq, x in enumerate(item.rows, item.seq):
             reply = await self._run.observe(seq, x)
             if self._sound is not None:
                 self._sound.passed(reply)

@@ -22,14 +22,6 @@ Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Observations:
-    """Observations `seq`, `seq` + 1, ..., each with NaN where a number is missing."""
-
-    seq: int
-    xs: Sequence[binary.Floats]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Fatal:
     """In place of a message: what came is none, and the stream ends with this code."""
 
@@ -37,7 +29,7 @@ class Fatal:
     code: int
 
 
-Item = Observations | binary.Samples | wire.Marker | wire.KeepAlive | wire.End | Fatal
+Item = binary.Observations | binary.Samples | wire.Marker | wire.KeepAlive | wire.End | Fatal
 
 
 class Dialect(Protocol):
@@ -96,12 +88,9 @@ class Binary:
         if data is None:
             return Fatal(detail=f"a text frame, expected a binary one: this is {self.subprotocol}", code=NOT_THIS_KIND)
         try:
-            message = binary.decode_client(data)
+            return binary.decode_client(data)
         except binary.MalformedFrame as error:
             return Fatal(detail=f"no message of {self.subprotocol}: {error}", code=NOT_A_MESSAGE)
-        if isinstance(message, binary.Observations):
-            return Observations(seq=message.seq, xs=list(message.rows))
-        return message
 
     def encode(self, message: wire.ServerMessage) -> dict[str, Any]:
         """The event that sends a message."""
@@ -132,7 +121,7 @@ def _content(event: Event, kind: str) -> Any:
 def _item(message: wire.ClientMessage, *, size: int) -> Item:
     """A message of JSON as it is handled. Chunks of sound become bytes, whatever form they came in."""
     if isinstance(message, wire.Observe):
-        return Observations(seq=message.seq, xs=[floats(message.x, size=size)])
+        return binary.Observations(seq=message.seq, rows=floats(message.x, size=size)[None])
     if isinstance(message, wire.Samples):
         return _samples(message)
     if isinstance(message, wire.Marker) and len(message.text.encode()) > wire.LONGEST_MARKER:
