@@ -125,8 +125,8 @@ from avf_server.codecs.base import Place, Steps, check_raw
 class Half:
     media_type = "application/vnd.avf.half"
 
-    def steps(self, body, *, place, size):
-        seq = check_raw(body, place=place, size=size, of="numbers", width=2)
+    def steps(self, body, *, place, size, most):
+        seq = check_raw(body, place=place, size=size, most=most, of="numbers", width=2)
         rows = np.frombuffer(body, dtype="<f2").reshape(-1, size)
         return Steps(seq=seq, epoch=place.epoch, observations=list(rows))
 

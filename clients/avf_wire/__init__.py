@@ -6,6 +6,7 @@ the way in. Numbers are finite: a missing value is null, never NaN. Binary frame
 
 from avf_wire.access import Token, TokenRequest
 from avf_wire.base import (
+    LONGEST_CONTROL,
     PROBLEM_MEDIA_TYPE,
     PROBLEM_PREFIX,
     SNAPSHOT_MEDIA_TYPE,
@@ -57,6 +58,7 @@ __all__ = [
     "CLOSE_TOO_SLOW",
     "CLOSE_UNAUTHORISED",
     "CLOSE_UNKNOWN_SESSION",
+    "LONGEST_CONTROL",
     "LONGEST_MARKER",
     "PROBLEM_MEDIA_TYPE",
     "PROBLEM_PREFIX",

@@ -16,6 +16,10 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 SNAPSHOT_MEDIA_TYPE = "application/vnd.avf.belief"
 
 
+LONGEST_CONTROL = 64 << 10
+"""Bytes of a message that holds no observations, samples or snapshot, at most."""
+
+
 Durability = Literal["none", "behind", "group", "wait"]
 
 

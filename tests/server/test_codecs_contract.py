@@ -47,7 +47,7 @@ def test_what_was_written_is_read(kind: str) -> None:
     """Bit for bit, at the seq that was said, as often as one likes."""
     body, place = plugin(codecs, kind).write_example(ROWS, seq=7)
     for _ in range(2):
-        steps = codec_of(kind).steps(body, place=place, size=SIZE)
+        steps = codec_of(kind).steps(body, place=place, size=SIZE, most=8)
         assert (steps.seq, steps.epoch) == (7, None)
         np.testing.assert_array_equal(numbers(steps.observations), ROWS)
 
@@ -58,7 +58,16 @@ def test_a_body_that_was_cut_within_an_observation_is_refused(kind: str, missing
     """And nothing of it is read."""
     body, place = plugin(codecs, kind).write_example(ROWS, seq=1)
     with pytest.raises(MalformedBodyError):
-        codec_of(kind).steps(body[:-missing], place=place, size=SIZE)
+        codec_of(kind).steps(body[:-missing], place=place, size=SIZE, most=8)
+
+
+@EVERY
+@pytest.mark.parametrize("count", [0, 9, 1000])
+def test_more_than_the_most_observations_are_refused_before_they_are_made(kind: str, count: int) -> None:
+    """And so is a body without any."""
+    body, place = plugin(codecs, kind).write_example(np.resize(ROWS, (count, SIZE)), seq=1)
+    with pytest.raises(MalformedBodyError, match="expected 1 to 8"):
+        codec_of(kind).steps(body, place=place, size=SIZE, most=8)
 
 
 @EVERY
@@ -72,7 +81,7 @@ def test_bytes_of_any_kind_are_read_or_refused(kind: str) -> None:
         for at in generator.integers(0, max(1, len(spoiled)), 3):
             spoiled[at : at + 1] = generator.bytes(1)
         try:
-            codec_of(kind).steps(bytes(spoiled), place=place, size=SIZE)
+            list(codec_of(kind).steps(bytes(spoiled), place=place, size=SIZE, most=8).observations)
         except MalformedBodyError:
             refused += 1
     assert refused > 50

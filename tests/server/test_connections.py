@@ -120,6 +120,15 @@ def test_a_body_that_does_not_go_on_is_refused(hasty: str, sent: bytes) -> None:
         check(read(connection), 408, "request-timeout")
 
 
+def test_what_is_no_observation_is_small(hasty: str) -> None:
+    """A request to open a session is at most 64 KiB, announced or not, whatever a body of observations may be."""
+    large = BODY[:-1] + b" " * 70_000 + b"}"
+    for content in (large, iter([large])):
+        refused = httpx.post(f"{hasty}/v1/sessions", content=content, headers={"content-type": "application/json"})
+        assert (refused.status_code, refused.json()["type"]) == (413, "urn:avf:problem:body-too-large")
+        assert "65536" in refused.json()["detail"]
+
+
 def test_one_connection_too_many_is_told_so(hasty: str) -> None:
     """The next one is refused at once, with the time to come again, and taken once one has left."""
     with ExitStack() as stack:

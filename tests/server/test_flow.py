@@ -1,12 +1,14 @@
 """What is under way on a stream, and which answers are estimates: no sockets."""
 
 import asyncio
-from typing import Any
+import json
 
+import numpy as np
 import pytest
 from avf_server import problems
 from avf_server.stepping.replies import Reply
 from avf_server.streams import dialects, flow
+from avf_wire import binary
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,6 +64,11 @@ def test_options_have_defaults() -> None:
     assert flow.options(every="3", fields="scalars") == flow.Options(every=3, arrays=False)
 
 
+def heard(text: str) -> dialects.Item:
+    """What is made of a message of JSON."""
+    return asyncio.run(dialects.DIALECTS["avf.v1.json"].decode({"type": "websocket.receive", "text": text}, size=6))
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -80,7 +87,7 @@ def test_options_have_defaults() -> None:
 )
 def test_messages_of_json_that_are_none_are_fatal_and_raise_nothing(text: str) -> None:
     """With the code of the close."""
-    item = dialects.DIALECTS["avf.v1.json"].decode({"type": "websocket.receive", "text": text}, size=6)
+    item = heard(text)
     assert isinstance(item, dialects.Fatal)
     assert item.code == 1007
 
@@ -88,8 +95,42 @@ def test_messages_of_json_that_are_none_are_fatal_and_raise_nothing(text: str) -
 @given(st.text(max_size=50) | st.sampled_from(['{"type":"samples","offset":0,"f32":[1e39]}', '{"type":"end"}']))
 def test_any_text_is_a_message_or_fatal(text: str) -> None:
     """Nothing is raised."""
-    event: dict[str, Any] = {"type": "websocket.receive", "text": text}
-    assert dialects.DIALECTS["avf.v1.json"].decode(event, size=6) is not None
+    assert heard(text) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"type": "observe", "seq": 1, "x": [' + "[]," * 300_000 + "[]]}", "holds nothing else"),
+        ('{"type": "observe", "seq": 1, "x": ["' + "a" * 900_000 + '"]}', "holds nothing else"),
+        ('{"type": "samples", "offset": 0, "f32": [[' + "0," * 300_000 + "0]]}", "no list of numbers"),
+        ('{"type": "marker", "text": "' + "a" * 900_000 + '"}', "expected at most 65536"),
+        ('{"type": "keepalive"' + " " * 900_000 + "}", "expected at most 65536"),
+        ('{"' + "a" * 900_000 + '": 1}', "no message"),
+    ],
+)
+def test_large_messages_are_fatal_by_what_they_hold(text: str, why: str) -> None:
+    """Before it is made, and in few words."""
+    item = heard(text)
+    assert isinstance(item, dialects.Fatal)
+    assert why in item.detail
+    assert len(item.detail) < 400
+
+
+def test_samples_as_numbers_are_those_that_were_sent() -> None:
+    """Also where they are read in pieces; an infinity stands for what 32 bits do not hold."""
+    numbers = [*np.linspace(-1, 1, 100_001).tolist(), 1e39]
+    item = heard(json.dumps({"f32": numbers, "type": "samples", "offset": 3}))
+    assert isinstance(item, binary.Samples)
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(item.numbers(), np.array(numbers).astype(np.float32))
+
+
+def test_an_observation_of_too_many_numbers_is_refused_by_their_count() -> None:
+    """It is a message, which the model refuses."""
+    item = heard(json.dumps({"type": "observe", "seq": 1, "x": [0] * 500_000}))
+    assert isinstance(item, binary.Observations)
+    assert item.rows.shape == (1, 500_000)
 
 
 def test_sub_protocols_are_taken_in_the_clients_order() -> None:

@@ -1,3 +1,3 @@
-"""Codecs, one a file: forms of bodies and messages. `negotiation` chooses."""
+"""Codecs, one a file: forms of bodies and messages. `bounds` counts first, `negotiation` chooses."""
 
-SHARED = ("base", "negotiation")
+SHARED = ("base", "bounds", "negotiation")

@@ -5,16 +5,16 @@ expected. Every codec reads observations. Those that also read and write all oth
 file of this folder holds one, as `codec`, and `write_example`, by which the suites test it unasked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 import avf_wire as wire
 import msgspec
-import numpy as np
 from avf_wire.binary import Floats
 
 from avf_server import problems
+from avf_server.codecs.bounds import check_count
 
 Body = TypeVar("Body")
 
@@ -29,11 +29,14 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """Observations `seq`, `seq` + 1, ... of `epoch` (None: the current one), with NaN where a number is missing."""
+    """Observations `seq`, `seq` + 1, ... of `epoch` (None: the current one), with NaN where a number is missing.
+
+    They may be made as they are iterated over, once, and may then raise MalformedBodyError.
+    """
 
     seq: int
     epoch: int | None
-    observations: Sequence[Floats]
+    observations: Iterable[Floats]
 
 
 class Codec(Protocol):
@@ -41,8 +44,11 @@ class Codec(Protocol):
 
     media_type: str
 
-    def steps(self, body: bytes, *, place: Place, size: int) -> Steps:
-        """The observations, of `size` numbers each, of a body. Raises MalformedBodyError."""
+    def steps(self, body: bytes, *, place: Place, size: int, most: int) -> Steps:
+        """The observations, of `size` numbers each, of a body. Raises MalformedBodyError.
+
+        Where there are more than `most`, or none, it is raised before anything is made of them.
+        """
         ...
 
 
@@ -78,30 +84,16 @@ def write_steps(codec: MessageCodec, rows: Floats, *, seq: int) -> tuple[bytes, 
     return codec.encode(wire.Steps(seq=seq, observations=rows.tolist())), Place(seq=None, epoch=None)
 
 
-def floats(x: wire.Observation, *, size: int) -> Floats:
-    """The numbers of an observation in a message, as a model of `size` dimensions takes it: NaN where missing.
-
-    What is beyond 32 bits becomes an infinity, which is refused with all that came as one.
-    """
-    if x is None:
-        return np.full(size, np.nan, dtype=np.float32)
-    with np.errstate(over="ignore"):
-        return np.asarray(x, dtype=np.float32)
-
-
-def steps_of(message: wire.Steps, place: Place, *, size: int) -> Steps:
-    """The observations of a message, which itself says where they belong."""
+def check_place(place: Place) -> None:
+    """Raise MalformedBodyError where the address says what the body says itself."""
     if place.seq is not None or place.epoch is not None:
         raise problems.MalformedBodyError("seq and epoch stand in the body here; leave them out of the address")
-    return Steps(
-        seq=message.seq, epoch=message.epoch, observations=[floats(x, size=size) for x in message.observations]
-    )
 
 
-def check_raw(body: bytes, *, place: Place, size: int, of: str, width: int) -> int:
+def check_raw(body: bytes, *, place: Place, size: int, most: int, of: str, width: int) -> int:
     """The seq of raw rows of `size` numbers, `width` bytes each. `of` names these numbers.
 
-    Raises MalformedBodyError where the last row is cut, or `seq` is missing.
+    Raises MalformedBodyError where the last row is cut, `seq` is missing, or there are more than `most` rows, or none.
     """
     if place.seq is None:
         raise problems.MalformedBodyError("seq is missing: with this media type it stands in the address, as ?seq=1")
@@ -110,4 +102,5 @@ def check_raw(body: bytes, *, place: Place, size: int, of: str, width: int) -> i
             f"the body has {len(body)} bytes, expected a multiple of {width * size}: "
             f"observations of {size} {of} of {width} bytes"
         )
+    check_count(len(body) // (width * size), most=most)
     return place.seq

@@ -13,9 +13,9 @@ class Float32Codec:
 
     media_type = "application/vnd.avf.float32"
 
-    def steps(self, body: bytes, *, place: Place, size: int) -> Steps:
-        """The rows of the array. Raises MalformedBodyError where the last one is cut, or `seq` is missing."""
-        seq = check_raw(body, place=place, size=size, of="numbers", width=WIDTH)
+    def steps(self, body: bytes, *, place: Place, size: int, most: int) -> Steps:
+        """The rows of the array. Raises MalformedBodyError as `check_raw` does."""
+        seq = check_raw(body, place=place, size=size, most=most, of="numbers", width=WIDTH)
         rows = np.frombuffer(body, dtype="<f4").reshape(-1, size)
         return Steps(seq=seq, epoch=place.epoch, observations=list(rows))
 

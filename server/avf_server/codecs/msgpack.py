@@ -1,12 +1,11 @@
 """MessagePack: the messages of JSON in binary. A missing number is nil or NaN."""
 
-import avf_wire as wire
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from avf_server.codecs.base import Body, Place, Steps, steps_of, write_steps
-from avf_server.problems import MalformedBodyError
+from avf_server.codecs import bounds
+from avf_server.codecs.base import Body, Place, Steps, check_place, write_steps
 
 
 class MsgpackCodec:
@@ -14,16 +13,19 @@ class MsgpackCodec:
 
     media_type = "application/msgpack"
 
-    def steps(self, body: bytes, *, place: Place, size: int) -> Steps:
+    def steps(self, body: bytes, *, place: Place, size: int, most: int) -> Steps:
         """The observations of a `wire.Steps`."""
-        return steps_of(self.decode(body, wire.Steps), place, size=size)
+        message = self.decode(body, bounds.Steps)
+        check_place(place)
+        rows = bounds.of_msgpack(bytes(message.observations), size=size, most=most)
+        return Steps(seq=message.seq, epoch=message.epoch, observations=rows)
 
     def decode(self, body: bytes, kind: type[Body]) -> Body:
         """The message of this kind in a body. Raises MalformedBodyError."""
         try:
             return msgspec.msgpack.decode(body, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise MalformedBodyError(f"the body is no {kind.__name__}: {error}") from error
+            raise bounds.malformed(kind, error) from error
 
     def encode(self, message: object) -> bytes:
         """The body of a message."""

@@ -14,9 +14,9 @@ class S16Codec:
 
     media_type = "application/vnd.avf.s16"
 
-    def steps(self, body: bytes, *, place: Place, size: int) -> Steps:
-        """The rows of the array. Raises MalformedBodyError where the last one is cut, or `seq` is missing."""
-        seq = check_raw(body, place=place, size=size, of="samples", width=WIDTH)
+    def steps(self, body: bytes, *, place: Place, size: int, most: int) -> Steps:
+        """The rows of the array. Raises MalformedBodyError as `check_raw` does."""
+        seq = check_raw(body, place=place, size=size, most=most, of="samples", width=WIDTH)
         rows = to_numbers(body, encoding="s16").reshape(-1, size)
         return Steps(seq=seq, epoch=place.epoch, observations=list(rows))
 

@@ -9,6 +9,7 @@ import time
 from typing import Annotated, Literal
 
 import avf_wire as wire
+import msgspec
 from fastapi import Depends, Query, Request, Response
 
 from avf_server import problems
@@ -88,9 +89,24 @@ With = Annotated[Literal["observation"] | None, Query(alias="with")]
 
 
 async def body(request: Request, kind: type[Body]) -> Body:
-    """The request's body. Raises UnsupportedMediaTypeError, BodyTooLargeError, MalformedBodyError."""
+    """The message in a body that holds no observations, and is small.
+
+    Raises UnsupportedMediaTypeError, BodyTooLargeError, MalformedBodyError.
+    """
     reader = negotiation.message_reader(request.headers.get("content-type", ""))
-    return reader.decode(await request.body(), kind)
+    found = bytearray()
+    async for piece in request.stream():
+        found += piece
+        if len(found) > wire.LONGEST_CONTROL:
+            raise problems.BodyTooLargeError(
+                f"the body has more than {wire.LONGEST_CONTROL} bytes, which is the limit for what is no observation"
+            )
+    return reader.decode(bytes(found), kind)
+
+
+def part(writer: MessageCodec, message: object) -> msgspec.Raw:
+    """A message as a part of one to encode: what is large is written part by part, in turns with others' work."""
+    return msgspec.Raw(writer.encode(message))
 
 
 def reply(

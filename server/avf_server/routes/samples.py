@@ -4,13 +4,14 @@ The law: what a stream says to a chunk, this says too; the remainder is kept in 
 """
 
 import avf_wire as wire
+import msgspec
 from avf_wire.binary import WIDTHS, Samples
 from fastapi import APIRouter, Request, Response
 
 from avf_server import problems
 from avf_server.codecs import float32, s16
 from avf_server.codecs.negotiation import media_type_of
-from avf_server.routes.common import Owner, Server, Writer, reply
+from avf_server.routes.common import Owner, Server, Writer, part, reply
 from avf_server.sound.runs import SoundRun
 from avf_server.stepping.runs import Run
 from avf_server.stores.base import MAX_SEQ
@@ -22,6 +23,16 @@ ENCODINGS: dict[str, wire.Encoding] = {
     float32.codec.media_type: "f32",
 }
 """By media type."""
+
+
+class _SamplesReply(msgspec.Struct, frozen=True, kw_only=True):
+    """`wire.SamplesReply`, whose estimates are written."""
+
+    session: str
+    epoch: int
+    next_seq: int
+    next_sample: int
+    estimates: list[msgspec.Raw]
 
 
 @router.post("/v1/sessions/{session}/samples")
@@ -53,11 +64,11 @@ async def post_samples(
             f"{len(chunk)} samples complete more than {most} observations, which is the limit: send smaller chunks",
             session=session,
         )
-    estimates = [done.message() async for done in sound.take(chunk)]
+    estimates = [part(writer, done.message()) async for done in sound.take(chunk)]
     await sound.keep()
     return reply(
         writer,
-        wire.SamplesReply(
+        _SamplesReply(
             session=session,
             epoch=run.epoch,
             next_seq=run.answered + 1,

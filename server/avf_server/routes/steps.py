@@ -10,8 +10,9 @@ from fastapi import APIRouter, Request, Response
 from avf_server import problems
 from avf_server.codecs import negotiation
 from avf_server.codecs.base import Place
-from avf_server.routes.common import Owner, Server, Viewer, With, Writer, body, reply
+from avf_server.routes.common import Owner, Server, Viewer, With, Writer, body, part, reply
 from avf_server.stepping.replies import last_of
+from avf_server.turns import in_turns
 
 router = APIRouter(tags=["steps"])
 
@@ -22,7 +23,7 @@ class _StepsReply(msgspec.Struct, frozen=True, kw_only=True):
     session: str
     epoch: int
     next_seq: int
-    estimates: list[wire.Estimate]
+    estimates: list[msgspec.Raw]
 
 
 @router.post("/v1/sessions/{session}/steps")
@@ -38,17 +39,18 @@ async def post_steps(
     """Filter observations. `seq` and `epoch` stand in the address where the body is raw numbers."""
     reader = negotiation.reader(request.headers.get("content-type", ""))
     size = await server.sessions.observation_size(session, owner=owner)
-    steps = reader.steps(await request.body(), place=Place(seq=seq, epoch=epoch), size=size)
-    most = server.settings.replay_window
-    if not 1 <= len(steps.observations) <= most:
-        raise problems.MalformedBodyError(
-            f"{len(steps.observations)} observations in one request, expected 1 to {most}", session=session
-        )
+    data = await request.body()
+    try:
+        steps = reader.steps(data, place=Place(seq=seq, epoch=epoch), size=size, most=server.settings.replay_window)
+        xs = await in_turns(steps.observations, first=len(data) <= wire.LONGEST_CONTROL)
+    except problems.MalformedBodyError as problem:
+        problem.session = session
+        raise
     epoch, estimates = steps.epoch, []
-    for at, x in enumerate(steps.observations, steps.seq):
+    for at, x in enumerate(xs, steps.seq):
         done = await server.service.observe(session, seq=at, x=x, owner=owner, epoch=epoch)
         epoch = done.epoch
-        estimates.append(done.message())
+        estimates.append(part(writer, done.message()))
     return reply(writer, _StepsReply(session=session, epoch=done.epoch, next_seq=done.seq + 1, estimates=estimates))
 
 

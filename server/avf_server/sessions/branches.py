@@ -49,7 +49,7 @@ class Branches:
 
     async def restore(self, data: bytes, options: wire.Branch, *, owner: str) -> wire.Session:
         """A new session that goes on from a snapshot. Raises InvalidSnapshotError, InvalidSettingError."""
-        metadata = _metadata(data)
+        metadata = metadata_of(data)
         digest = metadata.get("model", "")
         found = self._models.of_digest(digest)
         if found is None:
@@ -134,13 +134,17 @@ class Branches:
             raise InvalidSnapshotError("the snapshot holds numbers that are not finite, or out of range")
 
 
-def _metadata(data: bytes) -> Mapping[str, str]:
+def metadata_of(data: bytes) -> Mapping[str, str]:
     """What a snapshot says of itself. Raises InvalidSnapshotError."""
-    length = int.from_bytes(data[:8], "little")
+    length, none = int.from_bytes(data[:8], "little"), f"these {len(data)} bytes are no snapshot: no safetensors header"
+    if length > len(data) - 8:
+        raise InvalidSnapshotError(none)
+    if length > wire.LONGEST_CONTROL:
+        raise InvalidSnapshotError(f"the snapshot's header has {length} bytes, expected at most {wire.LONGEST_CONTROL}")
     try:
         return msgspec.json.decode(data[8 : 8 + length], type=_Header).metadata
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidSnapshotError(f"these {len(data)} bytes are no snapshot: no safetensors header") from error
+        raise InvalidSnapshotError(none) from error
 
 
 def _form(belief: Belief) -> dict[str, Any]:

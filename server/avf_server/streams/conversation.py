@@ -116,12 +116,12 @@ class Conversation:
     async def _read(self) -> None:
         """Queue what the client sends, as long as it has credit, until it ends the stream or leaves."""
         while True:
-            item = self._dialect.decode(await self._websocket.receive(), size=self._size)
+            item = await self._dialect.decode(await self._websocket.receive(), size=self._size)
             self._items.put_nowait((item, await self._credit.take(self._cost(item))))
             if isinstance(item, wire.End | Fatal):
                 break
         while True:  # nothing more is expected, but that the client may leave
-            self._dialect.decode(await self._websocket.receive(), size=self._size)
+            await self._dialect.decode(await self._websocket.receive(), size=self._size)
 
     def _cost(self, item: Item) -> int:
         """How much of the credit a message takes: the observations that it may complete, and one at least."""

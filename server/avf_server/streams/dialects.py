@@ -1,20 +1,23 @@
 """The two sub-protocols of streams: WebSocket frames become messages here, and messages frames.
 
-The law: both say the same. What is no message is a Fatal, with the code that the stream ends with, and no exception.
+The laws: both say the same. What a message holds is counted before anything is made of it. What is no message is a
+Fatal, with the code that the stream ends with, and no exception.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import avf_wire as wire
 import msgspec
-import numpy as np
 from avf_wire import binary
 from starlette.websockets import WebSocketDisconnect
 
-from avf_server.codecs.base import floats
+from avf_server.codecs import bounds
+from avf_server.problems import MalformedBodyError
 from avf_server.stepping.replies import Reply
+from avf_server.turns import in_turns
 
 NOT_THIS_KIND, NOT_A_MESSAGE = 1003, 1007
 Event = Mapping[str, Any]
@@ -32,12 +35,33 @@ class Fatal:
 Item = binary.Observations | binary.Samples | wire.Marker | wire.KeepAlive | wire.End | Fatal
 
 
+NOTHING = b"null"
+
+
+class _Observe(wire.Request, frozen=True, tag_field="type", tag="observe"):
+    """`wire.Observe`, whose observation has not been looked into."""
+
+    seq: int
+    x: msgspec.Raw
+
+
+class _Samples(wire.Request, frozen=True, tag_field="type", tag="samples"):
+    """`wire.Samples`, whose numbers have not been looked into."""
+
+    offset: int
+    s16: bytes | None = None
+    f32: msgspec.Raw = msgspec.Raw(NOTHING)
+
+
+_ClientMessage = _Observe | _Samples | wire.Marker | wire.KeepAlive | wire.End
+
+
 class Dialect(Protocol):
     """A sub-protocol."""
 
     subprotocol: str
 
-    def decode(self, event: Event, *, size: int) -> Item:
+    async def decode(self, event: Event, *, size: int) -> Item:
         """What a client said, to a model of `size` dimensions. Raises WebSocketDisconnect where it has left."""
         ...
 
@@ -56,17 +80,22 @@ class Json:
     subprotocol = wire.SUBPROTOCOL_JSON
 
     def __init__(self) -> None:
-        self._decoder: msgspec.json.Decoder[wire.ClientMessage] = msgspec.json.Decoder(wire.ClientMessage)
+        self._decoder: msgspec.json.Decoder[_ClientMessage] = msgspec.json.Decoder(_ClientMessage)
 
-    def decode(self, event: Event, *, size: int) -> Item:
+    async def decode(self, event: Event, *, size: int) -> Item:
         """What a client said. Raises WebSocketDisconnect where it has left."""
         text = _content(event, "text")
         if text is None:
             return Fatal(detail=f"a binary frame, expected text: this is {self.subprotocol}", code=NOT_THIS_KIND)
         try:
-            return _item(self._decoder.decode(text), size=size)
-        except (msgspec.DecodeError, RecursionError) as error:
-            return Fatal(detail=f"no message of {self.subprotocol}: {error}", code=NOT_A_MESSAGE)
+            message = self._decoder.decode(text)
+            if len(text) > wire.LONGEST_CONTROL:
+                if not isinstance(message, _Observe | _Samples):
+                    raise MalformedBodyError(f"{len(text)} characters, expected at most {wire.LONGEST_CONTROL}")
+                await asyncio.sleep(0)  # reading so much has taken a turn
+            return await _item(message, size=size)
+        except (msgspec.DecodeError, RecursionError, MalformedBodyError) as error:
+            return Fatal(detail=f"no message of {self.subprotocol}: {bounds.reason(error)}", code=NOT_A_MESSAGE)
 
     def encode(self, message: wire.ServerMessage) -> dict[str, Any]:
         """The event that sends a message."""
@@ -82,7 +111,7 @@ class Binary:
 
     subprotocol = wire.SUBPROTOCOL_BINARY
 
-    def decode(self, event: Event, *, size: int) -> Item:
+    async def decode(self, event: Event, *, size: int) -> Item:
         """What a client said. Raises WebSocketDisconnect where it has left."""
         data = _content(event, "bytes")
         if data is None:
@@ -118,12 +147,12 @@ def _content(event: Event, kind: str) -> Any:
     return event.get(kind)
 
 
-def _item(message: wire.ClientMessage, *, size: int) -> Item:
+async def _item(message: _ClientMessage, *, size: int) -> Item:
     """A message of JSON as it is handled. Chunks of sound become bytes, whatever form they came in."""
-    if isinstance(message, wire.Observe):
-        return binary.Observations(seq=message.seq, rows=floats(message.x, size=size)[None])
-    if isinstance(message, wire.Samples):
-        return _samples(message)
+    if isinstance(message, _Observe):
+        return binary.Observations(seq=message.seq, rows=bounds.one_of_json(bytes(message.x), size=size)[None])
+    if isinstance(message, _Samples):
+        return await _samples(message)
     if isinstance(message, wire.Marker) and len(message.text.encode()) > wire.LONGEST_MARKER:
         return Fatal(
             detail=f"a marker of {len(message.text.encode())} bytes, expected at most {wire.LONGEST_MARKER}",
@@ -132,12 +161,14 @@ def _item(message: wire.ClientMessage, *, size: int) -> Item:
     return message
 
 
-def _samples(message: wire.Samples) -> binary.Samples | Fatal:
-    if (message.s16 is None) is (message.f32 is None):
+async def _samples(message: _Samples) -> binary.Samples | Fatal:
+    numbers = bytes(message.f32)
+    if (message.s16 is None) is (numbers == NOTHING):
         return Fatal(detail="samples has s16, base64 of the samples, or f32, a list, and not both", code=NOT_A_MESSAGE)
     encoding: wire.Encoding = "f32" if message.s16 is None else "s16"
-    with np.errstate(over="ignore"):  # an infinity is refused with all else that is beyond 1
-        data = np.asarray(message.f32, dtype=np.float64).astype("<f4").tobytes() if message.s16 is None else message.s16
+    data = message.s16
+    if data is None:  # an infinity is refused with all else that is beyond 1
+        data = b"".join(await in_turns(part.astype("<f4").tobytes() for part in bounds.numbers_of_json(numbers)))
     width = binary.WIDTHS[encoding]
     if not data or len(data) % width:
         return Fatal(

@@ -1,12 +1,13 @@
 """The sockets under streams: uvicorn's, with bounds on what a peer can make the server hold.
 
 The laws: a peer that does not read is told so and cut, after a stated time; while it does not read, it is not read
-either, not even its pings, whose pongs would pile up; and messages do not pile up faster than they are taken.
+either, not even its pings, whose pongs would pile up; messages do not pile up faster than they are taken; and what came
+at once is parsed a piece at a time, in turns with everybody else's work.
 """
 
 import socket
 import struct
-from asyncio import TimerHandle
+from asyncio import Handle, TimerHandle
 from typing import Any, ClassVar
 
 import avf_wire as wire
@@ -14,6 +15,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 RESET = struct.pack("ii", 1, 0)
 MOST_WAITING = 4096  # messages read and not yet taken: one read of the socket brings them at once
+MOST_FRAMES = 4096  # frames of one message
+PIECE = 16 << 10  # bytes that are parsed at once
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):
@@ -25,6 +28,8 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         super().__init__(*arguments, **options)
         self._patience: TimerHandle | None = None
         self._full = False  # the buffer of what is to be sent
+        self._unparsed = b""
+        self._turn: Handle | None = None  # when the rest is parsed
 
     def pause_writing(self) -> None:
         """The peer does not read: the transport's buffer is full."""
@@ -38,24 +43,52 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._full = False
         if not self.close_sent:
             self._stop_waiting()
-        if self.read_paused and self.queue.empty():
-            self.read_paused = False
-            self.transport.resume_reading()
+        self._read_on()
 
     def data_received(self, data: bytes) -> None:
-        """Read, and then read no more for as long as what was answered is not read."""
-        super().data_received(data)
+        """Parse it, a piece at a time."""
+        self._unparsed += data
+        if self._turn is None:
+            self._parse()
+
+    def _parse(self) -> None:
+        """Parse a piece; read no more while there is a rest, nor for as long as what was answered is not read."""
+        self._turn = None
+        piece, self._unparsed = self._unparsed[:PIECE], self._unparsed[PIECE:]
+        super().data_received(piece)
         if self.transport.is_closing():
+            self._unparsed = b""
             return
-        if self.queue.qsize() > MOST_WAITING:
+        if self.close_sent:
+            self.frames = []
+        elif self.queue.qsize() > MOST_WAITING:
             self._close(wire.CLOSE_TOO_MANY, f"more than {MOST_WAITING} messages at once")
-        if self._full and not self.read_paused:
+        elif len(self.frames) > MOST_FRAMES:
+            self._close(wire.CLOSE_TOO_MANY, f"more than {MOST_FRAMES} frames of one message")
+        if self._unparsed:
+            self._turn = self.loop.call_soon(self._parse)
+        if (self._full or self._unparsed) and not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
+        self._read_on()
+
+    async def receive(self) -> Any:
+        """The next message; once all are taken, more is read."""
+        message = await self.queue.get()
+        self._read_on()
+        return message
+
+    def _read_on(self) -> None:
+        """Read the socket again, where nothing is against it."""
+        if self.read_paused and self.queue.empty() and not (self._full or self._unparsed):
+            self.read_paused = False
+            self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and with it the wait."""
         self._stop_waiting()
+        if self._turn is not None:
+            self._turn.cancel()
         super().connection_lost(exc)
 
     def _give_up(self) -> None:
@@ -69,6 +102,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         """End the stream from below: what waits to be taken is dropped, and whoever waits to send is told."""
         while not self.queue.empty():
             self.queue.get_nowait()
+        self.frames = []
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
         self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))

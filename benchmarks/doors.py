@@ -1,0 +1,365 @@
+"""How long do others wait beside one body of 4 MB, and beside clients that nobody knows yet?
+
+    python -m benchmarks.doors [--rounds 3] [--json]
+
+A real server with its own Redis, on loopback, with a small model and one of 4,096 dimensions. A prober, which is a
+process of its own, asks for /health/live again and again on one connection, and beside each body the longest wait is
+noted: of `rounds`, the median, since other work of the machine makes some of them longer. `quiet` is without a body.
+
+Then, beside each kind of client that says nothing whole (16 MB of headers, 1,500 half requests, 500 silent sockets),
+the prober's p99 is compared with that of before, and it is asked what became of them and of the server's memory.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+import numpy as np
+import websockets.exceptions
+import websockets.sync.client
+from avf_wire import binary
+
+MODELS = ("srnn-jsb", "svg-actions-small")
+SIZE = 4096  # of an observation of the second
+BYTES = (4 << 20) - 4096  # of a body: just below the limit
+PROBE = 0.002  # seconds between two questions
+QUIET = 1.0  # seconds
+HALF_OPEN, SILENT = 1500, 500
+HALF = b"GET /health/live HTTP/1.1\r\nHost: avf\r\nX-More: "
+JSON, MSGPACK, F32, S16 = (
+    "application/json",
+    "application/msgpack",
+    "application/vnd.avf.float32",
+    "application/vnd.avf.s16",
+)
+SNAPSHOT = "application/vnd.avf.belief"
+
+
+@contextmanager
+def served() -> Iterator[tuple[str, int]]:
+    """The address and the process of a server."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["serve", "--port", "0", "--data-dir", folder, "--json"]
+        arguments += [part for name in MODELS for part in ("--model", name)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "avf_client", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"AVF_REDIS_TIMEOUT_S": "5"},
+        )
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline())["server_url"], process.pid
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+def dial(url: str) -> socket.socket:
+    """A connection."""
+    address = urlsplit(url)
+    return socket.create_connection((address.hostname, address.port), timeout=60)
+
+
+def probe(url: str, orders: Connection) -> None:
+    """Ask again and again; on each order, tell the waits since the last one."""
+    waits: list[float] = []
+    with dial(url) as connection:
+        while True:
+            if orders.poll():
+                if orders.recv() is None:
+                    return
+                orders.send(waits)
+                waits = []
+            began = time.perf_counter()
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: avf\r\n\r\n")
+            connection.recv(1 << 16)
+            waits.append(time.perf_counter() - began)
+            time.sleep(PROBE)
+
+
+class Prober:
+    """Another client, whose waits are told."""
+
+    def __init__(self, url: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._orders, theirs = context.Pipe()
+        self._process = context.Process(target=probe, args=(url, theirs), daemon=True)
+        self._process.start()
+        self.waits()
+
+    def waits(self) -> list[float]:
+        """Seconds that each answer took since the last call."""
+        self._orders.send(True)
+        found: list[float] = self._orders.recv()
+        return found
+
+    def stop(self) -> None:
+        """End it."""
+        self._orders.send(None)
+        self._process.join()
+
+
+def filled(before: bytes, unit: bytes, after: bytes) -> bytes:
+    """As many units as there is room for."""
+    return before + unit * ((BYTES - len(before) - len(after)) // len(unit)) + after
+
+
+def bodies() -> dict[str, tuple[str, str, bytes]]:
+    """By name: the address below the session's (or all of it), the media type, the body."""
+    steps, opened = b'{"seq":1,"observations":[', b"]}"
+    packed = b"\x82\xa3seq\x01\xacobservations"
+    array, row = packed + b"\xdd\x00\x3f\xf0\x00", packed + b"\x91\xdd\x00\x3f\x00\x00"
+    rows = np.zeros((128, SIZE)).tolist()
+    return {
+        "json: a million lists": ("steps", JSON, filled(steps, b"[],", b"[]" + opened)),
+        "json: a million nulls": ("steps", JSON, filled(steps, b"null,", b"null" + opened)),
+        "json: one long row": ("steps", JSON, filled(steps + b"[", b"1,", b"1]" + opened)),
+        "json: many nulls in rows": (
+            "steps",
+            JSON,
+            filled(steps, b"[" + b"null," * 4095 + b"null],", b"null" + opened),
+        ),
+        "json: deep": ("steps", JSON, filled(steps, b"[", b"")),
+        "json: a string": ("steps", JSON, filled(steps + b'"', b"\\u0041", b'"' + opened)),
+        "json: a name": ("steps", JSON, filled(b'{"', b"a", b'":1}')),
+        "json: many names": ("steps", JSON, filled(steps + b"{", b'"a":1,', b'"a":1}' + opened)),
+        "json: a number": ("steps", JSON, filled(b'{"observations":[null],"seq":', b"1", b"}")),
+        "json: blanks": ("steps", JSON, filled(steps, b" ", b"null" + opened)),
+        "json: 128 observations": ("steps", JSON, msgspec.json.encode({"seq": 1, "observations": rows})),
+        "json: a model's name": ("/v1/sessions", JSON, filled(b'{"model":"', b"a", b'"}')),
+        "msgpack: nils": ("steps", MSGPACK, filled(array, b"\xc0", b"")),
+        "msgpack: arrays": ("steps", MSGPACK, filled(array, b"\x90", b"")),
+        "msgpack: one long row": (
+            "steps",
+            MSGPACK,
+            row + b"\x01" * 0x3F0000,
+        ),
+        "msgpack: maps in a row": (
+            "steps",
+            MSGPACK,
+            row + b"\x80" * 0x3F0000,
+        ),
+        "msgpack: deep": ("steps", MSGPACK, filled(packed, b"\x91", b"\xc0")),
+        "msgpack: 100 observations": ("steps", MSGPACK, msgspec.msgpack.encode({"seq": 1, "observations": rows[:100]})),
+        "float32: rows": ("steps?seq=1", F32, bytes(BYTES // (4 * SIZE) * 4 * SIZE)),
+        "float32: 128 observations": ("steps?seq=1", F32, bytes(128 * 4 * SIZE)),
+        "s16: samples": ("samples?offset=0", S16, bytes(BYTES)),
+        "snapshot: names": (
+            "/v1/sessions/restore",
+            SNAPSHOT,
+            (BYTES - 8).to_bytes(8, "little") + filled(b'{"__metadata__":{', b'"a":"",', b'"b":""}}'),
+        ),
+    }
+
+
+def messages() -> dict[str, tuple[str, str | bytes | list[bytes]]]:
+    """By name: the sub-protocol, and the message, in frames where it is a list."""
+
+    def text(*parts: bytes) -> str:
+        return filled(*parts).decode()
+
+    observe, samples = b'{"type":"observe","seq":1,"x":[', b'{"type":"samples","offset":0,"f32":['
+    rows = binary.Observations(seq=1, rows=np.zeros((200, SIZE), dtype=np.float32))
+    return {
+        "avf.v1.json: lists": ("avf.v1.json", text(observe, b"[],", b"[]]}")),
+        "avf.v1.json: nulls": ("avf.v1.json", text(observe, b"null,", b"null]}")),
+        "avf.v1.json: numbers of sound": ("avf.v1.json", text(samples, b"0,", b"0]}")),
+        "avf.v1.json: lists of sound": ("avf.v1.json", text(samples, b"[],", b"[]]}")),
+        "avf.v1.json: base64": ("avf.v1.json", text(b'{"type":"samples","offset":0,"s16":"', b"AAAA", b'"}')),
+        "avf.v1.json: a marker": ("avf.v1.json", text(b'{"type":"marker","text":"', b"a", b'"}')),
+        "avf.v1.json: a name": ("avf.v1.json", text(b'{"', b"a", b'":1}')),
+        "avf.v1.json: type last": ("avf.v1.json", text(b'{"seq":1,"x":[', b"[],", b'[]],"type":"observe"}')),
+        "avf.v1.bin: observations": ("avf.v1.bin", binary.encode(rows)),
+        "avf.v1.bin: sound": ("avf.v1.bin", binary.encode(binary.Samples(offset=0, encoding="s16", data=bytes(BYTES)))),
+        "avf.v1.bin: frames of a byte": ("avf.v1.bin", [b"\0"] * 500_000),
+    }
+
+
+def post(url: str, session: str, address: str, media_type: str, body: bytes) -> str:
+    """Send one body; what was answered."""
+    where = address if address.startswith("/") else f"/v1/sessions/{session}/{address}"
+    with httpx.Client(base_url=url, timeout=120) as http:
+        try:
+            return str(http.post(where, content=body, headers={"content-type": media_type}).status_code)
+        except httpx.HTTPError as error:
+            return type(error).__name__
+
+
+def chunked(url: str, session: str) -> str:
+    """A body in chunks of one byte each."""
+    with dial(url) as connection:
+        head = f"POST /v1/sessions/{session}/steps HTTP/1.1\r\nHost: avf\r\nContent-Type: {JSON}\r\n"
+        connection.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+        with suppress(OSError):
+            connection.sendall(b"1\r\n \r\n" * BYTES + b"0\r\n\r\n")
+        return connection.recv(64).split(b" ")[1].decode()
+
+
+def pipelined(url: str, session: str) -> str:
+    """As many requests as fit into so many bytes."""
+    with dial(url) as connection:
+        request = b"GET /health/live HTTP/1.1\r\nHost: avf\r\n\r\n"
+        connection.settimeout(2.0)
+        with suppress(OSError):
+            connection.sendall(request * (BYTES // len(request)))
+        return connection.recv(64).split(b" ")[1].decode()
+
+
+def say(url: str, session: str, subprotocol: str, message: str | bytes | list[bytes]) -> str:
+    """Send one message; what was answered: the type or the length, or the close code."""
+    address = f"{url.replace('http', 'ws', 1)}/v1/sessions/{session}/stream"
+    with websockets.sync.client.connect(address, subprotocols=[subprotocol], max_size=None) as stream:  # type: ignore[list-item]
+        stream.recv()
+        try:
+            stream.send(message)
+            answer = stream.recv(timeout=60)
+        except websockets.exceptions.ConnectionClosed as closed:
+            return str(closed.rcvd.code if closed.rcvd else "cut")
+        except TimeoutError:
+            return "nothing"
+        return json.loads(answer)["type"] if isinstance(answer, str) else f"{len(answer)} bytes"
+
+
+def opened(url: str, **options: Any) -> str:
+    """A new session of the large model."""
+    reply = httpx.post(f"{url}/v1/sessions", json={"model": MODELS[1], **options}, timeout=60)
+    reply.raise_for_status()
+    found: str = reply.json()["id"]
+    return found
+
+
+def cases() -> dict[str, Callable[[str, str], str]]:
+    """Everything that is sent, by its name: it gets the server's address and a new session."""
+    found: dict[str, Callable[[str, str], str]] = {}
+    for name, (address, media_type, body) in bodies().items():
+        found[name] = lambda url, session, a=address, m=media_type, b=body: post(url, session, a, m, b)  # type: ignore[misc]
+    for name, (subprotocol, message) in messages().items():
+        found[name] = lambda url, session, p=subprotocol, m=message: say(url, session, p, m)  # type: ignore[misc]
+    return found | {"http: chunks of a byte": chunked, "http: requests in one piece": pipelined}
+
+
+def longest(prober: Prober, work: Callable[[], str], *, rounds: int) -> tuple[float, str]:
+    """Milliseconds of the longest wait beside some work, the median of the rounds; and what came of the last."""
+    found, came = [], ""
+    for _ in range(rounds):
+        prober.waits()
+        came = work()
+        time.sleep(0.05)
+        found.append(1e3 * max(prober.waits()))
+    return round(statistics.median(found), 1), came
+
+
+def memory(pid: int) -> float:
+    """Megabytes that a process has in memory."""
+    return int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0]) / 1024
+
+
+def headers(url: str, stack: ExitStack) -> list[socket.socket]:
+    """Sixteen megabytes of headers, on four connections after each other."""
+    found = [stack.enter_context(dial(url)) for _ in range(4)]
+    for connection in found:
+        with suppress(OSError):
+            connection.sendall(HALF)
+            for _ in range(256):
+                connection.sendall(b"a" * (1 << 16))
+    return found
+
+
+def half_open(url: str, stack: ExitStack) -> list[socket.socket]:
+    """Half requests."""
+    found = [stack.enter_context(dial(url)) for _ in range(HALF_OPEN)]
+    for connection in found:
+        connection.sendall(HALF)
+    return found
+
+
+def silent(url: str, stack: ExitStack) -> list[socket.socket]:
+    """Sockets that say nothing."""
+    return [stack.enter_context(dial(url)) for _ in range(SILENT)]
+
+
+def ended(connections: list[socket.socket], *, within: float) -> int:
+    """How many the server has ended within so many seconds."""
+    deadline, count = time.monotonic() + within, 0
+    for connection in connections:
+        try:
+            while True:
+                connection.settimeout(max(0.01, deadline - time.monotonic()))
+                if not connection.recv(1 << 16):
+                    break
+        except TimeoutError:
+            continue
+        except OSError:
+            pass
+        count += 1
+    return count
+
+
+def beside(prober: Prober, url: str, pid: int, strangers: Callable[[str, ExitStack], list[socket.socket]]) -> Any:
+    """What a crowd of strangers does to others and to memory, and what becomes of it."""
+    time.sleep(2.0)
+    prober.waits()
+    time.sleep(5.0)
+    before, had = prober.waits(), memory(pid)
+    with ExitStack() as stack:
+        crowd = strangers(url, stack)
+        prober.waits()
+        time.sleep(5.0)
+        meanwhile, has = prober.waits(), memory(pid)
+        return {
+            "strangers": len(crowd),
+            "ended_within_15_s": ended(crowd, within=15.0),
+            "p99_before_ms": round(1e3 * float(np.quantile(before, 0.99)), 2),
+            "p99_beside_ms": round(1e3 * float(np.quantile(meanwhile, 0.99)), 2),
+            "memory_grew_mb": round(has - had, 1),
+        }
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    options = parser.parse_args()
+    found: dict[str, Any] = {"waits_ms": {}, "strangers": {}}
+    with served() as (url, pid):
+        prober = Prober(url)
+
+        def quiet() -> str:
+            time.sleep(QUIET)
+            return ""
+
+        found["waits_ms"]["quiet"], _ = longest(prober, quiet, rounds=options.rounds)
+        for name, send in cases().items():
+            if options.only in name:
+                wait, came = longest(prober, lambda send=send: send(url, opened(url)), rounds=options.rounds)  # type: ignore[misc]
+                found["waits_ms"][name] = wait
+                print(f"{name:36} {wait:8.1f} ms   {came}", file=sys.stderr, flush=True)
+        for crowd in (headers, half_open, silent):
+            if options.only in crowd.__name__:
+                found["strangers"][crowd.__name__] = beside(prober, url, pid, crowd)
+                print(crowd.__name__, found["strangers"][crowd.__name__], file=sys.stderr, flush=True)
+        prober.stop()
+    print(json.dumps(found) if options.json else f"longest wait: {max(found['waits_ms'].values())} ms")
+
+
+if __name__ == "__main__":
+    main()

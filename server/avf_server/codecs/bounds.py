@@ -1,0 +1,169 @@
+"""How much the observations of a message hold, told from their bytes before anything is made of them. Pure.
+
+The laws: no more than `most` observations, and no list of more than `size` numbers, ever become objects, however many
+there are: a body of a million lists costs a look at its bytes. Observations are made one by one, by whoever iterates,
+so that a large body can be read in turns with everybody else's work. What is given here is whole: one value of JSON, or
+of MessagePack.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import avf_wire as wire
+import msgspec
+import numpy as np
+from avf_wire.binary import Floats
+
+from avf_server.problems import MalformedBodyError
+
+PIECE = 1 << 16  # bytes of JSON numbers that are read at once
+LONGEST_REASON = 200  # characters: what was wrong with a large body may quote all of it
+BLANK = b" \t\r\n,"
+
+_row_of_json = msgspec.json.Decoder(list[float | None])
+_row_of_msgpack = msgspec.msgpack.Decoder(list[float | None])
+_parts_of_msgpack = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_numbers_of_json = msgspec.json.Decoder(list[float])
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Steps(wire.Request, frozen=True):
+    """`wire.Steps`, whose observations have not been looked into."""
+
+    seq: int
+    observations: msgspec.Raw
+    epoch: int | None = None
+
+
+def malformed(kind: type, why: object) -> MalformedBodyError:
+    """The problem of a body that is no message of this kind."""
+    return MalformedBodyError(f"the body is no {kind.__name__}: {reason(why)}")
+
+
+def reason(error: object) -> str:
+    """What an error says, no longer than it helps."""
+    text = str(error)
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
+
+
+def check_count(count: int, *, most: int) -> None:
+    """Raise MalformedBodyError unless so many observations may be in one body."""
+    if not 1 <= count <= most:
+        raise MalformedBodyError(f"{count} observations in one request, expected 1 to {most}")
+
+
+def floats(values: Iterable[float | None] | None, *, size: int) -> Floats:
+    """The numbers of an observation in a message, as a model of `size` dimensions takes it: NaN where missing.
+
+    What is beyond 32 bits becomes an infinity, which is refused with all that came as one.
+    """
+    if values is None:
+        return np.full(size, np.nan, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float32)
+
+
+def of_json(text: bytes, *, size: int, most: int) -> Iterator[Floats]:
+    """The observations of a JSON list of them. Raises MalformedBodyError, where it can before the first is made."""
+    text = text.strip()
+    if not text.startswith(b"[") or b'"' in text or b"{" in text:
+        raise malformed(Steps, "observations is a list of lists of numbers, with null for what is missing")
+    if (lists := text.count(b"[") - 1) > most:
+        check_count(lists, most=most)
+    rows: list[bytes | None] = []
+    *lists_of_text, last = text[1:-1].split(b"]")
+    for piece in lists_of_text:
+        before, bracket, numbers = piece.partition(b"[")
+        if not bracket or b"[" in numbers:
+            raise malformed(Steps, "an observation is a list of numbers, and holds no lists")
+        rows += [*[None] * _nulls(before, most=most), numbers]
+    rows += [None] * _nulls(last, most=most)
+    check_count(len(rows), most=most)
+    return (_json_row(row, size=size) for row in rows)
+
+
+def one_of_json(text: bytes, *, size: int) -> Floats:
+    """The observation that a value of JSON is. Raises MalformedBodyError."""
+    if text.count(b"[") > 1 or b'"' in text or b"{" in text:
+        raise MalformedBodyError("an observation is a list of numbers, or null, and holds nothing else")
+    return next(of_json(b"[%b]" % text, size=size, most=1))
+
+
+def numbers_of_json(text: bytes) -> Iterator[Floats]:
+    """The numbers of a JSON list, some at a time. Raises MalformedBodyError for what is none."""
+    inner = text.strip()
+    if not inner.startswith(b"[") or inner.count(b"[") > 1 or b'"' in inner or b"{" in inner:
+        raise MalformedBodyError("this is no list of numbers")
+    inner, at = inner[1:-1].strip(), 0
+    while at < len(inner):
+        end = inner.find(b",", at + PIECE)
+        end = len(inner) if end < 0 else end
+        try:
+            values = _numbers_of_json.decode(b"[%b]" % inner[at:end])
+        except _UNREADABLE as error:
+            raise MalformedBodyError(reason(error)) from error
+        with np.errstate(over="ignore"):
+            yield np.array(values, dtype=np.float32)
+        at = end + 1
+
+
+def of_msgpack(data: bytes, *, size: int, most: int) -> Iterator[Floats]:
+    """The observations of a MessagePack array of them. Raises MalformedBodyError, as `of_json` does."""
+    count = _length(data)
+    if count is None:
+        raise malformed(Steps, "observations is an array of arrays of numbers, with nil for what is missing")
+    check_count(count, most=most)
+    return (_msgpack_row(bytes(row), size=size) for row in _parts(data))
+
+
+def _parts(data: bytes) -> Iterator[msgspec.Raw]:
+    """The parts of an array; looked for at the first one, which takes a look at all."""
+    yield from _parts_of_msgpack.decode(data)
+
+
+def _nulls(text: bytes, *, most: int) -> int:
+    """How many observations are wholly missing in what stands between two lists."""
+    count = text.count(b"null")
+    check_count(max(1, count), most=most)
+    if text.translate(None, BLANK) != b"null" * count:
+        raise malformed(Steps, "an observation is a list of numbers, or null")
+    return count
+
+
+def _json_row(numbers: bytes | None, *, size: int) -> Floats:
+    if numbers is None:
+        return floats(None, size=size)
+    count = numbers.count(b",") + 1
+    if count > size:
+        return _of_another_size(count)
+    try:
+        return floats(_row_of_json.decode(b"[%b]" % numbers), size=size)
+    except _UNREADABLE as error:
+        raise malformed(Steps, error) from error
+
+
+def _msgpack_row(data: bytes, *, size: int) -> Floats:
+    if data == b"\xc0":
+        return floats(None, size=size)
+    count = _length(data)
+    if count is None:
+        raise malformed(Steps, "an observation is an array of numbers, or nil")
+    if count > size:
+        return _of_another_size(count)
+    try:
+        return floats(_row_of_msgpack.decode(data), size=size)
+    except _UNREADABLE as error:
+        raise malformed(Steps, error) from error
+
+
+def _of_another_size(count: int) -> Floats:
+    """What stands for an observation of too many numbers, which is refused for that: one number, seen so often."""
+    return np.broadcast_to(np.float32(np.nan), (count,))
+
+
+def _length(data: bytes) -> int | None:
+    """How many parts an array of MessagePack has, as its header says; None where it is no array."""
+    first = data[0] if data else 0
+    if first >> 4 == 0x9:
+        return first & 0x0F
+    width = {0xDC: 2, 0xDD: 4}.get(first)
+    return None if width is None else int.from_bytes(data[1 : 1 + width], "big")
