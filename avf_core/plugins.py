@@ -20,6 +20,8 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+import msgspec
+
 from avf_core.errors import ConfigurationError, PluginError
 
 Settings = Mapping[str, Any]
@@ -128,19 +130,14 @@ def configure(config: type[Any], values: Settings) -> Any:
 
 
 def _convert(name: str, value: Any, wanted: Any) -> Any:
-    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if origin is typing.Literal:
-        if value not in arguments:
-            raise ConfigurationError(f"{name} is {value!r}, expected one of {', '.join(map(repr, arguments))}")
-        return value
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        return _convert(name, value, next(a for a in arguments if a is not type(None)))
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_convert(name, item, arguments[0]) for item in value)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(wanted, type) or not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
-        raise ConfigurationError(f"{name} is {value!r}, expected {getattr(wanted, '__name__', wanted)}")
-    return value
+    try:
+        return msgspec.convert(value, wanted)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{name} is {value!r}, expected {_described(wanted)}") from error
+
+
+def _described(wanted: Any) -> str:
+    """A type in words."""
+    if typing.get_origin(wanted) is typing.Literal:
+        return f"one of {', '.join(map(repr, typing.get_args(wanted)))}"
+    return str(getattr(wanted, "__name__", wanted)) if isinstance(wanted, type) else str(wanted)

@@ -21,6 +21,7 @@ from avf_core.data import Description, Source
 from avf_core.reproduction import plots
 from avf_core.training import presets, state
 from avf_core.training.clips import batches_per_epoch
+from avf_core.training.config import Preset
 from avf_core.training.listeners import ProgressBar, Several, TensorBoard
 from avf_core.training.parallel import Group
 from avf_core.training.trainer import Listener, Run, Trainer
@@ -188,7 +189,7 @@ def _facts(
     description: Description,
     assignments: tuple[str, ...],
     precision: str,
-    chosen: presets.Preset,
+    chosen: Preset,
 ) -> dict[str, Any]:
     facts = data.as_card()
     reading = [f"--data-option {shlex.quote(f'{k}={json.dumps(v)}')}" for k, v in data.options.items()]

@@ -1,7 +1,7 @@
 """How a filter is trained: one frozen dataclass beside the trainer that reads it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from avf_core.errors import ConfigurationError
 
@@ -74,3 +74,19 @@ class TrainingConfig:
         if epoch >= self.kl_anneal_epochs:
             return 1.0
         return max(self.kl_weight_floor, epoch / self.kl_anneal_epochs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What `avf train NAME` builds and how it trains it."""
+
+    model: dict[str, Any]
+    inference: dict[str, Any]
+    baseline: dict[str, Any]
+    training: TrainingConfig
+    baseline_training: TrainingConfig
+
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """What `configuration.build` takes."""
+        return {"model": dict(self.model), "inference": dict(self.inference)}

@@ -4,115 +4,17 @@
 """
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from avf_core.configuration import configure, model_config
 from avf_core.data import Sequences, statistics
 from avf_core.errors import ConfigurationError
-from avf_core.training.config import TrainingConfig
+from avf_core.training._music import music, music_best
+from avf_core.training.config import Preset, TrainingConfig
 
 Settings = dict[str, dict[str, Any]]
 
 DIRECT = "-direct"
-MUSIC_BASELINE = {"kind": "direct", "widths": [500], "context": ["hidden"]}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preset:
-    """What `avf train NAME` builds and how it trains it."""
-
-    model: dict[str, Any]
-    inference: dict[str, Any]
-    baseline: dict[str, Any]
-    training: TrainingConfig
-    baseline_training: TrainingConfig
-
-    @property
-    def settings(self) -> Settings:
-        """What `configuration.build` takes."""
-        return {"model": dict(self.model), "inference": dict(self.inference)}
-
-
-def music(inference: dict[str, Any]) -> Preset:
-    """SRNN on piano rolls, as in the paper: clips of 25 steps, batches of 16, KL annealed over 50 epochs."""
-    return Preset(
-        model={"kind": "srnn"},
-        inference={"kind": "iterative", **inference},
-        baseline=MUSIC_BASELINE,
-        training=TrainingConfig(kl_anneal_epochs=50),
-        baseline_training=TrainingConfig(kl_anneal_epochs=50),
-    )
-
-
-# What trains best on piano rolls; docs/results.md says what each change brings. Direct inference learns fast and goes
-# first; the iterative filter starts from its model (--init) and goes on at a lower rate, phi learning online.
-BEST_DIRECT = TrainingConfig(
-    clip_length=80,
-    theta_rate=1e-3,
-    phi_rate=1e-3,
-    kl_anneal_epochs=10,
-    clip_norm=3.0,
-    weight_decay=0.05,
-    average_decay=0.997,
-    transpose=0.5,
-    validate_every=10,
-)
-BEST_AVF = dataclasses.replace(
-    BEST_DIRECT,
-    clip_length=60,
-    theta_rate=4e-4,
-    phi_rate=5e-4,
-    kl_anneal_epochs=0,
-    clip_norm=1.5,
-    average_decay=0.995,
-    validate_every=5,
-)
-
-
-def music_best(
-    *,
-    direct_epochs: int,
-    epochs: int,
-    direct_decay: float,
-    direct_rate: float = 1e-3,
-    transpose: float = 0.5,
-    dropout: float = 0.4,
-    draw: Literal["sequences", "frames"] = "sequences",
-    hidden_size: int = 300,
-) -> Preset:
-    """SRNN on piano rolls, regularised, on transposed clips; gradients whitened by the prior's scale.
-
-    The baseline's learning rates begin at `direct_rate` and are multiplied by `direct_decay` at each epoch; those of
-    AVF fall to a third over its epochs.
-    """
-    avf = dataclasses.replace(
-        BEST_AVF, epochs=epochs, learning_rate_decay=0.3 ** (1 / epochs), transpose=transpose, draw=draw
-    )
-    direct = dataclasses.replace(
-        BEST_DIRECT,
-        draw=draw,
-        epochs=direct_epochs,
-        theta_rate=direct_rate,
-        phi_rate=direct_rate,
-        learning_rate_decay=direct_decay,
-        transpose=transpose,
-    )
-    return Preset(
-        model={"kind": "srnn", "hidden_size": hidden_size, "dropout": dropout, "hidden_dropout": dropout},
-        inference={
-            "kind": "iterative",
-            "iterations": 5,
-            "rule": "gated",
-            "inputs": "whitened",
-            "samples": 8,
-            "antithetic": True,
-            "units": 256,
-        },
-        baseline=MUSIC_BASELINE,
-        training=avf,
-        baseline_training=direct,
-    )
 
 
 # Clips of half a second: 200 samples a frame at 16 kHz.

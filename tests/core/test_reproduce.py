@@ -26,6 +26,7 @@ from avf_core.reproduction.planning import State, Where
 from avf_core.reproduction.running import Queue, Task
 from avf_core.reproduction.tables import Entry
 from avf_core.training import presets
+from avf_core.training.config import Preset
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
@@ -317,7 +318,7 @@ def test_tables_are_sound(name: str) -> None:
 def test_avf_has_no_more_updates_than_its_baseline(name: str) -> None:
     """Epochs of the same clips and batches, those of the start included; and the same model."""
 
-    def preset_of(entry: Entry) -> presets.Preset:
+    def preset_of(entry: Entry) -> Preset:
         return presets.override(presets.get(entry.preset), key_values(entry.changes, "--set"))
 
     table = tables.get(name)

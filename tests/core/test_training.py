@@ -15,7 +15,7 @@ from avf_core.analysis.evaluation import evaluate
 from avf_core.errors import CheckpointError, ConfigurationError, TrainingError
 from avf_core.training import em, presets
 from avf_core.training.clips import clip_batch, transposed
-from avf_core.training.config import TrainingConfig
+from avf_core.training.config import Preset, TrainingConfig
 from avf_core.training.trainer import Run
 from tests.support.training import make_run, melodies, never, trainer_of
 
@@ -209,7 +209,7 @@ def test_early_stopping_keeps_the_best(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run.json").read_text())["progress"]["best_epoch"] == progress.best_epoch
 
 
-def a_little_data(preset: presets.Preset) -> list[np.ndarray]:
+def a_little_data(preset: Preset) -> list[np.ndarray]:
     """Four sequences of six steps that fit the preset's model."""
     generator = np.random.default_rng(0)
     size = configuration.build_model(preset.settings["model"]).observation.size

@@ -5,10 +5,15 @@ time-out that another has already waited for; one task asks on behalf of all, so
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
+
+from redis.exceptions import ClusterDownError, RedisClusterException, RedisError, ResponseError
 
 from avf_server.problems import StoreError
 from avf_server.tasks import Supervisor, end
+
+logger = logging.getLogger(__name__)
 
 INTERVAL = 0.1  # seconds between probes
 
@@ -33,6 +38,16 @@ class Circuit:
         self._reason = reason
         if self._probing is None or self._probing.done():
             self._probing = self._supervisor.start("avf-redis-probe", self._ask)
+
+    def judged(self, error: Exception) -> StoreError:
+        """What became of a call that raised this: Redis refuses, or is away, whatever its library makes of that."""
+        if isinstance(error, ResponseError) and not isinstance(error, ClusterDownError):
+            return StoreError(f"Redis refuses: {error}")
+        if not isinstance(error, RedisError | RedisClusterException | OSError):
+            logger.warning("Redis does not answer", exc_info=error)
+        away = StoreError(f"Redis does not answer: {error or type(error).__name__}")
+        self.trip(away)
+        return away
 
     async def close(self) -> None:
         """End the probe."""

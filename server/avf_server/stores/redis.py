@@ -6,7 +6,6 @@ a hash tag, so that a script touches one slot.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import msgspec
 from redis.asyncio.cluster import PipelineCommand, RedisCluster
-from redis.exceptions import ClusterDownError, NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import NoScriptError
 
 from avf_server.problems import StoreError
 from avf_server.stores import _scripts as scripts
@@ -38,8 +37,6 @@ from avf_server.stores.base import (
 )
 from avf_server.stores.embedded import EmbeddedRedis
 from avf_server.tasks import Supervisor, cancellable
-
-logger = logging.getLogger(__name__)
 
 SCHEMES = (
     "redis",
@@ -292,18 +289,7 @@ class RedisStore:
                 with cancellable():
                     async with asyncio.timeout(self._timeout):
                         yield
-        except ClusterDownError as error:
-            raise self._away(error) from error
-        except ResponseError as error:
-            raise StoreError(f"Redis refuses: {error}") from error
         except StoreError:
             raise
-        except Exception as error:  # whatever a library raises where no node is left, or a connection was reset
-            if not isinstance(error, RedisError | RedisClusterException | OSError):
-                logger.warning("Redis does not answer", exc_info=True)
-            raise self._away(error) from error
-
-    def _away(self, error: Exception) -> StoreError:
-        away = StoreError(f"Redis does not answer: {error or type(error).__name__}")
-        self._circuit.trip(away)
-        return away
+        except Exception as error:
+            raise self._circuit.judged(error) from error
