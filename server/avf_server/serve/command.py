@@ -46,6 +46,7 @@ def command(as_json: bool, **options: Any) -> None:
     avf serve --model srnn-jsb --port 8000
     avf serve --redis-url redis://127.0.0.1:6379/0
     """
+    os.umask(0o077)  # whatever this process writes is for its owner only
     _log_to_stderr()
     given = {name: value for name, value in options.items() if value not in (None, ()) and value is not False}
     try:

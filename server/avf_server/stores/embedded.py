@@ -6,6 +6,7 @@ The laws:
 - The child dies with its parent (PR_SET_PDEATHSIG), `kill -9` of the parent included; the next start reads the file.
 - One server a data directory. The lock is a flock whose descriptor the child inherits: it is held until both are gone,
   so that a new Redis never opens the file of one that still runs. Nothing stale can be left: the kernel lets go.
+- What it writes is for its owner only, whatever the umask, and what was written before is made so.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from typing import IO
 import redis
 
 from avf_server.problems import StartError
+from avf_server.stores import _private as private
 
 MAX_SOCKET_PATH = 100  # bytes; the kernel's limit is 108
 LOCK_WAIT = 10.0  # seconds for the Redis of a killed server to be gone
@@ -36,6 +38,7 @@ import ctypes, os, signal, sys
 ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
 if os.getppid() != int(sys.argv[1]):
     sys.exit(1)
+os.umask(0o077)
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
@@ -71,8 +74,9 @@ class EmbeddedRedis:
         does not come up. Redis dies with the calling thread's process: call it from a thread that lives as long.
         """
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private.make(self.directory)
+            private.close_if_alone(self.directory)
+            private.make(self.socket.parent)
             self._lock = _locked(self.directory / "lock")
         except OSError as error:
             raise StartError(f"cannot use the data directory {self.directory}: {error.strerror}") from error
@@ -169,7 +173,7 @@ def socket_path(directory: Path) -> Path:
 
 def _locked(path: Path) -> IO[bytes]:
     """The file, locked for as long as any copy of its descriptor is open."""
-    lock = path.open("ab")
+    lock = private.appending(path)
     deadline = time.monotonic() + LOCK_WAIT
     while True:
         try:
