@@ -6,11 +6,12 @@ command, seed, free energies). The zoo is the folder of checkpoints that ship wi
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import avf_sources
 import safetensors
 import safetensors.torch
 import torch
@@ -22,23 +23,25 @@ from avf_core.filtering import Filter
 
 FORMAT = "avf-checkpoint"
 VERSION = 1
+CONFIG, WEIGHTS, CARD = FILES = ("config.json", "weights.safetensors", "card.json")
 ZOO = Path(__file__).parent / "zoo"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A trained filter with its name, its settings, its model card's facts, and the digest of its weights."""
+    """A trained filter with its name, settings, model card's facts, digest, and the precision of its stored weights."""
 
     name: str
     filter: Filter
     settings: Mapping[str, Any]
     card: Mapping[str, Any]
     digest: str
+    weights: str
 
 
 def available() -> list[str]:
     """The names of the checkpoints in the zoo."""
-    return sorted(path.parent.name for path in ZOO.glob("*/config.json"))
+    return sorted(folder.name for folder in ZOO.glob("*") if avf_sources.holds(folder, CONFIG))
 
 
 def load(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Checkpoint:
@@ -49,18 +52,17 @@ def load(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device
     where its files are damaged or of another version.
     """
     folder = find(name_or_path)
-    settings, card = _read_json(folder / "config.json"), _read_json(folder / "card.json")
+    files = _read(folder, FILES)
+    settings, card = _object(folder / CONFIG, files[CONFIG]), _object(folder / CARD, files[CARD])
     if settings.pop("format", None) != FORMAT or settings.pop("version", None) != VERSION:
-        raise CheckpointError(f"{folder / 'config.json'} is no {FORMAT} of version {VERSION}")
+        raise CheckpointError(f"{folder / CONFIG} is no {FORMAT} of version {VERSION}")
     try:
-        data = (folder / "weights.safetensors").read_bytes()
+        data = files[WEIGHTS]
         weights = safetensors.torch.load(data)
         built = configuration.build(settings, trusted=False)
         built.load_state_dict(weights)  # into float32, whatever the stored precision
     except PluginError:
         raise  # nothing is wrong with the folder
-    except OSError as error:
-        raise CheckpointError(f"cannot read {folder / 'weights.safetensors'}: {error.strerror}") from error
     except (safetensors.SafetensorError, ConfigurationError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"the checkpoint in {folder} is damaged: {error}") from error
     return Checkpoint(
@@ -69,7 +71,13 @@ def load(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device
         settings=settings,
         card=card,
         digest=hashlib.sha256(data + json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16],
+        weights=_precision(weights),
     )
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card in a checkpoint's folder. Raises CheckpointError."""
+    return _object(folder / CARD, _read(folder, [CARD])[CARD])
 
 
 def save(
@@ -80,17 +88,25 @@ def save(
     card: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write a checkpoint; `dtype` is that of the stored weights. Counters keep their own."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write a checkpoint, all of it or nothing; `dtype` is that of the stored weights. Counters keep their own."""
+    avf_sources.replace_set(folder, written(filter=filter, settings=settings, card=card, dtype=dtype))
+
+
+def written(
+    *, filter: Filter, settings: Mapping[str, Any], card: Mapping[str, Any], dtype: torch.dtype
+) -> dict[str, bytes | str]:
+    """What the files of a checkpoint hold."""
 
     def stored(tensor: Tensor) -> Tensor:
         return tensor.detach().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
 
     weights = {name: stored(tensor) for name, tensor in filter.state_dict().items()}
     header = {"format": FORMAT, "version": VERSION, **settings}
-    (folder / "weights.safetensors").write_bytes(safetensors.torch.save(weights))
-    (folder / "config.json").write_text(json.dumps(header, indent=2) + "\n")
-    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    return {
+        WEIGHTS: safetensors.torch.save(weights),
+        CONFIG: json.dumps(header, indent=2) + "\n",
+        CARD: json.dumps(card, indent=2) + "\n",
+    }
 
 
 def start_from(filter: Filter, checkpoint: Checkpoint) -> None:
@@ -113,7 +129,7 @@ def start_from(filter: Filter, checkpoint: Checkpoint) -> None:
 def find(name_or_path: str | Path) -> Path:
     """The folder of a checkpoint, given its path or its name in the zoo."""
     for folder in (Path(name_or_path), ZOO / str(name_or_path)):
-        if (folder / "config.json").is_file():
+        if avf_sources.holds(folder, CONFIG):
             return folder.resolve()
     raise CheckpointError(
         f"no checkpoint {str(name_or_path)!r}: expected a folder with config.json and weights.safetensors, "
@@ -121,11 +137,27 @@ def find(name_or_path: str | Path) -> Path:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _precision(weights: Mapping[str, Tensor]) -> str:
+    """The precision of stored weights, "float16" say."""
+    kinds = (tensor.dtype for tensor in weights.values() if tensor.is_floating_point())
+    return str(next(kinds, torch.float32)).removeprefix("torch.")
+
+
+def _read(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """These files of a checkpoint, as they belong together."""
     try:
-        value = json.loads(path.read_text())
+        files = avf_sources.read_set(folder, names)
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+        raise CheckpointError(f"cannot read {error.filename or folder}: {error.strerror}") from error
+    for name in names:
+        if name not in files:
+            raise CheckpointError(f"cannot read {folder / name}: it is missing")
+    return files
+
+
+def _object(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
     except ValueError as error:
         raise CheckpointError(f"{path} is no JSON: {error}") from error
     if not isinstance(value, dict):

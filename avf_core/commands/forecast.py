@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import avf_sources
 import click
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from avf_core.analysis import particles
 from avf_core.analysis.calibration import crps
 from avf_core.analysis.forecasting import Forecast, forecast
+from avf_core.commands.options import archive_name
 from avf_core.commands.picking import LEVELS, Picked, picking, rounded
 from avf_core.errors import DataError
 
@@ -125,21 +127,23 @@ def _write(out: Path, picked: Picked, start: int, found: Forecast, record: dict[
     horizon = len(found.paths)
     levels = found.quantiles(LEVELS)[:, :, 0].numpy()
     truth = _truth(picked, start, horizon).numpy()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        out,
-        paths=found.paths[:, 0].numpy(),
-        mean=found.mean[:, 0].numpy(),
-        variance=found.variance[:, 0].numpy(),
-        levels=np.array(LEVELS),
-        quantiles=levels,
-        past=picked.xs[:start].numpy(),
-        truth=truth,
-    )
-    out.with_suffix(".json").write_text(json.dumps(record) + "\n")
-    past = picked.xs[:start].numpy()
-    mean = found.mean[:, 0].numpy()
-    plots.forecast(out.with_suffix(".png"), past=past, truth=truth, mean=mean, quantiles=levels, title=picked.title)
+    past, mean = picked.xs[:start].numpy(), found.mean[:, 0].numpy()
+    arrays = {
+        "paths": found.paths[:, 0].numpy(),
+        "mean": mean,
+        "variance": found.variance[:, 0].numpy(),
+        "levels": np.array(LEVELS),
+        "quantiles": levels,
+        "past": past,
+        "truth": truth,
+    }
+    picture = plots.forecast(past=past, truth=truth, mean=mean, quantiles=levels, title=picked.title)
+    files: dict[str, bytes | str] = {
+        archive_name(out): avf_sources.archive_file(arrays),
+        out.with_suffix(".json").name: json.dumps(record) + "\n",
+        out.with_suffix(".png").name: picture,
+    }
+    avf_sources.replace_set(out.parent, files)
 
 
 def _print(picked: Picked, start: int, found: Forecast, record: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import avf_sources
 import click
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from avf_core.analysis.calibration import crps
 from avf_core.analysis.forecasting import Imputation, impute
+from avf_core.commands.options import archive_name
 from avf_core.commands.picking import LEVELS, Picked, picking, rounded
 from avf_core.errors import DataError
 
@@ -156,27 +158,25 @@ def _write(
 ) -> None:
     from avf_core.commands import plots  # matplotlib is slow to import, and of another extra
 
-    out.parent.mkdir(parents=True, exist_ok=True)
     quantiles, mean = found.quantiles(LEVELS)[:, :, 0].numpy(), found.mean[:, 0].numpy()
-    if out.suffix == ".npy":
-        np.save(out, filled.numpy())
-    else:
-        np.savez_compressed(
-            out,
-            filled=filled.numpy(),
-            observed=observed.numpy(),
-            mean=mean,
-            levels=np.array(LEVELS),
-            quantiles=quantiles,
-        )
-    plots.imputation(
-        out.with_suffix(".png"),
+    arrays = {
+        "filled": filled.numpy(),
+        "observed": observed.numpy(),
+        "mean": mean,
+        "levels": np.array(LEVELS),
+        "quantiles": quantiles,
+    }
+    alone = out.suffix == ".npy"
+    content = avf_sources.array_file(filled.numpy()) if alone else avf_sources.archive_file(arrays)
+    picture = plots.imputation(
         xs=picked.xs.numpy(),
         observed=observed.numpy(),
         quantiles=quantiles,
         mean=mean,
         title=picked.title,
     )
+    name = out.name if alone else archive_name(out)
+    avf_sources.replace_set(out.parent, {name: content, out.with_suffix(".png").name: picture})
 
 
 def _print(picked: Picked, record: dict[str, Any]) -> None:

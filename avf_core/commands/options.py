@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -95,3 +96,8 @@ def _assignment(text: str, hint: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
+
+
+def archive_name(path: Path) -> str:
+    """The name of an archive of arrays that is to be written to `path`: numpy's ending is added where it lacks."""
+    return path.name if path.suffix == ".npz" else f"{path.name}.npz"

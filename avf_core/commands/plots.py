@@ -1,6 +1,6 @@
 """Pictures of forecasts and of filled gaps: a fan for few dimensions, an image for many."""
 
-from pathlib import Path
+from io import BytesIO
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -15,14 +15,13 @@ BLUE, GREY, ORANGE = "#2563eb", "#64748b", "#d97706"
 
 
 def forecast(
-    path: Path,
     *,
     past: Float[ndarray, "past observation"],
     truth: Float[ndarray, "horizon observation"],
     mean: Float[ndarray, "horizon observation"],
     quantiles: Float[ndarray, "5 horizon observation"],
     title: str,
-) -> None:
+) -> bytes:
     """What was observed, what was forecast, and what came (NaN where that is not known), as a PNG."""
     start, horizon = len(past), len(mean)
     shown = past[max(0, start - BEFORE * horizon) :]
@@ -30,8 +29,8 @@ def forecast(
     if mean.shape[1] > FEW:
         came = np.concatenate([shown, truth])
         said = np.concatenate([shown, mean])
-        _images(path, {"what came": came, "what was forecast (mean)": said}, first=first, start=start, title=title)
-        return
+        images = {"what came": came, "what was forecast (mean)": said}
+        return _images(images, first=first, start=start, title=title)
     figure, panels = _panels(mean.shape[1], title)
     steps = np.arange(start, start + horizon)
     for dimension, axes in enumerate(panels):
@@ -43,24 +42,21 @@ def forecast(
         axes.plot(np.arange(first, start + horizon), observed, color=GREY, label="what came", linewidth=1)
         axes.axvline(start - 0.5, color=ORANGE, linewidth=1)
         axes.set_ylabel(f"dimension {dimension}")
-    _save(figure, panels, path)
+    return _drawn(figure, panels)
 
 
 def imputation(
-    path: Path,
     *,
     xs: Float[ndarray, "time observation"],
     observed: Bool[ndarray, "time observation"],
     quantiles: Float[ndarray, "5 time observation"],
     mean: Float[ndarray, "time observation"],
     title: str,
-) -> None:
+) -> bytes:
     """What was observed and what was put into the gaps, as a PNG."""
     if xs.shape[1] > FEW:
-        _images(
-            path, {"observed": np.where(observed, xs, np.nan), "filled (mean)": mean}, first=0, start=None, title=title
-        )
-        return
+        images = {"observed": np.where(observed, xs, np.nan), "filled (mean)": mean}
+        return _images(images, first=0, start=None, title=title)
     figure, panels = _panels(xs.shape[1], title)
     steps = np.arange(len(xs))
     for dimension, axes in enumerate(panels):
@@ -72,7 +68,7 @@ def imputation(
         axes.plot(steps, np.where(gap, middle, np.nan), ".-", color=BLUE, label="median")
         axes.plot(steps, np.where(gap, np.nan, xs[:, dimension]), color=GREY, label="observed", linewidth=1)
         axes.set_ylabel(f"dimension {dimension}")
-    _save(figure, panels, path)
+    return _drawn(figure, panels)
 
 
 def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
@@ -83,7 +79,7 @@ def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
     return figure, panels
 
 
-def _images(path: Path, images: dict[str, np.ndarray], *, first: int, start: int | None, title: str) -> None:
+def _images(images: dict[str, np.ndarray], *, first: int, start: int | None, title: str) -> bytes:
     """Dimensions upwards, time to the right; NaN is grey."""
     figure, panels = _panels(len(images), title)
     figure.set_size_inches(9, 7)
@@ -97,13 +93,19 @@ def _images(path: Path, images: dict[str, np.ndarray], *, first: int, start: int
             axes.axvline(start - 0.5, color=ORANGE, linewidth=1)
         axes.set(title=name, ylabel="dimension")
     panels[-1].set_xlabel("step")
-    figure.savefig(path, dpi=120)
+    return _png(figure)
 
 
-def _save(figure: Figure, panels: list[Axes], path: Path) -> None:
+def _drawn(figure: Figure, panels: list[Axes]) -> bytes:
     panels[0].legend(frameon=False, ncols=4, loc="upper left")
     panels[-1].set_xlabel("step")
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    figure.savefig(path, dpi=120)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=120)
+    return drawn.getvalue()

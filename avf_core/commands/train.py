@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import avf_sources
 import click
 import torch
 from rich.console import Console
@@ -20,9 +21,10 @@ from avf_core.commands.options import data_options, key_values, threads_option
 from avf_core.data import Description, Source
 from avf_core.reproduction import plots
 from avf_core.training import presets, state
+from avf_core.training import result as results
 from avf_core.training.clips import batches_per_epoch
 from avf_core.training.config import Preset
-from avf_core.training.listeners import ProgressBar, Several, TensorBoard
+from avf_core.training.listeners import Metrics, ProgressBar, Several, TensorBoard
 from avf_core.training.parallel import Group
 from avf_core.training.trainer import Listener, Run, Trainer
 
@@ -84,7 +86,7 @@ def command(
     if start:
         run.facts["init"] = _origin(start)
         run.facts["command"] += " --init START"
-    out.mkdir(parents=True, exist_ok=True)
+    avf_sources.make_folder(out)
     group = Group(device)
     try:
         progress = _run(run, start, group, stop=_stopper(max_minutes), precision=precision, tensorboard=tensorboard)
@@ -116,8 +118,9 @@ def _run(
         with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
             listener: Listener = Several()
             if group.leads:
-                shown = ProgressBar(run.folder, bar, run.config.epochs, batches_per_epoch(run.train, run.config))
-                listener = Several(shown, TensorBoard(run.folder)) if tensorboard else shown
+                shown = ProgressBar(bar, run.config.epochs, batches_per_epoch(run.train, run.config))
+                others = [TensorBoard(run.folder)] if tensorboard else []
+                listener = Several(Metrics(run.folder), shown, *others)
             filter = configuration.build(run.settings)
             if start:
                 checkpoints.start_from(filter, start)
@@ -155,11 +158,12 @@ def _finish(run: Run, progress: state.Progress) -> dict[str, Any]:
         "best_valid_free_energy": progress.best,
         "best_epoch": progress.best_epoch,
     }
+    best, curve = None, None
     if progress.best is not None:
         best = checkpoints.load(run.folder)
         result["valid"] = evaluate(best.filter, run.valid).as_dict()
-        plots.learning_curve(progress.history, run.folder / "curve.png", title=str(run.facts["preset"]))
-    (run.folder / "result.json").write_text(json.dumps({**result, "history": progress.history}, indent=1) + "\n")
+        curve = plots.learning_curve(progress.history, title=str(run.facts["preset"]))
+    results.write(run.folder, {**result, "history": progress.history}, best, curve=curve)
     if not progress.finished:
         click.echo("stopped before the end: the same command goes on from here", err=True)
     return result

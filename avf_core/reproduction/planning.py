@@ -12,12 +12,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import avf_sources
+
+from avf_core import checkpoints
 from avf_core.errors import TrainingError
 from avf_core.reproduction import records, tables
 from avf_core.reproduction.tables import Entry
+from avf_core.training import state as run_state
+from avf_core.training.listeners import METRICS
 
 To = Literal["train", "go on", "score", "nothing"]
-OF_ONE_RUN = ("entry.json", "log.txt", "result.json", "curve.png")
+GOES_ON = (*checkpoints.FILES, *run_state.FILES, METRICS)
+"""What a run takes from the one that it goes on with."""
+OLD = ".old"
+"""The ending of a run that is being deleted."""
 LEAST_MINUTES = 0.01  # what a run is told whose time is up: it saves and writes its result
 
 
@@ -54,7 +62,6 @@ class State:
 
     def save(self, folder: Path) -> None:
         """Write it to the folder."""
-        folder.mkdir(parents=True, exist_ok=True)
         records.write(folder / "entry.json", asdict(self))
 
     @classmethod
@@ -103,7 +110,10 @@ def begin_anew(steps: Sequence[Step], where: Where) -> None:
     for step in steps:
         folder = where.folder(step.entry.name)
         if step.to == "train" and (folder / "entry.json").exists():
-            shutil.rmtree(folder)
+            old = folder.with_name(f".{folder.name}{OLD}")
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)  # in one move: half of a run would be gone on with
+            shutil.rmtree(old)
 
 
 def begin(entry: Entry, where: Where) -> State:
@@ -115,7 +125,7 @@ def begin(entry: Entry, where: Where) -> State:
     state = State.of(folder, entry)
     if entry.goes_on is not None and not (folder / "entry.json").exists():
         before = where.folder(entry.goes_on)
-        shutil.copytree(before, folder, ignore=shutil.ignore_patterns(*OF_ONE_RUN), dirs_exist_ok=True)
+        avf_sources.replace_set(folder, avf_sources.read_set(before, GOES_ON))
         seconds = json.loads((before / "entry.json").read_text())["seconds"]
         state = replace(state, seconds=float(seconds))
     state.save(folder)

@@ -1,7 +1,7 @@
 """Plots of training runs, drawn from their records."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from io import BytesIO
 from statistics import median
 from typing import Any
 
@@ -15,7 +15,7 @@ LABELS = {"start": "start", "baseline": "baseline", "avf": "AVF", "bound": "for 
 UNIT = "free energy, nats per step"
 
 
-def learning_curve(history: list[dict[str, Any]], path: Path, *, title: str) -> None:
+def learning_curve(history: list[dict[str, Any]], *, title: str) -> bytes:
     """Validation free energy, and its KL part, against updates, as a PNG."""
     figure, (energy, divergence) = _figure(2, widths=(2.0, 1.0))
     updates = [record["updates"] for record in history]
@@ -38,10 +38,10 @@ def learning_curve(history: list[dict[str, Any]], path: Path, *, title: str) -> 
     energy.legend(frameon=False)
     divergence.plot(updates, [record["valid"]["kl"] for record in history], color=COLOURS["baseline"])
     divergence.set(title="KL", xlabel="updates", ylabel="nats per step")
-    figure.savefig(path, dpi=120)
+    return _png(figure, dpi=120)
 
 
-def results(records: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
+def results(records: Sequence[Mapping[str, Any]], *, title: str) -> bytes:
     """The records of a group as a PNG: learning; F by iterations at test time; F by iterations in training."""
     seed = min(record["entry"]["seed"] for record in records)
     iterating = [r for r in records if len(r["test_by_iterations"]) > 1 and r["entry"]["seed"] == seed]
@@ -52,7 +52,13 @@ def results(records: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> 
         _at_test_time(axes[1], iterating, [r for r in records if r["entry"]["role"] == "baseline"])
     if curve:
         _in_training(axes[-1], curve)
-    figure.savefig(path, dpi=110)
+    return _png(figure, dpi=110)
+
+
+def _png(figure: Figure, *, dpi: int) -> bytes:
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=dpi)
+    return drawn.getvalue()
 
 
 def _learning(axes: Axes, records: Sequence[Mapping[str, Any]], title: str) -> None:

@@ -7,6 +7,7 @@ figures mean nothing.
 import dataclasses
 from pathlib import Path
 
+import avf_sources
 import numpy as np
 
 from avf_core.data import Source
@@ -67,8 +68,8 @@ def cut(data: str, *, root: Path, folder: Path) -> Path:
         arrays[name] = np.concatenate(sequences)
         arrays[f"{name}_offsets"] = np.cumsum([0, *map(len, sequences)])
     path = folder / cut_name(data)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    avf_sources.make_folder(path.parent)
+    avf_sources.replace_file(path, avf_sources.archive_file(arrays))
     return path
 
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import avf_sources
 import numpy as np
 import torch
 
@@ -25,6 +26,7 @@ from avf_core.data import Source
 from avf_core.errors import TrainingError
 from avf_core.filtering import Filter
 from avf_core.reproduction.tables import Entry
+from avf_core.training import result
 from avf_core.training.model_card import parameters, readable
 
 FORMAT = "avf-result"
@@ -52,7 +54,7 @@ def record(trained: Trained, say: Say) -> dict[str, Any]:
 
     Raises TrainingError where the run has no checkpoint, as no validation was reached.
     """
-    if not (trained.folder / "config.json").exists():
+    if not avf_sources.holds(trained.folder, checkpoints.CONFIG):
         raise TrainingError(
             f"{trained.entry.name} has no checkpoint: its time was up before the first validation; "
             "validate more often (training.validate_every), or give it more minutes"
@@ -62,7 +64,7 @@ def record(trained: Trained, say: Say) -> dict[str, Any]:
     description = source.describe()
     splits = {name: source.load(name) for name in {"train": 0, description.selection: 0, description.reported: 0}}
     reported = splits[description.reported]
-    result = json.loads((trained.folder / "result.json").read_text())
+    found = result.read(trained.folder, best)
     return {
         "format": FORMAT,
         "table": trained.table,
@@ -76,9 +78,9 @@ def record(trained: Trained, say: Say) -> dict[str, Any]:
         "reported": description.reported,
         "machine": _machine(best.card["torch"]),
         "parameters": parameters(best.filter),
-        **_spent(trained, result, best.card),
-        "curve": _curve(result["history"]),
-        "valid": result["valid"],
+        **_spent(trained, found, best.card),
+        "curve": _curve(found["history"]),
+        "valid": found["valid"],
         **_measured(best.filter, reported, trained.entry.particles, say),
         "log": _tail(trained.folder / "log.txt"),
     }
@@ -86,10 +88,8 @@ def record(trained: Trained, say: Say) -> dict[str, Any]:
 
 def write(path: Path, value: Mapping[str, Any]) -> None:
     """Write JSON in one move; lists of numbers take one line each."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(readable(value) + "\n")
-    temporary.replace(path)
+    avf_sources.make_folder(path.parent)
+    avf_sources.replace_file(path, readable(value) + "\n")
 
 
 def load(results: Path, table: str) -> list[dict[str, Any]]:
@@ -137,20 +137,20 @@ def _few(found: Evaluation) -> dict[str, float]:
     return {key: getattr(found, key) for key in keys}
 
 
-def _spent(trained: Trained, result: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, Any]:
+def _spent(trained: Trained, found: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, Any]:
     """Updates and seconds, of the run and of all runs behind it; those of a start count up to its best checkpoint."""
     before = card.get("init", {}).get("updates", 0)
-    seconds = [json.loads((folder / "result.json").read_text())["seconds"] for folder in trained.behind]
+    seconds = [result.read(folder)["seconds"] for folder in trained.behind]
     return {
-        "finished": result["finished"],
-        "epochs": result["epochs"],
-        "updates": result["updates"],
+        "finished": found["finished"],
+        "epochs": found["epochs"],
+        "updates": found["updates"],
         "updates_before": before,
-        "updates_in_all": before + result["updates"],
+        "updates_in_all": before + found["updates"],
         "updates_to_best": before + card["updates"],
-        "skipped": result["skipped"],
-        "seconds": result["seconds"],
-        "seconds_in_all": round(sum(seconds) + result["seconds"], 1),
+        "skipped": found["skipped"],
+        "seconds": found["seconds"],
+        "seconds_in_all": round(sum(seconds) + found["seconds"], 1),
         "wall_seconds": round(trained.wall_seconds, 1),
     }
 

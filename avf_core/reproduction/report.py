@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, get_args
 
+import avf_sources
+
 from avf_core.reproduction import plots, records, zoo_report
 from avf_core.reproduction.tables import (
     GROUPS,
@@ -40,11 +42,12 @@ TITLES = {"music": "Music", "speech": "Speech", "video": "Video"}
 def write(results: Path) -> Path:
     """Write the page and its plots beside the folder of records; gives the page's path."""
     images = results.parent / "images"
-    images.mkdir(parents=True, exist_ok=True)
+    avf_sources.make_folder(images)
     for name, group in _groups(results).items():
-        plots.results(group, images / f"results-{name}.png", title=_about(name).title)
+        picture = plots.results(group, title=_about(name).title)
+        avf_sources.replace_file(images / f"results-{name}.png", picture)
     path = results.parent / f"{results.name}.md"
-    path.write_text(page(results))
+    avf_sources.replace_file(path, page(results))
     return path
 
 

@@ -1,6 +1,5 @@
 """What the page of results says of the shipped checkpoints, from their cards."""
 
-import json
 from typing import Any
 
 from avf_core import checkpoints
@@ -12,7 +11,7 @@ HEADING = """| checkpoint | data | inference | reported, pooled | mean over sequ
 
 def section() -> str:
     """The cards as a table, and the commands behind each checkpoint; empty where the zoo is."""
-    cards = [json.loads((checkpoints.ZOO / name / "card.json").read_text()) for name in checkpoints.available()]
+    cards = [checkpoints.read_card(checkpoints.ZOO / name) for name in checkpoints.available()]
     if not cards:
         return ""
     commands = [line for card in cards for line in (f"# {card['name']}", *_commands(card))]

@@ -1,21 +1,24 @@
-"""Who hears how a run goes: a progress bar with `metrics.jsonl`, TensorBoard, or several of them."""
+"""Who hears how a run goes: a progress bar, `metrics.jsonl`, TensorBoard, or several of them."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import avf_sources
 from rich.progress import Progress
 
 from avf_core.errors import ConfigurationError
 from avf_core.training import state
 from avf_core.training.trainer import Listener
 
+METRICS = "metrics.jsonl"
+
 
 class ProgressBar:
-    """Shows a bar on standard error and appends validations to `metrics.jsonl`."""
+    """Shows a bar and validations on standard error."""
 
-    def __init__(self, folder: Path, bar: Progress, epochs: int, per_epoch: int) -> None:
-        self.folder, self.bar, self.per_epoch = folder, bar, per_epoch
+    def __init__(self, bar: Progress, epochs: int, per_epoch: int) -> None:
+        self.bar, self.per_epoch = bar, per_epoch
         self.task = bar.add_task("training", total=epochs * per_epoch, figures="")
 
     def updated(self, progress: state.Progress, metrics: dict[str, float]) -> None:
@@ -29,14 +32,27 @@ class ProgressBar:
         self.bar.update(self.task, completed=done, figures=figures)
 
     def validated(self, progress: state.Progress, record: dict[str, Any]) -> None:
-        """Append the record, and print it."""
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        """Print the record."""
         valid = record["valid"]
         self.bar.console.print(
             f"epoch {record['epoch']:4d}  {record['updates']:6d} updates  {record['seconds'] / 60:6.1f} min  "
             f"valid F {valid['free_energy_pooled']:.3f} (KL {valid['kl']:.3f})  best {progress.best:.3f}"
         )
+
+
+class Metrics:
+    """Writes validations to `metrics.jsonl`, a line each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def updated(self, progress: state.Progress, metrics: dict[str, float]) -> None:
+        """Nothing is kept of an update."""
+
+    def validated(self, progress: state.Progress, record: dict[str, Any]) -> None:
+        """Write all that there are, so that none is there twice after a run was killed and gone on with."""
+        lines = "".join(f"{json.dumps(each)}\n" for each in progress.history)
+        avf_sources.replace_file(self.folder / METRICS, lines)
 
 
 class TensorBoard:

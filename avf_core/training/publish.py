@@ -3,28 +3,34 @@
     python -m avf_core.training.publish RUN NAME --data PATH --title TEXT [--limits TEXT] [--about TEXT]
     python -m avf_core.training.publish --refresh NAME --data PATH
 
-The law: no figure on a card is typed; all come from the run and from `evaluate` on the weights as they ship.
+The laws: no figure on a card is typed; all come from the run and from `evaluate` on the weights as they ship. All is
+measured before anything is written, and weights and cards are written in one move.
 """
 
 import argparse
-import json
+import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import avf_sources
 import numpy as np
-import safetensors.torch
 import torch
 
 from avf_core import checkpoints
 from avf_core.analysis.evaluation import Evaluation, evaluate
 from avf_core.analysis.surprise import ReferenceDistribution, step_scores
 from avf_core.data import Source
-from avf_core.errors import TrainingError
+from avf_core.errors import AvfError, TrainingError
+from avf_core.training import result
 from avf_core.training.model_card import about, limits, model_card, parameters, readable
 
 TOLERANCE = 0.01  # nats per step that half precision may move the free energy,
 RELATIVE_TOLERANCE = 5e-4  # or so much of it, where that is more
+MODEL_CARD = "MODEL_CARD.md"
+OF_PUBLISHING = ("title", "name", "seconds", "total_updates", "skipped_updates")
+"""What a card has of its publishing."""
 DIGITS = 6  # of the reference distribution's figures, in nats
 
 
@@ -45,19 +51,23 @@ def publish(
     """
     trained = checkpoints.load(run)
     source = Source(path=data).like(trained.card["data"])
-    folder = zoo / name
-    result = json.loads((run / "result.json").read_text())
-    selected = _save_in_half_precision(trained, result["valid"]["free_energy_pooled"], source, folder)
+    found = result.read(run, trained)
     facts = {
         **trained.card,
         "title": title,
         "name": name,
-        "seconds": result["seconds"],
-        "total_updates": result["updates"],
-        "budget": result["updates"] + trained.card.get("init", {}).get("updates", 0),
-        "skipped_updates": result["skipped"],
+        "seconds": found["seconds"],
+        "total_updates": found["updates"],
+        "budget": found["updates"] + trained.card.get("init", {}).get("updates", 0),
+        "skipped_updates": found["skipped"],
     }
-    return _write_card(folder, facts, source, limits_text, about_text, selected=selected)
+    files = checkpoints.written(
+        filter=trained.filter, settings=trained.settings, card=trained.card, dtype=torch.float16
+    )
+    shipped = _as_it_ships(files)
+    selected = _selected(shipped, found["valid"]["free_energy_pooled"], source)
+    card = _measured(shipped, facts, source, limits_text, about_text, selected=selected)
+    return _save(zoo / name, card, files)
 
 
 def refresh(
@@ -68,10 +78,19 @@ def refresh(
     about_text: str | None = None,
     zoo: Path = checkpoints.ZOO,
 ) -> Path:
-    """Measure a checkpoint of the zoo again and write its card anew; the texts stay where none are given."""
-    card = checkpoints.load(zoo / name).card
-    source = Source(path=data).like(card["data"])
-    return _write_card(zoo / name, dict(card), source, limits_text, about_text)
+    """Measure a checkpoint of the zoo again and write its card anew; the texts stay where none are given.
+
+    Raises TrainingError, with nothing written, where the card is not of a checkpoint that was published.
+    """
+    shipped = checkpoints.load(zoo / name)
+    lacking = [key for key in OF_PUBLISHING if key not in shipped.card]
+    if lacking:
+        raise TrainingError(
+            f"the card in {zoo / name} has no {', '.join(lacking)}: it was never published; give RUN, NAME and --title"
+        )
+    source = Source(path=data).like(shipped.card["data"])
+    card = _measured(shipped, dict(shipped.card), source, limits_text, about_text)
+    return _save(zoo / name, card, {})
 
 
 def reference(checkpoint: checkpoints.Checkpoint, sequences: list[np.ndarray]) -> dict[str, Any]:
@@ -82,58 +101,55 @@ def reference(checkpoint: checkpoints.Checkpoint, sequences: list[np.ndarray]) -
     return {"score": "free_energy", **found, "levels": list(np.asarray(found["levels"])), "values": values}
 
 
-def _save_in_half_precision(trained: checkpoints.Checkpoint, full: float, source: Source, folder: Path) -> Evaluation:
-    """Save the checkpoint, unless rounding moves its free energy on the split it was selected on from `full`.
-
-    Gives the figures of what was saved.
-    """
-    saved = {"filter": trained.filter, "settings": trained.settings, "card": trained.card}
+def _as_it_ships(files: Mapping[str, bytes | str]) -> checkpoints.Checkpoint:
+    """The checkpoint that these files are, tried before they are where it ships from."""
     with tempfile.TemporaryDirectory() as trial:
-        checkpoints.save(Path(trial), **saved, dtype=torch.float16)  # type: ignore[arg-type]
-        half = evaluate(checkpoints.load(trial).filter, source.load(source.describe().selection))
+        avf_sources.replace_set(Path(trial), files)
+        return checkpoints.load(trial)
+
+
+def _selected(shipped: checkpoints.Checkpoint, full: float, source: Source) -> Evaluation:
+    """The figures on the split it was selected on, unless rounding has moved its free energy there from `full`."""
+    half = evaluate(shipped.filter, source.load(source.describe().selection))
     moved = half.free_energy_pooled
     if not abs(moved - full) <= max(TOLERANCE, RELATIVE_TOLERANCE * abs(full)):
         raise TrainingError(
             f"half precision moves the free energy from {full:.4f} to {moved:.4f}: ship other weights, or smaller ones"
         )
-    checkpoints.save(folder, **saved, dtype=torch.float16)  # type: ignore[arg-type]
     return half
 
 
-def _write_card(
-    folder: Path,
+def _measured(
+    shipped: checkpoints.Checkpoint,
     facts: dict[str, Any],
     source: Source,
     limits_text: str | None,
     about_text: str | None,
     *,
     selected: Evaluation | None = None,
-) -> Path:
-    """Measure what is in the folder, but for the `selected` split where that is known; write the card in both forms."""
-    shipped = checkpoints.load(folder)
+) -> dict[str, Any]:
+    """The card of what ships, measured, but for the `selected` split where that is known."""
     description = source.describe()
     valid, test = source.load(description.selection), source.load(description.reported)
-    card = {
+    return {
         **facts,
         "data": source.as_card(),
         "splits": [description.selection, description.reported],
         "valid": (selected or evaluate(shipped.filter, valid)).as_dict(),
         "test": evaluate(shipped.filter, test).as_dict(),
         "parameters": parameters(shipped.filter),
-        "weights": str(stored_type(folder)),
+        "weights": shipped.weights,
         "about": about_text or facts.get("about") or about(description),
         "limits": limits_text or facts.get("limits") or limits(description),
         "reference": {"split": description.selection, **reference(shipped, valid)},
     }
-    (folder / "card.json").write_text(readable(card) + "\n")
-    (folder / "MODEL_CARD.md").write_text(model_card(card))
+
+
+def _save(folder: Path, card: Mapping[str, Any], files: Mapping[str, bytes | str]) -> Path:
+    """Write a card in both forms, with the other files of its checkpoint where they are new, in one move."""
+    both = {checkpoints.CARD: readable(card) + "\n", MODEL_CARD: model_card(card)}
+    avf_sources.replace_set(folder, {**files, **both})
     return folder
-
-
-def stored_type(folder: Path) -> str:
-    """The precision of the weights on disk, "float16" say."""
-    weights = safetensors.torch.load_file(folder / "weights.safetensors")
-    return str(next(iter(weights.values())).dtype).removeprefix("torch.")
 
 
 def main() -> None:
@@ -148,12 +164,15 @@ def main() -> None:
     parser.add_argument("--about", help="What its data are. [default: by the kind of data]")
     options = parser.parse_args()
     texts = {"data": options.data, "limits_text": options.limits, "about_text": options.about}
-    if options.refresh:
-        print(refresh(options.refresh, **texts))
-    elif options.run and options.name and options.title:
-        print(publish(options.run, options.name, title=options.title, **texts))
-    else:
+    if not options.refresh and not (options.run and options.name and options.title):
         parser.error("give RUN, NAME and --title, or --refresh NAME")
+    try:
+        if options.refresh:
+            print(refresh(options.refresh, **texts))
+        else:
+            print(publish(options.run, options.name, title=options.title, **texts))
+    except (AvfError, OSError) as error:
+        sys.exit(f"publish: {error}")
 
 
 if __name__ == "__main__":

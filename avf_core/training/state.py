@@ -1,15 +1,18 @@
 """The state of a training run on disk: what a resumed run needs to go on as if it had not stopped. No pickle.
 
-Tensors (weights, averaged weights, Adam's moments) go to `state.safetensors`, counters to `run.json`; each file is
-replaced in one move, the tensors first, so that an interrupted save leaves the state before it.
+Tensors (weights, averaged weights, Adam's moments) go to `state.safetensors`, counters and the digest of the tensors
+to `run.json`. The law: both are saved in one move, so that an interrupted save leaves the state before it; and what
+does not belong together (a copy made by halves) is refused.
 """
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import avf_sources
 import safetensors
 import safetensors.torch
 import torch
@@ -19,6 +22,7 @@ from avf_core.errors import CheckpointError
 from avf_core.training.parallel import Group
 
 FORMAT = "avf-run"
+RUN, TENSORS = FILES = ("run.json", "state.safetensors")
 
 
 @dataclass(kw_only=True)
@@ -55,10 +59,9 @@ def save(
     for name, optimizer in optimizers.items():
         for index, moments in optimizer.state_dict()["state"].items():
             tensors |= {f"{name}/{index}/{key}": torch.as_tensor(value) for key, value in moments.items()}
-    marker = {"updates": str(progress.updates)}
-    _replace(folder / "state.safetensors", safetensors.torch.save(tensors, metadata=marker))
-    document = {"format": FORMAT, "run": run, "progress": dataclasses.asdict(progress)}
-    _replace(folder / "run.json", (json.dumps(document, indent=1) + "\n").encode())
+    data = safetensors.torch.save(tensors)
+    document = {"format": FORMAT, "run": run, "progress": dataclasses.asdict(progress), "tensors": _digest(data)}
+    avf_sources.replace_set(folder, {TENSORS: data, RUN: json.dumps(document, indent=1) + "\n"})
 
 
 def load(
@@ -75,15 +78,17 @@ def load(
 
     Raises CheckpointError where the run is of other settings or data, or where its files are damaged.
     """
-    path = folder / "run.json"
-    document_bytes = group.of_leader(path.read_bytes() if group.leads and path.exists() else None)
-    if document_bytes is None:
+    files = avf_sources.read_set(folder, FILES) if group.leads else {}
+    written = group.of_leader(files.get(RUN))
+    if written is None:
         return None
+    data = group.of_leader(files.get(TENSORS, b"")) or b""
     try:
-        document = json.loads(document_bytes)
+        document = json.loads(written)
         found, progress = document["run"], Progress(**document["progress"])
-        data = group.of_leader((folder / "state.safetensors").read_bytes() if group.leads else None)
-        tensors = safetensors.torch.load(data or b"")
+        if document.get("tensors", _digest(data)) != _digest(data):  # runs of earlier releases have none
+            raise ValueError(f"{TENSORS} is not of this {RUN}")
+        tensors = safetensors.torch.load(data)
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise CheckpointError(
             f"the run in {folder} is damaged ({error}): delete the folder or choose another"
@@ -113,7 +118,5 @@ def _section(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import avf_sources
 import numpy as np
 
 from avf_core import checkpoints
@@ -93,7 +94,7 @@ class Trainer:
 
     def train(self, *, stop: Callable[[], bool]) -> state.Progress:
         """Go on from where the run stands until it is finished or `stop()`; the state is saved in either case."""
-        self.run.folder.mkdir(parents=True, exist_ok=True)
+        avf_sources.make_folder(self.run.folder)
         config, progress = self.run.config, self.progress
         while not progress.finished and progress.epoch < config.epochs:
             if not self._epoch(stop):

@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avf_sources._errors import MissingExtra, SourceError
+from avf_sources._files import holds, make_folder, read_set, replace_file, replace_set
 from avf_sources._limits import Limits
+from avf_sources._npy import archive_file, array_file
 from avf_sources._numbers import NotNumbersError, numbers
 
 __all__ = [
@@ -34,13 +36,20 @@ __all__ = [
     "Source",
     "SourceError",
     "Transposition",
+    "archive_file",
+    "array_file",
     "available",
     "existing",
     "find",
+    "holds",
     "kinds",
     "load",
+    "make_folder",
     "numbers",
     "read",
+    "read_set",
+    "replace_file",
+    "replace_set",
 ]
 
 GROUP = "avf.sources"

@@ -12,7 +12,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,3 +147,17 @@ def _fill(stream: IO[bytes], view: memoryview) -> None:
             raise EOFError(f"{done} of {len(view)} bytes are there")
         view[done : done + len(chunk)] = chunk
         done += len(chunk)
+
+
+def array_file(array: np.ndarray) -> bytes:
+    """What a `.npy` of this array holds."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def archive_file(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """What a compressed `.npz` of these arrays holds."""
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()

@@ -17,7 +17,7 @@ from avf_core.commands import train
 from avf_core.data import Description
 from avf_core.errors import TrainingError
 from avf_core.plugins import plugin
-from avf_core.training import publish
+from avf_core.training import publish, result
 from avf_core.training.model_card import about, limits
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
@@ -98,6 +98,35 @@ def test_the_callers_texts_are_on_the_card_and_stay(run: Path, tmp_path: Path) -
     assert "**Limits.** Nothing." in (folder / "MODEL_CARD.md").read_text()
 
 
+def test_a_run_that_was_not_published_has_no_card_to_refresh(run: Path, tmp_path: Path) -> None:
+    """The error says what is missing and what to do, and its card is as it was."""
+    shutil.copytree(run, tmp_path / "walks")
+    before = (tmp_path / "walks" / "card.json").read_bytes()
+    with pytest.raises(TrainingError, match=r"no title, name, .* never published"):
+        publish.refresh("walks", data=run.parent / "sensors.npy", zoo=tmp_path)
+    assert (tmp_path / "walks" / "card.json").read_bytes() == before
+    assert not (tmp_path / "walks" / "MODEL_CARD.md").exists()
+
+
+def test_a_card_without_a_reference_gets_one(run: Path, tmp_path: Path) -> None:
+    """As those of earlier releases: whatever is measured is measured again."""
+    folder, before = published(run, tmp_path)
+    old = {key: value for key, value in before.items() if key not in ("reference", "weights", "parameters", "splits")}
+    (folder / "card.json").write_text(json.dumps(old))
+    publish.refresh("walks", data=run.parent / "sensors.npy", zoo=tmp_path)
+    assert json.loads((folder / "card.json").read_text()) == before
+
+
+def test_a_result_of_another_checkpoint_is_not_published(run: Path, tmp_path: Path) -> None:
+    """As after a run that was killed when it had found a better one: refused by name, with nothing in the zoo."""
+    spoilt = tmp_path / "run"
+    shutil.copytree(run, spoilt)
+    (spoilt / "result.json").write_text(json.dumps({**result.read(run), "checkpoint": "0" * 16}))
+    with pytest.raises(TrainingError, match="of another checkpoint"):
+        publish.publish(spoilt, "walks", data=run.parent / "sensors.npy", title="Walks", zoo=tmp_path / "zoo")
+    assert not (tmp_path / "zoo").exists()
+
+
 def test_weights_that_rounding_harms_do_not_ship(run: Path, tmp_path: Path) -> None:
     """A weight beyond half precision: refused, with nothing left in the zoo."""
     spoilt = tmp_path / "run"
@@ -107,6 +136,8 @@ def test_weights_that_rounding_harms_do_not_ship(run: Path, tmp_path: Path) -> N
     with torch.no_grad():
         list(named.values())[-1][0, 0] = 1e5
     checkpoints.save(spoilt, filter=checkpoint.filter, settings=checkpoint.settings, card=checkpoint.card)
+    found = result.read(run)
+    result.write(spoilt, found, checkpoints.load(spoilt), curve=None)
     with pytest.raises(TrainingError, match="half precision moves the free energy"):
         publish.publish(spoilt, "walks", data=run.parent / "sensors.npy", title="Walks", zoo=tmp_path / "zoo")
     assert not (tmp_path / "zoo").exists()

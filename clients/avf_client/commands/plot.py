@@ -4,9 +4,11 @@ Needs the extra `plot` (matplotlib), imported when a picture is drawn; no displa
 """
 
 import importlib.util
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import avf_sources
 import numpy as np
 from avf_sources import MIDI_LOW
 from numpy.typing import NDArray
@@ -50,9 +52,11 @@ def draw(trace: Trace, path: Path) -> None:
     lower.set_xlim(0.5, steps + 0.5)
     lower.set_xlabel("frame" if trace.recording.frame is None else f"frame ({trace.recording.frame:g} quarter note)")
     figure.suptitle(f"{trace.recording.name}  ·  {trace.model}", color=INK, fontsize=13, fontweight="bold")
+    drawn, path = BytesIO(), path if path.suffix else path.with_suffix(".png")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, facecolor="white")
+        figure.savefig(drawn, facecolor="white", format=path.suffix[1:])
+        avf_sources.make_folder(path.parent)
+        avf_sources.replace_file(path, drawn.getvalue())
     except (OSError, ValueError) as error:
         raise InvalidArgument(f"the plot cannot be written to {path}: {error}") from error
 
