@@ -73,7 +73,7 @@ def _examine(case: Case, folder: Path, stride: int) -> dict[str, Any]:
 
 
 def _each(case: Case, before: Path, folder: Path, fault: Callable[[int], Fault], stride: int) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     for n in range(1, 10_000, stride):
         tried = _copy(before, folder)
         code, said = _forked(lambda tried=tried: case.save(tried), tried, fault(n))  # type: ignore[misc]
