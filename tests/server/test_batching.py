@@ -16,15 +16,16 @@ from hypothesis import strategies as st
 QUEUES = st.lists(st.integers(0, 5), max_size=40)
 
 
-def taken_of(sessions: list[int], max_batch: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """One tick of a queue whose items are numbered."""
-    return take(enumerate(sessions), key=lambda item: item[1], max_batch=max_batch)
+def one_tick(queue: list[tuple[int, int]], max_batch: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """One tick of a queue of numbered items, all of one owner."""
+    taken, left, _ = take(queue, session=lambda item: item[1], owner=lambda item: "", ahead={}, max_batch=max_batch)
+    return taken, left
 
 
 @given(QUEUES, st.integers(1, 8))
 def test_a_tick_takes_at_most_one_frame_of_a_session_and_loses_none(sessions: list[int], max_batch: int) -> None:
     """Taken and left together are the queue; the taken are of different sessions, and within the limit."""
-    taken, left = taken_of(sessions, max_batch)
+    taken, left = one_tick(list(enumerate(sessions)), max_batch)
     assert sorted(taken + left) == list(enumerate(sessions))
     assert len({session for _, session in taken}) == len(taken) <= max_batch
     assert left == sorted(left)
@@ -36,7 +37,7 @@ def test_ticks_keep_the_order_within_a_session_and_starve_nobody(sessions: list[
     queue, served = list(enumerate(sessions)), []
     while queue:
         head = queue[0]
-        taken, queue = take(queue, key=lambda item: item[1], max_batch=max_batch)
+        taken, queue = one_tick(queue, max_batch)
         assert head in taken
         served += taken
     for session in set(sessions):

@@ -1,12 +1,15 @@
 """The decisions of a tick, as pure functions: no I/O, no clock, nothing kept between calls.
 
-The laws: a tick takes at most one frame of a session, the oldest first; and whether an observation applies
-follows from where the session stands, its seq, and the stored reply, and from nothing else.
+The laws: a tick takes at most one frame of a session, the oldest first; its places, and those of the queue before it,
+are shared by owners, however many sessions and connections each has; and whether an observation applies follows from
+where the session stands, its seq, and the stored reply, and from nothing else.
 """
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterable
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import Enum, auto
+from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +19,7 @@ from avf_server.stores.base import Position
 from avf_server.stores.replies import DIGEST_SIZE
 
 Item = TypeVar("Item")
+Owner = TypeVar("Owner", bound=Hashable)
 
 
 class Verdict(Enum):
@@ -29,21 +33,52 @@ class Verdict(Enum):
     OTHER_EPOCH = auto()
 
 
-def take(queue: Iterable[Item], *, key: Callable[[Item], Hashable], max_batch: int) -> tuple[list[Item], list[Item]]:
-    """The items of this tick and those left for later, both in the queue's order.
+def take(
+    queue: Sequence[Item],
+    *,
+    session: Callable[[Item], Hashable],
+    owner: Callable[[Item], Hashable],
+    ahead: Mapping[Hashable, int],
+    max_batch: int,
+) -> tuple[list[Item], list[Item], Mapping[Hashable, int]]:
+    """The items of this tick and those left for later, both in the queue's order, and `ahead` of the next tick.
 
-    Every item taken is the oldest of its session; no item is taken while an older session's oldest is left.
+    `ahead` says how many turns an owner has had more than the one who has had the fewest, among those who wait; who is
+    not in it has had no more. Each turn goes to the owner who has had the fewest, and of those to the one whose item
+    is the oldest. Every item taken is the oldest of its session, and of the oldest ones the oldest of its owner.
     """
-    taken: list[Item] = []
-    left: list[Item] = []
+    ready: dict[Hashable, deque[int]] = {}
     seen: set[Hashable] = set()
-    for item in queue:
-        if len(taken) < max_batch and key(item) not in seen:
-            taken.append(item)
-        else:
-            left.append(item)
-        seen.add(key(item))
-    return taken, left
+    for index, item in enumerate(queue):
+        if session(item) not in seen:
+            seen.add(session(item))
+            ready.setdefault(owner(item), deque()).append(index)
+    turns = [(ahead.get(each, 0), indices[0], each) for each, indices in ready.items()]  # no two have the same index
+    heapify(turns)
+    taken: set[int] = set()
+    had: dict[Hashable, int] = dict(ahead)
+    while turns and len(taken) < max_batch:
+        count, index, each = heappop(turns)
+        taken.add(index)
+        had[each] = count + 1
+        ready[each].popleft()
+        if ready[each]:
+            heappush(turns, (count + 1, ready[each][0], each))
+    left = [item for index, item in enumerate(queue) if index not in taken]
+    waiting = {each: had.get(each, 0) for each in map(owner, left)}
+    fewest = min(waiting.values(), default=0)
+    return [queue[index] for index in sorted(taken)], left, {each: count - fewest for each, count in waiting.items()}
+
+
+def gives_way(held: Mapping[Owner, int], owner: Owner, *, limit: int) -> Owner | None:
+    """Whose newest item leaves a full queue for a new one of `owner`; None where the new one is to be refused.
+
+    `held` counts the items of each owner, `limit` in all. An owner's share is what is left to each where all who hold
+    any, and the new one, hold as many; one within its share never gives way.
+    """
+    share = max(1, limit // len({*held, owner}))
+    most = max(held, key=lambda each: held[each])
+    return most if held.get(owner, 0) < share < held[most] else None
 
 
 def judge(position: Position, *, epoch: int | None, seq: int, digest: bytes, stored: bytes | None) -> Verdict:

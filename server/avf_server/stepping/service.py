@@ -11,7 +11,6 @@ client that has gone, harm no other.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +28,7 @@ from avf_server.stepping.cached import CachedBelief, CachedBeliefs
 from avf_server.stepping.decisions import Verdict
 from avf_server.stepping.engine import Engine, Stepped
 from avf_server.stepping.observations import checked
+from avf_server.stepping.queue import Queue
 from avf_server.stepping.replies import Reply
 from avf_server.stepping.rows import Frame, Ready
 from avf_server.stopping import Stopping
@@ -70,7 +70,7 @@ class Service:
         self._stores = sessions.stores
         self._telemetry = telemetry
         self._supervisor = supervisor
-        self._queue: deque[Frame] = deque()
+        self._queue = Queue(limit=limits.queue_limit, retry_after=limits.retry_after_s)
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
         self._sweeper = Sweeper(sessions, supervisor)
@@ -105,7 +105,7 @@ class Service:
         except TimeoutError:
             logger.warning("%d observations are refused: the time to stop is over", len(self._queue))
         await end(ticking)
-        self._refuse_all(list(self._queue), self.stopping.problem())
+        self._refuse_all(self._queue.empty(), self.stopping.problem())
         await self._answers.finish()
         await self._sweeper.stop()
         await self._stores.stop()
@@ -123,11 +123,7 @@ class Service:
             meta = await self.sessions.meta(session, owner=owner)
             row = checked(x, self.sessions.models.checkpoint(meta.model).filter.model.observation)
             self.stopping.check()  # again: the server may have stopped while the session was looked up
-            if len(self._queue) >= self._limits.queue_limit:
-                raise problems.OverloadedError(
-                    f"{len(self._queue)} observations are waiting, which is the limit",
-                    retry_after=self._limits.retry_after_s,
-                )
+            self._queue.make_room(owner)
             return await self._enqueue(meta, epoch=epoch, seq=seq, x=row)
         except ProblemError as problem:
             self._telemetry.steps.labels(problem.name).inc()
@@ -137,7 +133,7 @@ class Service:
     async def _enqueue(self, meta: Meta, *, epoch: int | None, seq: int, x: Floats) -> Reply:
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         digest = decisions.observation_digest(x)
-        self._queue.append(Frame(meta=meta, epoch=epoch, seq=seq, x=x, digest=digest, answer=answer))
+        self._queue.add(Frame(meta=meta, epoch=epoch, seq=seq, x=x, digest=digest, answer=answer))
         self._wanted.set()
         self._idle.clear()
         with self._telemetry.answering():
@@ -150,10 +146,8 @@ class Service:
                 self._idle.set()
                 self._wanted.clear()
                 await self._wanted.wait()
-            queued = (frame for frame in self._queue if not frame.answer.done())  # the done: clients that left
-            taken, left = decisions.take(queued, key=lambda frame: frame.meta.id, max_batch=self._limits.max_batch)
-            self._queue = deque(left)
-            self._telemetry.queue.set(len(left))
+            taken = self._queue.take(max_batch=self._limits.max_batch)
+            self._telemetry.queue.set(len(self._queue))
             try:
                 await self._tick(taken)
             except Exception:
