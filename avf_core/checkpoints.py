@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from avf_core import configuration
+from avf_core import configuration, devices
 from avf_core.errors import CheckpointError, ConfigurationError, PluginError
 from avf_core.filtering import Filter
 
@@ -49,8 +49,9 @@ def load(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device
 
     A checkpoint imports no module by itself: a model of another package must be installed as an entry point, be
     imported already, or be named in AVF_PLUGINS; PluginError says so. Raises CheckpointError where there is none, or
-    where its files are damaged or of another version.
+    where its files are damaged or of another version, ConfigurationError where there is no such device.
     """
+    place = devices.device(device)
     folder = find(name_or_path)
     files = _read(folder, FILES)
     settings, card = _object(folder / CONFIG, files[CONFIG]), _object(folder / CARD, files[CARD])
@@ -67,7 +68,7 @@ def load(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device
         raise CheckpointError(f"the checkpoint in {folder} is damaged: {error}") from error
     return Checkpoint(
         name=folder.name,
-        filter=built.to(device=device, dtype=dtype).eval().requires_grad_(False),
+        filter=built.to(device=place, dtype=dtype).eval().requires_grad_(False),
         settings=settings,
         card=card,
         digest=hashlib.sha256(data + json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16],

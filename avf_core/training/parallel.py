@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from avf_core import devices
 from avf_core.training.em import Clip
 
 
@@ -26,7 +27,7 @@ class Group:
 
     def __init__(self, device: str | None = None) -> None:
         found = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device or found)
+        self.device = devices.device(device or found)
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         if self.size > 1 and not dist.is_initialized():
