@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from avf_server.models.served import Models
 from avf_server.stepping import estimates
-from avf_server.stepping.engine import Row
 from avf_server.stepping.replies import Reply
+from avf_server.stepping.rows import Row
 from avf_server.stores.base import Position
 from avf_wire import binary
 

@@ -14,8 +14,8 @@ import torch
 from avf_server.models.served import Models
 from avf_server.stepping import estimates
 from avf_server.stepping.decisions import observation_digest
-from avf_server.stepping.engine import Row
 from avf_server.stepping.replies import Reply, last_of
+from avf_server.stepping.rows import Row
 from avf_server.stores import replies
 from avf_server.stores.base import Meta, Position, Record
 from avf_wire import binary, binary_batches

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from avf_server import problems
 from avf_server.problems import ProblemError, StoreError
-from avf_server.stepping.engine import Row
+from avf_server.stepping.rows import Row
 from avf_server.stores.base import Commit, Outcome
 
 pytestmark = pytest.mark.slow

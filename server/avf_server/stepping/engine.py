@@ -6,14 +6,11 @@ row that fails is answered by itself and harms no other; what comes out for a ro
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import avf_wire as wire
 import numpy as np
 import torch
-from avf_wire.binary import Floats
 from numpy.typing import NDArray
 
 from avf_core.errors import AvfError
@@ -22,36 +19,12 @@ from avf_server.models.served import Models
 from avf_server.models.thread import ModelThread
 from avf_server.stepping import decisions, estimates
 from avf_server.stepping.estimates import Batch
+from avf_server.stepping.rows import Row, Stepped
 from avf_server.stores.base import Position
 
 logger = logging.getLogger(__name__)
 
 NOT_FINITE = "the estimate is not finite: the observation lies too far outside of what the model can hold"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One observation to filter. `belief` is as it was saved, None at the start of an epoch.
-
-    `x` has shape (observation,), float32, NaN where nothing was observed.
-    """
-
-    model: str
-    iterations: int
-    durability: wire.Durability
-    belief: bytes | None
-    seed: int
-    continues: Position
-    x: Floats
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stepped:
-    """What came of a row: the belief after it, the estimate and its note, as they are kept."""
-
-    belief: bytes
-    estimate: bytes
-    note: bytes
 
 
 class Engine:

@@ -7,7 +7,7 @@ bytes are cut from it. What is not finite never becomes an estimate.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import avf_wire as wire
 import msgspec
@@ -23,9 +23,7 @@ from avf_core.belief_rows import BeliefRows
 from avf_core.beliefs import Belief
 from avf_core.filtering import Estimate
 from avf_server.models.references import Reference
-
-if TYPE_CHECKING:
-    from avf_server.stepping.engine import Row
+from avf_server.stepping.rows import Row
 
 SCALARS = ("free_energy", "reconstruction", "kl", "iterations")
 
@@ -62,7 +60,7 @@ def to_host(belief: Belief, estimate: Estimate, form: BeliefRows, *, count: int)
     )
 
 
-def to_messages(batch: Batch, rows: "Sequence[Row]", *, surprise: NDArray[np.float64]) -> list[bytes]:
+def to_messages(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float64]) -> list[bytes]:
     """The estimates as they are stored: messages of avf.v1.bin, which do not say what is safe."""
     return binary_batches.encode(
         binary_batches.Estimates(
@@ -84,7 +82,7 @@ def surprise_of(batch: Batch, seen: NDArray[np.bool_], reference: Reference | No
     return np.where(seen & np.isfinite(free_energy), reference.surprise(free_energy), np.nan)
 
 
-def to_notes(batch: Batch, rows: "Sequence[Row]", *, surprise: NDArray[np.float64]) -> list[bytes]:
+def to_notes(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float64]) -> list[bytes]:
     """The records of the steps in their sessions' histories, in JSON: small, and read by whoever lists sessions."""
     met = batch.arrays[FREE_ENERGIES]
     priors = met[:, 0].tolist() if met.shape[1] > 1 else [None] * len(rows)

@@ -6,6 +6,7 @@ The law: an answer is given once; to a client that has gone, not at all (a cance
 import asyncio
 from dataclasses import dataclass
 
+import avf_wire as wire
 from avf_wire.binary import Floats
 
 from avf_server import problems
@@ -13,11 +14,35 @@ from avf_server.problems import ProblemError
 from avf_server.stepping import decisions
 from avf_server.stepping.cached import CachedBelief
 from avf_server.stepping.decisions import Verdict
-from avf_server.stepping.engine import Row, Stepped
 from avf_server.stepping.observations import to_stored
 from avf_server.stepping.replies import Reply
 from avf_server.stores.base import Commit, Meta, Position, Step
 from avf_server.stores.replies import digest_of, pack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One observation to filter. `belief` is as it was saved, None at the start of an epoch.
+
+    `x` has shape (observation,), float32, NaN where nothing was observed.
+    """
+
+    model: str
+    iterations: int
+    durability: wire.Durability
+    belief: bytes | None
+    seed: int
+    continues: Position
+    x: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepped:
+    """What came of a row: the belief after it, the estimate and its note, as they are kept."""
+
+    belief: bytes
+    estimate: bytes
+    note: bytes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -26,11 +26,11 @@ from avf_server.stepping import decisions, rows
 from avf_server.stepping.answers import Answers
 from avf_server.stepping.cached import CachedBelief, CachedBeliefs
 from avf_server.stepping.decisions import Verdict
-from avf_server.stepping.engine import Engine, Stepped
+from avf_server.stepping.engine import Engine
 from avf_server.stepping.observations import checked
 from avf_server.stepping.queue import Queue
 from avf_server.stepping.replies import Reply
-from avf_server.stepping.rows import Frame, Ready
+from avf_server.stepping.rows import Frame, Ready, Stepped
 from avf_server.stopping import Stopping
 from avf_server.stores.base import MAX_SEQ, Meta, Outcome, Position, Record, Store
 from avf_server.tasks import Supervisor, end
