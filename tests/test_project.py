@@ -1,5 +1,6 @@
 """What the project says of itself is so: links, commands, dependencies, pages."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from avf_client.commands import stream
 from click import Command
 
 from avf_core.analysis.evaluation import Evaluation
@@ -82,7 +84,7 @@ def test_the_training_page_is_whole() -> None:
         assert f"`{name}`" in page, name
     known = {
         option
-        for command in (train.command, evaluate.command, reproduce.command)
+        for command in (train.command, evaluate.command, reproduce.command, stream.command)
         for p in command.params
         for option in p.opts
     }
@@ -90,3 +92,16 @@ def test_the_training_page_is_whole() -> None:
     assert set(re.findall(r"--[a-z][a-z-]*", page)) <= known | torchruns
     for name in presets.PRESETS:
         assert f"`{name}`" in page, name
+
+
+def test_no_test_imports_another() -> None:
+    """Nor the fixtures of another folder: what tests share stands in tests/support."""
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    others = {path.stem for path in files if path.stem.startswith("test_")}
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or "", *(alias.name for alias in node.names)]
+                parts = {part for name in names for part in name.split(".")}
+                assert not parts & others, path
+                assert "conftest" not in parts or node.level == 1, path

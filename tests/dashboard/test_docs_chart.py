@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import avf_dashboard
+import httpx
 import pytest
 
+from tests.support import pages
+from tests.support.pages import LINT, NODE, TSC
 from tests.support.processes import Nursery
 from tests.support.servers import Server
 
-from . import test_views
 from .conftest import Looking, Stream
-from .test_lint import LINT, NODE, TSC
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +24,14 @@ PAGE = Path(__file__).parents[2] / "docs" / "howto" / "add_a_chart.md"
 BLOCKS = re.findall(r"^```(?:js|python)\n(.*?)^```", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
 CHART, IMPORT, LINE, TEST = BLOCKS
 
-_names = vars(test_views) | {"__name__": __name__}
+_names = vars(pages) | {
+    "__name__": __name__,
+    "httpx": httpx,
+    "Callable": Callable,
+    "Looking": Looking,
+    "Server": Server,
+    "Stream": Stream,
+}
 exec(compile(TEST, str(PAGE), "exec"), _names)
 test_the_gain_of_a_step_is_that_of_the_interface = _names["test_the_gain_of_a_step_is_that_of_the_interface"]
 
@@ -60,7 +68,7 @@ def test_what_is_drawn_is_said_in_words(looking: Looking, server: Server, stream
     """The canvas has the description that the chart gives, and the pointer finds the figures of a step."""
     stream = streaming("numbers")
     looking.page.goto(f"{server.url}/#/session/{stream.id}")
-    test_views.reached(looking, 5)
+    pages.reached(looking, 5)
     assert looking.page.inner_text("[data-chart=gain] h2") == "Gain of inference"
     described = "(pattern) => RegExp(pattern).test(document.querySelector('[data-chart=gain] canvas').ariaLabel)"
     looking.page.wait_for_function(described, arg=r"^Gain of inference over \d+ steps: mean -?[\d.]+ nats\.$")

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import types
 from pathlib import Path
 
@@ -14,10 +13,9 @@ import avf_wire as wire
 import msgspec
 import pytest
 
+from tests.support.pages import LINT, NODE, TSC
+
 ROOT = Path(__file__).parents[2]
-LINT = Path(__file__).parent / "lint"
-NODE = Path(sys.executable).with_name("node")
-TSC = LINT / "node_modules" / "typescript" / "bin" / "tsc"
 SHIPPED = {".css", ".html", ".js", ".py", ".svg", ".typed"}
 
 

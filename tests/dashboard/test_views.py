@@ -4,11 +4,11 @@ import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
+from tests.support.pages import INK, history, reached
 from tests.support.servers import Server
 
 from .conftest import Looking, Stream, Way
@@ -25,27 +25,6 @@ FACTS = """() => ({
   at: document.querySelector(".facts").dataset.seq ?? null,
   values: Object.fromEntries([...document.querySelectorAll("[data-fact]")].map((e) => [e.dataset.fact, e.textContent])),
 })"""
-INK = """(canvas) => {
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  const seen = new Set();
-  for (let i = 0; i < data.length; i += 4) {
-    if (data[i + 3] > 40) seen.add((data[i] << 16) | (data[i + 1] << 8) | data[i + 2]);
-  }
-  return seen.size;
-}"""
-
-
-def reached(looking: Looking, seq: int) -> None:
-    """Wait until the page shows a step as late as this."""
-    looking.page.wait_for_function(
-        "(seq) => Number(document.querySelector('.facts')?.dataset.seq?.split('.')[1]) >= seq", arg=seq
-    )
-
-
-def history(api: httpx.Client, session: str) -> dict[int, dict[str, Any]]:
-    """A session's figures by step, as the interface tells them."""
-    entries = api.get(f"/v1/sessions/{session}/history", params={"limit": 1000}).raise_for_status().json()["entries"]
-    return {entry["seq"]: entry for entry in entries}
 
 
 def same_as_api(looking: Looking, api: httpx.Client, session: str) -> None:
