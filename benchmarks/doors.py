@@ -7,7 +7,8 @@ process of its own, asks for /health/live again and again on one connection, and
 noted: of `rounds`, the median, since other work of the machine makes some of them longer. `quiet` is without a body.
 
 Then, beside each kind of client that says nothing whole (16 MB of headers, 1,500 half requests, 500 silent sockets),
-the prober's p99 is compared with that of before, and it is asked what became of them and of the server's memory.
+the prober's p99 is compared with that of before (of `rounds`, the medians), and it is asked what became of them and of
+the server's memory.
 """
 
 import argparse
@@ -40,6 +41,8 @@ SIZE = 4096  # of an observation of the second
 BYTES = (4 << 20) - 4096  # of a body: just below the limit
 PROBE = 0.002  # seconds between two questions
 QUIET = 1.0  # seconds
+WINDOW = 4.0  # seconds before a crowd of strangers, and with it
+PATIENCE = 15.0  # seconds, after which the server has ended what it does not know
 HALF_OPEN, SILENT = 1500, 500
 HALF = b"GET /health/live HTTP/1.1\r\nHost: avf\r\nX-More: "
 JSON, MSGPACK, F32, S16 = (
@@ -77,6 +80,17 @@ def dial(url: str) -> socket.socket:
     return socket.create_connection((address.hostname, address.port), timeout=60)
 
 
+def whole(connection: socket.socket) -> None:
+    """Read one answer to its last byte."""
+    got = b""
+    while b"\r\n\r\n" not in got:
+        got += connection.recv(1 << 16)
+    head, _, body = got.partition(b"\r\n\r\n")
+    length = int(re.findall(rb"(?i)content-length: (\d+)", head)[0])
+    while len(body) < length:
+        body += connection.recv(1 << 16)
+
+
 def probe(url: str, orders: Connection) -> None:
     """Ask again and again; on each order, tell the waits since the last one."""
     waits: list[float] = []
@@ -89,7 +103,7 @@ def probe(url: str, orders: Connection) -> None:
                 waits = []
             began = time.perf_counter()
             connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: avf\r\n\r\n")
-            connection.recv(1 << 16)
+            whole(connection)
             waits.append(time.perf_counter() - began)
             time.sleep(PROBE)
 
@@ -131,7 +145,7 @@ def bodies() -> dict[str, tuple[str, str, bytes]]:
         "json: a million lists": ("steps", JSON, filled(steps, b"[],", b"[]" + opened)),
         "json: a million nulls": ("steps", JSON, filled(steps, b"null,", b"null" + opened)),
         "json: one long row": ("steps", JSON, filled(steps + b"[", b"1,", b"1]" + opened)),
-        "json: many nulls in rows": (
+        "json: rows of nulls": (
             "steps",
             JSON,
             filled(steps, b"[" + b"null," * 4095 + b"null],", b"null" + opened),
@@ -312,24 +326,37 @@ def ended(connections: list[socket.socket], *, within: float) -> int:
     return count
 
 
-def beside(prober: Prober, url: str, pid: int, strangers: Callable[[str, ExitStack], list[socket.socket]]) -> Any:
-    """What a crowd of strangers does to others and to memory, and what becomes of it."""
-    time.sleep(2.0)
-    prober.waits()
-    time.sleep(5.0)
-    before, had = prober.waits(), memory(pid)
-    with ExitStack() as stack:
-        crowd = strangers(url, stack)
+def beside(
+    prober: Prober, url: str, pid: int, strangers: Callable[[str, ExitStack], list[socket.socket]], *, rounds: int
+) -> Any:
+    """What a crowd of strangers does to others and to memory, at its coming and while it is there; what becomes of it."""
+    before, arrival, meanwhile, grown, left = [], [], [], [], 0
+    for _ in range(rounds):
         prober.waits()
-        time.sleep(5.0)
-        meanwhile, has = prober.waits(), memory(pid)
-        return {
-            "strangers": len(crowd),
-            "ended_within_15_s": ended(crowd, within=15.0),
-            "p99_before_ms": round(1e3 * float(np.quantile(before, 0.99)), 2),
-            "p99_beside_ms": round(1e3 * float(np.quantile(meanwhile, 0.99)), 2),
-            "memory_grew_mb": round(has - had, 1),
-        }
+        time.sleep(WINDOW)
+        before.append(quantile(prober.waits()))
+        had = memory(pid)
+        with ExitStack() as stack:
+            crowd = strangers(url, stack)
+            time.sleep(0.1)
+            arrival.append(1e3 * max(prober.waits()))
+            time.sleep(WINDOW)
+            meanwhile.append(quantile(prober.waits()))
+            grown.append(memory(pid) - had)
+            left += len(crowd) - ended(crowd, within=PATIENCE)
+    return {
+        "strangers": len(crowd),
+        "not_ended": left,
+        "longest_at_arrival_ms": round(statistics.median(arrival), 1),
+        "p99_before_ms": statistics.median(before),
+        "p99_beside_ms": statistics.median(meanwhile),
+        "memory_grew_mb": round(max(grown), 1),
+    }
+
+
+def quantile(waits: list[float]) -> float:
+    """The p99 in milliseconds."""
+    return round(1e3 * float(np.quantile(waits, 0.99)), 2)
 
 
 def main() -> None:
@@ -355,7 +382,7 @@ def main() -> None:
                 print(f"{name:36} {wait:8.1f} ms   {came}", file=sys.stderr, flush=True)
         for crowd in (headers, half_open, silent):
             if options.only in crowd.__name__:
-                found["strangers"][crowd.__name__] = beside(prober, url, pid, crowd)
+                found["strangers"][crowd.__name__] = beside(prober, url, pid, crowd, rounds=options.rounds)
                 print(crowd.__name__, found["strangers"][crowd.__name__], file=sys.stderr, flush=True)
         prober.stop()
     print(json.dumps(found) if options.json else f"longest wait: {max(found['waits_ms'].values())} ms")

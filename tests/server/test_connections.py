@@ -4,7 +4,7 @@ import json
 import resource
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -190,6 +190,20 @@ def test_events_end_for_who_may_have_left(server: Any, http: httpx.Client) -> No
         late.shutdown(socket.SHUT_WR)
         read(early)
         read(late)
+
+
+def test_requests_behind_one_without_an_end_are_not_read(server: Any, http: httpx.Client) -> None:
+    """What is sent after a stream of events was asked for fills the kernel's buffers, and not the server's memory."""
+    session = http.post("/v1/sessions", json={"model": "tiny"}).json()["id"]
+    with dial(server.url) as connection:
+        connection.sendall(f"GET /v1/sessions/{session}/events HTTP/1.1\r\nHost: avf\r\n\r\n".encode() + WHOLE)
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        connection.settimeout(2.0)
+        sent, more = 0, WHOLE * 4096
+        with suppress(TimeoutError):
+            while sent < 1 << 27:
+                sent += connection.send(more)
+        assert sent < 1 << 26
 
 
 def test_what_is_no_http_is_refused_once(server: Any) -> None:

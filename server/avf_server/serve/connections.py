@@ -64,10 +64,12 @@ class BoundedConnection(HttpToolsProtocol):
             )
 
     def data_received(self, data: bytes) -> None:
-        """Parse it, a piece at a time, for as long as no request waits for one before it."""
+        """Parse it, a piece at a time, for as long as no request waits for one before it; then read no more."""
         if not self._refused:
             self._unread += data
             self._parse()
+            if self._unread and not self._upgraded:
+                self.flow.pause_reading()
 
     def _parse(self) -> None:
         while self._unread and not (self._refused or self._upgraded or self.pipeline or self.transport.is_closing()):
