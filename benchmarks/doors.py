@@ -329,7 +329,7 @@ def ended(connections: list[socket.socket], *, within: float) -> int:
 def beside(
     prober: Prober, url: str, pid: int, strangers: Callable[[str, ExitStack], list[socket.socket]], *, rounds: int
 ) -> Any:
-    """What a crowd of strangers does to others and to memory, at its coming and while it is there; what becomes of it."""
+    """What a crowd of strangers does to others and to memory, as it comes and then; and what becomes of it."""
     before, arrival, meanwhile, grown, left = [], [], [], [], 0
     for _ in range(rounds):
         prober.waits()
