@@ -71,8 +71,10 @@ class Gaussian:
         distance = (self.mean - other.mean) ** 2 * torch.exp(-other.log_variance)
         return 0.5 * (torch.exp(difference) - difference - 1.0 + distance)
 
-    def total_kl(self, other: "Gaussian") -> Float[Tensor, "..."]:
+    def total_kl(self, other: "Gaussian | FullGaussian") -> Float[Tensor, "..."]:
         """KL(self || other) summed over the dimensions, in nats."""
+        if isinstance(other, FullGaussian):
+            return FullGaussian(self.mean, torch.diag_embed(self.deviation)).total_kl(other)
         return self.kl(other).sum(-1)
 
 
@@ -139,9 +141,14 @@ class FullGaussian:
         """Turn standard normal noise into a sample."""
         return self.mean + (self.scale @ noise[..., None])[..., 0]
 
-    def total_kl(self, other: Gaussian) -> Float[Tensor, "..."]:
-        """KL(self || other) in nats, where `other` has a diagonal covariance."""
+    def total_kl(self, other: "Gaussian | FullGaussian") -> Float[Tensor, "..."]:
+        """KL(self || other) in nats."""
         log_determinant = 2.0 * self.scale.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        if isinstance(other, FullGaussian):
+            apart = torch.cat([self.scale, (self.mean - other.mean)[..., None]], dim=-1)
+            whitened: Tensor = torch.linalg.solve_triangular(other.scale, apart, upper=False)
+            others = 2.0 * other.scale.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+            return 0.5 * (whitened.pow(2).sum((-2, -1)) - self.mean.shape[-1] + others - log_determinant)
         squares = torch.exp(self.log_variance) + (self.mean - other.mean) ** 2
         terms = squares * torch.exp(-other.log_variance) + other.log_variance - 1.0
         return 0.5 * (terms.sum(-1) - log_determinant)

@@ -31,9 +31,12 @@ class Estimate:
     was given; `free_energies` holds F of every iterate from the prior, in column 0, to the final posterior, in column
     `iterations`, each on noise of its own. A row that had fewer updates than another keeps its final F to the end, so
     that the last column is always `free_energy`.
+
+    `exact`: the procedure keeps the past in closed form, not by a sample. Then prior, posterior, prediction and
+    likelihood have its spread in them, `z` is the posterior's mean and F is -log p(x_t | x_<t) itself.
     """
 
-    prior: Gaussian
+    prior: Posterior
     posterior: Posterior
     prediction: Likelihood
     likelihood: Likelihood
@@ -43,6 +46,7 @@ class Estimate:
     kl: Float[Tensor, "*time batch"]
     free_energies: Float[Tensor, "*time batch iterates"]
     iterations: Int64[Tensor, "*time batch"]
+    exact: bool = False
 
 
 class Filter(nn.Module):
@@ -87,14 +91,14 @@ class Filter(nn.Module):
         effort = Effort(iterations=iterations, tolerance=tolerance, budget=budget)
         x = self._checked(belief, x, observed)
         objective = self.objective(belief, x, observed=observed)
-        prior = objective.prior
+        prior = objective.expected
         inferred = self.inference.infer(objective, belief.inference, effort=effort)
         posterior = inferred.posterior
         if observed is not None:
             posterior = where(observed.any(-1), posterior, _like(posterior, prior))
         z = objective.sample(posterior)
-        likelihood = self.model.decode(objective.context, z)
-        reconstruction, kl = objective.reconstruction(likelihood), objective.kl(posterior)
+        likelihood = objective.likelihood(posterior, z)
+        reconstruction, kl = objective.expected_reconstruction(posterior, likelihood), objective.kl(posterior)
         free_energy = reconstruction + kl
         heard = objective.x if observed is None else torch.where(observed, x, _impute(likelihood, belief))
         following = self.advance(belief, objective, x=heard, z=z, inference=inferred.state)
@@ -109,7 +113,15 @@ class Filter(nn.Module):
             kl=kl,
             free_energies=_carried_forward(inferred, free_energy),
             iterations=inferred.iterations,
+            exact=objective.exact,
         )
+
+    def predict(self, belief: Belief) -> tuple[State, Posterior]:
+        """The context of the next step, and all that the belief says of its latent."""
+        like = next(iter(belief.model.values()))
+        blank = like.new_full((1, self.model.observation.size), self._blank).expand(belief.batch_size, -1)
+        objective = self.objective(belief, blank)
+        return objective.context, objective.expected
 
     def objective(
         self,
@@ -125,7 +137,7 @@ class Filter(nn.Module):
         if observed is not None:
             prediction = self.model.decode(context, prior.mean)
             x = torch.where(observed, x, prediction.mean)
-        return StepObjective(
+        objective = StepObjective(
             model=self.model,
             context=context,
             prior=prior,
@@ -136,6 +148,7 @@ class Filter(nn.Module):
             kl_weight=kl_weight,
             prediction=prediction,
         )
+        return self.inference.objective(objective, belief.inference)
 
     def advance(
         self,
@@ -201,8 +214,8 @@ class Filter(nn.Module):
         state = belief.inference
         if state:
             state = self.inference.infer(objective, state, effort=Effort(iterations=0)).state
-        z = objective.sample(objective.prior)
-        heard = _impute(self.model.decode(objective.context, z), belief)
+        z = objective.sample(objective.expected)
+        heard = _impute(objective.likelihood(objective.expected, z), belief)
         return self.advance(belief, objective, x=heard, z=z, inference=state)
 
     @property
@@ -232,8 +245,10 @@ class Filter(nn.Module):
         return x
 
 
-def _like(posterior: Posterior, prior: Gaussian) -> Posterior:
+def _like(posterior: Posterior, prior: Posterior) -> Posterior:
     """The prior in the form of the posterior, so that rows of both can be mixed."""
+    if isinstance(prior, FullGaussian):
+        return prior
     if isinstance(posterior, FullGaussian):
         return FullGaussian(prior.mean.expand_as(posterior.mean), torch.diag_embed(prior.deviation))
     return Gaussian(prior.mean.expand_as(posterior.mean), prior.log_variance.expand_as(posterior.mean))

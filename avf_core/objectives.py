@@ -9,6 +9,7 @@ is the minimisation of a `StepObjective`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -38,7 +39,12 @@ class StepObjective:
     `x` has no NaN: dimensions that are not `observed` hold the prediction and do not enter F_t; `prediction` is the
     likelihood at the prior's mean, where it was decoded for that. `kl_weight` is 1 but while training with KL
     annealing. `drawn` is the noise of some streams, where it was drawn with that of other steps.
+
+    A procedure that keeps what is known of the past in closed form has an objective of its own (`exact`): what is
+    `expected` of the latent, and all that is asked of a posterior, then have the past's spread in them.
     """
+
+    exact: ClassVar[bool] = False
 
     model: Model
     context: State
@@ -56,6 +62,11 @@ class StepObjective:
         """1 / variance of the prior: the same in every iteration."""
         return torch.exp(-self.prior.log_variance)
 
+    @property
+    def expected(self) -> Posterior:
+        """The distribution of the latent before the observation: the prior, given a sampled past."""
+        return self.prior
+
     def predicted(self) -> Likelihood:
         """The likelihood at the prior's mean: the prediction before the observation."""
         return self.model.decode(self.context, self.prior.mean) if self.prediction is None else self.prediction
@@ -71,6 +82,14 @@ class StepObjective:
     def sample(self, posterior: Posterior) -> Float[Tensor, "batch latent"]:
         """The latent that filtering goes on from: a draw from the posterior, on this step's own noise."""
         return posterior.transform(self.noise(streams=range(noise.POSTERIOR, noise.POSTERIOR + 1))[0])
+
+    def likelihood(self, posterior: Posterior, z: Float[Tensor, "batch latent"]) -> Likelihood:
+        """The distribution of the observation after inference: that at the latent that filtering goes on from."""
+        return self.model.decode(self.context, z)
+
+    def expected_reconstruction(self, posterior: Posterior, likelihood: Likelihood) -> Float[Tensor, " batch"]:
+        """E_q[-log p(x | z)] of the observed dimensions, in nats: by the one sample that `likelihood` is of."""
+        return self.reconstruction(likelihood)
 
     def reconstruction(self, likelihood: Likelihood) -> Float[Tensor, " batch"]:
         """-log p(x) of the observed dimensions, in nats."""

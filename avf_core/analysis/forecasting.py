@@ -4,7 +4,7 @@ A path samples the latent from the prior and the observation from the likelihood
 it is a forecast of depends on what it starts from. A filter's belief holds one sample of the past latents, so the
 paths are draws from p(x_t+1..t+k | x_<=t, z_<=t), *conditional on that sample*. `Particles` represent the latents'
 whole posterior: paths from them are draws from p(x_t+1..t+k | x_<=t), the Kalman predictive for a linear Gaussian
-model.
+model. So are paths from a belief of a procedure that keeps the past in closed form (`inference.kalman`).
 
 The law: a forecast leaves the belief as it is, and depends on it only. Path j of a row has a seed of its own, hashed
 from (row's seed, row's step, j), so it is the same alone, in a batch, and among more paths.
@@ -21,11 +21,10 @@ from torch import Tensor
 from avf_core import noise
 from avf_core.analysis import particles
 from avf_core.analysis.particles import Particles
-from avf_core.beliefs import Belief, State
+from avf_core.beliefs import Belief
 from avf_core.distributions import Bernoulli, Likelihood
 from avf_core.errors import ConfigurationError, ObservationError
 from avf_core.filtering import Filter
-from avf_core.models.base import Model
 from avf_core.trees import take
 
 CHUNK = 4096  # paths that are simulated at once
@@ -72,13 +71,13 @@ def forecast(
         raise ConfigurationError(f"horizon={horizon}, paths={paths}: each must be at least 1")
     batch, count = int(belief.seed.shape[0]), int(belief.seed.shape[0]) * paths
     origin = torch.arange(count, device=belief.seed.device) // paths
-    state, rows = _starts(belief, paths, origin)
+    held, rows = _starts(belief, paths, origin)
     seeds = particles.path_seeds(belief.seed, belief.step, paths).reshape(-1)
     steps = belief.step[origin]
     drawn, parts = [], []
     for start in range(0, count, CHUNK):
         part = slice(start, start + CHUNK)
-        x, moments = _simulate(filter.model, take(state, rows[part]), seeds[part], steps[part], horizon, feedback)
+        x, moments = _simulate(filter, take(held, rows[part]), seeds[part], steps[part], horizon, feedback)
         drawn.append(x)
         parts.append(moments.new_zeros(3, horizon, batch, x.shape[-1]).index_add(2, origin[part], moments))
     mean, square, variance = torch.stack(parts).sum(0) / paths
@@ -189,31 +188,33 @@ def _filled(
     return drawn, mean.to(expected.dtype)
 
 
-def _starts(belief: Belief | Particles, paths: int, origin: Tensor) -> tuple[State, Int64[Tensor, " paths"]]:
-    """A state, and the row of it that each path starts from: for particles, as often as their weights say."""
+def _starts(belief: Belief | Particles, paths: int, origin: Tensor) -> tuple[Belief, Int64[Tensor, " paths"]]:
+    """A belief, and the row of it that each path starts from: for particles, as often as their weights say."""
     if isinstance(belief, Belief):
-        return belief.model, origin
+        return belief, origin
     start = noise.uniform(belief.seed, belief.step, streams=[noise.ANCESTORS], size=1)[0]
     chosen = particles.systematic(belief.log_weights, start.expand(-1, paths))
-    return belief.belief.model, chosen.reshape(-1) + belief.count * origin
+    return belief.belief, chosen.reshape(-1) + belief.count * origin
 
 
 def _simulate(
-    model: Model, state: State, seed: Tensor, step: Tensor, horizon: int, feedback: Feedback
+    filter: Filter, belief: Belief, seed: Tensor, step: Tensor, horizon: int, feedback: Feedback
 ) -> tuple[Float[Tensor, "horizon rows observation"], Float64[Tensor, "3 horizon rows observation"]]:
     """Observations drawn from the model, with mean, squared mean and variance of the likelihoods they came from."""
+    model = filter.model
+    context, prior = filter.predict(belief)
     drawn, moments = [], []
     for ahead in range(horizon):
-        context, prior = model.predict(state)
         size = prior.mean.shape[-1]
         eps = noise.standard_normal(seed, step + ahead, streams=[noise.FORECAST_LATENT], size=size)[0]
         z = prior.transform(eps.to(prior.mean.dtype))
         likelihood = model.decode(context, z)
         mean = likelihood.mean
         x = _drawn(likelihood, seed, step + ahead, noise.FORECAST_OBSERVATION)
-        state = model.transition(context, x if feedback == "sample" else mean, z)
         drawn.append(x)
         moments.append(torch.stack([mean.double(), mean.double() ** 2, _variance(likelihood).double()]))
+        if ahead + 1 < horizon:
+            context, prior = model.predict(model.transition(context, x if feedback == "sample" else mean, z))
     return torch.stack(drawn), torch.stack(moments, 1)
 
 

@@ -106,7 +106,9 @@ def monitor(
 def _gap(
     objective: StepObjective, posterior: Posterior, reference: gradient.Inference, samples: int
 ) -> Float64[Tensor, " batch"]:
-    """F of the posterior above that of the reference's, on common samples that neither has seen."""
+    """F of the posterior above that of the reference's, on common samples that neither has seen; 0 of an exact one."""
+    if objective.exact:
+        return torch.zeros_like(objective.seed, dtype=torch.float64)
     drawn = objective.noise(streams=range(noise.MEASURE, noise.MEASURE + samples // 2))
     eps = torch.cat([drawn, -drawn])
     found = reference.infer(objective, {}).posterior

@@ -134,13 +134,18 @@ def step(
 
 
 def log_importance(estimate: Estimate) -> Float64[Tensor, " rows"]:
-    """log w_t = log p(x_t, z_t | past) - log q(z_t): the sample's own value of -F_t, in nats."""
+    """log w_t = log p(x_t, z_t | past) - log q(z_t): the sample's own value of -F_t, in nats.
+
+    Where the past is kept in closed form there is no sample, and -F_t is the evidence.
+    """
+    if estimate.exact:
+        return -estimate.free_energy.double()
     return log_weight(estimate.reconstruction, estimate.prior, estimate.posterior, estimate.z)
 
 
 def log_weight(
     reconstruction: Float[Tensor, "*rows"],
-    prior: Gaussian,
+    prior: Gaussian | FullGaussian,
     posterior: Gaussian | FullGaussian,
     z: Float[Tensor, "*rows latent"],
     *,

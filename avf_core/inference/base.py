@@ -111,6 +111,10 @@ class Inference(nn.Module, ABC):
         """The procedure's own recurrent state before the first observation; empty for most."""
         return {}
 
+    def objective(self, objective: StepObjective, state: State) -> StepObjective:
+        """F of a step as this procedure has it: with the spread of the past, where its state keeps that."""
+        return objective
+
     @abstractmethod
     def infer(self, objective: StepObjective, state: State, *, effort: Effort = CONFIGURED) -> Inferred:
         """The posterior of this step, within `effort` where the procedure iterates."""

@@ -7,10 +7,8 @@ Three anchors, not to be confused:
   what iterative inference should reach;
 * F of any given posterior in closed form, `expected_free_energy`.
 
-The Kalman recursions follow Särkkä, "Bayesian Filtering and Smoothing" (2013), Theorem 4.2, in the square-root form of
-Kailath, Sayed & Hassibi, "Linear Estimation" (2000), section 12.3: covariances are carried as lower triangular factors,
-and a measurement is one orthogonal transformation. No precision is ever formed or inverted, so that a sensor may be as
-precise as it likes. The law: whatever the model's precision, all of it is computed in float64, and rounded once.
+The Kalman recursions are those of `_square_root`. The law: whatever the model's precision, all of it is computed in
+float64, and rounded once.
 """
 
 from collections.abc import Mapping
@@ -25,6 +23,7 @@ from avf_core.beliefs import State
 from avf_core.distributions import LOG_2PI, FullGaussian, Gaussian
 from avf_core.errors import ConfigurationError
 from avf_core.inference import base
+from avf_core.inference._square_root import deviations, kalman_update, log_density, lower, measured
 from avf_core.models import lgssm
 from avf_core.models.base import Model
 from avf_core.objectives import Posterior, StepObjective
@@ -82,7 +81,7 @@ def greedy_posterior(
     """The Gaussian with precision Q^-1 + C' R^-1 C that combines prior and observation, in the prior's precision."""
     dtype = prior.mean.dtype
     scale = torch.diag_embed(prior.deviation.double())
-    mean, scale, _ = _kalman_update(model, prior.mean.double(), scale, x, observed)
+    mean, scale, _ = kalman_update(model, prior.mean.double(), scale, x, observed)
     if covariance == "full":
         return FullGaussian(mean.to(dtype), scale.to(dtype))
     weight = torch.exp(-model.noise_log_variance.double()).expand(x.shape)
@@ -92,7 +91,7 @@ def greedy_posterior(
 
 
 def expected_free_energy(
-    model: lgssm.Model, prior: Gaussian, posterior: Posterior, x: Float[Tensor, "batch observation"]
+    model: lgssm.Model, prior: Posterior, posterior: Posterior, x: Float[Tensor, "batch observation"]
 ) -> Float[Tensor, " batch"]:
     """F of a posterior with E_q[-log p(x | z)] in closed form, in nats."""
     precision = torch.exp(-model.noise_log_variance)
@@ -119,15 +118,15 @@ def kalman_filter(
     """log p(x_t | x_<t) of the observed dimensions, and p(z_t | x_<=t), for every step."""
     batch, latent = xs.shape[1], model.latent_size
     dynamics = model.dynamics.double()
-    process = torch.diag(_deviation(model.process_log_variance)).expand(batch, latent, latent)
+    process = torch.diag(deviations(model.process_log_variance)).expand(batch, latent, latent)
     mean = model.initial_mean.double().expand(batch, latent)
-    scale = torch.diag(_deviation(model.initial_log_variance)).expand(batch, latent, latent)
+    scale = torch.diag(deviations(model.initial_log_variance)).expand(batch, latent, latent)
     evidences, means, covariances = [], [], []
     for t, x in enumerate(xs):
         if t:
             mean = mean @ dynamics.t()
-            scale = _lower(torch.cat([dynamics @ scale, process], dim=-1))
-        mean, scale, evidence = _kalman_update(model, mean, scale, x, None if observed is None else observed[t])
+            scale = lower(torch.cat([dynamics @ scale, process], dim=-1))
+        mean, scale, evidence = kalman_update(model, mean, scale, x, None if observed is None else observed[t])
         evidences.append(evidence.to(xs.dtype))
         means.append(mean.to(xs.dtype))
         covariances.append((scale @ scale.mT).to(xs.dtype))
@@ -149,14 +148,14 @@ def greedy_optimum(
     dynamics, emission = model.dynamics.double(), model.emission.double()
     mean = model.initial_mean.double().expand(batch, latent)
     spread = torch.zeros_like(dynamics)  # the covariance of the prior's mean under q
-    deviation = _deviation(model.initial_log_variance)
+    deviation = deviations(model.initial_log_variance)
     energies = []
     for t, x in enumerate(xs.double()):
         if t:
             mean = mean @ dynamics.t()
             spread = dynamics @ spread @ dynamics.t()
-            deviation = _deviation(model.process_log_variance)
-        step = _measured(emission, torch.diag(deviation), _deviation(model.noise_log_variance))
+            deviation = deviations(model.process_log_variance)
+        step = measured(emission, torch.diag(deviation), deviations(model.noise_log_variance))
         blur = torch.linalg.solve_triangular(step.innovation, emission, upper=False)
         energy = 0.5 * torch.trace(blur @ spread @ blur.t())
         log_variances = 2.0 * step.scale.diagonal().log()
@@ -164,76 +163,13 @@ def greedy_optimum(
             precision = deviation**-2 + torch.exp(-model.noise_log_variance.double()) @ emission**2
             energy = energy + 0.5 * (precision.log() + log_variances).sum()
         error = x - mean @ emission.t()
-        energies.append((energy - _log_density(step.innovation, error, torch.ones_like(error))).to(xs.dtype))
+        energies.append((energy - log_density(step.innovation, error, torch.ones_like(error))).to(xs.dtype))
         whitened = torch.linalg.solve_triangular(step.innovation, error.t(), upper=False)
         mean = mean + (step.gain @ whitened).t()
         left = torch.eye(latent, dtype=mean.dtype, device=mean.device) - step.gain @ blur
         noise = torch.diag(1.0 / precision) if covariance == "diagonal" else step.scale @ step.scale.t()
         spread = left @ spread @ left.t() + noise
     return torch.stack(energies)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Measured:
-    """What a measurement makes of a covariance: lower triangular factors, and the gain on whitened errors."""
-
-    innovation: Float[Tensor, "*batch observation observation"]
-    gain: Float[Tensor, "*batch latent observation"]
-    scale: Float[Tensor, "*batch latent latent"]
-
-
-def _measured(
-    emission: Float[Tensor, "*batch observation latent"],
-    scale: Float[Tensor, "*batch latent latent"],
-    noise: Float[Tensor, "*batch observation"],
-) -> _Measured:
-    """One orthogonal transformation of [[R^1/2, C P^1/2], [0, P^1/2]] to lower triangular form."""
-    size = emission.shape[-2]
-    above = torch.cat([torch.diag_embed(noise), emission @ scale], dim=-1)
-    below = torch.cat([torch.zeros_like(emission).mT, scale], dim=-1)
-    factor = _lower(torch.cat([above, below], dim=-2))
-    return _Measured(
-        innovation=factor[..., :size, :size], gain=factor[..., size:, :size], scale=factor[..., size:, size:]
-    )
-
-
-def _lower(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch rows rows"]:
-    """The lower triangular L with a positive diagonal and L L' = M M', by QR of M'."""
-    lower: Tensor = torch.linalg.qr(matrix.mT).R.mT
-    return lower * torch.where(lower.diagonal(dim1=-2, dim2=-1) < 0.0, -1.0, 1.0)[..., None, :]
-
-
-def _kalman_update(
-    model: lgssm.Model, mean: Tensor, scale: Tensor, x: Tensor, observed: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, factor of the covariance and evidence after a measurement, in float64.
-
-    A dimension that is not observed has a zero row in C and no evidence; what stands in its place in x is not read.
-    """
-    x, noise = x.double(), _deviation(model.noise_log_variance).expand(x.shape)
-    emission = model.emission.double().expand(len(x), -1, -1)
-    counted = torch.ones_like(x)
-    if observed is not None:
-        x, noise = torch.where(observed, x, 0.0), torch.where(observed, noise, 1.0)
-        emission = torch.where(observed[..., None], emission, 0.0)
-        counted = observed.double()
-    step = _measured(emission, scale, noise)
-    error = x - (emission @ mean[..., None])[..., 0]
-    whitened = torch.linalg.solve_triangular(step.innovation, error[..., None], upper=False)
-    evidence = _log_density(step.innovation, error, counted)
-    return mean + (step.gain @ whitened)[..., 0], step.scale, evidence
-
-
-def _log_density(factor: Tensor, error: Tensor, counted: Tensor) -> Float[Tensor, " batch"]:
-    """log N(error; 0, L L') of each row, of the dimensions that are `counted` (1, others 0), in nats."""
-    whitened = torch.linalg.solve_triangular(factor, error[..., None], upper=False)[..., 0]
-    log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    density: Tensor = -0.5 * (counted * LOG_2PI + whitened**2).sum(-1) - log_determinant
-    return density
-
-
-def _deviation(log_variance: Tensor) -> Tensor:
-    return torch.exp(0.5 * log_variance.double())
 
 
 def _covariance(posterior: Posterior) -> Float[Tensor, "batch latent latent"]:

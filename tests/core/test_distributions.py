@@ -27,7 +27,7 @@ def test_gaussian_log_density_equals_scipys() -> None:
 
 
 def test_kl_equals_that_of_torch_distributions() -> None:
-    """Diagonal against diagonal, and full against diagonal."""
+    """Of diagonal and full ones, each against each."""
     p, q = random_gaussian(1), random_gaussian(2)
     normal = torch.distributions.Normal
     expected = torch.distributions.kl_divergence(normal(p.mean, p.deviation), normal(q.mean, q.deviation))
@@ -38,6 +38,11 @@ def test_kl_equals_that_of_torch_distributions() -> None:
         many(f.mean, scale_tril=f.scale), many(q.mean, scale_tril=torch.diag_embed(q.deviation))
     )
     torch.testing.assert_close(f.total_kl(q), wide)
+    g = full(q)
+    covaried = many(g.mean, scale_tril=g.scale)
+    for each, scale in ((f, f.scale), (p, torch.diag_embed(p.deviation))):
+        expected = torch.distributions.kl_divergence(many(p.mean, scale_tril=scale), covaried)
+        torch.testing.assert_close(each.total_kl(g), expected)
 
 
 def test_full_gaussian_samples_have_its_covariance() -> None:

@@ -14,7 +14,7 @@ from torch import nn
 import avf_core.training
 from avf_core import configuration, inference
 from avf_core.errors import ConfigurationError, TrainingError
-from avf_core.inference import base, direct, exact, gradient, iterative
+from avf_core.inference import base, direct, exact, gradient, iterative, kalman
 from avf_core.plugins import kinds
 from tests.support.training import make_run, never, trainer_of
 
@@ -176,7 +176,7 @@ def test_a_study_that_learns_nothing_is_refused(tmp_path: Path, plug_in: PlugIn)
 
 def test_a_procedure_says_how_often_it_updates_a_posterior() -> None:
     """The configured number, or none where it does not iterate: what filtering spends where it is told nothing."""
-    configured = {"iterative": 1, "direct": 0, "exact": 0}
+    configured = {"iterative": 1, "direct": 0, "exact": 0, "kalman": 0}
     for name, pair in PAIRS.items():
         settings = pair["inference"]
         told = settings["iterations"] if "iterations" in settings else configured[settings["kind"]]
@@ -184,9 +184,12 @@ def test_a_procedure_says_how_often_it_updates_a_posterior() -> None:
 
 
 def test_each_shipped_procedure_says_how_it_learns() -> None:
-    """Those without parameters nothing; an update model in the E-step; a recognition network with theta."""
+    """Those without parameters nothing; an update model in the E-step; a recognition network, and what is exact of
+    theta, with theta.
+    """
     assert gradient.Inference.learns == exact.Inference.learns == base.Inference.learns == "nothing"
-    assert (iterative.Inference.learns, direct.Inference.learns) == ("in the E-step", "with theta")
+    assert iterative.Inference.learns == "in the E-step"
+    assert direct.Inference.learns == kalman.Inference.learns == "with theta"
 
 
 def test_training_knows_no_procedure_by_name() -> None:

@@ -47,9 +47,9 @@ def test_training_lowers_the_free_energy(tmp_path: Path, pair: str, phi_steps: s
     assert after < independent_keys
 
 
-@pytest.mark.parametrize("inference", [{"kind": "exact"}, {"kind": "gradient", "iterations": 3}])
+@pytest.mark.parametrize("inference", [{"kind": "exact"}, {"kind": "kalman"}, {"kind": "gradient", "iterations": 3}])
 def test_models_train_with_procedures_that_have_nothing_to_learn(tmp_path: Path, inference: dict[str, Any]) -> None:
-    """Variational EM without amortisation: theta learns from posteriors that no network gives."""
+    """Variational EM without amortisation, or maximum likelihood: theta learns from posteriors of no network."""
     data = [np.cumsum(np.random.default_rng(i).normal(size=(12, 3)), axis=0) for i in range(20)]
     settings = {"model": {"kind": "lgssm", "observation_size": 3, "latent_size": 2}, "inference": inference}
     run = dataclasses.replace(make_run(tmp_path, epochs=30, validate_every=30, theta_rate=3e-2), settings=settings)

@@ -28,6 +28,11 @@ def random_model(size: int, latent: int, dtype: torch.dtype = torch.float64) -> 
 
 def simulate(model: lgssm.Model, time: int, batch: int, seed: int = 0) -> Tensor:
     """Sequences drawn from the model, of shape (time, batch, observation)."""
+    return simulate_all(model, time, batch, seed)[1]
+
+
+def simulate_all(model: lgssm.Model, time: int, batch: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Latents drawn from the model, and their observations, each of shape (time, batch, size)."""
     generator = torch.Generator().manual_seed(seed)
 
     def noise(log_variance: Tensor) -> Tensor:
@@ -35,12 +40,13 @@ def simulate(model: lgssm.Model, time: int, batch: int, seed: int = 0) -> Tensor
         return torch.exp(0.5 * log_variance) * drawn
 
     z = model.initial_mean + noise(model.initial_log_variance)
-    xs = []
+    zs, xs = [], []
     for t in range(time):
         if t:
             z = z @ model.dynamics.t() + noise(model.process_log_variance)
+        zs.append(z)
         xs.append(z @ model.emission.t() + noise(model.noise_log_variance))
-    return torch.stack(xs)
+    return torch.stack(zs), torch.stack(xs)
 
 
 def independent(model: lgssm.Model) -> pykalman.KalmanFilter:
