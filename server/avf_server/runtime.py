@@ -34,6 +34,8 @@ from avf_server.stores.base import DurableStore
 from avf_server.stores.choice import of_address
 from avf_server.stores.durability import StoresByDurability
 from avf_server.stores.embedded import EmbeddedRedis
+from avf_server.stores.evictions import Evictions, Tells
+from avf_server.stores.keeper import Keeper
 from avf_server.tasks import Supervisor
 from avf_server.watching import events, polls
 from avf_server.watching.events import Events
@@ -41,7 +43,6 @@ from avf_server.watching.feed import Feed
 from avf_server.watching.polls import Polls
 
 PATIENCE = 3.0  # seconds in which Redis must answer at the start
-REVIVAL = 0.5  # seconds between looks at the embedded Redis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,8 @@ class Runtime:
     status: Status
     telemetry: Telemetry
     supervisor: Supervisor
+    keeper: Keeper | None
+    evictions: Evictions | None
     streams: set[asyncio.Task[None]]
 
 
@@ -75,7 +78,10 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     async with AsyncExitStack() as stack:
         telemetry, feed, stopping = Telemetry(), Feed(), Stopping(retry_after=settings.retry_after_s)
         supervisor = Supervisor(lambda name: telemetry.task_failures.labels(name).inc())
-        store = await _open_store(settings, stack, supervisor)
+        keeper = None if settings.redis_url else _embedded(settings, stack, supervisor)
+        url = keeper.url if keeper is not None else str(settings.redis_url)
+        store = await _open_store(settings, url, stack, supervisor)
+        evictions = await _evictions(store, telemetry, stack, supervisor)
         models = _models(settings)
         thread = ModelThread(threads=settings.threads)
         stack.callback(thread.close)
@@ -112,13 +118,14 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             status=Status(of_status, models, store, service, cached, watchers, telemetry, streams=lambda: len(streams)),
             telemetry=telemetry,
             supervisor=supervisor,
+            keeper=keeper,
+            evictions=evictions,
             streams=streams,
         )
 
 
-async def _open_store(settings: Settings, stack: AsyncExitStack, supervisor: Supervisor) -> DurableStore:
-    """The store at the address of the settings, or in a Redis of our own, once it answers."""
-    url = settings.redis_url or await _embedded(settings, stack, supervisor)
+async def _open_store(settings: Settings, url: str, stack: AsyncExitStack, supervisor: Supervisor) -> DurableStore:
+    """The store at this address, once it answers."""
     store = _store(settings, url, supervisor)
     stack.push_async_callback(store.close)
     await _answering(store, url)
@@ -153,18 +160,23 @@ def _models(settings: Settings) -> Models:
     return models
 
 
-async def _embedded(settings: Settings, stack: AsyncExitStack, supervisor: Supervisor) -> str:
-    """Start a Redis of our own, and start it again whenever it dies; its address."""
-    embedded = stack.enter_context(EmbeddedRedis(settings.data_dir))
-    keeper = supervisor.start("avf-redis-keeper", lambda: _keep(embedded))
-    stack.callback(keeper.cancel)
-    return embedded.url
+def _embedded(settings: Settings, stack: AsyncExitStack, supervisor: Supervisor) -> Keeper:
+    """A Redis of our own, started again whenever it dies."""
+    keeper = Keeper(stack.enter_context(EmbeddedRedis(settings.data_dir)))
+    stack.callback(supervisor.start("avf-redis-keeper", keeper.run).cancel)
+    return keeper
 
 
-async def _keep(embedded: EmbeddedRedis) -> None:
-    while True:
-        await asyncio.sleep(REVIVAL)
-        embedded.revive()
+async def _evictions(
+    store: DurableStore, telemetry: Telemetry, stack: AsyncExitStack, supervisor: Supervisor
+) -> Evictions | None:
+    """Looks whether the store drops what it was given; None where it does not say."""
+    if not isinstance(store, Tells):
+        return None
+    evictions = Evictions(store.memory, telemetry.evicted_keys.inc)
+    await evictions.look()
+    stack.callback(supervisor.start("avf-redis-evictions", evictions.watch).cancel)
+    return evictions
 
 
 async def _answering(store: DurableStore, url: str) -> None:

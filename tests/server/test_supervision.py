@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from avf_server import tasks
 from avf_server.problems import StoreError
+from avf_server.stores import evictions
 from avf_server.tasks import Supervisor, end
 
-TASKS = {"avf-ticks", "avf-sweeps", "avf-saves", "avf-redis-probe", "avf-replication"}
+TASKS = {"avf-ticks", "avf-sweeps", "avf-saves", "avf-redis-probe", "avf-redis-evictions", "avf-replication"}
 """Those of a server; one that has a Redis of its own has `avf-redis-keeper`, too."""
 
 
@@ -21,6 +22,7 @@ class Unexpected(Exception):  # noqa: N818 - it is what no one listed
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks begin again at once."""
     monkeypatch.setattr(tasks, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(evictions, "INTERVAL", 0.01)
 
 
 def failing_once(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,6 +79,9 @@ async def test_every_task_of_a_server_comes_back(
             patch.setattr(circuit, "_probe", failing_once(circuit._probe))
             circuit.trip(StoreError("as if Redis were away"))
             await until(lambda: came_back("avf-redis-probe") and circuit._reason is None)
+        with monkeypatch.context() as patch:
+            patch.setattr(server.evictions, "look", failing_once(server.evictions.look))
+            await until(lambda: came_back("avf-redis-evictions"))
         with monkeypatch.context() as patch:
             patch.setattr(stores._replication, "_ask", failing_once(stores._replication._ask))
             with pytest.raises(StoreError, match="asking the replicas failed"):

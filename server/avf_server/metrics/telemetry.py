@@ -36,6 +36,9 @@ class Telemetry:
         self.streams = Gauge("avf_streams", "Open WebSocket streams", registry=self.registry)
         self.watchers = Gauge("avf_watchers", "Open streams of events", registry=self.registry)
         self.store_errors = Counter("avf_store_errors", "Calls to Redis that failed", registry=self.registry)
+        self.evicted_keys = Counter(
+            "avf_store_evicted_keys", "Keys that Redis dropped as its memory was full", registry=self.registry
+        )
         self.task_failures = Counter(
             "avf_task_failures", "Failures of long-lived tasks, which begin again", ["task"], registry=self.registry
         )

@@ -27,9 +27,12 @@ async def ready(server: Server) -> Response:
     try:
         await server.store.check()
     except problems.StoreError as error:
-        raise server.sessions.unavailable(error) from error
+        reason = server.keeper.reason if server.keeper is not None else None
+        told = error if reason is None else problems.StoreError(f"{error}; the embedded Redis does not run: {reason}")
+        raise server.sessions.unavailable(told) from error
     failures = {name: health.failures for name, health in sorted(server.supervisor.tasks.items())}
-    return JSONResponse({"status": "ready", "task_failures": failures})
+    warnings = server.evictions.warnings() if server.evictions is not None else []
+    return JSONResponse({"status": "ready", "task_failures": failures, "warnings": warnings})
 
 
 @router.get("/metrics")

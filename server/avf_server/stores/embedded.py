@@ -4,6 +4,8 @@ The laws:
 - Every write is on disk before it is answered (`appendfsync always`), so whatever is killed, the file holds what was
   acknowledged.
 - The child dies with its parent (PR_SET_PDEATHSIG), `kill -9` of the parent included; the next start reads the file.
+- A file that ends within a write, as after the power was cut, is read up to there: that write was never answered. One
+  that is damaged elsewhere is not used: Redis says so and does not start.
 - One server a data directory. The lock is a flock whose descriptor the child inherits: it is held until both are gone,
   so that a new Redis never opens the file of one that still runs. Nothing stale can be left: the kernel lets go.
 - What it writes is for its owner only, whatever the umask, and what was written before is made so.
@@ -32,6 +34,9 @@ LOCK_WAIT = 10.0  # seconds for the Redis of a killed server to be gone
 START_WAIT = 30.0  # seconds for Redis to read its file
 STOP_WAIT = 1.0  # seconds to leave in order; what is acknowledged is on disk anyhow
 
+LOG = "redis.log"
+CHATTER = ("WARNING", "Warning", "Server initialized", "oO0OoO0OoO0Oo", "Done loading", "Redis is now ready")
+
 # Runs between fork and exec in an interpreter of its own: code in a forked copy of a threaded process may dead-lock.
 LAUNCHER = """
 import ctypes, os, signal, sys
@@ -52,6 +57,8 @@ class EmbeddedRedis:
         self.url = f"unix://{self.socket}"
         self._lock: IO[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._binary: Path | None = None  # the one that it was started with: others may not read its file
+        self._said = 0  # bytes of its log before it was last started
 
     def __enter__(self) -> "EmbeddedRedis":
         self.start()
@@ -87,11 +94,26 @@ class EmbeddedRedis:
             raise
 
     def revive(self) -> bool:
-        """Start Redis again where it has died; True where that was so. It does not wait for an answer."""
+        """Start Redis again where it has died; True where that was so. It does not wait for an answer.
+
+        Raises StartError or OSError where that cannot be: its program or its folder are not there, say.
+        """
         if self._lock is None or self.pid is not None:
             return False
         self._process = self._spawn()
         return True
+
+    def last_words(self) -> str | None:
+        """What Redis said last of what it could not do, since it was last started."""
+        try:
+            with (self.directory / LOG).open("rb") as log:
+                log.seek(max(self._said, log.seek(0, os.SEEK_END) - 10_000))
+                lines = log.read().decode(errors="replace").splitlines()
+        except OSError:
+            return None
+        said = [line.partition(" # ")[2] or line for line in lines if " # " in line or not line[:1].isdigit()]
+        told = [line.strip() for line in said if line.strip() and not line.startswith(CHATTER)]
+        return told[-1] if told else None
 
     def stop(self) -> None:
         """Stop Redis, all written, and let go of the directory."""
@@ -117,20 +139,28 @@ class EmbeddedRedis:
         with contextlib.closing(redis.Redis(unix_socket_path=str(self.socket), socket_timeout=1.0)) as client:
             while not _answers(client):
                 if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise StartError(f"the embedded Redis did not start; see {self.directory / 'redis.log'}")
+                    raise StartError(
+                        f"the embedded Redis did not start: {self.last_words() or 'it does not answer'}; "
+                        f"see {self.directory / LOG}"
+                    )
                 time.sleep(0.02)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         assert self._lock is not None
+        self._binary = self._binary or Path(binary())
+        if not os.access(self._binary, os.X_OK):
+            raise StartError(f"{self._binary}, with which it was started, is gone or cannot be run")
         self.socket.unlink(missing_ok=True)
-        return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), binary(), *self._options()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=[self._lock.fileno()],
-            start_new_session=True,  # Ctrl+C at the terminal is for the server, which stops Redis last
-        )
+        with private.appending(self.directory / LOG) as log:  # where it also says what keeps it from logging
+            self._said = log.seek(0, os.SEEK_END)
+            return subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), str(self._binary), *self._options()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[self._lock.fileno()],
+                start_new_session=True,  # Ctrl+C at the terminal is for the server, which stops Redis last
+            )
 
     def _options(self) -> list[str]:
         options = {
@@ -140,10 +170,11 @@ class EmbeddedRedis:
             "dir": str(self.directory),
             "appendonly": "yes",
             "appendfsync": "always",
+            "aof-load-truncated": "yes",  # what the file ends within was never answered
             "save": "",
             "daemonize": "no",
             "loglevel": "notice",
-            "logfile": str(self.directory / "redis.log"),
+            "logfile": str(self.directory / LOG),
         }
         return [part for name, value in options.items() for part in (f"--{name}", value)]
 

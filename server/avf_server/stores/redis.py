@@ -36,6 +36,7 @@ from avf_server.stores.base import (
     position_of,
 )
 from avf_server.stores.embedded import EmbeddedRedis
+from avf_server.stores.evictions import Memory
 from avf_server.tasks import Supervisor, cancellable
 
 SCHEMES = (
@@ -45,10 +46,8 @@ SCHEMES = (
     *(f"{scheme}+{kind}" for scheme in ("redis", "rediss") for kind in ("sentinel", "cluster")),
 )
 
-CALLS = 64
-"""Calls at a time, and so connections, of each node where Redis is a Cluster; more wait for their turn."""
-WAIT_SHARE = 0.5
-"""How much of a call's time Redis may wait for its replicas."""
+CALLS = 64  # at a time, and so connections, of each node where Redis is a Cluster; more wait for their turn
+WAIT_SHARE = 0.5  # of a call's time, for which Redis may wait for its replicas
 CHECKED, WAITED = "avf:checked", "avf:waited"
 
 OUTCOMES = {b"applied": Outcome.APPLIED, b"moved": Outcome.MOVED, b"gone": Outcome.GONE}
@@ -106,6 +105,7 @@ class RedisStore:
         self._scripts: dict[str, str] = {}
         self._redis: Any = connect(url, timeout=timeout)  # redis-py types its clients apart; all have what is used here
         self._cluster = isinstance(self._redis, RedisCluster)
+        self._each = {"target_nodes": RedisCluster.PRIMARIES} if self._cluster else {}
         self._calls = asyncio.Semaphore(CALLS)
         self._circuit = Circuit(self._probe, supervisor or Supervisor())
         self.index = OwnerIndex(self._redis, self._call, exists=key)
@@ -113,12 +113,17 @@ class RedisStore:
     async def ping(self) -> None:
         """Ask Redis whether it is there, all of it where it is a Cluster."""
         async with self._call(known_away=True):
-            await (self._redis.ping(target_nodes=RedisCluster.PRIMARIES) if self._cluster else self._redis.ping())
+            await self._redis.ping(**self._each)
 
     async def check(self) -> None:
         """Write, to see whether Redis takes what it is given: a replica, or one that is full, answers pings."""
         async with self._call():
             await self._redis.set(CHECKED, 1, px=60_000)
+
+    async def memory(self) -> dict[str, Memory]:
+        """How each primary is about its memory, by its name."""
+        async with self._call():
+            return Memory.of_nodes(await self._redis.info(**self._each))
 
     async def close(self) -> None:
         """Close the connections."""
