@@ -96,7 +96,8 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         service.start()
         stack.push_async_callback(service.stop)
         listing = Listing(sessions, max_page=settings.max_page)
-        watchers = Events(limits(events.Limits, settings), sessions, listing, feed, stopping, telemetry)
+        owners = max(1, len(set(settings.api_keys)))
+        watchers = Events(limits(events.Limits, settings), sessions, listing, feed, stopping, telemetry, owners=owners)
         streams = set[asyncio.Task[None]]()
         of_status = limits(status.Limits, settings)
         yield Runtime(
@@ -110,7 +111,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             cached=cached,
             stopping=stopping,
             feed=feed,
-            polls=Polls(limits(polls.Limits, settings), sessions, feed, stopping),
+            polls=Polls(limits(polls.Limits, settings), sessions, feed, stopping, owners=owners),
             forecasts=Forecasts(limits(forecasts.Limits, settings), thread, sessions),
             branches=Branches(thread, sessions),
             listing=listing,

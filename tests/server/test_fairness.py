@@ -3,12 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Hashable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import avf_wire as wire
 import pytest
 from avf_server import problems
 from avf_server.stepping.decisions import gives_way, take
+from avf_server.watching.places import Places, may_enter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,6 +104,34 @@ def test_shares_by_hand() -> None:
     assert gives_way({"a": 5, "b": 5}, "b", limit=10) is None
     assert gives_way({"a": 5, "b": 5}, "c", limit=10) == "a"
     assert gives_way({"a": 1, "b": 1}, "c", limit=2) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=80), st.integers(1, 20), st.integers(4, 6))
+def test_places_are_kept_for_every_owner(moves: list[tuple[int, bool]], limit: int, owners: int) -> None:
+    """Whoever comes and leaves in whatever order, all fit, and each may always have what is kept for it."""
+    held: Counter[str] = Counter()
+    for number, comes in moves:
+        owner = str(number)
+        if comes and may_enter(held, owner, limit=limit, owners=owners):
+            held[owner] += 1
+        elif not comes and held[owner]:
+            held[owner] -= 1
+        assert held.total() <= limit
+        for each in map(str, range(owners)):
+            if held[each] < limit // (2 * owners):
+                assert may_enter(held, each, limit=limit, owners=owners)
+
+
+def test_one_owner_alone_has_every_place() -> None:
+    """And of two, one has three quarters."""
+    for owners, most in ((1, 8), (2, 6)):
+        places, count = Places(8, owners=owners), 0
+        with ExitStack() as stack:
+            while places.may_enter("a"):
+                stack.enter_context(places.one("a"))
+                count += 1
+            assert (count, places.taken) == (most, most)
+        assert places.taken == 0
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@
 
 The laws: latest wins. An event is made when the last one has been written, from how things stand then, so that a slow
 page gets fewer of them, holds up no stream, and keeps nothing waiting in memory. What is passed over is told by its
-scalars. Watches are bounded in number; they end with the session, the token that they were asked for with, or the
-server.
+scalars. Watches are bounded in number, and their places shared by owners; they end with the session, the token that
+they were asked for with, or the server.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from avf_server.stepping.replies import last_of
 from avf_server.stopping import Stopping
 from avf_server.stores.base import Position, Record, note_id, position_of
 from avf_server.watching.feed import Feed, Watch
+from avf_server.watching.places import Places
 
 POLL = 0.5  # seconds, after which what other servers did to a session is seen
 POLL_ALL = 2.0  # seconds, after which what they did to all of an owner's is
@@ -86,6 +87,8 @@ class Events:
         feed: Feed,
         stopping: Stopping,
         telemetry: Telemetry,
+        *,
+        owners: int,
     ) -> None:
         self._limits = limits
         self._sessions = sessions
@@ -93,16 +96,21 @@ class Events:
         self._feed = feed
         self._stopping = stopping
         self._telemetry = telemetry
-        self.watching = 0
+        self._places = Places(limits.max_watchers, owners=owners)
 
-    def check(self, options: WatchOptions) -> None:
+    @property
+    def watching(self) -> int:
+        """How many watch."""
+        return self._places.taken
+
+    def check(self, options: WatchOptions, *, owner: str) -> None:
         """Raise InvalidSettingError where this is no options to grant, OverloadedError where too many watch already."""
         self._stopping.check()
         if not 0.0 <= options.interval <= LONGEST:
             raise problems.InvalidSettingError(f"interval is {options.interval}, expected seconds in [0, {LONGEST:g}]")
-        if self.watching >= self._limits.max_watchers:
+        if not self._places.may_enter(owner):
             raise problems.OverloadedError(
-                f"{self.watching} streams of events are open, which is the limit",
+                f"{self.watching} streams of events are open: that is the limit, or the rest is for other keys",
                 retry_after=self._limits.retry_after_s,
             )
 
@@ -113,26 +121,22 @@ class Events:
 
         Raises UnknownSessionError, InvalidSettingError, OverloadedError, at once.
         """
-        self.check(options)
+        self.check(options, owner=owner)
         seen = None if after is None else check_cursor(after)
         await self._sessions.record(session, owner=owner)
-        return self._counted(self._of_session(session, owner, options, seen))
+        return self._counted(self._of_session(session, owner, options, seen), owner)
 
     async def all(self, *, owner: str, options: WatchOptions) -> AsyncGenerator[Event, None]:
         """The events of all of an owner's sessions. Raises as `session` does."""
-        self.check(options)
-        return self._counted(self._of_all(owner, options))
+        self.check(options, owner=owner)
+        return self._counted(self._of_all(owner, options), owner)
 
-    async def _counted(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+    async def _counted(self, events: AsyncGenerator[Event, None], owner: str) -> AsyncGenerator[Event, None]:
         """The same events, as one of those that watch."""
-        self.watching += 1
-        try:
+        with self._places.one(owner), self._telemetry.watchers.track_inprogress():
             async with aclosing(events):
-                with self._telemetry.watchers.track_inprogress():
-                    async for event in events:
-                        yield event
-        finally:
-            self.watching -= 1
+                async for event in events:
+                    yield event
 
     async def _of_session(
         self, session: str, owner: str, options: WatchOptions, seen: Position | None

@@ -14,6 +14,7 @@ from avf_server.sessions.registry import Sessions
 from avf_server.stopping import Stopping
 from avf_server.stores.base import MAX_SEQ, Record
 from avf_server.watching.feed import Feed
+from avf_server.watching.places import Places
 
 POLL = 0.5  # seconds, after which the steps of other servers are seen
 
@@ -30,12 +31,12 @@ class Limits:
 class Polls:
     """Last estimates, and those to come."""
 
-    def __init__(self, limits: Limits, sessions: Sessions, feed: Feed, stopping: Stopping) -> None:
+    def __init__(self, limits: Limits, sessions: Sessions, feed: Feed, stopping: Stopping, *, owners: int) -> None:
         self._limits = limits
         self._sessions = sessions
         self._feed = feed
         self._stopping = stopping
-        self._waiting = 0
+        self._places = Places(limits.queue_limit, owners=owners)
 
     async def last(self, session: str, *, owner: str) -> Record:
         """A session with its last reply. Raises UnknownSessionError, NoEstimateError."""
@@ -56,16 +57,13 @@ class Polls:
             raise problems.InvalidSettingError(f"timeout is {timeout}, expected seconds in [0, {limit}]")
         if not 1 <= seq <= MAX_SEQ:
             raise problems.InvalidSettingError(f"wait_seq is no number in [1, {MAX_SEQ}]")
-        if self._waiting >= self._limits.queue_limit:
+        if not self._places.may_enter(owner):
             raise problems.OverloadedError(
-                f"{self._waiting} clients wait for estimates, which is the limit",
+                f"{self._places.taken} clients wait for estimates: that is the limit, or the rest is for other keys",
                 retry_after=self._limits.retry_after_s,
             )
-        self._waiting += 1
-        try:
+        with self._places.one(owner):
             return await self._reached(session, seq, timeout, owner)
-        finally:
-            self._waiting -= 1
 
     async def _reached(self, session: str, seq: int, timeout: float, owner: str) -> Record:
         clock = asyncio.get_running_loop().time
