@@ -18,6 +18,7 @@ from typing import Literal, Protocol, cast, get_args, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from avf_sources._channels import Channel
 from avf_sources._errors import MissingExtra, SourceError
 from avf_sources._files import holds, make_folder, read_set, replace_file, replace_set
 from avf_sources._limits import Limits
@@ -27,6 +28,8 @@ from avf_sources._numbers import NotNumbersError, numbers
 __all__ = [
     "KEYS",
     "MIDI_LOW",
+    "Channel",
+    "Decimal",
     "Ending",
     "Limits",
     "MissingExtra",
@@ -57,6 +60,7 @@ MIDI_LOW, KEYS = 21, 88
 """A piano roll's column j is MIDI note MIDI_LOW + j, of KEYS keys."""
 
 Ending = Literal["whole", "open", "cut"]
+Decimal = Literal[".", ","]
 Transposition = Literal["jsb", "c", "none"]
 
 
@@ -64,14 +68,22 @@ Transposition = Literal["jsb", "c", "none"]
 class Options(Limits):
     """How to read a source, and how much of it; a kind of input ignores what does not concern it.
 
-    key        which array of an archive; for archives of piano rolls "split:index", such as "test:0"
+    key        which array of an archive; for archives of piano rolls "split:index", such as "test:0"; which sequence of
+               a table that has several
     transpose  music: "jsb" to C and up an octave, as the JSB chorales of the data sets are; "c" to C; "none"
     frame      music: quarter notes in one frame
     rate       sound: samples a second, to which a file is resampled
     samples    sound: samples in one frame
     ending     sound, video: "whole" takes files that say how long they are, and are; "open" also those that were never
-               closed and say no length; "cut" also those that end before they say
+               closed and say no length; "cut" also those that end before they say; CSV: but for "whole", a last line
+               that does not end is left out
     size       video: pixels in a row, and rows, of one frame
+    channels   tables: the columns to read, in this order; "state=on" is whether `state` says `on`; all numbers if None
+    ignore     tables: columns that are not read
+    categorical  tables: columns of text that are read, a channel for each value
+    time       tables: the column that says when, in ISO 8601, seconds since 1970 or thousandths, or any number
+    group      tables: the column that says which sequence a row belongs to
+    decimal    CSV: what stands before decimals, where the file leaves it open
     """
 
     key: str | None = None
@@ -81,6 +93,12 @@ class Options(Limits):
     samples: int = 200
     ending: Ending = "open"
     size: int = 64
+    channels: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    time: str | None = None
+    group: str | None = None
+    decimal: Decimal | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,6 +116,8 @@ class Recording:
     frame       quarter notes in one frame, where there are such
     rate        samples a second, where an observation is a frame of samples
     remarks     what was done to them, one sentence each
+    channels    what each of the D dimensions is, where a file says so
+    times       (T,) float64, when each row is, in seconds since the first, where a file says so
     """
 
     name: str
@@ -106,6 +126,8 @@ class Recording:
     frame: float | None = None
     rate: int | None = None
     remarks: tuple[str, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    times: NDArray[np.float64] | None = None
 
 
 @runtime_checkable

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 READERS = (
     "tests.fuzz.music_files:KIND",
     *(f"tests.fuzz.numeric_files:{name}" for name in ("ARRAYS", "SOUNDS", "VIDEOS")),
+    "tests.fuzz.table_files:TABLES",
 )
 """The kinds of files, each `module:attribute`: a Kind."""
 

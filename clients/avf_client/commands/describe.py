@@ -41,7 +41,10 @@ class Describer(Protocol):
 
 def describer(recording: Recording) -> Describer:
     """The describer of a recording's observations."""
-    return Notes(recording.frame) if recording.piano_roll else Values(recording.frames.shape[1])
+    if recording.piano_roll:
+        return Notes(recording.frame)
+    names = [channel.name for channel in recording.channels]
+    return Values(recording.frames.shape[1], names=names or None)
 
 
 def note_name(midi: int) -> str:
@@ -85,7 +88,8 @@ class Values:
 
     time_title = "step"
 
-    def __init__(self, size: int, *, most: int = 3) -> None:
+    def __init__(self, size: int, *, names: list[str] | None = None, most: int = 3) -> None:
+        self._names = names or [f"x{d}" for d in range(size)]
         self.observed_title = "observed" if size <= most else f"largest of {size} values"
         self.expected_title = "expected there"
         self._most = min(most, size)
@@ -99,7 +103,7 @@ class Values:
         missing = int(np.isnan(x).sum())
         if missing == x.size:
             return "(missing)"
-        shown = " ".join(f"x{d} {x[d]:.3g}" for d in self._largest(x))
+        shown = " ".join(f"{self._names[d]} {x[d]:.3g}" for d in self._largest(x))
         return f"{shown} ({missing} missing)" if missing else shown
 
     def expected(self, x: Array, estimate: Estimate) -> list[Part]:

@@ -9,6 +9,7 @@ import avf_wire as wire
 import click
 import numpy as np
 from avf_sources import (
+    Decimal,
     Ending,
     Limits,
     Options,
@@ -46,6 +47,12 @@ class Wanted:
     iterations: int | None
     kind: str | None
     key: str | None
+    channels: tuple[str, ...]
+    ignore: tuple[str, ...]
+    categorical: tuple[str, ...]
+    time: str | None
+    group: str | None
+    decimal: Decimal | None
     transpose: Transposition
     frame: float
     ending: Ending
@@ -79,7 +86,13 @@ class Wanted:
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--every", type=click.IntRange(min=1), default=1, help="Show every n-th estimate only.")
 @click.option("--kind", metavar="KIND", help="What FILE is; a source of another package too. [default: by its name]")
-@click.option("--key", help='Which array of an archive; of piano rolls "split:index".')
+@click.option("--key", help='Which array of an archive; of piano rolls "split:index"; which group of a table.')
+@click.option("--channel", "channels", metavar="COLUMN", multiple=True, help="Tables: read these, in this order.")
+@click.option("--ignore", metavar="COLUMN", multiple=True, help="Tables: leave these out.")
+@click.option("--categorical", metavar="COLUMN", multiple=True, help="Tables: a channel for each value of these.")
+@click.option("--time", metavar="COLUMN", help="Tables: which column says when.")
+@click.option("--group", metavar="COLUMN", help="Tables: which column says what sequence a row is of.")
+@click.option("--decimal", type=click.Choice([".", ","]), help="CSV: what stands before decimals.")
 @click.option(
     "--transpose",
     type=click.Choice(["jsb", "c", "none"]),
@@ -105,8 +118,8 @@ def command(server: str, as_json: bool, **options: Any) -> None:
     """Stream FILE, or a microphone, through a served model, and watch.
 
     FILE is sound (.wav, .flac, .aiff, .ogg), music (.mid, .musicxml, .mxl, or a piece that music21 ships), video,
-    or an array (.npy, .npz; T rows of D numbers). Sound is resampled to the model's rate. An API key is read from
-    AVF_API_KEY.
+    an array (.npy, .npz; T rows of D numbers), or a table (.csv, .tsv, .parquet, .feather; a row a step). Sound is
+    resampled to the model's rate. An API key is read from AVF_API_KEY.
 
     \b
     avf stream speech.wav --model vrnn-speech-small --realtime
@@ -200,6 +213,12 @@ def _read(file: str, wanted: Wanted, info: wire.ModelInfo | None = None) -> Reco
     """The recording; of sound in the model's frames."""
     options = Options(
         key=wanted.key,
+        channels=wanted.channels or None,
+        ignore=wanted.ignore,
+        categorical=wanted.categorical,
+        time=wanted.time,
+        group=wanted.group,
+        decimal=wanted.decimal,
         transpose=wanted.transpose,
         frame=wanted.frame,
         ending=wanted.ending,
