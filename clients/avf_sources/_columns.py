@@ -21,6 +21,7 @@ MOST_COLUMNS = 4096
 MOST_LABELS = 256
 _SCALES = ((1e17, 1e-9, "nanoseconds"), (1e14, 1e-6, "microseconds"), (1e11, 1e-3, "milliseconds"))
 """From which size on numbers are no seconds since 1970: 1e11 of them are three thousand years."""
+_FARTHEST = 1e19  # nanoseconds since 1970: three hundred years
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,6 +97,11 @@ def seconds(name: str, column: Column) -> tuple[Array, list[str]]:
     if not np.isfinite(column.values).all():
         row = int(np.flatnonzero(~np.isfinite(column.values))[0]) + 1
         raise SourceError(f"{name} has no time in {column.heading!r}, row {row}: fill it, or leave the row out")
+    if (np.abs(column.values) > _FARTHEST).any():
+        row = int(np.flatnonzero(np.abs(column.values) > _FARTHEST)[0]) + 1
+        raise SourceError(
+            f"{name} has no time in {column.heading!r}, row {row}: {column.values[row - 1]:g} is beyond all"
+        )
     largest = float(np.median(np.abs(column.values))) if len(column.values) else 0.0
     for least, scale, what in _SCALES:
         if largest > least:

@@ -164,7 +164,7 @@ def _all(name: str, table: Table, options: Options, remarks: list[str]) -> Itera
             remarks.append(f"The column {column.heading!r} is left out, it is empty.")
         else:
             _check_numbers(name, column)
-            if options.time is None and len(column.values) > 2 and (np.diff(column.values) > 0).all():
+            if options.time is None and len(column.values) > 2 and (column.values[1:] > column.values[:-1]).all():
                 remarks.append(
                     f"The column {column.heading!r} rises with every row: if it is the time, name it by time."
                 )

@@ -219,7 +219,12 @@ def test_time_does_not_go_back(write: Write) -> None:
         "Steps of time are uneven: the median is 1 s, 40.0% of them are others; rows stay as they are.",
     )
     assert len(recording.frames) == 6
-    for content in ("t,x\n0,1\n,2\n", "t,x\n2024-01-01,1\n2024-01-02T00:00Z,2\n", "t,x\n0,1\n2024-01-02,2\n"):
+    for content in (
+        "t,x\n0,1\n,2\n",
+        "t,x\n2024-01-01,1\n2024-01-02T00:00Z,2\n",
+        "t,x\n0,1\n2024-01-02,2\n",
+        "t,x\n0,1\n1e300,2\n",
+    ):
         with pytest.raises(SourceError, match="'t'"):
             read(write(content), Options(time="t"))
 

@@ -15,7 +15,7 @@ from tests.fuzz.mutation import spoil
 from tests.fuzz.numeric_files import WORDS
 from tests.fuzz.readers import Kind
 
-CELLS = (
+CELLS: tuple[bytes, ...] = (
     b"",
     b"NA",
     b'"',

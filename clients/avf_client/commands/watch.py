@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from avf_client.blocking.client import Session
 from avf_client.commands.describe import describer
@@ -81,7 +82,7 @@ def paced(frames: NDArray[np.float64], per_second: float) -> Iterator[NDArray[np
 
 def summary(trace: Trace, *, seconds: float) -> Table:
     """A table that sums up a trace that took this long."""
-    table = Table(title=trace.recording.name, box=box.ROUNDED, show_header=False, title_style="bold")
+    table = Table(title=Text(trace.recording.name), box=box.ROUNDED, show_header=False, title_style="bold")
     table.add_row("model", trace.model)
     table.add_row("steps", f"{trace.steps}")
     if trace.estimates:
@@ -92,10 +93,10 @@ def summary(trace: Trace, *, seconds: float) -> Table:
         table.add_row("  of it reconstruction", f"{trace.mean('reconstruction'):.3f} nats")
         table.add_row("  of it KL", f"{trace.mean('kl'):.3f} nats")
         table.add_row("at the prior, before inference", f"{_at_prior(trace):.3f} nats")
-        table.add_row("most surprising", f"step {worst + 1}, {energies[worst]:.2f} nats: {seen}")
+        table.add_row("most surprising", Text(f"step {worst + 1}, {energies[worst]:.2f} nats: {seen}"))
     table.add_row("speed", f"{trace.steps / max(seconds, 1e-9):.1f} steps/s")
     for remark in trace.recording.remarks:
-        table.add_row("note", remark)
+        table.add_row("note", Text(remark))
     return table
 
 
