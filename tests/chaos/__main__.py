@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -20,9 +21,11 @@ from rich.table import Table
 from .experiment import Outcome, Plan, experiment
 from .faults import Faults
 from .history import History, Reply, now
+from .needs import NEEDS, Impossible
 from .report import passed
 
 SHOWN = 20  # violations
+ROUNDS = 5  # of each need
 BETWEEN_LINES = 30.0  # seconds
 console = Console(stderr=True)
 
@@ -43,8 +46,21 @@ def main() -> None:
         outcome = asyncio.run(_watched(plan, Path(name)))
         if not passed(outcome.counts):
             _tell(outcome, Path(name))
-    sys.stdout.write(json.dumps(outcome.counts) + "\n")
-    sys.exit(0 if passed(outcome.counts) else 1)
+        needs = {need: asyncio.run(_in_need(need, Path(name) / need)) for need in NEEDS}
+    sys.stdout.write(json.dumps({**outcome.counts, "needs": needs}) + "\n")
+    sys.exit(0 if passed(outcome.counts) and not any(each.get("violations") for each in needs.values()) else 1)
+
+
+async def _in_need(name: str, folder: Path) -> dict[str, Any]:
+    """What became of a Redis that came to this, a few times."""
+    folder.mkdir()
+    try:
+        found = await NEEDS[name](folder, ROUNDS)
+    except Impossible as reason:
+        return {"skipped": str(reason)}
+    for line in found.violations[:SHOWN]:
+        console.print(f"[red]{name}[/red] {line}", soft_wrap=True)
+    return {"acknowledged": found.acknowledged, "violations": len(found.violations)}
 
 
 def _options() -> argparse.Namespace:

@@ -163,9 +163,10 @@ def sentinel(binary: str, folder: Path) -> Iterator[tuple[str, Node, Node]]:
 
 
 @contextlib.contextmanager
-def cluster(binary: str, folder: Path, *, size: int = 3) -> Iterator[tuple[str, tuple[Node, ...]]]:
+def cluster(binary: str, folder: Path, *, size: int = 3, **options: str) -> Iterator[tuple[str, tuple[Node, ...]]]:
     """The address of a Cluster of masters, and its nodes."""
-    nodes = [Node(binary, folder, cluster_enabled="yes", cluster_node_timeout="1000") for _ in range(size)]
+    options = {"cluster_enabled": "yes", "cluster_node_timeout": "1000"} | options
+    nodes = [Node(binary, folder, **options) for _ in range(size)]
     with running(*nodes):
         for i, node in enumerate(nodes):
             node.ask("CLUSTER", "ADDSLOTS", *range(i * SLOTS // size, (i + 1) * SLOTS // size))
