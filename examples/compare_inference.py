@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from inference_table import Row, Section, table
+from _inference_table import Row, Section, table
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor

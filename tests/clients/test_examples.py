@@ -26,7 +26,7 @@ def test_every_example_is_tested() -> None:
     """A new example needs a test here, or in tests/core."""
     tests = Path(__file__), ROOT / "tests" / "core" / "test_examples.py"
     source = "".join(path.read_text() for path in tests)
-    for path in (ROOT / "examples").glob("*.py"):
+    for path in (ROOT / "examples").glob("[!_]*.py"):
         assert f'"{path.name}"' in source
 
 
