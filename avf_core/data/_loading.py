@@ -22,9 +22,9 @@ class Description:
     """What a data set is, without its numbers.
 
     `modality` is what observations are of. `splits` maps a split to its number of sequences. `observation_size` is the
-    length of an observation, `shape` what it is a flattened form of; `rate` is in Hz. `selection` is the split that a
-    training is selected on, and `reported` the one whose figures are told: a part of train that was held out, and the
-    published valid split, where there is no test split.
+    length of an observation, `shape` what it is a flattened form of, `channels` what its numbers are called; `rate` is
+    in Hz. `selection` is the split that a training is selected on, and `reported` the one whose figures are told: a
+    part of train that was held out, and the published valid split, where there is no test split.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Description:
     observation_size: int
     shape: tuple[int, ...] | None
     rate: int | None
+    channels: tuple[str, ...] | None = None
 
     @property
     def selection(self) -> str:
@@ -88,6 +89,7 @@ class Source:
             observation_size=surveyed.observation_size,
             shape=surveyed.shape,
             rate=surveyed.rate,
+            channels=surveyed.channels,
         )
 
     @property
@@ -100,16 +102,22 @@ class Source:
         return self.kind or recognise(self.path)
 
     def as_card(self) -> dict[str, Any]:
-        """What a model card says of its data: name, kind and options, but not where it lay."""
-        return {"name": self.place.resolve().name, "kind": self.known_kind(), "options": dict(self.options)}
+        """What a model card says of its data: name, kind, options and channels, but not where it lay."""
+        channels = self._survey().channels
+        said = {"name": self.place.resolve().name, "kind": self.known_kind(), "options": dict(self.options)}
+        return said if channels is None else {**said, "channels": list(channels)}
 
     def like(self, card: object) -> "Source":
-        """The same path, read as the data of a model card was, in so far as the kind fits and nothing else was said."""
+        """The same path, read as the data of a model card was, in so far as the kind fits and nothing else was said.
+
+        Its channels are asked for by name, so that other columns, or another order, are not taken for them.
+        """
         if not isinstance(card, Mapping) or self.kind not in (None, card["kind"]):
             return self
         if self.kind is None and not _may_be(card["kind"], self.place):
             return self
-        return Source(path=self.path, kind=card["kind"], options={**card["options"], **self.options})
+        channels = {"channels": card["channels"]} if "channels" in card else {}
+        return Source(path=self.path, kind=card["kind"], options={**card["options"], **channels, **self.options})
 
     def _survey(self) -> DataSet:
         chosen = _plugin(self.known_kind())

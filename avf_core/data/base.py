@@ -43,13 +43,16 @@ class DataSet:
     """A data set that was surveyed, not read.
 
     `observation_size` is the length of an observation and `shape` what it is a flattened form of, (64, 64) pixels,
-    say. `rate` is in Hz: audio samples, or video frames, a second; None where the data has no such rate.
+    say. `rate` is in Hz: audio samples, or video frames, a second; None where the data has no such rate. `channels` are
+    the names of an observation's numbers, where they have some; a kind that gives them has an option `channels`, which
+    asks for these in this order.
     """
 
     splits: Mapping[str, Split]
     observation_size: int
     shape: tuple[int, ...] | None = None
     rate: int | None = None
+    channels: tuple[str, ...] | None = None
 
 
 @runtime_checkable

@@ -28,6 +28,8 @@ def about(data: Description) -> str:
         return f"speech, frames of {data.observation_size} samples at {data.rate} Hz"
     if data.modality == "video" and data.shape is not None:
         return f"video, grey frames of {' x '.join(map(str, data.shape))} pixels"
+    if data.channels is not None:
+        return f"{data.observation_size} numbers a step: {', '.join(data.channels)}"
     return f"{data.observation_size} numbers a step"
 
 

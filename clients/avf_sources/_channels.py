@@ -1,7 +1,7 @@
 """The columns of a table as channels: names with units, and the ones that are wanted, found by name and never by place.
 
-The law: a channel that is expected is there, in its own unit, or the error names it. `temp [degC]` and `wind (m/s)` are
-names with units; a column is meant by its whole heading, or by its name where only one has it. `state=on` is the
+The law: a channel that is expected is there, in no other unit, or the error names it. `temp [degC]` and `wind (m/s)`
+are names with units; a column is meant by its whole heading, or by its name where only one has it. `state=on` is the
 channel that is 1 where the column `state` says `on`, and 0 where it says anything else.
 """
 
@@ -73,6 +73,12 @@ def in_other_order(picks: Iterable[Pick]) -> bool:
     return any(a.column > b.column for a, b in pairwise(picks))
 
 
+def without_unit(headings: Sequence[str], picks: Sequence[Pick], expected: Sequence[str]) -> list[str]:
+    """The channels that are expected in a unit, of columns that say none."""
+    pairs = ((channel(headings[pick.column]), channel(wanted)) for pick, wanted in zip(picks, expected, strict=True))
+    return [str(wanted) for there, wanted in pairs if wanted.unit is not None and there.unit is None]
+
+
 def told(names: Sequence[str]) -> str:
     """Names for people, the first of many."""
     shown = ", ".join(map(repr, names[:_MOST_TOLD]))
@@ -89,9 +95,8 @@ def _meant(name: str, headings: Sequence[str], wanted: str) -> int | None:
     if not same:
         return None
     unit = channel(headings[same[0]]).unit
-    if sought.unit not in (None, unit):
+    if None not in (sought.unit, unit) and sought.unit != unit:
         raise SourceError(
-            f"{name} has {sought.name!r} in {unit or 'no unit'}, expected {sought.unit}: convert "
-            "it, or change its heading"
+            f"{name} has {sought.name!r} in {unit}, expected {sought.unit}: convert it, or change its heading"
         )
     return same[0]

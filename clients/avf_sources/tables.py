@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avf_sources import Channel, Options, Recording, SourceError, _arrow, _csv, existing
-from avf_sources._channels import channel, in_other_order, picked, place, told
+from avf_sources._channels import channel, in_other_order, picked, place, told, without_unit
 from avf_sources._columns import Array, Column, Table, indicators, refuse_infinities, seconds
 
 SUFFIXES: tuple[str, ...] = (".csv", ".tsv", ".parquet", ".feather", ".arrow")
@@ -135,6 +135,8 @@ def _expected(name: str, table: Table, options: Options, remarks: list[str]) -> 
     picks = picked(name, table.headings, options.channels or ())
     if in_other_order(picks):
         remarks.append("Columns stand in another order in the file: they are taken by their names.")
+    if unsaid := without_unit(table.headings, picks, options.channels or ()):
+        remarks.append(f"Columns say no unit, and are taken for what is expected: {told(unsaid)}.")
     for pick in picks:
         column = table.columns[pick.column]
         if pick.value is None:

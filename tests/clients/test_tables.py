@@ -148,6 +148,8 @@ def test_columns_are_found_by_their_names(write: Write) -> None:
     np.testing.assert_array_equal(swapped.frames, [[3, 2], [6, 5]])
     assert any("another order" in remark for remark in swapped.remarks)
     assert read(name, Options(channels=("temp", "wind [m/s]"))).remarks == ()
+    unsaid = read(name, Options(channels=("x [V]",))).remarks
+    assert unsaid == ("Columns say no unit, and are taken for what is expected: 'x [V]'.",)
     assert names(read(name, Options(ignore=("x",)))) == ["temp [degC]", "wind [m/s]"]
 
 

@@ -11,6 +11,8 @@ import pyarrow.feather
 import pyarrow.parquet
 from avf_sources import Options, SourceError, read
 
+from avf_core import data
+from avf_core.errors import DataError
 from tests.fuzz.mutation import spoil
 from tests.fuzz.numeric_files import WORDS
 from tests.fuzz.readers import Kind
@@ -86,7 +88,7 @@ def change_table(random: Random, name: str, content: bytes) -> bytes:
 
 
 def read_table(path: str, random: Random) -> object:
-    """As a stream, with any option, and where that is refused with none."""
+    """As a stream, with any option; where that is refused, as a data set and as a stream, with none."""
     options: dict[str, object] = {}
     if random.random() < 0.5:
         options["time"] = random.choice(("when", "temp", "state"))
@@ -98,6 +100,9 @@ def read_table(path: str, random: Random) -> object:
         options["channels"] = random.choice((("temp",), ("state=on", "state=off"), ("temp [K]",)))
     with suppress(SourceError):
         return read(path, Options(ending=random.choice(("whole", "open", "cut")), **options))  # type: ignore[arg-type]
+    with suppress(DataError):
+        for split in data.describe(path, kind="tables").splits:
+            data.load(path, split, kind="tables")
     return read(path)
 
 

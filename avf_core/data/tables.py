@@ -1,0 +1,181 @@
+"""Tables of sensors: CSV, TSV, Parquet and Feather; a row is a step, and channels are known by their names.
+
+One file is one stream, split by time, or a sequence for each value of the column `group`, of which some are held out
+whole. A folder is a sequence a file; the channels of its first file, by name, are those of all. What is left out, and
+why, `avf data describe` says. The channels go into the card of what is trained, and are asked of what is read for it.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Literal
+
+import avf_sources
+import numpy as np
+from avf_sources import tables
+from numpy import ndarray
+
+from avf_core.data import _cuts, _folders, _parts
+from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality, Sequences, Split, existing
+from avf_core.errors import ConfigurationError, DataError
+
+MODALITY: Modality = "series"
+GENERAL = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(_folders.Parts):
+    """How to read tables.
+
+    `channels`: the columns to read, in this order; `ignore`: those not to read; `categorical`: columns of text that are
+    read, a channel for each value. `time`: the column that says when, which may not go back. `group`: of one file, the
+    column that says which sequence a row is of. `decimal`: of CSV, what stands before decimals. `ending`: "open" leaves
+    a last line out that does not end. `length`: sequences are cut into pieces of so many steps, the last one shorter.
+    """
+
+    channels: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    time: str | None = None
+    group: str | None = None
+    decimal: Literal[".", ","] | None = None
+    ending: Literal["whole", "open"] = "whole"
+    length: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.length is not None and self.length < 1:
+            raise ConfigurationError(f"length is {self.length}, expected at least 1")
+
+    @property
+    def of_source(self) -> avf_sources.Options:
+        """The same for the reader."""
+        return replace(
+            super().of_source,
+            channels=self.channels,
+            ignore=self.ignore,
+            categorical=self.categorical,
+            time=self.time,
+            group=self.group,
+            decimal=self.decimal,
+            ending=self.ending,
+        )
+
+
+EXAMPLES: Mapping[str, Options] = {"files": Options(), "pieces": Options(length=5, channels=("wind", "temp [degC]"))}
+
+
+def recognises(path: Path) -> bool:
+    """A table, or a folder with one somewhere below it, and with nothing that another reader takes."""
+    if not path.is_dir():
+        return path.suffix.lower() in tables.SUFFIXES and path.is_file()
+    others = [suffix for kind in avf_sources.kinds() for suffix in avf_sources.load(kind).SUFFIXES]
+    others = [suffix for suffix in others if suffix not in tables.SUFFIXES]
+    return _parts.has_file(path, tables.SUFFIXES) and not _parts.has_file(path, others)
+
+
+def survey(path: Path, options: Options) -> DataSet:
+    """The splits of a file or a folder: float32 sequences of shape (time, channels).
+
+    Raises DataError where there is no table, too few files or groups to split, or a table is not to be read.
+    """
+    if path.is_dir():
+        return _folder(path, options)
+    sheet = _sheet(existing(path, "a table, or of a folder of them"), options)
+    if options.group is None:
+        ((_, stream),) = sheet.sequences.items()
+        cuts = _cuts.by_time(len(stream.frames), valid=options.valid, test=options.test, length=options.length)
+        found = {name: [stream.frames[a:b] for a, b in stretches] for name, stretches in cuts.items()}
+    else:
+        parts = _parts.split_by(list(sheet.sequences), str, valid=options.valid, test=options.test)
+        if not parts[TRAIN]:
+            raise DataError(f"{path} has {len(sheet.sequences)} groups, too few to hold some out for valid and test")
+        found = {
+            name: [piece for label in labels for piece in _pieces(sheet.sequences[label].frames, options)]
+            for name, labels in parts.items()
+        }
+    return DataSet(
+        splits={
+            name: Split(sequences=len(arrays), read=partial(_numbers, path, arrays))
+            for name, arrays in found.items()
+            if arrays
+        },
+        observation_size=len(sheet.channels),
+        channels=tuple(map(str, sheet.channels)),
+    )
+
+
+def write_example(folder: Path, generator: np.random.Generator) -> Path:
+    """A file of sensors a split, as CSV."""
+    for split in (TRAIN, VALID, TEST):
+        (folder / split).mkdir()
+        tables.write_example(folder / split, generator)
+    return folder
+
+
+def _folder(path: Path, options: Options) -> DataSet:
+    if options.group is not None:
+        raise DataError(f"{path} is a folder, of a sequence a file: group is for a file of its own")
+    files = _parts.files_by_split(
+        path, tables.SUFFIXES, valid=options.valid, test=options.test, whole_folders=options.whole == "folder"
+    )
+    first = min(file for chosen in files.values() for file in chosen)
+    channels = tuple(map(str, _sheet(first, options).channels))
+    alike = replace(options, channels=channels)
+
+    def read(chosen: list[Path]) -> Iterator[ndarray]:
+        for file in chosen:
+            (stream,) = _sheet(file, alike).sequences.values()
+            yield from _numbers(file, _pieces(stream.frames, options))
+
+    def count(chosen: list[Path]) -> int:
+        return len(chosen) if options.length is None else sum(1 for _ in read(chosen))
+
+    return DataSet(
+        splits={name: Split(sequences=count(chosen), read=partial(read, chosen)) for name, chosen in files.items()},
+        observation_size=len(channels),
+        channels=channels,
+    )
+
+
+def _pieces(frames: ndarray, options: Options) -> Sequences:
+    return [frames[a:b] for a, b in _cuts.shorter(0, len(frames), options.length)]
+
+
+def _numbers(path: Path, arrays: Sequences) -> Sequences:
+    with np.errstate(over="ignore"):  # what is beyond float32 is an infinity, which is refused below
+        found = [array.astype(np.float32) for array in arrays]
+    if any(np.isinf(array).any() for array in found):
+        raise DataError(f"{path} holds numbers that are infinite as float32: change their unit")
+    return found
+
+
+def _sheet(path: Path, options: Options) -> tables.Sheet:
+    """What a table holds; its time does not go back. Raises DataError."""
+    with _told():
+        try:
+            there = path.stat()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error}") from error
+        return _read(path, there.st_mtime_ns, there.st_size, options)
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, written: int, size: int, options: Options) -> tables.Sheet:
+    """The last file that was read, which describing and loading each of its splits ask for in turn."""
+    sheet = tables.sheet(str(path), options.of_source)
+    for sequence in sheet.sequences.values():
+        if sequence.times is not None:
+            tables.in_time(str(path), sequence)
+    return sheet
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """The reader's errors in the library's terms."""
+    try:
+        yield
+    except avf_sources.SourceError as error:
+        raise DataError(str(error)) from error
