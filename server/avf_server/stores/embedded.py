@@ -35,7 +35,7 @@ START_WAIT = 30.0  # seconds for Redis to read its file
 STOP_WAIT = 1.0  # seconds to leave in order; what is acknowledged is on disk anyhow
 
 LOG = "redis.log"
-CHATTER = ("WARNING", "Warning", "Server initialized", "oO0OoO0OoO0Oo", "Done loading", "Redis is now ready")
+CHATTER = ("WARNING", "Warning", "Server initialized", "oO0OoO0OoO0Oo", "Done loading", "Redis is now", "Valkey is now")
 
 # Runs between fork and exec in an interpreter of its own: code in a forked copy of a threaded process may dead-lock.
 LAUNCHER = """
