@@ -11,6 +11,7 @@ from torch import Tensor
 from avf_core.distributions import FullGaussian, Gaussian
 from avf_core.filtering import Filter
 from avf_core.inference import exact
+from avf_core.inference import kalman as kalman_inference
 from avf_core.models import lgssm
 
 NOISES = (1.0, 1e-4, 1e-8, 1e-12)
@@ -90,6 +91,31 @@ def test_the_kalman_filter_stands_any_sensor(size: int, latent: int, noise: floa
         np.testing.assert_allclose(found.mean[:, 0], truth.means, rtol=2e-5, atol=2e-5 * np.abs(truth.means).max())
         np.testing.assert_allclose(found.covariance[:, 0], truth.covariances, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(found.log_evidence[:, 0], truth.evidences, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize(("size", "latent"), SIZES)
+def test_a_belief_in_float32_stands_any_sensor(size: int, latent: int, noise: float) -> None:
+    """Though rounded between steps: moments, evidence and the likelihood's variance, with and without gaps."""
+    model = system(size, latent, noise, seed=size)
+    filter = Filter(model, kalman_inference.Inference(kalman_inference.Config(), model))
+    xs = torch.randn(6, 1, size, generator=torch.Generator().manual_seed(1))
+    seen = torch.rand(6, size, generator=torch.Generator().manual_seed(2)) < 0.7
+    emission = model.emission.double().numpy()
+    for observed in (torch.ones_like(seen), seen):
+        truth = kalman(model, xs[:, 0], observed)
+        _, found = filter.scan(filter.initial(torch.tensor([0])), xs, observed=observed[:, None])
+        assert isinstance(found.posterior, FullGaussian)
+        assert isinstance(found.likelihood, Gaussian)
+        scale = found.posterior.scale[:, 0].double()
+        means = found.posterior.mean[:, 0]
+        np.testing.assert_allclose(means, truth.means, rtol=2e-5, atol=2e-5 * np.abs(truth.means).max())
+        np.testing.assert_allclose(scale @ scale.mT, truth.covariances, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found.free_energy[:, 0], -truth.evidences, rtol=2e-5, atol=1e-5)
+        known = np.einsum("ol,tlm,om->to", emission, truth.covariances, emission)
+        expected = known + model.noise_log_variance.double().exp().numpy()
+        if noise > 1e-6:  # else the truth's own covariance, in float64, has too few digits
+            np.testing.assert_allclose(found.likelihood.log_variance[:, 0].exp(), expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize("noise", NOISES)
