@@ -61,7 +61,7 @@ def kalman_update(
         emission = torch.where(observed[..., None], emission, 0.0)
         counted = observed.double()
     step = measured(emission, scale, noise)
-    error = x - (emission @ mean[..., None])[..., 0]
+    error = torch.where(counted > 0.0, x - model.sensed(mean), 0.0)
     whitened = torch.linalg.solve_triangular(step.innovation, error[..., None], upper=False)
     evidence = log_density(step.innovation, error, counted)
     return mean + (step.gain @ whitened)[..., 0], step.scale, evidence

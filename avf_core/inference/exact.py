@@ -95,7 +95,7 @@ def expected_free_energy(
 ) -> Float[Tensor, " batch"]:
     """F of a posterior with E_q[-log p(x | z)] in closed form, in nats."""
     precision = torch.exp(-model.noise_log_variance)
-    error = x - posterior.mean @ model.emission.t()
+    error = x - model.sensed(posterior.mean)
     spread = torch.einsum("oi,bij,oj->bo", model.emission, _covariance(posterior), model.emission)
     terms = LOG_2PI + model.noise_log_variance + precision * (error**2 + spread)
     return 0.5 * terms.sum(-1) + posterior.total_kl(prior)
@@ -124,7 +124,7 @@ def kalman_filter(
     evidences, means, covariances = [], [], []
     for t, x in enumerate(xs):
         if t:
-            mean = mean @ dynamics.t()
+            mean = model.moved(mean)
             scale = lower(torch.cat([dynamics @ scale, process], dim=-1))
         mean, scale, evidence = kalman_update(model, mean, scale, x, None if observed is None else observed[t])
         evidences.append(evidence.to(xs.dtype))
@@ -152,7 +152,7 @@ def greedy_optimum(
     energies = []
     for t, x in enumerate(xs.double()):
         if t:
-            mean = mean @ dynamics.t()
+            mean = model.moved(mean)
             spread = dynamics @ spread @ dynamics.t()
             deviation = deviations(model.process_log_variance)
         step = measured(emission, torch.diag(deviation), deviations(model.noise_log_variance))
@@ -162,7 +162,7 @@ def greedy_optimum(
         if covariance == "diagonal":
             precision = deviation**-2 + torch.exp(-model.noise_log_variance.double()) @ emission**2
             energy = energy + 0.5 * (precision.log() + log_variances).sum()
-        error = x - mean @ emission.t()
+        error = x - model.sensed(mean)
         energies.append((energy - log_density(step.innovation, error, torch.ones_like(error))).to(xs.dtype))
         whitened = torch.linalg.solve_triangular(step.innovation, error.t(), upper=False)
         mean = mean + (step.gain @ whitened).t()

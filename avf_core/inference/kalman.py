@@ -1,11 +1,11 @@
 """The Kalman filter as a procedure: the whole belief of a linear Gaussian model, not one sample of the past.
 
-    p(z_{t-1} | x_<t) = N(m, S S')     ->     p(z_t | x_<t) = N(A m, A S S' A' + Q)     ->     p(z_t | x_<=t)
+    p(z_{t-1} | x_<t) = N(m, S S')     ->     p(z_t | x_<t) = N(A m + b, A S S' A' + Q)     ->     p(z_t | x_<=t)
 
 Filtering goes on from the posterior's mean m, and the procedure's state keeps the factor S of its covariance, zero
-before the first observation. So the model's own prior, N(A m, Q), is short of the spread A S S' A' only, and the step's
-objective adds it. F is then -log p(x_t | x_<t), the evidence itself, and a forecast is the Kalman predictive. As F is
-differentiable in theta, training by it is maximum likelihood.
+before the first observation. So the model's own prior, N(A m + b, Q), is short of the spread A S S' A' only, and the
+step's objective adds it. F is then -log p(x_t | x_<t), the evidence itself, and a forecast is the Kalman predictive. As
+F is differentiable in theta, training by it is maximum likelihood.
 
 The law: nothing is sampled, so that estimates do not depend on seeds. What is computed within a step is in float64
 (`_square_root`), and rounded once.
@@ -121,11 +121,11 @@ class Marginal(StepObjective):
         return FullGaussian(posterior.mean.double(), _scale(posterior)).total_kl(expected)
 
     def _observation(self, mean: Tensor, scale: Tensor) -> Gaussian:
-        """The marginals of N(C m, C S S' C' + R)."""
+        """The marginals of N(C m + d, C S S' C' + R)."""
         emission, noise = self._linear.emission.double(), self._linear.noise_log_variance.double().exp()
         variance = (emission @ scale).pow(2).sum(-1) + noise
         dtype = self.prior.mean.dtype
-        return Gaussian((mean @ emission.t()).to(dtype), variance.log().to(dtype))
+        return Gaussian(self._linear.sensed(mean).to(dtype), variance.log().to(dtype))
 
     @cached_property
     def _before(self) -> tuple[Tensor, Tensor]:

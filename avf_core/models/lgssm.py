@@ -1,9 +1,9 @@
 """LGSSM: the linear Gaussian state-space model, the yardstick of correctness, as all about it is known exactly.
 
-    z_1 ~ N(m_0, P_0)      z_t ~ N(A z_{t-1}, Q)      x_t ~ N(C z_t, R)
+    z_1 ~ N(m_0, P_0)      z_t ~ N(A z_{t-1} + b, Q)      x_t ~ N(C z_t + d, R)
 
 The first observation is observed under z_1's prior. P_0, Q and R are diagonal: any LGSSM has a basis of z in which
-P_0 and Q are.
+P_0 and Q are. The offsets b and d are 0 where a model is configured without.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,20 @@ from avf_core.models import base
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Sizes of an LGSSM; its matrices are parameters, set by `Model.from_matrices` or trained."""
+    """Sizes of an LGSSM; its matrices are parameters, set by `Model.from_matrices` or trained.
+
+    offsets: whether it has b and d, for observations that are not centred.
+    """
 
     observation_size: int = 2
     latent_size: int = 2
+    offsets: bool = False
 
 
-EXAMPLES: Mapping[str, Config] = {"wide": Config(observation_size=3, latent_size=2)}
+EXAMPLES: Mapping[str, Config] = {
+    "wide": Config(observation_size=3, latent_size=2),
+    "offsets": Config(observation_size=3, latent_size=2, offsets=True),
+}
 
 
 class Model(base.Model):
@@ -43,6 +50,8 @@ class Model(base.Model):
         self.initial_log_variance = nn.Parameter(torch.zeros(latent))  # log diag P_0
         self.process_log_variance = nn.Parameter(torch.zeros(latent))  # log diag Q
         self.noise_log_variance = nn.Parameter(torch.zeros(size))  # log diag R
+        self.drift = nn.Parameter(torch.zeros(latent)) if config.offsets else None  # b
+        self.level = nn.Parameter(torch.zeros(size)) if config.offsets else None  # d
 
     @classmethod
     def from_matrices(
@@ -54,9 +63,16 @@ class Model(base.Model):
         initial_variance: Float[Tensor, " latent"],
         process_variance: Float[Tensor, " latent"],
         noise_variance: Float[Tensor, " observation"],
+        drift: Float[Tensor, " latent"] | None = None,
+        level: Float[Tensor, " observation"] | None = None,
     ) -> "Model":
-        """The model with these matrices, in their precision; variances are the diagonals of P_0, Q and R."""
-        model = cls(Config(observation_size=emission.shape[0], latent_size=emission.shape[1]))
+        """The model with these matrices, in their precision; variances are the diagonals of P_0, Q and R.
+
+        It has offsets, `drift` (b) and `level` (d), where either is given; the other is then 0.
+        """
+        size, latent = emission.shape
+        offsets = drift is not None or level is not None
+        model = cls(Config(observation_size=size, latent_size=latent, offsets=offsets))
         model.to(dynamics.dtype)
         with torch.no_grad():
             model.dynamics.copy_(dynamics)
@@ -65,6 +81,9 @@ class Model(base.Model):
             model.initial_log_variance.copy_(initial_variance.log())
             model.process_log_variance.copy_(process_variance.log())
             model.noise_log_variance.copy_(noise_variance.log())
+            for parameter, given in ((model.drift, drift), (model.level, level)):
+                if parameter is not None and given is not None:
+                    parameter.copy_(given)
         return model
 
     def initial(self, batch_size: int) -> State:
@@ -79,8 +98,8 @@ class Model(base.Model):
         return {}, Gaussian(state["mean"], state["log_variance"])
 
     def decode(self, context: State, z: Float[Tensor, "*samples batch latent"]) -> Likelihood:
-        """N(C z, R)."""
-        mean = z @ self.emission.t()
+        """N(C z + d, R)."""
+        mean = self.sensed(z)
         return Gaussian(mean, self.noise_log_variance.expand_as(mean))
 
     def decode_samples(self, context: State, z: Float[Tensor, "samples batch latent"]) -> Likelihood:
@@ -91,5 +110,15 @@ class Model(base.Model):
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
     ) -> State:
         """The moments of p(z_{t+1} | z_t)."""
-        mean = z @ self.dynamics.t()
+        mean = self.moved(z)
         return {"mean": mean, "log_variance": self.process_log_variance.repeat(mean.shape[0], 1)}
+
+    def moved(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch latent"]:
+        """A z + b, in the precision of z."""
+        mean = z @ self.dynamics.to(z.dtype).t()
+        return mean if self.drift is None else mean + self.drift.to(z.dtype)
+
+    def sensed(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch observation"]:
+        """C z + d, in the precision of z."""
+        mean = z @ self.emission.to(z.dtype).t()
+        return mean if self.level is None else mean + self.level.to(z.dtype)

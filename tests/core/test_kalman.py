@@ -25,7 +25,7 @@ from tests.support.lgssm import independent, random_model, simulate, simulate_al
 
 from .pairs import make
 
-SYSTEMS = [(1, 1), (2, 2), (3, 2), (4, 3), (2, 4)]  # observation, latent
+SYSTEMS = [(1, 1, False), (2, 2, False), (3, 2, True), (4, 3, False), (2, 4, True)]  # observation, latent, offsets
 TIME, BATCH = 30, 3
 INSIDE_90 = 1.6448536269514722  # deviations
 
@@ -74,12 +74,12 @@ def check(found: Estimate, row: int, truth: Step, tolerance: float) -> None:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize(("size", "latent"), SYSTEMS)
+@pytest.mark.parametrize(("size", "latent", "offsets"), SYSTEMS)
 def test_every_moment_and_the_evidence_are_the_kalman_filters(
-    size: int, latent: int, masked: bool, dtype: torch.dtype, tolerance: float
+    size: int, latent: int, offsets: bool, masked: bool, dtype: torch.dtype, tolerance: float
 ) -> None:
     """Prior, posterior, prediction, likelihood and F of every step, under masks and gaps too."""
-    model = random_model(size, latent)
+    model = random_model(size, latent, offsets=offsets)
     xs = simulate(model, TIME, BATCH).to(dtype)
     model.to(dtype)
     observed = seen(xs, masked=masked)
@@ -93,9 +93,10 @@ def test_every_moment_and_the_evidence_are_the_kalman_filters(
     assert float(found.free_energy[~observed.any(-1)].abs().sum()) == 0.0
 
 
-def test_posteriors_and_evidence_are_pykalmans() -> None:
+@pytest.mark.parametrize("offsets", [False, True])
+def test_posteriors_and_evidence_are_pykalmans(offsets: bool) -> None:
     """A filter that nobody here wrote, with a gap."""
-    model = random_model(3, 2)
+    model = random_model(3, 2, offsets=offsets)
     xs = simulate(model, 20, 1)
     observed = torch.ones_like(xs, dtype=torch.bool)
     observed[[3, 4, 11]] = False
@@ -111,10 +112,10 @@ def test_posteriors_and_evidence_are_pykalmans() -> None:
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize(("size", "latent"), SYSTEMS)
-def test_ninety_percent_intervals_cover_ninety_percent(size: int, latent: int, masked: bool) -> None:
+@pytest.mark.parametrize(("size", "latent", "offsets"), SYSTEMS)
+def test_ninety_percent_intervals_cover_ninety_percent(size: int, latent: int, offsets: bool, masked: bool) -> None:
     """Between 88 and 92, of latents and of what is predicted, on data that the model made."""
-    model = random_model(size, latent)
+    model = random_model(size, latent, offsets=offsets)
     zs, xs = simulate_all(model, 40, 500, seed=3)
     observed = seen(xs, masked=masked)
     filter = filter_of(model)
@@ -152,7 +153,7 @@ def test_nothing_depends_on_seeds() -> None:
 @pytest.mark.parametrize("start", [0, 9])
 def test_forecasts_are_the_kalman_predictive(start: int) -> None:
     """From one row of a belief, before the first observation too: moments within the Monte Carlo error."""
-    model, count = random_model(3, 2), 20000
+    model, count = random_model(3, 2, offsets=True), 20000
     xs = simulate(model, 9, 1, seed=5)
     filter = filter_of(model)
     belief = filter.initial(torch.tensor([7]))
@@ -206,7 +207,7 @@ def test_gaps_are_filled_by_what_was_seen_up_to_them() -> None:
 
 def test_training_follows_the_gradient_of_the_likelihood() -> None:
     """That of -log p(x_1..T) by central differences of the numpy filter, in every parameter."""
-    model = random_model(2, 2).requires_grad_(True)
+    model = random_model(2, 2, offsets=True).requires_grad_(True)
     xs = simulate(model, 6, 2).detach()
     clip = em.Clip.whole(xs, torch.ones(6, 2, dtype=torch.bool), torch.arange(2))
     objective, totals = em.joint_free_energy(filter_of(model), clip, kl_weight=1.0)

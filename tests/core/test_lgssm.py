@@ -17,10 +17,11 @@ from .pairs import make, observations
 DIMENSIONS = [(1, 1), (2, 2), (3, 2), (2, 4), (6, 6)]  # observation, latent
 
 
+@pytest.mark.parametrize("offsets", [False, True])
 @pytest.mark.parametrize(("size", "latent"), DIMENSIONS)
-def test_evidence_equals_pykalmans(size: int, latent: int) -> None:
+def test_evidence_equals_pykalmans(size: int, latent: int, offsets: bool) -> None:
     """To 1e-9 in float64, with the filtered moments."""
-    model = random_model(size, latent)
+    model = random_model(size, latent, offsets=offsets)
     xs = simulate(model, 30, 3)
     found = exact.kalman_filter(model, xs)
     reference = independent(model)
@@ -105,8 +106,8 @@ def test_at_one_step_the_full_posteriors_free_energy_is_the_evidence(size: int, 
 @pytest.mark.parametrize("covariance", ["full", "diagonal"])
 @pytest.mark.parametrize(("size", "latent"), DIMENSIONS)
 def test_the_exact_engine_reaches_the_greedy_optimum(size: int, latent: int, covariance: str) -> None:
-    """Its F equals the closed form within 4 standard errors, and is not below the evidence."""
-    model = random_model(size, latent)
+    """Its F equals the closed form within 4 standard errors, and is not below the evidence; with offsets as without."""
+    model = random_model(size, latent, offsets=latent > 1)
     batch = 2000
     xs = simulate(model, 6, batch)
     engine = exact.Inference(exact.Config(covariance=covariance), model)  # type: ignore[arg-type]

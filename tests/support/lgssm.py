@@ -8,7 +8,7 @@ from torch import Tensor
 from avf_core.models import lgssm
 
 
-def random_model(size: int, latent: int, dtype: torch.dtype = torch.float64) -> lgssm.Model:
+def random_model(size: int, latent: int, dtype: torch.dtype = torch.float64, *, offsets: bool = False) -> lgssm.Model:
     """A stable model with random matrices."""
     generator = torch.Generator().manual_seed(10 * size + latent)
 
@@ -23,6 +23,8 @@ def random_model(size: int, latent: int, dtype: torch.dtype = torch.float64) -> 
         initial_variance=torch.rand(latent, generator=generator, dtype=dtype) + 0.5,
         process_variance=torch.rand(latent, generator=generator, dtype=dtype) + 0.1,
         noise_variance=torch.rand(size, generator=generator, dtype=dtype) + 0.1,
+        drift=normal(latent) if offsets else None,
+        level=5.0 * normal(size) if offsets else None,
     ).requires_grad_(False)
 
 
@@ -43,9 +45,9 @@ def simulate_all(model: lgssm.Model, time: int, batch: int, seed: int = 0) -> tu
     zs, xs = [], []
     for t in range(time):
         if t:
-            z = z @ model.dynamics.t() + noise(model.process_log_variance)
+            z = model.moved(z) + noise(model.process_log_variance)
         zs.append(z)
-        xs.append(z @ model.emission.t() + noise(model.noise_log_variance))
+        xs.append(model.sensed(z) + noise(model.noise_log_variance))
     return torch.stack(zs), torch.stack(xs)
 
 
@@ -56,6 +58,8 @@ def independent(model: lgssm.Model) -> pykalman.KalmanFilter:
         observation_matrices=model.emission.numpy(),
         transition_covariance=np.diag(model.process_log_variance.exp().numpy()),
         observation_covariance=np.diag(model.noise_log_variance.exp().numpy()),
+        transition_offsets=None if model.drift is None else model.drift.numpy(),
+        observation_offsets=None if model.level is None else model.level.numpy(),
         initial_state_mean=model.initial_mean.numpy(),
         initial_state_covariance=np.diag(model.initial_log_variance.exp().numpy()),
     )
