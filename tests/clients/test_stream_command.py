@@ -42,6 +42,23 @@ def test_a_session_can_be_gone_on_with(server: str, tmp_path: Path, capsys: pyte
     assert "as it was opened" in capsys.readouterr().err
 
 
+def test_columns_of_a_table_are_streamed_by_name(
+    server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that are named, in that order; remarks are in the summary, brackets and all; absent ones are one line."""
+    (tmp_path / "x.csv").write_text("id,c,a [V],b\nu,1,2,3\nv,9,9,9\nu,4,5,6\n")
+    arguments = ["stream", str(tmp_path / "x.csv"), "--server", server, "--model", "gaussian", "--group", "id"]
+    arguments += ["--key", "u", "--channel", "a [V]", "--channel", "b"]
+    assert cli.run([*arguments, "--channel", "c"]) == 0
+    told = capsys.readouterr().out
+    assert "a 2 b 3 c 1" in told
+    assert "a 5 b 6 c 4" in told
+    assert "x.csv[u]" in told
+    assert "another order" in told
+    assert cli.run([*arguments, "--channel", "d"]) == 1
+    assert "no column 'd', a channel that is expected" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -33,6 +33,7 @@ class Built(NamedTuple):
 BUILT_IN = {
     "bench": Built("Measure how fast a running server answers."),
     "completion": Built("Print the completion script of a shell."),
+    "data": Built("Say what is in a file, before it is streamed or trained on."),
     "evaluate": Built("Measure the free energy of a checkpoint on a data set.", "core", "torch"),
     "forecast": Built("Forecast how a sequence goes on, by sample paths.", "train", "torch"),
     "impute": Built("Fill what is missing in a sequence.", "train", "torch"),

@@ -8,16 +8,7 @@ from typing import Any
 import avf_wire as wire
 import click
 import numpy as np
-from avf_sources import (
-    Decimal,
-    Ending,
-    Limits,
-    Options,
-    Recording,
-    Transposition,
-    load,
-    read,
-)
+from avf_sources import Options, Recording, load, read
 from rich.console import Console
 
 from avf_client import hearing
@@ -25,6 +16,7 @@ from avf_client.blocking.client import Client, Session
 from avf_client.commands import microphone, view_sound
 from avf_client.commands import plot as plots
 from avf_client.commands.common import client_of, json_option, server_option, write_json
+from avf_client.commands.reading import reading_options, take
 from avf_client.commands.watch import Trace, summary, watch
 from avf_client.errors import InvalidArgument
 
@@ -46,18 +38,7 @@ class Wanted:
     seed: int | None
     iterations: int | None
     kind: str | None
-    key: str | None
-    channels: tuple[str, ...]
-    ignore: tuple[str, ...]
-    categorical: tuple[str, ...]
-    time: str | None
-    group: str | None
-    decimal: Decimal | None
-    transpose: Transposition
-    frame: float
-    ending: Ending
-    max_bytes: int
-    max_frames: int
+    reading: Options
     plot: Path | None
 
     def __post_init__(self) -> None:
@@ -85,31 +66,7 @@ class Wanted:
 @click.option("--pace", type=click.FloatRange(min=0, min_open=True), help="Frames per second; unpaced if absent.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--every", type=click.IntRange(min=1), default=1, help="Show every n-th estimate only.")
-@click.option("--kind", metavar="KIND", help="What FILE is; a source of another package too. [default: by its name]")
-@click.option("--key", help='Which array of an archive; of piano rolls "split:index"; which group of a table.')
-@click.option("--channel", "channels", metavar="COLUMN", multiple=True, help="Tables: read these, in this order.")
-@click.option("--ignore", metavar="COLUMN", multiple=True, help="Tables: leave these out.")
-@click.option("--categorical", metavar="COLUMN", multiple=True, help="Tables: a channel for each value of these.")
-@click.option("--time", metavar="COLUMN", help="Tables: which column says when.")
-@click.option("--group", metavar="COLUMN", help="Tables: which column says what sequence a row is of.")
-@click.option("--decimal", type=click.Choice([".", ","]), help="CSV: what stands before decimals.")
-@click.option(
-    "--transpose",
-    type=click.Choice(["jsb", "c", "none"]),
-    default="jsb",
-    show_default=True,
-    help="Music: to C and up an octave as the JSB arrays are, to C, or not at all.",
-)
-@click.option("--frame", type=float, default=1.0, show_default=True, help="Music: quarter notes in a frame.")
-@click.option(
-    "--ending",
-    type=click.Choice(["whole", "open", "cut"]),
-    default="open",
-    show_default=True,
-    help="Sound, video: refuse what was never closed, read it, or read even what ends before its header says.",
-)
-@click.option("--max-bytes", type=click.IntRange(min=1), default=Limits.max_bytes, help="Refuse larger, once decoded.")
-@click.option("--max-frames", type=click.IntRange(min=1), default=Limits.max_frames, help="Refuse what has more.")
+@reading_options
 @click.option("--seed", type=int, help="Fixes all randomness of the session.")
 @click.option("--iterations", type=click.IntRange(min=0), help="Updates of the posterior a step.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture (PNG, SVG or PDF).")
@@ -126,7 +83,7 @@ def command(server: str, as_json: bool, **options: Any) -> None:
     avf stream corpus:bach/bwv66.6 --model srnn-jsb --plot chorale.png
     avf stream --mic --model vrnn-speech-small --every 4
     """
-    wanted = Wanted(**options)
+    wanted = Wanted(reading=take(options), **options)
     if wanted.plot is not None:
         plots.require()
     console = Console(stderr=as_json)
@@ -211,20 +168,7 @@ def _is_sound(file: str) -> bool:
 
 def _read(file: str, wanted: Wanted, info: wire.ModelInfo | None = None) -> Recording:
     """The recording; of sound in the model's frames."""
-    options = Options(
-        key=wanted.key,
-        channels=wanted.channels or None,
-        ignore=wanted.ignore,
-        categorical=wanted.categorical,
-        time=wanted.time,
-        group=wanted.group,
-        decimal=wanted.decimal,
-        transpose=wanted.transpose,
-        frame=wanted.frame,
-        ending=wanted.ending,
-        max_bytes=wanted.max_bytes,
-        max_frames=wanted.max_frames,
-    )
+    options = wanted.reading
     if info is not None and info.sample_rate is not None:
         options = replace(options, rate=info.sample_rate, samples=info.observation_size)
     return read(file, options, kind=wanted.kind)
