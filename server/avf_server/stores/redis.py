@@ -45,11 +45,9 @@ SCHEMES = (
     "unix",
     *(f"{scheme}+{kind}" for scheme in ("redis", "rediss") for kind in ("sentinel", "cluster")),
 )
-
 CALLS = 64  # at a time, and so connections, of each node where Redis is a Cluster; more wait for their turn
 WAIT_SHARE = 0.5  # of a call's time, for which Redis may wait for its replicas
 CHECKED, WAITED = "avf:checked", "avf:waited"
-
 OUTCOMES = {b"applied": Outcome.APPLIED, b"moved": Outcome.MOVED, b"gone": Outcome.GONE}
 
 
@@ -111,9 +109,11 @@ class RedisStore:
         self.index = OwnerIndex(self._redis, self._call, exists=key)
 
     async def ping(self) -> None:
-        """Ask Redis whether it is there, all of it where it is a Cluster."""
+        """Ask Redis whether it is there; a Cluster all of it, and for a key, as nodes answer pings while it is down."""
         async with self._call(known_away=True):
             await self._redis.ping(**self._each)
+            if self._cluster:
+                await self._redis.exists(CHECKED)
 
     async def check(self) -> None:
         """Write, to see whether Redis takes what it is given: a replica, or one that is full, answers pings."""
