@@ -18,6 +18,7 @@ from avf_core import noise
 from avf_core.analysis.particles import log_weight
 from avf_core.beliefs import State
 from avf_core.distributions import Gaussian, reconstruction
+from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
 from avf_core.inference.base import OnePass, Study
 from avf_core.models.base import Model, ObservationDriven
@@ -128,7 +129,8 @@ def expectation(
     """The E-step: latents, `samples` a step, and the procedure's study of the clip: what phi has to learn from it.
 
     `learn` is called after every time step with what was learned from it alone: online learning. Matrix products are
-    in `dtype` where phi learns here, or in the model's own where none is given.
+    in `dtype` where phi learns here, or in the model's own where none is given. Raises ConfigurationError for a
+    procedure that keeps the past in closed form: it has no latents.
     """
     inference, own = filter.inference, filter.model.dtype
     dtype = (dtype or own) if inference.learns == "in the E-step" else own
@@ -137,7 +139,12 @@ def expectation(
     walk = Walk(filter.model, clip.xs, clip.seeds, kl_weight=kl_weight, dtype=dtype, streams=numbers)
     found, state = [], inference.initial(len(clip.seeds))
     for t in range(len(clip.xs)):
-        objective = walk.objective(t)
+        objective = inference.objective(walk.objective(t), state)
+        if objective.exact:
+            raise ConfigurationError(
+                f"{type(inference).__module__} keeps the past in closed form, and so has no latents for an M-step: "
+                "let its `learns` be 'with theta'"
+            )
         inferred = study.infer(objective, state, real=clip.real[t])
         state = inferred.state
         if learn is not None:

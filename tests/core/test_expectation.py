@@ -11,6 +11,7 @@ import torch
 
 from avf_core import inference
 from avf_core.configuration import build
+from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
 from avf_core.inference import _descent, base, iterative
 from avf_core.objectives import StepObjective
@@ -88,9 +89,21 @@ def agree(filter: Filter) -> base.Study:
 
 @pytest.mark.parametrize(("name", "option"), list(cases()))
 def test_the_e_step_finds_what_the_filter_finds(name: str, option: str) -> None:
-    """The same posteriors and latents, by whatever procedure, however it is configured."""
+    """The same posteriors and latents, by whatever procedure, however it is configured.
+
+    One that keeps the past in closed form has no latents: it is refused, and its way to learn is its own F.
+    """
     changes = {} if option == "as listed" else options(PAIRS[name]["inference"]["kind"])[option]
-    agree(made(name, changes))
+    filter = made(name, changes)
+    clip = clip_of(filter)
+    _, estimate = filter.scan(filter.initial(clip.seeds), clip.xs)
+    if not estimate.exact:
+        agree(filter)
+        return
+    with pytest.raises(ConfigurationError, match=r"closed form.*'with theta'"):
+        em.expectation(filter, clip, kl_weight=1.0)
+    assert filter.inference.learns == "with theta"
+    close(em.joint_free_energy(filter, clip, kl_weight=1.0)[0], estimate.free_energy.mean(), 1e-9)
 
 
 @pytest.fixture(params=[name for name in sorted(LISTED) if LISTED[name]["inference"]["kind"] == "iterative"])
