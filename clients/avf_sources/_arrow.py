@@ -5,6 +5,7 @@ before its memory is looked at. Numbers are of any real kind, decimals and boole
 """
 
 import importlib
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from avf_sources import MissingExtra, Options, SourceError
+from avf_sources import MissingExtra, Options, SourceError, _ipc
 from avf_sources._cells import Times
 from avf_sources._channels import place
 from avf_sources._columns import Array, Column, Role, Table, check_labels, roles
@@ -20,8 +21,17 @@ from avf_sources._columns import Array, Column, Role, Table, check_labels, roles
 _BATCH_CELLS = 1 << 18
 _NUMBER_BYTES = 8
 _MOST_FOOTER, _MOST_CONTAINER = 1 << 24, 1 << 20
-_MAGIC = b"ARROW1"
-_BROKEN = (ValueError, OSError, MemoryError, LookupError, OverflowError, TypeError, NotImplementedError, RuntimeError)
+_BROKEN = (
+    ValueError,
+    OSError,
+    MemoryError,
+    LookupError,
+    OverflowError,
+    TypeError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+)
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _DAY = 86_400.0
 
@@ -31,7 +41,7 @@ def read(name: str, path: Path, options: Options) -> Table:
     pa = _library("pyarrow")
     options.check_bytes(name, path.stat().st_size)
     with _told(name, pa):
-        opened = _parquet if path.suffix.lower() == ".parquet" else _ipc
+        opened = _parquet if path.suffix.lower() == ".parquet" else _arrow
         with path.open("rb") as file:
             schema, batches = opened(name, file, options)
             headings = tuple(field.name for field in schema)
@@ -75,23 +85,13 @@ def _parquet(name: str, file: Any, options: Options) -> tuple[Any, Any]:
     return schema, batches
 
 
-def _ipc(name: str, file: Any, options: Options) -> tuple[Any, Any]:
+def _arrow(name: str, file: Any, options: Options) -> tuple[Any, Any]:
     """The same of an Arrow file, or of a stream of Arrow's in a file."""
     ipc = _library("pyarrow.ipc")
-    start = file.read(len(_MAGIC))
-    file.seek(0)
-    of_file = start == _MAGIC
-    schema = (ipc.open_file if of_file else ipc.open_stream)(file).schema
+    schema = _ipc.schema(ipc, name, file, options)
 
     def batches(wanted: list[int]) -> Iterator[Any]:
-        file.seek(0)
-        how = ipc.IpcReadOptions(included_fields=wanted, use_threads=False)
-        if not of_file:
-            yield from ipc.open_stream(file, options=how)
-            return
-        opened = ipc.open_file(file, options=how)
-        for i in range(opened.num_record_batches):
-            yield opened.get_batch(i)
+        return _ipc.batches(ipc, file, wanted)
 
     return schema, batches
 

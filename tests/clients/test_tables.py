@@ -313,6 +313,40 @@ def test_an_archive_that_unfolds_is_refused_by_its_footer(tmp_path: Path) -> Non
         read(str(path))
 
 
+@pytest.mark.parametrize("form", ["feather", "arrow"])
+@pytest.mark.parametrize("compression", ["zstd", "lz4", None])
+def test_what_batches_become_is_counted_before_they_do(tmp_path: Path, form: str, compression: str | None) -> None:
+    """A million equal numbers and a million equal labels, in a few kilobytes: twelve million bytes."""
+    path = tmp_path / f"x.{form}"
+    labels = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1_000_000, np.int32)), ["on"])
+    table = pa.table({"a": np.zeros(1_000_000), "b": labels})
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    new = pa.ipc.new_file if form == "feather" else pa.ipc.new_stream
+    with new(path, table.schema, options=options) as file:
+        file.write_table(table, max_chunksize=300_000)
+    assert (path.stat().st_size < 1 << 17) == (compression is not None)
+    with pytest.raises(
+        SourceError, match=r"x\.\w+ cannot be read: it claims \d+ bytes once decoded, more than the 11900000"
+    ):
+        read(str(path), Options(max_bytes=11_900_000))
+    assert read(str(path), Options(max_bytes=16_000_000)).frames.shape == (1_000_000, 1)
+
+
+def test_a_footer_agrees_with_its_file(tmp_path: Path) -> None:
+    """One of another file, which has a batch less, is refused."""
+    files = []
+    for count in (2, 3):
+        path = tmp_path / f"{count}.arrow"
+        with pa.ipc.new_file(path, pa.schema({"a": pa.int8()})) as file:
+            for i in range(count):
+                file.write_table(pa.table({"a": pa.array([i], pa.int8())}))
+        files.append(path.read_bytes())
+    end = int.from_bytes(files[0][-10:-6], "little") + 10
+    (tmp_path / "x.arrow").write_bytes(files[1][: -(int.from_bytes(files[1][-10:-6], "little") + 10)] + files[0][-end:])
+    with pytest.raises(SourceError, match="its footer says 2 batches, 3 are there"):
+        read(str(tmp_path / "x.arrow"))
+
+
 def test_without_pyarrow_only_csv_is_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the extra."""
 
