@@ -47,21 +47,20 @@ def read(name: str, path: Path, options: Options) -> Table:
             headings = tuple(field.name for field in schema)
             group = None if options.group is None else place(name, headings, options.group)
             wanted = {i: role for i, role in enumerate(roles(name, headings, options)) if role != "nothing"}
-            parts: dict[int, list[Any]] = {i: [] for i in wanted}
+            held = [i for i, role in wanted.items() if role != "numbers" or _may_be_read(pa, schema.field(i).type)]
+            parts: dict[int, list[Any]] = {i: [] for i in held or [*wanted][:1]}
             rows = 0
-            for batch in batches(sorted(wanted)):
+            for batch in batches(list(parts)):
                 rows += batch.num_rows
                 options.check_frames(name, rows)
-                options.check_bytes(name, rows * len(wanted) * _NUMBER_BYTES)
+                options.check_bytes(name, rows * len(parts) * _NUMBER_BYTES)
                 batch.validate(full=True)
-                for i in wanted:
+                for i in parts:
                     parts[i].append(batch.column(batch.schema.get_field_index(headings[i])))
-            columns = {
-                i: _column(
-                    pa, name, headings[i], role, pa.chunked_array(parts[i], schema.field(i).type), group=i == group
-                )
-                for i, role in wanted.items()
-            }
+            columns = {}
+            for i, role in wanted.items():
+                values = pa.chunked_array(parts.get(i, []), schema.field(i).type)
+                columns[i] = _column(pa, name, headings[i], role, values, group=i == group)
     if not rows:
         raise SourceError(f"{name} has no rows")
     return Table(headings=headings, columns=columns, rows=rows)
@@ -113,7 +112,7 @@ def _column(pa: Any, name: str, heading: str, role: Role, values: Any, *, group:
         if role == "times":
             raise SourceError(f"{name} has no times in {heading!r}: it is of type {values.type}")
         hint = "it may be the time" if scale is not None else f"it is of type {values.type}"
-        return Column(heading=heading, values=np.full(len(values), np.nan), text=hint)
+        return Column(heading=heading, values=np.zeros(0), text=hint)
     return Column(heading=heading, values=_floats(pa, values))
 
 
@@ -148,6 +147,11 @@ def _scale(pa: Any, kind: Any) -> float | None:
 def _is_number(pa: Any, kind: Any) -> bool:
     tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
     return any(test(kind) for test in tests)
+
+
+def _may_be_read(pa: Any, kind: Any) -> bool:
+    """Whether a column of this type has numbers; others are not even unpacked."""
+    return _is_number(pa, kind.value_type if pa.types.is_dictionary(kind) else kind)
 
 
 def _is_text(pa: Any, kind: Any) -> bool:

@@ -28,7 +28,7 @@ _FARTHEST = 1e19  # nanoseconds since 1970: three hundred years
 class Column:
     """A column: numbers, times in seconds, or indices of `labels`; NaN where one is missing.
 
-    `text` says why these are no numbers, where a column has none.
+    `text` says why these are no numbers, where a column has none; its values mean nothing then.
     """
 
     heading: str

@@ -301,6 +301,24 @@ def test_limits_are_held_before_memory_is_taken(write: Write, tmp_path: Path) ->
         assert len(read(each, Options(max_frames=100)).frames) == 100
 
 
+@pytest.mark.parametrize("form", ["parquet", "feather"])
+def test_columns_of_no_numbers_are_not_read(tmp_path: Path, form: str) -> None:
+    """They are named, with their types; where all are such, that is the error."""
+    path = str(tmp_path / f"x.{form}")
+    save = pyarrow.parquet.write_table if form == "parquet" else pyarrow.feather.write_feather
+    table = pa.table({"note": ["a", "b"], "list": [[1], [2]], "x": [1, 2], "day": pa.array([1, 2], pa.date32())})
+    save(table, path)
+    recording = read(path)
+    np.testing.assert_array_equal(recording.frames, [[1], [2]])
+    assert [remark.split("'")[1] for remark in recording.remarks if "left out" in remark] == ["note", "list", "day"]
+    dated = read(path, Options(time="day"))
+    assert dated.times is not None
+    np.testing.assert_array_equal(dated.times, [0, 86_400])
+    save(table.select(["note", "list"]), path)
+    with pytest.raises(SourceError, match="no column of numbers; it has 'note', 'list'"):
+        read(path)
+
+
 def test_an_archive_that_unfolds_is_refused_by_its_footer(tmp_path: Path) -> None:
     """A hundred million equal numbers are a small file."""
     path = tmp_path / "x.parquet"
