@@ -21,6 +21,7 @@ from avf_sources._columns import Table, roles
 MOST_RECORD = 1 << 20
 """Characters of a row."""
 _DELIMITERS = ("\t", ";", ",")
+_MOST_UTF8 = 4  # bytes of a character
 _SAMPLE_ROWS, _SAMPLE = 20, 1 << 16
 _BLOCK_CELLS = 1 << 16
 _CHUNK = 1 << 20
@@ -46,10 +47,7 @@ class _Rows:
         while line := self._stream.readline(MOST_RECORD + 1):
             self._record += len(line)
             if self._record > MOST_RECORD:
-                raise SourceError(
-                    f"{self._name} cannot be read as a table: a row is longer than {MOST_RECORD} characters; is it "
-                    "text, with a line a row?"
-                )
+                raise _too_long(self._name)
             self.whole = line[-1] in "\r\n"
             yield line
 
@@ -171,7 +169,12 @@ def _encoding(name: str, path: Path, options: Options) -> tuple[str, list[str]]:
         if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             return "utf-16", []
         file.seek(0)
+        line = 0
         while chunk := file.read(_CHUNK):
+            ends = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+            line = line + len(chunk) if ends < 0 else len(chunk) - ends
+            if line > _MOST_UTF8 * MOST_RECORD:
+                raise _too_long(name)
             if 0 in chunk:
                 raise SourceError(f"{name} holds zero bytes: is it a table of text? Export it again as CSV in UTF-8")
             try:
@@ -180,6 +183,12 @@ def _encoding(name: str, path: Path, options: Options) -> tuple[str, list[str]]:
             except UnicodeDecodeError:
                 found, remarks = "latin-1", ["The file is not in UTF-8: it is read as Latin-1."]
     return found, remarks
+
+
+def _too_long(name: str) -> SourceError:
+    return SourceError(
+        f"{name} cannot be read as a table: a row is longer than {MOST_RECORD} characters; is it text, a line a row?"
+    )
 
 
 @contextmanager

@@ -276,6 +276,7 @@ def test_the_last_line_ends_or_is_left_out(write: Write) -> None:
         (b"a,b\n1,\x00\n", "zero bytes"),
         ('a,b\n1,"2\n', "damaged"),
         ('a,b\n1,"2"3\n', "damaged"),
+        ("a\n" + "1" * 6_000_000, "longer than 1048576 characters"),
         ("a" * 2_000_000, "longer than 1048576 characters"),
         ('a\n"' + "1\n" * 2_000_000, "damaged|longer than"),
         ("\n".join(["a", *("1" * 1000 for _ in range(2))]) + "\n", "infinity"),
