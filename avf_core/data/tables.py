@@ -145,7 +145,8 @@ def _pieces(frames: ndarray, options: Options) -> Sequences:
 
 
 def _numbers(path: Path, arrays: Sequences) -> Sequences:
-    with np.errstate(over="ignore"):  # what is beyond float32 is an infinity, which is refused below
+    # What is beyond float32 is an infinity, which is refused below; a NaN that signals is as missing as any other.
+    with np.errstate(over="ignore", invalid="ignore"):
         found = [array.astype(np.float32) for array in arrays]
     if any(np.isinf(array).any() for array in found):
         raise DataError(f"{path} holds numbers that are infinite as float32: change their unit")

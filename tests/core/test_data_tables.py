@@ -127,3 +127,11 @@ def test_a_file_that_was_written_anew_is_read_anew(tmp_path: Path, values: np.nd
     first = data.load(path, "train")[0]
     write(path, values * 10 + 1)
     assert not np.array_equal(first, data.load(path, "train")[0])
+
+
+def test_any_nan_is_a_gap(tmp_path: Path) -> None:
+    """Also one that signals, as damaged memory and some loggers leave it."""
+    signalling = np.array([0x7FF0000000000001, 0x3FF0000000000000, 0x4000000000000000], np.uint64).view(np.float64)
+    pyarrow.feather.write_feather(pa.table({"x": signalling}), str(tmp_path / "x.feather"))
+    (found,) = data.load(tmp_path / "x.feather", "train", options={"valid": 0, "test": 0})
+    np.testing.assert_array_equal(found, [[np.nan], [1], [2]])
