@@ -93,7 +93,8 @@ class Group:
         dist.broadcast(length, src=0)
         if length < 0:
             return None
-        data = np.zeros(int(length), np.uint8) if value is None else np.frombuffer(value, np.uint8).copy()
+        mine = value if self.leads else None  # whatever the others hold makes no difference
+        data = np.zeros(int(length), np.uint8) if mine is None else np.frombuffer(mine, np.uint8).copy()
         sent = torch.from_numpy(data).to(self.device)
         dist.broadcast(sent, src=0)
         return sent.cpu().numpy().tobytes()

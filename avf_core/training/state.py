@@ -82,7 +82,7 @@ def load(
     written = group.of_leader(files.get(RUN))
     if written is None:
         return None
-    data = group.of_leader(files.get(TENSORS, b"")) or b""
+    data = group.of_leader(files.get(TENSORS)) or b""
     try:
         document = json.loads(written)
         found, progress = document["run"], Progress(**document["progress"])

@@ -32,11 +32,10 @@ class OwnerIndex:
         """The owners that this server has opened sessions for."""
         return list(self._swept)
 
-    async def add(self, meta: Meta) -> None:
-        """Enter a session."""
+    def add(self, pipeline: Any, meta: Meta) -> None:
+        """Enter a session, by the call that opens it."""
         self._swept.setdefault(meta.owner, "")
-        async with self._call():
-            await self._redis.zadd(_key(meta.owner), {place(meta): 0})
+        pipeline.zadd(_key(meta.owner), {place(meta): 0})
 
     async def remove(self, owner: str, places: Sequence[str]) -> None:
         """Drop entries."""

@@ -81,10 +81,7 @@ def example(folder: Path) -> Iterator[str]:
 
 
 class RedisStore:
-    """Sessions in the Redis at `url`. `timeout` and `ttl` are in seconds.
-
-    `window` counts stored replies of a session, `history` its notes: at least so many are kept.
-    """
+    """Sessions in the Redis at `url`; the rest is as in `base.Limits`."""
 
     def __init__(
         self,
@@ -131,10 +128,12 @@ class RedisStore:
         await close(self._redis)
 
     async def create(self, meta: Meta, *, belief: bytes | None = None) -> None:
-        """Keep a new session, in epoch 1 with nothing observed."""
-        await self.index.add(meta)
+        """Keep a new session, by one write: a second one would be held back while Redis syncs the first."""
         arguments = [msgspec.json.encode(meta), self._ttl_ms, *([] if belief is None else [belief])]
-        await self._run(scripts.CREATE, [(meta.id, arguments)])
+        async with self._call(), self._redis.pipeline(transaction=False) as pipeline:
+            self.index.add(pipeline, meta)
+            pipeline.eval(scripts.CREATE, 2, key(meta.id), history_key(meta.id), *arguments)
+            await pipeline.execute()
 
     async def load(self, wanted: Sequence[tuple[str, int | None]]) -> list[Record | None]:
         """The sessions of these ids, each with the reply of that seq (None: of its last)."""
