@@ -186,7 +186,13 @@ def test_a_bad_plug_in_turns_its_suite_red(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("package", ["avf_core.models", "avf_core.inference", "avf_core.data"])
+@pytest.mark.parametrize(
+    "package",
+    [
+        "avf_core.data",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("avf_core.models", "avf_core.inference")),
+    ],
+)
 def test_a_plug_in_without_examples_is_red_too(package: str, tmp_path: Path) -> None:
     """Nobody is tested by saying nothing."""
     suites = ["tests/core/test_plugins.py", "tests/core/test_data_contract.py"]

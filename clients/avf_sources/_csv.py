@@ -176,7 +176,7 @@ def _encoding(name: str, path: Path, options: Options) -> tuple[str, list[str]]:
             if line > _MOST_UTF8 * MOST_RECORD:
                 raise _too_long(name)
             if 0 in chunk:
-                raise SourceError(f"{name} holds zero bytes: is it a table of text? Export it again as CSV in UTF-8")
+                raise SourceError(f"{name} cannot be read: it holds zero bytes. Export it again as CSV in UTF-8")
             try:
                 if not remarks:
                     decoder.decode(chunk)

@@ -18,7 +18,7 @@ LONG = ("Training", "Published")
     ("case", "stride"),
     [
         *((case, 1) for case in QUICK),
-        *((case, 13) for case in LONG),
+        *((case, 31) for case in LONG),
         *(pytest.param(case, 1, marks=pytest.mark.long) for case in LONG),
     ],
 )

@@ -28,7 +28,7 @@ LARGE = ("vrnn-speech", "srnn-speech", "svg-actions")  # at the size of the pape
     ("pair", "phi_steps"),
     [
         ("srnn-gated", "online"),
-        ("srnn-whitened", "clip"),
+        pytest.param("srnn-whitened", "clip", marks=pytest.mark.long),
         ("srnn-direct", "online"),
         pytest.param("srnn-gated", "clip", marks=pytest.mark.long),
         pytest.param("srnn-whitened", "online", marks=pytest.mark.long),

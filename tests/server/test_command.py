@@ -1,6 +1,7 @@
 """`avf serve`: what the user got wrong is said in one line."""
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -70,8 +71,10 @@ async def test_what_cannot_be_opened_is_a_start_error(
     tmp_path: Path, runtime: Any, tiny: Path, settings: dict[str, Any], message: str
 ) -> None:
     """One line, without secrets."""
-    (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged" / "config.json").write_text("{")
+    shutil.copytree(tiny, tmp_path / "damaged", symlinks=True)
+    config = (tmp_path / "damaged" / "config.json").resolve()
+    config.unlink()
+    config.write_text("{")
     places = {"damaged": tmp_path / "damaged", "tiny": tiny}
     if "models" in settings:
         settings = {"models": tuple(name.format(**places) for name in settings["models"])}
