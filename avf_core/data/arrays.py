@@ -159,7 +159,7 @@ def _read(path: Path, key: str, cuts: list[Cut], options: Options) -> Sequences:
         raise DataError(f"{path} holds {array.dtype}, expected numbers")
     n, length, size = _standard(path, array.shape, options)
     array = array.reshape(-1)[: n * length * size].reshape(n, length, size)
-    with np.errstate(over="ignore"):  # what is beyond float32 is an infinity, which is refused below
+    with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 is an infinity, which is refused below
         sequences = [array[i, a:b].astype(np.float32) for i, a, b in cuts]
     if any(np.isinf(s).any() for s in sequences):
         raise DataError(f"{path} holds infinities (as float32): expected finite numbers, NaN where one is missing")

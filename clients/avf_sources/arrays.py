@@ -74,7 +74,7 @@ def _recording(name: str, path: Path, key: str, options: Options) -> Recording:
     if len(header.shape) == 1:
         raise SourceError(f"{name} has shape {header.shape}, expected (T, D): reshape it, (T, 1) for a single channel")
     _check(name, header.shape, options)
-    with np.errstate(over="ignore"):  # a long double that is beyond float64 is an infinity, as it would be on the wire
+    with np.errstate(over="ignore", invalid="ignore"):  # a long double beyond float64 is an infinity, as on the wire
         frames = _npy.read(path, key, options).astype(np.float64)
     binary = bool(np.isin(frames[np.isfinite(frames)], (0.0, 1.0)).all())
     return Recording(name=name, frames=frames, piano_roll=binary and frames.ndim == 2 and frames.shape[1] == KEYS)

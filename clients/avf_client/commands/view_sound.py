@@ -217,5 +217,5 @@ def summary(trace: SoundTrace, *, seconds: float) -> Table:
         table.add_row("  of it KL", f"{trace.mean('kl'):.3f} nats")
     table.add_row("speed", f"{trace.heard / trace.rate / max(seconds, 1e-9):.1f} times real time")
     for remark in trace.remarks:
-        table.add_row("note", remark)
+        table.add_row("note", Text(remark))
     return table
