@@ -9,6 +9,8 @@ PAGE_LINT := tests/dashboard/lint
 PAGE_READY := $(PAGE_LINT)/node_modules/.ready
 NODE := $(BIN)/node $(PAGE_LINT)/node_modules
 DATA_DIR ?= .avf
+# Twice the cores: many tests wait for servers.
+WORKERS ?= $(shell expr 2 \* $$(nproc))
 COUNT ?= 100000
 FILES ?= 10000
 MINUTES ?= 2
@@ -60,13 +62,13 @@ lint: $(READY) $(PAGE_READY)
 	$(NODE)/typescript/bin/tsc --project $(PAGE_LINT)
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 check: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m "not slow and not long"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow and not long"
 
 test-long: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal -m long
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m long
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.steps

@@ -51,6 +51,7 @@ def added(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         vars(package).pop(name, None)
 
 
+@pytest.mark.long
 def test_every_folder_s_file_keeps_its_contract_unasked(tmp_path: Path) -> None:
     """Each is met by every test of its suite, and none fails."""
     files = {package: {blocks(page)[0]: blocks(page)[1]} for page, (package, _) in PAGES.items()}

@@ -41,6 +41,7 @@ def gru(tmp_path_factory: pytest.TempPathFactory) -> Iterator[types.ModuleType]:
         vars(models).pop("gru", None)
 
 
+@pytest.mark.long
 def test_the_suites_test_it_unasked_and_it_keeps_the_contract(tmp_path: Path) -> None:
     """Every test of the conformance suite has run on it, with every procedure that takes it, and none has failed."""
     suites = ["tests/core/test_conformance.py", "tests/core/test_plugins.py"]

@@ -165,7 +165,14 @@ def trained(name: tuple[int, int, float], rule: str) -> Filter:
     return filter
 
 
-@pytest.mark.parametrize(("name", "rule"), [*((s, "learned_sgd") for s in SYSTEMS), (SYSTEMS[1], "gated")])
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        (SYSTEMS[0], "learned_sgd"),
+        *(pytest.param(system, "learned_sgd", marks=pytest.mark.long) for system in SYSTEMS[1:]),
+        (SYSTEMS[1], "gated"),
+    ],
+)
 def test_trained_avf_reaches_the_optimum(name: tuple[int, int, float], rule: str) -> None:
     """3 iterations with 16 samples end within 0.02 nats per step of it, and are not below the evidence."""
     filter = trained(name, rule)
