@@ -14,6 +14,8 @@ import pytest
 from avf_client import Client
 from avf_client.commands import cli
 
+pytestmark = pytest.mark.slow
+
 AVF = [sys.executable, "-m", "avf_client"]
 FULL = Path("/dev/full")
 COMMANDS = {

@@ -9,6 +9,8 @@ import pytest
 from tests.fuzz import readers
 from tests.fuzz.readers import Kind
 
+pytestmark = pytest.mark.slow
+
 
 def _misbehave(path: str, random: Random) -> object:
     """A reader that does what none should: by the first byte of its file."""
