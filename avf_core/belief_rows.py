@@ -56,19 +56,22 @@ class BeliefRows:
             ),
             key=lambda column: column.start,
         )
+        self._expected = {column.name: (torch.Size(column.shape), column.dtype) for column in self._columns}
         self._floats = _floats([(column, named(first)[column.name]) for column in self._columns])
         self.width = len(file) - length
 
     def rows(self, belief: Belief) -> UInt8[Tensor, "batch width"]:
         """The row of every sequence, on the device of the belief. Raises BeliefFormatError for one of another form."""
         tensors = named(belief)
-        found = {name: (tuple(tensor.shape[1:]), tensor.dtype) for name, tensor in tensors.items()}
-        expected = {column.name: (column.shape, column.dtype) for column in self._columns}
-        if found != expected:
-            odd = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+        found = {name: (tensor.shape[1:], tensor.dtype) for name, tensor in tensors.items()}
+        if found != self._expected:
+            odd = sorted(name for name in {*found, *self._expected} if found.get(name) != self._expected.get(name))
             raise BeliefFormatError(f"this is no belief of the model: {', '.join(odd)} is not as expected")
         batch = belief.batch_size
-        return torch.cat([tensors[c.name].reshape(batch, -1).view(torch.uint8) for c in self._columns], dim=1)
+        parts = [tensors[c.name].reshape(batch, -1).view(torch.uint8) for c in self._columns]
+        if belief.seed.is_cpu:  # by numpy, whose calls cost a fraction of torch's
+            return torch.from_numpy(np.concatenate([part.numpy() for part in parts], axis=1))
+        return torch.cat(parts, dim=1)
 
     def belief(self, rows: UInt8[Tensor, "batch width"]) -> Belief:
         """The belief of these rows, on their device; it shares no memory with them."""

@@ -76,17 +76,23 @@ class ReferenceDistribution:
 
     def p_value(self, scores: Float[Tensor, "*batch"]) -> Float64[Tensor, "*batch"]:
         """P(score >= this one) on normal data, in (0, 1]; NaN for NaN."""
-        values, levels = self._table.to(scores.device)
-        s = scores.double()
-        above = torch.searchsorted(values, s.contiguous()).clamp(1, len(values) - 1)
-        width = (values[above] - values[above - 1]).clamp(min=SMALLEST)
-        part = ((s - values[above - 1]) / width).clamp(0.0, 1.0)
-        body = 1.0 - (levels[above - 1] + part * (levels[above] - levels[above - 1]))
-        excess = (s - values[-1]).clamp(min=0.0) / self.tail_scale
-        shape = self.tail_shape
-        log_tail = -torch.log1p(shape * excess) / shape if shape > 0.0 else -excess
-        p = torch.where(s > values[-1], (1.0 - levels[-1]) * log_tail.exp(), body)
-        return torch.where(s.isnan(), s, p.clamp(SMALLEST, 1.0))
+        return torch.from_numpy(self.p_values(scores.double().cpu().numpy())).to(scores.device)
+
+    def p_values(self, scores: Float64[np.ndarray, "*batch"]) -> Float64[np.ndarray, "*batch"]:
+        """`p_value` of numbers in the host's memory: few of them, at every step of a stream, so that calls count."""
+        values, levels = self._table
+        last, shape = values[-1], self.tail_shape
+        above = np.minimum(np.maximum(values.searchsorted(scores), 1), len(values) - 1)
+        below, low, high = above - 1, values[above - 1], values[above]
+        part = np.minimum(np.maximum((scores - low) / np.maximum(high - low, SMALLEST), 0.0), 1.0)
+        p = 1.0 - (levels[below] + part * (levels[above] - levels[below]))
+        beyond = scores > last
+        if beyond.any():
+            excess = np.where(beyond, scores - last, 0.0) / self.tail_scale
+            log_tail = -np.log1p(shape * excess) / shape if shape > 0.0 else -excess
+            p = np.where(beyond, (1.0 - levels[-1]) * np.exp(log_tail), p)
+        found: np.ndarray = np.minimum(np.maximum(p, SMALLEST), 1.0)  # both pass NaN on
+        return found
 
     def quantile(self, level: float) -> float:
         """The score in nats that a part `level`, in [0, 1), of normal data stays under; as `p_value` has it."""
@@ -99,9 +105,9 @@ class ReferenceDistribution:
         )
 
     @cached_property
-    def _table(self) -> Float64[Tensor, "2 levels"]:
-        """Values over levels, made once: p-values are asked for at every step of a stream."""
-        return torch.tensor([self.values, self.levels], dtype=torch.float64)
+    def _table(self) -> tuple[Float64[np.ndarray, " levels"], Float64[np.ndarray, " levels"]]:
+        """Values and levels, made once: p-values are asked for at every step of a stream."""
+        return np.array(self.values, dtype=np.float64), np.array(self.levels, dtype=np.float64)
 
     def as_dict(self) -> dict[str, object]:
         """The reference for a model card."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import avf_wire as wire
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from avf_core.analysis.surprise import ReferenceDistribution
@@ -43,5 +42,4 @@ class Reference:
 
     def surprise(self, free_energies: NDArray[np.float64]) -> NDArray[np.float64]:
         """P(F >= this one) on normal data, in (0, 1], of each free energy in nats; NaN for NaN."""
-        p: NDArray[np.float64] = self._reference.p_value(torch.from_numpy(free_energies)).numpy()
-        return p
+        return self._reference.p_values(free_energies)

@@ -1,13 +1,15 @@
 """From tensors to bytes: what became of a batch, one row of it for each observation.
 
-The law: belief and estimate of a whole batch leave the device together, once, as one array, and stay arrays until their
-bytes are cut from it. What is not finite never becomes an estimate.
+The laws: SCALARS and ARRAYS are all that is packed of an estimate: a number or an array more is a line more there.
+Belief and estimate of a whole batch leave a device together, once, as one array, and stay arrays until their bytes are
+cut from it. What is not finite never becomes an estimate.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
+from typing import cast
 
 import avf_wire as wire
 import msgspec
@@ -16,6 +18,7 @@ import torch
 from avf_wire import binary_batches
 from avf_wire.binary import Floats
 from avf_wire.binary_estimates import FREE_ENERGIES, PARTS, deviation_name, mean_name
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,7 +28,33 @@ from avf_core.filtering import Estimate
 from avf_server.models.references import Reference
 from avf_server.stepping.rows import Row
 
+_Of = Callable[[Estimate], Tensor | None]
+
 SCALARS = ("free_energy", "reconstruction", "kl", "iterations")
+"""The fields of an estimate that are one number a row."""
+
+
+def _mean_of(part: str) -> _Of:
+    return lambda estimate: cast(Tensor, getattr(estimate, part).mean)
+
+
+def _deviation_of(part: str) -> _Of:
+    def deviation(estimate: Estimate) -> Tensor | None:
+        log_variance: Tensor | None = getattr(getattr(estimate, part), "log_variance", None)
+        return None if log_variance is None else torch.exp(0.5 * log_variance)
+
+    return deviation
+
+
+ARRAYS: Mapping[int, _Of] = {
+    FREE_ENERGIES: lambda estimate: estimate.free_energies,
+    **{mean_name(part): _mean_of(part) for part in PARTS},
+    **{deviation_name(part): _deviation_of(part) for part in PARTS},
+}
+"""The arrays (B, N) of an estimate, by their names in messages; None where an estimate has none of that name.
+
+There is no deviation where a distribution is Bernoulli, which has no variance of its own.
+"""
 
 _encoder = msgspec.json.Encoder()
 
@@ -44,20 +73,29 @@ class Batch:
 
 
 def to_host(belief: Belief, estimate: Estimate, form: BeliefRows, *, count: int) -> Batch:
-    """The first `count` rows of a batch, moved off the device."""
-    arrays = _arrays(estimate)
-    columns = [getattr(estimate, name).float()[:, None] for name in SCALARS]  # whole numbers up to 2^24 are exact
-    numbers = torch.cat([*columns, *arrays.values()], dim=1)
-    host = torch.cat([form.rows(belief), numbers.view(torch.uint8)], dim=1)[:count].cpu().numpy()
-    flat = host[:, form.width :].view(np.float32)
-    ends = np.cumsum([len(SCALARS), *(x.shape[1] for x in arrays.values())]).tolist()
+    """The first `count` rows of a batch, in the host's memory."""
+    arrays = {name: found for name in sorted(ARRAYS) if (found := ARRAYS[name](estimate)) is not None}
+    columns = [getattr(estimate, name)[:, None] for name in SCALARS]  # float32: whole numbers up to 2^24 are exact
+    rows, flat = _in_host(form.rows(belief), [*columns, *arrays.values()])
+    beliefs, flat = rows[:count], flat[:count]
+    ends = list(accumulate((x.shape[1] for x in arrays.values()), initial=len(SCALARS)))
     spans = zip(arrays, ends, ends[1:], strict=False)
     return Batch(
-        beliefs=host[:, : form.width],
+        beliefs=beliefs,
         scalars={name: flat[:, column] for column, name in enumerate(SCALARS)},
         arrays={name: flat[:, start:end] for name, start, end in spans},
-        finite=np.isfinite(flat).all(1) & form.finite(host[:, : form.width]),
+        finite=np.isfinite(flat).all(1) & form.finite(beliefs),
     )
+
+
+def _in_host(rows: UInt8[Tensor, "batch width"], parts: Sequence[Tensor]) -> tuple[NDArray[np.uint8], Floats]:
+    """The rows, and the parts (B, N) side by side, in the host's memory: by one transfer where they are elsewhere."""
+    if rows.is_cpu:  # by numpy, whose calls cost a fraction of torch's
+        numbers = np.concatenate([part.numpy() for part in parts], axis=1, dtype=np.float32, casting="unsafe")
+        return rows.numpy(), numbers
+    width, beside = rows.shape[1], torch.cat([part.float() for part in parts], dim=1)
+    host = torch.cat([rows, beside.view(torch.uint8)], dim=1).cpu().numpy()
+    return host[:, :width], host[:, width:].view(np.float32)
 
 
 def to_messages(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float64]) -> list[bytes]:
@@ -106,17 +144,3 @@ def to_notes(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float64]
         )
         for row, free_energy, reconstruction, kl, count, prior, p in columns
     ]
-
-
-def _arrays(estimate: Estimate) -> dict[int, Tensor]:
-    """The arrays of an estimate by the names that they have in messages, in the order of these.
-
-    There is no deviation where a distribution is Bernoulli, which has no variance of its own.
-    """
-    arrays: dict[int, Tensor] = {FREE_ENERGIES: estimate.free_energies}
-    for part in PARTS:
-        distribution: Any = getattr(estimate, part)
-        arrays[mean_name(part)] = distribution.mean
-        if hasattr(distribution, "log_variance"):
-            arrays[deviation_name(part)] = torch.exp(0.5 * distribution.log_variance)
-    return arrays
