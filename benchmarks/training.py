@@ -2,13 +2,11 @@
 
     python -m benchmarks.training [--json] [--preset NAME] [--rounds N]
 
-The plain loop is eager PyTorch in float32, in the style of the authors' public code
-(https://github.com/joelouismarino/amortized-variational-filtering, `run` in util/train_val.py and `generate` in
-lib/models/srnn.py): at each time step, for every iterate of the posterior the model from h and z_{t-1} to the
-likelihood, F, and a backward pass through model and update model; then the model once more and F for theta, whose
-gradients come at the end of the clip. Their copies of phi's gradients (`collect`) and their statistics on the way are
-left out. It takes turns with the trainer in one process, on one thread; figures are medians over the rounds, of the
-thread's CPU time, which other processes on the machine disturb least.
+The plain loop is eager PyTorch in float32, in the manner of the authors' public code: at each time step inference as in
+`benchmarks.authors`, which says what is theirs; then the model once more and F for theta, whose gradients come at the
+end of the clip. Their copies of phi's gradients (`collect`) and their statistics on the way are left out. It takes
+turns with the trainer in one process, on one thread; figures are medians over the rounds, of the thread's CPU time,
+which other processes on the machine disturb least.
 """
 
 import argparse
@@ -24,19 +22,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from avf_core import configuration
-from avf_core.beliefs import State
-from avf_core.distributions import Gaussian
 from avf_core.filtering import Filter
-from avf_core.inference import iterative
-from avf_core.objectives import Gradient
 from avf_core.training import presets
 from avf_core.training.clips import clip_batch
 from avf_core.training.config import TrainingConfig
 from avf_core.training.em import Clip
 from avf_core.training.trainer import Run, Trainer
+from benchmarks.authors import Reference
 
 ROUNDS = 7
 
@@ -46,6 +40,7 @@ class PlainLoop:
 
     def __init__(self, filter: Filter, config: TrainingConfig) -> None:
         self.filter, self.online = filter.train(), config.phi_steps == "online"
+        self.reference = Reference(filter)
         self.theta = torch.optim.Adam(filter.model.parameters(), lr=config.theta_rate)
         self.phi = torch.optim.Adam(filter.inference.parameters(), lr=config.phi_rate)
 
@@ -55,12 +50,12 @@ class PlainLoop:
         state, total = model.initial(len(clip.seeds)), torch.zeros(())
         self.phi.zero_grad()
         for x in clip.xs:
-            posterior = self.infer(state, x)
+            posterior, _ = self.reference.infer(state, x)
             if self.online:
                 self.phi.step()
                 self.phi.zero_grad()
-            energy, z, context = self.free_energy(state, posterior, x)
-            total = total + energy.mean()
+            (reconstruction, kl), z, context = self.reference.terms(state, posterior, x)
+            total = total + (reconstruction + kl).mean()
             state = model.transition(context, x, z)
         self.theta.zero_grad()
         total.backward()
@@ -68,41 +63,6 @@ class PlainLoop:
             self.phi.step()
         self.theta.step()
         return float(total.detach()) / len(clip.xs)
-
-    def infer(self, state: State, x: Tensor) -> Gaussian:
-        """The posterior of a step; each backward pass leaves gradients on the posterior and on phi."""
-        inference = self.filter.inference
-        assert isinstance(inference, iterative.Inference)
-        state = {name: tensor.detach() for name, tensor in state.items()}
-        _, prior = self.filter.model.predict(state)
-        start = Gaussian(prior.mean.detach(), prior.log_variance.detach())
-        mean, log_variance = start.mean.clone().requires_grad_(), start.log_variance.clone().requires_grad_()
-        for iteration in range(inference.config.iterations + 1):
-            mean.retain_grad()
-            log_variance.retain_grad()
-            energy, *_ = self.free_energy(state, Gaussian(mean, log_variance), x, samples=inference.config.samples)
-            energy.backward(torch.ones_like(energy), retain_graph=True)
-            if iteration < inference.config.iterations:
-                assert mean.grad is not None
-                assert log_variance.grad is not None
-                gradient = Gradient(mean.grad.clone(), log_variance.grad.clone(), energy.detach())
-                position = Gaussian(mean.detach(), log_variance.detach())
-                updated = inference.update(position, gradient, start, x[:, :0])
-                mean, log_variance = updated.mean, updated.log_variance
-        return Gaussian(mean.detach(), log_variance.detach())
-
-    def free_energy(
-        self, state: State, posterior: Gaussian, x: Tensor, *, samples: int = 1
-    ) -> tuple[Tensor, Tensor, State]:
-        """F of every row, a sample that it was taken at, and the context.
-
-        Prior and context are computed each time: `generate` of the authors' models goes from h and z_{t-1} to the
-        likelihood for every iterate, and the backward pass of every iterate goes through all of it.
-        """
-        context, prior = self.filter.model.predict(state)
-        z = posterior.transform(torch.randn(samples, *posterior.mean.shape))
-        log_prob = self.filter.model.decode_samples(context, z).log_prob(x).sum(-1).mean(0)
-        return posterior.total_kl(prior) - log_prob, z[0], context
 
 
 def contestants(name: str, changes: dict[str, Any]) -> tuple[dict[str, Callable[[Clip], object]], Clip, TrainingConfig]:
