@@ -18,7 +18,18 @@ from avf_wire.base import (
     Observation,
     Request,
 )
-from avf_wire.estimates import Estimate, History, HistoryEntry, Moments, SamplesReply, Steps, StepsReply, Summary
+from avf_wire.estimates import (
+    Estimate,
+    History,
+    HistoryEntry,
+    Moments,
+    PredictiveQuantiles,
+    SamplesReply,
+    Smoothed,
+    Steps,
+    StepsReply,
+    Summary,
+)
 from avf_wire.events import Missed, Moved, Moves
 from avf_wire.forecasts import Forecast, ForecastRequest
 from avf_wire.models import Modality, ModelInfo, Models, Quantiles
@@ -95,6 +106,7 @@ __all__ = [
     "Moves",
     "Observation",
     "Observe",
+    "PredictiveQuantiles",
     "Problem",
     "Quantiles",
     "Request",
@@ -104,6 +116,7 @@ __all__ = [
     "Session",
     "SessionSummary",
     "Sessions",
+    "Smoothed",
     "Status",
     "Steps",
     "StepsReply",

@@ -18,7 +18,8 @@ import numpy as np
 
 import avf_wire as wire
 from avf_wire import binary_estimates
-from avf_wire.binary_estimates import Estimate, Floats, MalformedFrame, Moments, estimate_of, message_of
+from avf_wire.binary_arrays import Floats, MalformedFrame
+from avf_wire.binary_estimates import Estimate, Moments, estimate_of, message_of
 
 __all__ = ["Estimate", "Floats", "MalformedFrame", "Moments", "estimate_of", "message_of"]  # handed on, with all here
 

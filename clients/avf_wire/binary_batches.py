@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 import avf_wire as wire
 from avf_wire.binary import HEADER, MAGIC, Kind
-from avf_wire.binary_estimates import DURABILITIES, FIXED, UNKNOWN, Floats, decode
+from avf_wire.binary_arrays import HEAD, SCALARS, TYPES, Floats, Numbers, type_code
+from avf_wire.binary_estimates import DURABILITIES, FIXED, UNKNOWN, decode
 
 LENGTHS_KNOWN = 256  # of arrays, whose tables are kept
 _SEQ, _DURABLE_SEQ, _ARRAYS = 8, 24, HEADER.size + FIXED.size  # where these begin in a message
@@ -23,8 +24,8 @@ _SEQ, _DURABLE_SEQ, _ARRAYS = 8, 24, HEADER.size + FIXED.size  # where these beg
 class Estimates:
     """The estimates of a batch by columns (B,), energies in nats, and by rows of arrays (B, N).
 
-    `durability` holds codes; `surprise` is NaN where it is null. `arrays` are named as in the protocol, in the order of
-    their names.
+    `durability` holds codes; `surprise` is NaN where it is null. `arrays` are named as in the protocol: first those of
+    `SCALARS`, then the others in the order of their names.
     """
 
     epoch: NDArray[np.uint64]
@@ -35,7 +36,7 @@ class Estimates:
     surprise: NDArray[np.float64]
     iterations: Floats | NDArray[np.uint32]
     durability: NDArray[np.uint8]
-    arrays: Mapping[int, Floats]
+    arrays: Mapping[int, Numbers]
 
 
 COLUMNS = ("epoch", "seq", "free_energy", "reconstruction", "kl", "surprise", "iterations", "durability")
@@ -43,7 +44,8 @@ COLUMNS = ("epoch", "seq", "free_energy", "reconstruction", "kl", "surprise", "i
 
 def encode(estimates: Estimates) -> list[bytes]:
     """The message of every row; what is safe is not said in it."""
-    table = np.repeat(_blank(tuple((name, x.shape[1]) for name, x in estimates.arrays.items())), len(estimates.seq))
+    form = tuple((name, type_code(x.dtype), x.shape[1]) for name, x in estimates.arrays.items())
+    table = np.repeat(_blank(form), len(estimates.seq))
     for column in COLUMNS:
         table[column] = getattr(estimates, column)
     for name, x in estimates.arrays.items():
@@ -63,14 +65,20 @@ def with_durable_seq(message: bytes, durable_seq: int) -> bytes:
 
 
 def without_arrays(message: bytes) -> bytes:
-    """The estimate of this message, without its arrays."""
-    return _NO_ARRAYS + message[_SEQ:_ARRAYS]
+    """The estimate of this message, without its arrays but for those of one number each."""
+    count, end = 0, _ARRAYS
+    while end < len(message):
+        name, _, words = HEAD.unpack_from(message, end)
+        if name not in _ALONE:
+            break
+        count, end = count + 1, end + HEAD.size + 4 * words
+    return HEADER.pack(MAGIC, Kind.ESTIMATE, count, end - HEADER.size, 0)[:_SEQ] + message[_SEQ:end]
 
 
 def summary_of(message: bytes) -> wire.Summary:
     """The scalars of this message, as the other sub-protocol says them."""
-    seq = int.from_bytes(message[_SEQ : HEADER.size], "little")
-    estimate = decode(0, seq=seq, payload=memoryview(message)[HEADER.size : _ARRAYS])
+    _, _, count, _, seq = HEADER.unpack_from(scalars := without_arrays(message))
+    estimate = decode(count, seq=seq, payload=memoryview(scalars)[HEADER.size :])
     return wire.Summary(
         epoch=estimate.epoch,
         seq=seq,
@@ -81,24 +89,26 @@ def summary_of(message: bytes) -> wire.Summary:
         durability=estimate.durability,
         surprise=estimate.surprise,
         durable_seq=estimate.durable_seq,
+        **{field: getattr(estimate, field) for field in SCALARS},
     )
 
 
-_NO_ARRAYS = HEADER.pack(MAGIC, Kind.ESTIMATE, 0, FIXED.size, 0)[:_SEQ]
+_ALONE = frozenset(SCALARS.values())
 
 
 @lru_cache(LENGTHS_KNOWN)
-def _blank(lengths: tuple[tuple[int, int], ...]) -> NDArray[np.void]:
-    """A table of one row, with all that does not change; `lengths` are those of the arrays by their names."""
+def _blank(form: tuple[tuple[int, int, int], ...]) -> NDArray[np.void]:
+    """A table of one row, with all that does not change; `form` has of each array its name, type and length."""
     fixed = [("epoch", "<u8"), ("durable_seq", "<u8"), ("free_energy", "<f8"), ("reconstruction", "<f8")]
     fixed += [("kl", "<f8"), ("surprise", "<f8"), ("iterations", "<u4"), ("durability", "u1"), ("zero", "V3")]
     fields: list[tuple[str, str] | tuple[str, str, tuple[int]]] = [("head", f"V{_SEQ}"), ("seq", "<u8"), *fixed]
-    for name, length in lengths:
-        fields += [(f"name {name}", "<u2"), (f"zero {name}", "<u2"), (f"length {name}", "<u4")]
-        fields += [(str(name), "<f4", (length,))]
+    for name, code, length in form:
+        fields += [(f"name {name}", "<u2"), (f"type {name}", "<u2"), (f"words {name}", "<u4")]
+        fields += [(str(name), TYPES[code].str, (length,))]
     blank = np.zeros(1, dtype=np.dtype(fields))
-    blank["head"] = HEADER.pack(MAGIC, Kind.ESTIMATE, len(lengths), blank.dtype.itemsize - HEADER.size, 0)[:_SEQ]
+    blank["head"] = HEADER.pack(MAGIC, Kind.ESTIMATE, len(form), blank.dtype.itemsize - HEADER.size, 0)[:_SEQ]
     blank["durable_seq"] = UNKNOWN
-    for name, length in lengths:
-        blank[f"name {name}"], blank[f"length {name}"] = name, length
+    for name, code, length in form:
+        blank[f"name {name}"], blank[f"type {name}"] = name, code
+        blank[f"words {name}"] = length * TYPES[code].itemsize // 4
     return blank

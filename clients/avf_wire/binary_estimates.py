@@ -1,55 +1,59 @@
 """Estimates of the sub-protocol `avf.v1.bin`: numbers as they are in memory, and what the bytes of one are.
 
     payload, little-endian     u64 epoch | u64 durable_seq | f64 free_energy, reconstruction, kl, surprise
-                               | u32 iterations | u8 durability | 3 bytes of zero | `count` arrays
-    an array                   u16 name | u16 zero | u32 numbers | so many f32
+                               | u32 iterations | u8 durability | 3 bytes of zero | `count` arrays (`binary_arrays`)
 
 The law: what was not sent, or is not known, is None and no number; whatever the bytes are, MalformedFrame is all that
-is raised.
+is raised. What comes beside the arrays as one number (`SCALARS`) stands before them, so that whoever wants no arrays
+need not look for it.
 """
 
 import math
 import struct
-from dataclasses import dataclass
-from typing import TypeAlias, cast
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 import avf_wire as wire
-from avf_wire.errors import ProtocolError
-
-Floats: TypeAlias = NDArray[np.float32]
+from avf_wire import binary_arrays
+from avf_wire.binary_arrays import (
+    ALWAYS,
+    FREE_ENERGIES,
+    PARTS,
+    QUANTILE_LEVELS,
+    QUANTILES,
+    SCALARS,
+    SMOOTHED_SEQ,
+    MalformedFrame,
+    Numbers,
+    deviation_name,
+    mean_name,
+)
 
 DURABILITIES = ("none", "group", "behind", "wait")
 """By their codes."""
-PARTS = ("prior", "posterior", "prediction", "likelihood")
-FREE_ENERGIES = 1
-"""The name of that array. Those of the parts' means are 2, 4, 6, 8, of their deviations 3, 5, 7, 9."""
-
 FIXED = struct.Struct("<QQddddIBxxx")
 """What stands before the arrays."""
-_ARRAY = struct.Struct("<HHI")
 UNKNOWN = 0xFFFF_FFFF_FFFF_FFFF
 """A durable_seq that is not said."""
-
-
-class MalformedFrame(ProtocolError):  # noqa: N818 - like the other errors of the client
-    """These bytes are no message of `avf.v1.bin`; the text says what was expected."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Moments:
     """A distribution by mean and standard deviation (N,); no deviation where it is Bernoulli."""
 
-    mean: Floats
-    deviation: Floats | None
+    mean: Numbers
+    deviation: Numbers | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Estimate:
-    """ESTIMATE: the fields of `wire.Estimate`, energies in nats; None in place of arrays that were not sent."""
+    """ESTIMATE: the fields of `wire.Estimate`, energies in nats; None in place of arrays that were not sent.
+
+    `smoothed` is of observation `smoothed_seq`; `quantiles` (Q, D) are those of the prediction at `quantile_levels`.
+    """
 
     epoch: int
     seq: int
@@ -60,26 +64,25 @@ class Estimate:
     durability: wire.Durability
     surprise: float | None = None
     durable_seq: int | None = None
-    free_energies: Floats | None = None
+    time: float | None = None
+    evidence_bound: float | None = None
+    effective_sample_size: float | None = None
+    free_energies: Numbers | None = None
     prior: Moments | None = None
     posterior: Moments | None = None
     prediction: Moments | None = None
     likelihood: Moments | None = None
-
-
-def mean_name(part: str) -> int:
-    """The name of the array of a part's means."""
-    return 2 * PARTS.index(part) + 2
-
-
-def deviation_name(part: str) -> int:
-    """The name of the array of a part's deviations."""
-    return mean_name(part) + 1
+    prediction_at_prior_mean: Moments | None = None
+    smoothed: Moments | None = None
+    smoothed_seq: int | None = None
+    quantile_levels: Numbers | None = None
+    quantiles: Numbers | None = None
 
 
 def estimate_of(message: wire.Estimate, *, durable_seq: int | None = None, arrays: bool = True) -> Estimate:
     """The estimate of the other sub-protocol, without its arrays where they are not wanted."""
-    return Estimate(
+    alone: dict[str, Any] = {name: getattr(message, name) for name in SCALARS}
+    scalars = Estimate(
         epoch=message.epoch,
         seq=message.seq,
         free_energy=message.free_energy,
@@ -89,19 +92,33 @@ def estimate_of(message: wire.Estimate, *, durable_seq: int | None = None, array
         durability=message.durability,
         surprise=message.surprise,
         durable_seq=durable_seq,
-        free_energies=np.asarray(message.free_energies, dtype=np.float32) if arrays else None,
-        prior=_moments(message.prior) if arrays else None,
-        posterior=_moments(message.posterior) if arrays else None,
-        prediction=_moments(message.prediction) if arrays else None,
-        likelihood=_moments(message.likelihood) if arrays else None,
+        **alone,
+    )
+    if not arrays:
+        return scalars
+    smoothed, quantiles = message.smoothed, message.prediction_quantiles
+    parts: dict[str, Any] = {part: _moments(getattr(message, part)) for part in PARTS}
+    return replace(
+        scalars,
+        free_energies=np.asarray(message.free_energies, dtype=np.float32),
+        smoothed_seq=None if smoothed is None else smoothed.seq,
+        quantile_levels=None if quantiles is None else np.asarray(quantiles.levels, dtype=np.float64),
+        quantiles=None if quantiles is None else np.asarray(quantiles.values, dtype=np.float32),
+        **parts,
     )
 
 
 def message_of(
-    estimate: Estimate, *, observation: wire.Observation | msgspec.UnsetType = msgspec.UNSET
+    estimate: Estimate,
+    *,
+    observation: wire.Observation | msgspec.UnsetType = msgspec.UNSET,
+    inputs: list[float] | None = None,
 ) -> wire.Estimate:
     """The estimate, which has all its arrays, as the other sub-protocol says it: their numbers as they are."""
     assert estimate.free_energies is not None
+    said: dict[str, Any] = {name: getattr(estimate, name) for name in SCALARS}
+    said |= {part: _lists(getattr(estimate, part)) for part in ALWAYS}
+    at_mean = estimate.prediction_at_prior_mean
     return wire.Estimate(
         epoch=estimate.epoch,
         seq=estimate.seq,
@@ -110,14 +127,15 @@ def message_of(
         kl=estimate.kl,
         free_energies=estimate.free_energies.tolist(),
         iterations=estimate.iterations,
-        prior=_lists(estimate.prior),
-        posterior=_lists(estimate.posterior),
-        prediction=_lists(estimate.prediction),
-        likelihood=_lists(estimate.likelihood),
         durability=estimate.durability,
         durable_seq=estimate.durable_seq,
         surprise=estimate.surprise,
         observation=observation,
+        inputs=inputs,
+        prediction_at_prior_mean=None if at_mean is None else _lists(at_mean),
+        prediction_quantiles=_quantiles(estimate),
+        smoothed=_smoothed(estimate),
+        **said,
     )
 
 
@@ -134,8 +152,9 @@ def decode(count: int, *, seq: int, payload: memoryview) -> Estimate:
     epoch, durable_seq, free_energy, reconstruction, kl, surprise, iterations, code = FIXED.unpack_from(payload)
     if code >= len(DURABILITIES):
         raise MalformedFrame(f"durability {code}, expected one of 0 to {len(DURABILITIES) - 1}")
-    arrays = _named(count, payload[FIXED.size :])
-    parts = {
+    arrays = binary_arrays.decode(count, payload[FIXED.size :])
+    found: dict[str, Any] = {field: binary_arrays.one(arrays, name) for field, name in SCALARS.items()}
+    found |= {
         part: Moments(mean=arrays[mean_name(part)], deviation=arrays.get(deviation_name(part)))
         for part in PARTS
         if mean_name(part) in arrays
@@ -151,7 +170,10 @@ def decode(count: int, *, seq: int, payload: memoryview) -> Estimate:
         surprise=None if math.isnan(surprise) else surprise,
         durable_seq=known(durable_seq),
         free_energies=arrays.get(FREE_ENERGIES),
-        **parts,
+        smoothed_seq=binary_arrays.whole(arrays, SMOOTHED_SEQ),
+        quantile_levels=arrays.get(QUANTILE_LEVELS),
+        quantiles=binary_arrays.by_level(arrays),
+        **found,
     )
 
 
@@ -179,35 +201,27 @@ def _fixed(estimate: Estimate) -> bytes:
 
 
 def _arrays(estimate: Estimate) -> list[bytes]:
-    """The arrays that there are, in the order of their names."""
-    found: list[tuple[int, Floats | None]] = [(FREE_ENERGIES, estimate.free_energies)]
+    """The arrays that there are: those of one number each, then the others, in the order of their names."""
+    found: list[tuple[int, Numbers | None]] = [
+        (name, _alone(getattr(estimate, field))) for field, name in SCALARS.items()
+    ]
+    found.append((FREE_ENERGIES, estimate.free_energies))
     for part in PARTS:
         moments: Moments | None = getattr(estimate, part)
         if moments is not None:
             found += [(mean_name(part), moments.mean), (deviation_name(part), moments.deviation)]
-    return [_ARRAY.pack(name, 0, len(x)) + x.astype("<f4").tobytes() for name, x in found if x is not None]
+    found.append((SMOOTHED_SEQ, _alone(estimate.smoothed_seq)))
+    found += [(QUANTILE_LEVELS, estimate.quantile_levels), (QUANTILES, estimate.quantiles)]
+    return [binary_arrays.encode(name, x) for name, x in found if x is not None]
 
 
-def _named(count: int, payload: memoryview) -> dict[int, Floats]:
-    """The arrays by their names; names that this release does not know are kept, and not read by it."""
-    arrays: dict[int, Floats] = {}
-    for _ in range(count):
-        if len(payload) < _ARRAY.size:
-            raise MalformedFrame(f"{len(payload)} bytes are left, expected the header of an array: {_ARRAY.size} bytes")
-        name, _zero, numbers = _ARRAY.unpack_from(payload)
-        end = _ARRAY.size + 4 * numbers
-        if len(payload) < end:
-            raise MalformedFrame(
-                f"array {name} of {numbers} numbers is cut: {len(payload) - _ARRAY.size} bytes are left"
-            )
-        arrays[name] = np.frombuffer(payload[_ARRAY.size : end], dtype="<f4")
-        payload = payload[end:]
-    if payload:
-        raise MalformedFrame(f"{len(payload)} bytes are left after {count} arrays")
-    return arrays
+def _alone(value: float | None) -> Numbers | None:
+    return None if value is None else np.array([value], dtype=np.float64)
 
 
-def _moments(moments: wire.Moments) -> Moments:
+def _moments(moments: wire.Moments | wire.Smoothed | None) -> Moments | None:
+    if moments is None:
+        return None
     deviation = None if moments.deviation is None else np.asarray(moments.deviation, dtype=np.float32)
     return Moments(mean=np.asarray(moments.mean, dtype=np.float32), deviation=deviation)
 
@@ -216,3 +230,16 @@ def _lists(moments: Moments | None) -> wire.Moments:
     assert moments is not None
     deviation = None if moments.deviation is None else moments.deviation.tolist()
     return wire.Moments(mean=moments.mean.tolist(), deviation=deviation)
+
+
+def _quantiles(estimate: Estimate) -> wire.PredictiveQuantiles | None:
+    if estimate.quantiles is None or estimate.quantile_levels is None:
+        return None
+    return wire.PredictiveQuantiles(levels=estimate.quantile_levels.tolist(), values=estimate.quantiles.tolist())
+
+
+def _smoothed(estimate: Estimate) -> wire.Smoothed | None:
+    smoothed, seq = estimate.smoothed, estimate.smoothed_seq
+    if smoothed is None or seq is None or smoothed.deviation is None:
+        return None
+    return wire.Smoothed(seq=seq, mean=smoothed.mean.tolist(), deviation=smoothed.deviation.tolist())

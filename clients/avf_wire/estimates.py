@@ -6,11 +6,17 @@ from avf_wire.base import Durability, Message, Observation, Request
 
 
 class Steps(Request, frozen=True):
-    """POST /v1/sessions/{id}/steps: observations `seq`, `seq` + 1, ... of `epoch` (the current one where absent)."""
+    """POST /v1/sessions/{id}/steps: observations `seq`, `seq` + 1, ... of `epoch` (the current one where absent).
+
+    `inputs` are what was done, or known, before each of them, where the model takes inputs; `times` say when each of
+    them was, where it takes times (null: one unit after the one before). Both are as long as `observations`.
+    """
 
     seq: int
     observations: list[Observation]
     epoch: int | None = None
+    inputs: list[list[float]] | None = None
+    times: list[float | None] | None = None
 
 
 class Moments(Message, frozen=True):
@@ -20,15 +26,35 @@ class Moments(Message, frozen=True):
     deviation: list[float] | None = None
 
 
+class PredictiveQuantiles(Message, frozen=True):
+    """Quantiles of the predictive distribution of an observation: `values`, first by level, then by dimension."""
+
+    levels: list[float]
+    values: list[list[float]]
+
+
+class Smoothed(Message, frozen=True):
+    """The posterior of the latent of observation `seq`, given all up to the one that this came with."""
+
+    seq: int
+    mean: list[float]
+    deviation: list[float]
+
+
 class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
     """What one observation taught. Energies in nats; free_energy = reconstruction + kl.
 
-    `prediction` is what the model expected before the observation, `likelihood` what it holds after it.
-    `free_energies` are F of every iterate from the prior to the posterior. `durability` says what held for this
-    step when the reply was sent, and `durable_seq` is the last observation that is as safe as that says. `surprise`
-    is the probability of a free energy at least as large on data that are normal for the model, null where that is
-    not known, or where nothing was observed. `observation` is what was observed, in answers that were asked for it,
-    and absent in all others.
+    `prediction` is the distribution of the observation given all before it, `prediction_quantiles` are of the same, and
+    `prediction_at_prior_mean` is the likelihood at the prior's mean alone; `likelihood` is what the model holds after
+    the observation: docs/protocol.md has the equations. `free_energies` are F of every iterate from the prior to the
+    posterior. `evidence_bound` bounds log p(x_t | x_<t) in nats; `effective_sample_size` is that of the session's
+    particles. `smoothed` comes in sessions with a lag, once there is an observation so far back.
+
+    `durability` says what held for this step when the reply was sent, and `durable_seq` is the last observation that is
+    as safe as that says. `surprise` is the probability of a free energy at least as large on data that are normal for
+    the model, null where that is not known, or where nothing was observed. `observation` is what was observed, and
+    `inputs` what came with it, in answers that were asked for them. `time` is when the observation was, where the model
+    takes times.
     """
 
     epoch: int
@@ -46,12 +72,20 @@ class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
     surprise: float | None = None
     durable_seq: int | None = None
     observation: Observation | msgspec.UnsetType = msgspec.UNSET
+    inputs: list[float] | None = None
+    time: float | None = None
+    evidence_bound: float | None = None
+    effective_sample_size: float | None = None
+    prediction_at_prior_mean: Moments | None = None
+    prediction_quantiles: PredictiveQuantiles | None = None
+    smoothed: Smoothed | None = None
 
 
 class HistoryEntry(Message, frozen=True):
     """The scalars of one step, as the history keeps them. Energies in nats, as in `Estimate`.
 
-    `prior_free_energy` is F before the first iteration; null where inference does not start at the prior.
+    `prior_free_energy` is F before the first iteration; null where inference does not start at the prior. `time`,
+    `evidence_bound` and `effective_sample_size` are those of the estimate.
     """
 
     epoch: int
@@ -63,6 +97,9 @@ class HistoryEntry(Message, frozen=True):
     prior_free_energy: float | None
     iterations: int
     surprise: float | None = None
+    time: float | None = None
+    evidence_bound: float | None = None
+    effective_sample_size: float | None = None
 
 
 class History(Message, frozen=True):
@@ -110,3 +147,6 @@ class Summary(Message, frozen=True, tag_field="type", tag="summary"):
     durability: Durability
     surprise: float | None = None
     durable_seq: int | None = None
+    time: float | None = None
+    evidence_bound: float | None = None
+    effective_sample_size: float | None = None

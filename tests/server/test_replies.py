@@ -136,7 +136,11 @@ ESTIMATE = wire.Estimate(
     likelihood=wire.Moments(mean=[1.0]),
     durability="group",
 )
-OF_OLD = msgspec.json.encode(ESTIMATE).replace(b'"durable_seq":null', b"").replace(b",}", b"}")
+OLD_FIELDS = (
+    "type epoch seq free_energy reconstruction kl free_energies iterations prior posterior prediction likelihood "
+    "durability surprise"
+)
+OF_OLD = json.dumps({key: msgspec.to_builtins(ESTIMATE)[key] for key in OLD_FIELDS.split()}).encode()
 SEEN = np.array([1.0, np.nan], dtype="<f4").tobytes()
 FORMS = {
     "this release": replies.pack(DIGEST, SEEN, binary.encode(binary.estimate_of(ESTIMATE))),

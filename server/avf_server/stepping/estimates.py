@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from avf_wire import binary_batches
 from avf_wire.binary import Floats
-from avf_wire.binary_estimates import FREE_ENERGIES, PARTS, deviation_name, mean_name
+from avf_wire.binary_arrays import ALWAYS, FREE_ENERGIES, deviation_name, mean_name
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
@@ -48,8 +48,8 @@ def _deviation_of(part: str) -> _Of:
 
 ARRAYS: Mapping[int, _Of] = {
     FREE_ENERGIES: lambda estimate: estimate.free_energies,
-    **{mean_name(part): _mean_of(part) for part in PARTS},
-    **{deviation_name(part): _deviation_of(part) for part in PARTS},
+    **{mean_name(part): _mean_of(part) for part in ALWAYS},
+    **{deviation_name(part): _deviation_of(part) for part in ALWAYS},
 }
 """The arrays (B, N) of an estimate, by their names in messages; None where an estimate has none of that name.
 

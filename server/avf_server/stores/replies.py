@@ -4,7 +4,8 @@
 
 Version 2 is this release's: the estimate is the `estimate` of avf.v1.bin, with all of its arrays, and durable_seq not
 said. In version 1 it is JSON, without its durable_seq; in the oldest form JSON follows the digest, and its first byte,
-a brace, stands where versions do.
+a brace, stands where versions do. An estimate without `prediction_at_prior_mean` is of a release before there was any:
+its `prediction` is that.
 
 The law: what an older release stored is read as if this one had; what has another version is refused by name, and never
 misread. Digests are the same in all of them, so that an observation is known again after an upgrade.

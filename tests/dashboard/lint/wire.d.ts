@@ -74,6 +74,13 @@ declare namespace Wire {
     surprise: number | null;
     durable_seq: number | null;
     observation?: (number | null)[] | null;
+    inputs: number[] | null;
+    time: number | null;
+    evidence_bound: number | null;
+    effective_sample_size: number | null;
+    prediction_at_prior_mean: Moments | null;
+    prediction_quantiles: PredictiveQuantiles | null;
+    smoothed: Smoothed | null;
   }
 
   interface Forecast {
@@ -115,6 +122,9 @@ declare namespace Wire {
     prior_free_energy: number | null;
     iterations: number;
     surprise: number | null;
+    time: number | null;
+    evidence_bound: number | null;
+    effective_sample_size: number | null;
   }
 
   interface KeepAlive {
@@ -173,6 +183,11 @@ declare namespace Wire {
     type: "observe";
     seq: number;
     x: (number | null)[] | null;
+  }
+
+  interface PredictiveQuantiles {
+    levels: number[];
+    values: number[][];
   }
 
   interface Problem {
@@ -235,6 +250,12 @@ declare namespace Wire {
     cursor: string | null;
   }
 
+  interface Smoothed {
+    seq: number;
+    mean: number[];
+    deviation: number[];
+  }
+
   interface Status {
     version: string;
     uptime_s: number;
@@ -263,6 +284,8 @@ declare namespace Wire {
     seq: number;
     observations: ((number | null)[] | null)[];
     epoch?: number | null;
+    inputs?: number[][] | null;
+    times?: (number | null)[] | null;
   }
 
   interface StepsReply {
@@ -290,6 +313,9 @@ declare namespace Wire {
     durability: "none" | "behind" | "group" | "wait";
     surprise: number | null;
     durable_seq: number | null;
+    time: number | null;
+    evidence_bound: number | null;
+    effective_sample_size: number | null;
   }
 
   interface Token {
