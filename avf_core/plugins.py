@@ -1,7 +1,8 @@
 """How plug-ins are found and configured: a plug-in is a file of a folder, its name is the file's name.
 
-Other distributions add some by entry points, in the group of the folder (`avf.models`, `avf.inference`, `avf.data`,
-`avf.codecs`, `avf.stores`), or one says where it is: `package.module`, or `module:name` for an object in a module.
+Other distributions add some by entry points, in the group of the folder (`avf.models`, `avf.inference`,
+`avf.emissions`, `avf.data`, `avf.codecs`, `avf.stores`), or one says where it is: `package.module`, or `module:name`
+for an object in a module.
 
 The laws: strings become objects here, once. Unknown names and keys fail, and the error lists those there are. A file of
 the folder comes before an entry point of its name. What was written by others (the configuration of a checkpoint) never

@@ -4,15 +4,17 @@ h_t = LSTM(x_{t-1}, h_{t-1})      z_t ~ N(prior([h_t, z_{t-1}]))      x_t ~ p(de
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from avf_core import emissions
 from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
-from avf_core.emissions import SIXTEEN_BITS, Emission, LikelihoodName
+from avf_core.emissions import SIXTEEN_BITS, Units
 from avf_core.models import base
 from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, activate, clipped_leaky_relu, with_backward
 
@@ -23,9 +25,9 @@ OUTPUT_LOG_VARIANCE = (-10.0, 20.0)  # of the standardised observation
 class Config:
     """Sizes of an SRNN; the defaults are the paper's for music.
 
-    `likelihood`, `bin`, `center` and `scale` are those of an `Emission`. In training, `dropout` is that of the hidden
-    layers of prior and decoder, `hidden_dropout` that of h_t where these two read it, the recurrence itself keeps all
-    of it; `observation_dropout` is that of x_{t-1} where the LSTM reads it.
+    `likelihood` is the name of an emission, `emission` holds its options, `bin`, `center` and `scale` its units. In
+    training, `dropout` is that of the hidden layers of prior and decoder, `hidden_dropout` that of h_t where these two
+    read it, the recurrence itself keeps all of it; `observation_dropout` is that of x_{t-1} where the LSTM reads it.
     """
 
     observation_size: int = 88
@@ -33,7 +35,8 @@ class Config:
     hidden_size: int = 300
     prior_widths: tuple[int, ...] = (500,)
     decoder_widths: tuple[int, ...] = (500, 500)
-    likelihood: LikelihoodName = "bernoulli"
+    likelihood: str = "bernoulli"
+    emission: dict[str, Any] = field(default_factory=dict)
     bin: float = SIXTEEN_BITS
     center: float = 0.0
     scale: float = 1.0
@@ -56,7 +59,8 @@ class Model(base.ObservationDriven):
     def __init__(self, config: Config) -> None:
         super().__init__()
         size, latent, hidden = config.observation_size, config.latent_size, config.hidden_size
-        self.emission = Emission(likelihood=config.likelihood, bin=config.bin, center=config.center, scale=config.scale)
+        units = Units(bin=config.bin, center=config.center, scale=config.scale)
+        self.emission = emissions.build(config.likelihood, config.emission, units=units, size=size)
         low, high = self.emission.range
         self.observation = base.ObservationSpec(size=size, low=low, high=high)
         self.latent_size = latent
@@ -75,7 +79,7 @@ class Model(base.ObservationDriven):
         self.decoder_latent = nn.Linear(latent, first, bias=False)
         self.decoder_dropout = nn.Dropout(config.dropout)
         trunk = mlp(first, tuple(others))
-        self.decoder = self.emission.head(trunk, size, log_variance_range=OUTPUT_LOG_VARIANCE)
+        self.decoder = self.emission.head(trunk, log_variance_range=OUTPUT_LOG_VARIANCE)
 
     def features(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... features"]:
         """The standardised observation."""
@@ -84,19 +88,20 @@ class Model(base.ObservationDriven):
     def initial(self, batch_size: int) -> State:
         """h_1 and its cell are learned, z_0 is zero."""
         hidden, cell = self.lstm.initial(batch_size)
-        return {"hidden": hidden, "cell": cell, "z": hidden.new_zeros(batch_size, self.latent_size)}
+        z = hidden.new_zeros(batch_size, self.latent_size)
+        return {"hidden": hidden, "cell": cell, "z": z, **self.emission.initial(batch_size, like=z)}
 
     def predict(self, state: State) -> tuple[State, Gaussian]:
         """The context is the recurrent state, and what prior and decoder make of it."""
         heard = self.hidden_dropout(state["hidden"])
         decoder = self.decoder_hidden(heard)
         context = {"hidden": state["hidden"], "cell": state["cell"], "heard": heard, "decoder": decoder}
-        return context, self.prior_of(context, state["z"])
+        return context | self.emission.context(state), self.prior_of(context, state["z"])
 
     def decode(self, context: State, z: Float[Tensor, "*samples batch latent"]) -> Likelihood:
         """The distribution of x_t given h_t and z_t."""
         features = clipped_leaky_relu(context["decoder"] + self.decoder_latent(z))
-        return self.emission.likelihood_of(self.decoder(self.decoder_dropout(features)))
+        return self.emission.likelihood_of(self.decoder(self.decoder_dropout(features)), context)
 
     def decode_samples(self, context: State, z: Float[Tensor, "samples batch latent"]) -> Likelihood:
         """Samples of a row share its context, by broadcasting."""
@@ -115,7 +120,7 @@ class Model(base.ObservationDriven):
         read = context["decoder"] + self.decoder_latent(z.to(self.dtype))
         features, first = activate(clipped_leaky_relu, read)
         output, others = with_backward(self.decoder, features)
-        energy, slope = self.emission.sloped(output, x, observed)
+        energy, slope = self.emission.sloped(output, context, x, observed)
         return energy, (first(others(slope)) @ self.decoder_latent.weight).to(z.dtype)
 
     def transition(
@@ -123,14 +128,15 @@ class Model(base.ObservationDriven):
     ) -> State:
         """Feed x_t to the LSTM and keep z_t."""
         hidden, cell = self.lstm(self.observation_dropout(self.features(x)), context["hidden"], context["cell"])
-        return {"hidden": hidden, "cell": cell, "z": z}
+        return {"hidden": hidden, "cell": cell, "z": z, **self.emission.remember(context, x)}
 
     def contexts(self, state: State, xs: Float[Tensor, "time batch observation"]) -> State:
         """The LSTM hears x only; `heard` is h_t as prior and decoder read it, after dropout."""
         features = self.observation_dropout(self.features(xs[:-1]))
         hidden, _ = self.lstm.trajectory(features, state["hidden"], state["cell"])
         heard = self.hidden_dropout(hidden)
-        return {"hidden": hidden, "heard": heard, "decoder": self.decoder_hidden(heard)}
+        context = {"hidden": hidden, "heard": heard, "decoder": self.decoder_hidden(heard)}
+        return context | self.emission.contexts(state, xs)
 
     def prior_of(self, context: State, before: Float[Tensor, "*time batch latent"]) -> Gaussian:
         """The prior given h_t and z_{t-1}."""

@@ -7,16 +7,17 @@ at the first step but zeros, as there is no frame before it. Sizes follow Marino
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from avf_core import emissions
 from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
-from avf_core.emissions import EIGHT_BITS, Emission
+from avf_core.emissions import EIGHT_BITS, Units
 from avf_core.models import base
 from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, images
 
@@ -29,7 +30,8 @@ class Config:
 
     widths: the channels of the encoder's stages, from the finest; each stage halves the frame, down to 4 x 4 pixels.
     norm: `batch`, as published, mixes rows in training; `group` never does. skips: the decoder also reads the stages
-    of the last frame's encoder, which then travel in the belief (2 MB a row at 64 x 64 pixels). bin: a pixel's level.
+    of the last frame's encoder, which then travel in the belief (2 MB a row at 64 x 64 pixels). likelihood: the name of
+    an emission, `emission` its options. bin: a pixel's level.
     """
 
     frame_size: int = 64
@@ -41,7 +43,8 @@ class Config:
     widths: tuple[int, ...] = (64, 128, 256, 512)
     norm: images.NormName = "batch"
     skips: bool = False
-    likelihood: Literal["gaussian", "discretized", "discretized-authors"] = "discretized"
+    likelihood: str = "discretized"
+    emission: dict[str, Any] = field(default_factory=dict)
     bin: float = EIGHT_BITS
 
     def __post_init__(self) -> None:
@@ -65,11 +68,14 @@ class Model(base.Model):
         self.config = config
         side, latent = config.frame_size, config.latent_size
         size, hidden = config.encoding_size, config.hidden_size
-        self.emission = Emission(likelihood=config.likelihood, bin=config.bin)
-        self.observation = base.ObservationSpec(size=side * side, low=0.0, high=1.0, shape=(side, side))
+        shape, units = (side, side), Units(bin=config.bin)
+        self.emission = emissions.build(config.likelihood, config.emission, units=units, size=side * side, shape=shape)
+        self.observation = base.ObservationSpec(size=side * side, low=0.0, high=1.0, shape=shape)
         self.latent_size = latent
         self.encoder = images.encoder(config.encoder, config.widths, size, norm=config.norm)
-        self.decoder = images.decoder(config.encoder, config.widths, size, 2, norm=config.norm, skips=config.skips)
+        self.decoder = images.decoder(
+            config.encoder, config.widths, size, self.emission.channels, norm=config.norm, skips=config.skips
+        )
         self.initial_encoding = nn.Parameter(torch.zeros(size))
         self.prior_lstm = LearnedStartLSTM(size, hidden)
         self.prior = GaussianNet(MLP(hidden, (), torch.tanh), latent, log_variance_range=LATENT_LOG_VARIANCE)
@@ -93,18 +99,19 @@ class Model(base.Model):
         state["prior_hidden"], state["prior_cell"] = self.prior_lstm.initial(batch_size)
         for layer, lstm in enumerate(self._layers()):
             state[f"hidden{layer}"], state[f"cell{layer}"] = lstm.initial(batch_size)
-        return state | self._no_skips(batch_size)
+        memory = self.emission.initial(batch_size, like=self.initial_encoding)
+        return state | self._no_skips(batch_size) | memory
 
     def predict(self, state: State) -> tuple[State, Gaussian]:
         """The context is the state; its prior LSTM has heard the frames so far."""
-        return dict(state), self.prior(state["prior_hidden"])
+        return state | self.emission.context(state), self.prior(state["prior_hidden"])
 
     def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
         """The distribution of x_t: one step of the frame predictor, decoded."""
         top = self._advance_predictor(context, z)[f"hidden{len(self.predictor) - 1}"]
         frames = self.decoder(self.predicted(top), [context[name] for name in self.skip_names])
-        mean, log_variance = frames.flatten(2).unbind(1)
-        return self.emission.likelihood_of(Gaussian(torch.sigmoid(mean), log_variance.clamp(*OUTPUT_LOG_VARIANCE)))
+        output = self.emission.of_maps(frames.flatten(2), log_variance_range=OUTPUT_LOG_VARIANCE)
+        return self.emission.likelihood_of(output, context)
 
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
@@ -112,7 +119,7 @@ class Model(base.Model):
         """Encode x_t for the prior LSTM and for the next step, and advance the frame predictor."""
         state = self._advance_predictor(context, z) | self._encode(x)
         hidden, cell = self.prior_lstm(state["g"], context["prior_hidden"], context["prior_cell"])
-        return {**state, "prior_hidden": hidden, "prior_cell": cell}
+        return {**state, "prior_hidden": hidden, "prior_cell": cell, **self.emission.remember(context, x)}
 
     def replay(
         self,
@@ -129,7 +136,7 @@ class Model(base.Model):
             hidden, cell = lstm.trajectory(heard, state[f"hidden{layer}"], state[f"cell{layer}"])
             context |= {f"hidden{layer}": hidden, f"cell{layer}": cell}
             heard = hidden[1:]
-        return context, self.prior(prior_hidden)
+        return context | self.emission.contexts(state, xs), self.prior(prior_hidden)
 
     def _layers(self) -> list[LearnedStartLSTM]:
         """The frame predictor's LSTMs, from its input up."""

@@ -6,16 +6,18 @@ phi(x) and phi(z) are learned features. Sizes follow Marino, Cvitkovic & Yue (20
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from avf_core import emissions
 from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
-from avf_core.emissions import SIXTEEN_BITS, Emission, LikelihoodName
+from avf_core.emissions import SIXTEEN_BITS, Units
 from avf_core.models import base
 from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, activate, with_backward
 
@@ -26,8 +28,8 @@ OUTPUT_LOG_VARIANCE = (-20.0, 5.0)  # of the standardised observation
 class Config:
     """Sizes of a VRNN; the defaults are the paper's for speech: 31,649,600 parameters.
 
-    `likelihood`, `bin`, `center` and `scale` are those of an `Emission`. `dropout` is that of all hidden layers but the
-    recurrence, in training.
+    `likelihood` is the name of an emission, `emission` holds its options, `bin`, `center` and `scale` its units.
+    `dropout` is that of all hidden layers but the recurrence, in training.
     """
 
     observation_size: int = 200
@@ -37,7 +39,8 @@ class Config:
     latent_widths: tuple[int, ...] = (500, 500, 500, 500)
     prior_widths: tuple[int, ...] = (500, 500, 500, 500)
     decoder_widths: tuple[int, ...] = (600, 600, 600, 600)
-    likelihood: LikelihoodName = "discretized"
+    likelihood: str = "discretized"
+    emission: dict[str, Any] = field(default_factory=dict)
     bin: float = SIXTEEN_BITS
     center: float = 0.0
     scale: float = 1.0
@@ -68,7 +71,8 @@ class Model(base.Model):
     def __init__(self, config: Config) -> None:
         super().__init__()
         size, latent, hidden = config.observation_size, config.latent_size, config.hidden_size
-        self.emission = Emission(likelihood=config.likelihood, bin=config.bin, center=config.center, scale=config.scale)
+        units = Units(bin=config.bin, center=config.center, scale=config.scale)
+        self.emission = emissions.build(config.likelihood, config.emission, units=units, size=size)
         low, high = self.emission.range
         self.observation = base.ObservationSpec(size=size, low=low, high=high)
         self.latent_size = latent
@@ -86,7 +90,7 @@ class Model(base.Model):
         self.decoder_hidden = nn.Linear(hidden, first)
         self.decoder_latent = nn.Linear(self.latent_features.output_size, first, bias=False)
         self.decoder_dropout = nn.Dropout(config.dropout)
-        self.decoder = self.emission.head(mlp(first, tuple(others)), size, log_variance_range=OUTPUT_LOG_VARIANCE)
+        self.decoder = self.emission.head(mlp(first, tuple(others)), log_variance_range=OUTPUT_LOG_VARIANCE)
 
     @property
     def feature_size(self) -> int:
@@ -101,16 +105,16 @@ class Model(base.Model):
     def initial(self, batch_size: int) -> State:
         """h_0 and its cell are learned."""
         hidden, cell = self.lstm.initial(batch_size)
-        return {"hidden": hidden, "cell": cell}
+        return {"hidden": hidden, "cell": cell, **self.emission.initial(batch_size, like=hidden)}
 
     def predict(self, state: State) -> tuple[State, Gaussian]:
         """The context is the recurrent state; the prior is conditioned on it."""
-        return {**state, "decoder": self.decoder_hidden(state["hidden"])}, self.prior(state["hidden"])
+        return self._heard(state["hidden"], state["cell"]) | self.emission.context(state), self.prior(state["hidden"])
 
     def decode(self, context: State, z: Float[Tensor, "*samples batch latent"]) -> Likelihood:
         """The distribution of x_t given z_t and h_{t-1}."""
         features = F.relu(context["decoder"] + self.decoder_latent(self.latent_features(z)))
-        return self.emission.likelihood_of(self.decoder(self.decoder_dropout(features)))
+        return self.emission.likelihood_of(self.decoder(self.decoder_dropout(features)), context)
 
     def decode_samples(self, context: State, z: Float[Tensor, "samples batch latent"]) -> Likelihood:
         """Samples of a row share its context, by broadcasting."""
@@ -129,7 +133,7 @@ class Model(base.Model):
         heard, latent = with_backward(self.latent_features, z.to(self.dtype))
         features, first = activate(F.relu, context["decoder"] + self.decoder_latent(heard))
         output, others = with_backward(self.decoder, features)
-        energy, slope = self.emission.sloped(output, x, observed)
+        energy, slope = self.emission.sloped(output, context, x, observed)
         return energy, latent(first(others(slope)) @ self.decoder_latent.weight).to(z.dtype)
 
     def transition(
@@ -138,7 +142,7 @@ class Model(base.Model):
         """Feed phi(x_t) and phi(z_t) to the LSTM."""
         heard = torch.cat([self.features(x), self.latent_features(z)], dim=-1)
         hidden, cell = self.lstm(heard, context["hidden"], context["cell"])
-        return {"hidden": hidden, "cell": cell}
+        return {"hidden": hidden, "cell": cell, **self.emission.remember(context, x)}
 
     def replay(
         self,
@@ -149,4 +153,8 @@ class Model(base.Model):
         """The features of all steps are one pass, and so are the priors; the LSTM alone goes step by step."""
         heard = torch.cat([self.features(xs[:-1]), self.latent_features(zs[:-1])], dim=-1)
         hidden, cell = self.lstm.trajectory(heard, state["hidden"], state["cell"])
-        return self.predict({"hidden": hidden, "cell": cell})
+        return self._heard(hidden, cell) | self.emission.contexts(state, xs), self.prior(hidden)
+
+    def _heard(self, hidden: Float[Tensor, "*time batch hidden"], cell: Float[Tensor, "*time batch hidden"]) -> State:
+        """The recurrent state, and what the decoder makes of it."""
+        return {"hidden": hidden, "cell": cell, "decoder": self.decoder_hidden(hidden)}

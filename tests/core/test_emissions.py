@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import torch
 
+from avf_core import emissions
 from avf_core.configuration import build
 from avf_core.distributions import Gaussian
-from avf_core.emissions import Emission
+from avf_core.emissions import Units
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Estimate
 
@@ -40,8 +41,11 @@ def test_units_change_nothing_but_the_units(likelihood: str) -> None:
 def test_a_small_bin_costs_its_width() -> None:
     """For bins small against the deviation the log-probability is the log-density plus log bin."""
     x, output = torch.randn(3, 6, dtype=torch.float64), Gaussian(*torch.randn(2, 3, 6, dtype=torch.float64))
-    density = Emission(likelihood="gaussian", center=CENTER, scale=SCALE).likelihood_of(output).log_prob(x)
-    bins = Emission(likelihood="discretized", bin=1e-6, center=CENTER, scale=SCALE).likelihood_of(output).log_prob(x)
+    units = Units(bin=1e-6, center=CENTER, scale=SCALE)
+    density, bins = (
+        emissions.build(name, {}, units=units, size=6).likelihood_of(output, {}).log_prob(x)
+        for name in ("gaussian", "discretized")
+    )
     torch.testing.assert_close(bins, density + math.log(1e-6), rtol=1e-9, atol=1e-9)
 
 
@@ -49,4 +53,4 @@ def test_a_small_bin_costs_its_width() -> None:
 def test_units_that_make_no_sense_are_refused(changes: dict[str, float]) -> None:
     """The error names the field, and what it should hold."""
     with pytest.raises(ConfigurationError, match=f"{next(iter(changes))} is .* expected a"):
-        Emission(likelihood="discretized", **changes)
+        Units(**changes)

@@ -49,7 +49,7 @@ def test_the_first_decoder_layer_in_two_parts_is_the_layer_on_both() -> None:
     joined = torch.cat([model.latent_features(prior.mean), belief.model["hidden"]], dim=-1)
     weight = torch.cat([model.decoder_latent.weight, model.decoder_hidden.weight], dim=1)
     first = torch.relu(joined @ weight.T + model.decoder_hidden.bias)
-    expected = model.emission.likelihood_of(model.decoder(first))
+    expected = model.emission.likelihood_of(model.decoder(first), {})
     torch.testing.assert_close(model.decode(context, prior.mean).mean, expected.mean)
 
 

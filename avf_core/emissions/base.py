@@ -1,0 +1,172 @@
+"""What an emission is: from what a decoder says, and what was observed before, to a likelihood in natural units.
+
+    memory     = emission.initial(batch, like=...)           of no observation; empty for most
+    context    = emission.context(memory)                    once a step: what the likelihood takes of the memory
+    likelihood = emission.likelihood_of(output, context)     of the decoder's output at a latent
+    memory     = emission.remember(context, x)               after the observation
+
+An emission is one file in this folder with a `Config` (a frozen dataclass), `EXAMPLES` of it by name, small enough for
+tests, and an `Emission`; the file's name is its name, with dashes for underscores. The suites test every example with
+every model that takes emissions, unasked.
+
+The law of units: observations enter and leave every model in natural units (audio samples in [-1, 1], pixels in
+[0, 1], sensors as they come). Inside, a model sees (x - center) / scale, and its decoder speaks of that; here what it
+says is brought back, so that bins and log-probabilities are those of the natural units.
+
+The law of memory: what is remembered is a value of the model's state, with a leading batch axis, under names that
+begin with `MEMORY`; a context holds it too, as `remember` takes nothing else.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from avf_core.beliefs import State
+from avf_core.distributions import Gaussian, Likelihood, at_least_float32, reconstruction
+from avf_core.errors import ConfigurationError
+from avf_core.nets import MLP, GaussianNet
+from avf_core.trees import stack_time, tree_map
+
+SIXTEEN_BITS = 2.0**-15  # one level of 16-bit audio in [-1, 1]
+EIGHT_BITS = 2.0**-8  # one level of an 8-bit pixel in [0, 1], as Marino, Cvitkovic & Yue (2018) count it
+MEMORY = "emission_"
+
+Output = Tensor | Gaussian
+"""What a decoder says: numbers, or the moments of the standardised observation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """The units of the observation.
+
+    `center` and `scale` are, as a rule, the mean and the standard deviation of the training set; `bin` is the width of
+    a quantisation level, in units of the observation. Raises ConfigurationError for a `bin` or a `scale` that is no
+    positive number.
+    """
+
+    bin: float = SIXTEEN_BITS
+    center: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("bin", self.bin), ("scale", self.scale)):
+            if not 0.0 < value < math.inf:
+                raise ConfigurationError(
+                    f"{name} is {value}, expected a positive number in the observation's units: "
+                    "the width of one quantisation level, or the training set's standard deviation"
+                )
+        if not math.isfinite(self.center):
+            raise ConfigurationError(f"center is {self.center}, expected a finite number: the training set's mean")
+
+    def standardize(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """(x - center) / scale."""
+        if self.center == 0.0 and self.scale == 1.0:
+            return x
+        return (x - self.center) / self.scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The options of an emission that has none."""
+
+
+class Emission(nn.Module, ABC):
+    """A family of likelihoods of vectors of `size` numbers, `shape` being what they are a flattened form of."""
+
+    range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """Between which numbers an observation must lie."""
+
+    def __init__(self, config: Any, units: Units, size: int, shape: tuple[int, ...] | None = None) -> None:
+        super().__init__()
+        self.config, self.units, self.size, self.shape = config, units, size, shape
+
+    def standardize(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """The observation as networks read it."""
+        return self.units.standardize(x)
+
+    @abstractmethod
+    def head(self, trunk: MLP, *, log_variance_range: tuple[float, float]) -> nn.Module:
+        """The decoder's last layers, from its trunk: what `likelihood_of` reads. The range is of standardised x."""
+
+    @abstractmethod
+    def likelihood_of(self, output: Output, context: State) -> Likelihood:
+        """The likelihood of x, in at least float32; the output may have an axis of samples before the context's."""
+
+    @property
+    def channels(self) -> int:
+        """How many maps a decoder of pictures makes for `of_maps`. Raises ConfigurationError where there are none."""
+        raise ConfigurationError(f"{type(self).__module__} has no form for models that decode pictures: choose another")
+
+    def of_maps(
+        self, maps: Float[Tensor, "batch channels observation"], *, log_variance_range: tuple[float, float]
+    ) -> Output:
+        """What `likelihood_of` reads, of a decoder of pictures."""
+        raise NotImplementedError
+
+    def initial(self, batch_size: int, *, like: Tensor) -> State:
+        """What is remembered before the first observation, where `like` is; in at least float32."""
+        return {}
+
+    def context(self, memory: State) -> State:
+        """What likelihoods of a step take of the memory, and the memory itself; also with an axis of time before."""
+        return {name: value for name, value in memory.items() if name.startswith(MEMORY)}
+
+    def remember(self, context: State, x: Float[Tensor, "batch observation"]) -> State:
+        """What is remembered after an observation."""
+        return {}
+
+    def contexts(self, memory: State, xs: Float[Tensor, "time batch observation"]) -> State:
+        """The contexts of a stretch, with an axis of time; what follows its last observation is not among them."""
+        memories = [self.context(memory)]
+        if not memories[0]:
+            return {}
+        for x in xs[:-1]:
+            memories.append(self.context(self.remember(memories[-1], x)))
+        return stack_time(memories)
+
+    def sloped(
+        self, output: Output, context: State, x: Float[Tensor, "batch observation"], observed: Tensor | None
+    ) -> tuple[Float[Tensor, "... batch"], Output]:
+        """-log p(x) of the dimensions that are `observed`, in nats, and its gradient with respect to the output."""
+        leaf = tree_map(lambda tensor: tensor.detach().requires_grad_(), output)
+        leaves = [leaf.mean, leaf.log_variance] if isinstance(leaf, Gaussian) else [leaf]
+        with torch.enable_grad():
+            energy = reconstruction(self.likelihood_of(leaf, context), x, observed)
+            slopes = torch.autograd.grad(energy.sum(), leaves)
+        return energy.detach(), Gaussian(*slopes) if isinstance(leaf, Gaussian) else slopes[0]
+
+
+class Moments(Emission):
+    """An emission whose decoder says mean and log-variance of every dimension of the standardised observation."""
+
+    @abstractmethod
+    def family(self, mean: Tensor, log_variance: Tensor) -> Likelihood:
+        """The likelihood of these moments, in units of the observation."""
+
+    def head(self, trunk: MLP, *, log_variance_range: tuple[float, float]) -> nn.Module:
+        """Two linear maps."""
+        return GaussianNet(trunk, self.size, log_variance_range=log_variance_range)
+
+    @property
+    def channels(self) -> int:
+        """Mean and log-variance."""
+        return 2
+
+    def of_maps(
+        self, maps: Float[Tensor, "batch channels observation"], *, log_variance_range: tuple[float, float]
+    ) -> Output:
+        """Means lie between 0 and 1, as pixels do."""
+        mean, log_variance = maps.unbind(1)
+        return Gaussian(torch.sigmoid(mean), log_variance.clamp(*log_variance_range))
+
+    def likelihood_of(self, output: Output, context: State) -> Likelihood:
+        """The moments brought back to the units of the observation."""
+        if not isinstance(output, Gaussian):
+            raise TypeError(f"expected the moments of the observation, not {type(output).__name__}")
+        mean = self.units.center + self.units.scale * at_least_float32(output.mean)
+        return self.family(mean, at_least_float32(output.log_variance) + 2.0 * math.log(self.units.scale))
