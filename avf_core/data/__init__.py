@@ -5,7 +5,17 @@
 
 from avf_core.data._loading import Description, Source, describe, load, recognise
 from avf_core.data._numbers import numbers
-from avf_core.data._statistics import statistics
+from avf_core.data._statistics import channel_statistics, statistics
 from avf_core.data.base import Sequences
 
-__all__ = ["Description", "Sequences", "Source", "describe", "load", "numbers", "recognise", "statistics"]
+__all__ = [
+    "Description",
+    "Sequences",
+    "Source",
+    "channel_statistics",
+    "describe",
+    "load",
+    "numbers",
+    "recognise",
+    "statistics",
+]

@@ -23,6 +23,14 @@ def build(name: str, options: Settings, *, units: Units, size: int, shape: tuple
 
     Raises ConfigurationError for unknown names and options, PluginError where a plug-in is none.
     """
+    made = named(name)
+    config = configure(sys.modules[made.__module__].Config, options)
+    emission: Emission = made(config, units, size, shape)
+    return emission
+
+
+def named(name: str) -> type[Emission]:
+    """The class of this emission. Raises ConfigurationError for unknown names, PluginError where a plug-in is none."""
     placed = "." in name or ":" in name
     if not placed and name not in names():
         raise ConfigurationError(
@@ -33,6 +41,4 @@ def build(name: str, options: Settings, *, units: Units, size: int, shape: tuple
     made = getattr(found, "Emission", None) if isinstance(found, types.ModuleType) else found
     if not isinstance(made, type) or not issubclass(made, Emission):
         raise PluginError(f"{name} is no emission: expected a class derived from {Emission.__module__}.Emission")
-    config = configure(sys.modules[made.__module__].Config, options)
-    emission: Emission = made(config, units, size, shape)
-    return emission
+    return made

@@ -20,6 +20,7 @@ begin with `MEMORY`; a context holds it too, as `remember` takes nothing else.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -44,30 +45,63 @@ Output = Tensor | Gaussian
 class Units:
     """The units of the observation.
 
-    `center` and `scale` are, as a rule, the mean and the standard deviation of the training set; `bin` is the width of
-    a quantisation level, in units of the observation. Raises ConfigurationError for a `bin` or a `scale` that is no
-    positive number.
+    `center` and `scale` are, as a rule, the mean and the standard deviation of the training set: one for all numbers of
+    an observation, or one for each, as channels have units of their own. `bin` is the width of a quantisation level, in
+    units of the observation. Raises ConfigurationError for a `bin` or a `scale` that is no positive number.
     """
 
     bin: float = SIXTEEN_BITS
-    center: float = 0.0
-    scale: float = 1.0
+    center: float | tuple[float, ...] = 0.0
+    scale: float | tuple[float, ...] = 1.0
 
     def __post_init__(self) -> None:
         for name, value in (("bin", self.bin), ("scale", self.scale)):
-            if not 0.0 < value < math.inf:
+            if not all(0.0 < number < math.inf for number in numbers(value)):
                 raise ConfigurationError(
                     f"{name} is {value}, expected a positive number in the observation's units: "
                     "the width of one quantisation level, or the training set's standard deviation"
                 )
-        if not math.isfinite(self.center):
+        if not all(map(math.isfinite, numbers(self.center))):
             raise ConfigurationError(f"center is {self.center}, expected a finite number: the training set's mean")
+
+    def check(self, size: int) -> None:
+        """Raise ConfigurationError where there is neither one number for all of an observation, nor one for each."""
+        for name, value in (("center", self.center), ("scale", self.scale)):
+            if isinstance(value, tuple) and len(value) != size:
+                raise ConfigurationError(
+                    f"{name} has {len(value)} numbers for observations of {size}: expected one for all, or one for each"
+                )
 
     def standardize(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """(x - center) / scale."""
         if self.center == 0.0 and self.scale == 1.0:
             return x
-        return (x - self.center) / self.scale
+        return (x - across(self.center, x)) / across(self.scale, x)
+
+    def restore(self, standardized: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """center + scale * standardized."""
+        return across(self.center, standardized) + across(self.scale, standardized) * standardized
+
+    def restore_log_variance(self, standardized: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """The log-variance of x, from that of the standardised x."""
+        if isinstance(self.scale, float):
+            return standardized + 2.0 * math.log(self.scale)
+        return standardized + across(tuple(2.0 * math.log(scale) for scale in self.scale), standardized)
+
+
+def numbers(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    """One or several, as several."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def across(value: float | tuple[float, ...], like: Tensor) -> float | Tensor:
+    """One number for all dimensions of `like`, or a vector with one for each."""
+    return _vector(value, like.dtype, like.device) if isinstance(value, tuple) else value
+
+
+@lru_cache(maxsize=256)
+def _vector(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +114,12 @@ class Emission(nn.Module, ABC):
 
     range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """Between which numbers an observation must lie."""
+    of_levels: ClassVar[bool] = False
+    """Whether observations are levels, `bin` apart: then all their numbers are in one unit."""
 
     def __init__(self, config: Any, units: Units, size: int, shape: tuple[int, ...] | None = None) -> None:
         super().__init__()
+        units.check(size)
         self.config, self.units, self.size, self.shape = config, units, size, shape
 
     def standardize(self, x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -168,5 +205,5 @@ class Moments(Emission):
         """The moments brought back to the units of the observation."""
         if not isinstance(output, Gaussian):
             raise TypeError(f"expected the moments of the observation, not {type(output).__name__}")
-        mean = self.units.center + self.units.scale * at_least_float32(output.mean)
-        return self.family(mean, at_least_float32(output.log_variance) + 2.0 * math.log(self.units.scale))
+        moments = at_least_float32(output.mean), at_least_float32(output.log_variance)
+        return self.family(self.units.restore(moments[0]), self.units.restore_log_variance(moments[1]))

@@ -14,6 +14,8 @@ EXAMPLES: Mapping[str, Config] = {"plain": Config()}
 class Emission(base.Moments):
     """Independent Gaussians, integrated over levels."""
 
+    of_levels = True
+
     def family(self, mean: Tensor, log_variance: Tensor) -> Likelihood:
         """The levels of N(mean, variance)."""
         return DiscretizedGaussian(mean, log_variance, self.units.bin)

@@ -38,8 +38,8 @@ class Config:
     likelihood: str = "bernoulli"
     emission: dict[str, Any] = field(default_factory=dict)
     bin: float = SIXTEEN_BITS
-    center: float = 0.0
-    scale: float = 1.0
+    center: float | tuple[float, ...] = 0.0
+    scale: float | tuple[float, ...] = 1.0
     dropout: float = 0.0
     hidden_dropout: float = 0.0
     observation_dropout: float = 0.0

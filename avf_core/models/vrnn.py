@@ -42,8 +42,8 @@ class Config:
     likelihood: str = "discretized"
     emission: dict[str, Any] = field(default_factory=dict)
     bin: float = SIXTEEN_BITS
-    center: float = 0.0
-    scale: float = 1.0
+    center: float | tuple[float, ...] = 0.0
+    scale: float | tuple[float, ...] = 1.0
     dropout: float = 0.0
 
 

@@ -6,8 +6,9 @@
 import dataclasses
 from typing import Any
 
+from avf_core import emissions
 from avf_core.configuration import configure, model_config
-from avf_core.data import Sequences, statistics
+from avf_core.data import Sequences, channel_statistics, statistics
 from avf_core.errors import ConfigurationError
 from avf_core.training._music import music, music_best
 from avf_core.training.config import Preset, TrainingConfig
@@ -185,13 +186,17 @@ def get(name: str) -> Preset:
 
 
 def fit(settings: Settings, train: Sequences) -> Settings:
-    """The settings with the training set's mean and deviation, for a model that standardises and was not told them."""
+    """The settings with the training set's units, for a model that standardises and was not told them.
+
+    Where data are levels of one width, all numbers of an observation are in one unit, and have one center and scale;
+    elsewhere each channel has its own.
+    """
     model = settings["model"]
     config = model_config(model)
-    standardises = hasattr(config, "center") and getattr(config, "likelihood", None) != "bernoulli"
-    if not standardises or "center" in model or "scale" in model:
+    if not hasattr(config, "center") or config.likelihood == "bernoulli" or "center" in model or "scale" in model:
         return settings
-    center, scale = statistics(train)
+    measured = statistics if emissions.named(config.likelihood).of_levels else channel_statistics
+    center, scale = measured(train)
     return {**settings, "model": {**model, "center": center, "scale": scale}}
 
 
