@@ -1,12 +1,12 @@
-"""Surprise as a calibrated score: from nats to p-values, and from a stream of p-values to an alarm.
+"""Surprise as a calibrated score: from nats to p-values.
 
 A step's score is any number in nats that is larger the less the step was expected: its free energy F_t, or a
 tighter -log p(x_t | x_<t) by particles. `ReferenceDistribution` holds the distribution of that score on data that are
-normal, as a table for a model card; against it a score has a p-value, the probability of one at least as large.
-`ChangeDetector` adds evidence up over steps.
+normal, as a table for a model card; against it a score has a p-value, the probability of one at least as far out, on
+either side: what is far too well expected, as of a sensor that is stuck or sound that is lost, is strange like a bang.
+Most of the small p-values go to the high side, where faults that are none of these show.
 
-The law: a p-value is never 0, and never depends on the steps around it. What the detector remembers is a value that
-the caller carries.
+The law: a p-value is never 0, and depends on the steps before only where the reference says how, by its `memory`.
 """
 
 import math
@@ -17,21 +17,22 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from avf_core.analysis import particles
 from avf_core.analysis.evaluation import Progress, batches
-from avf_core.beliefs import State
 from avf_core.data import numbers
-from avf_core.errors import ConfigurationError, DataError
+from avf_core.errors import DataError
 from avf_core.filtering import Filter
 
 FEWEST = 100  # scores that make a reference
 TAIL = 0.02  # the part of the scores, from the top, that the tail is fitted to
 TAIL_SCORES = 50  # or so many, if that is more
+LOW_TAIL = 0.02  # the part of the scores, from the bottom, below which the table is gone on with exponentially
 LEVELS = 200  # of the table
 SMALLEST = 1e-300
+LOW = 0.1  # the part of small p-values that is given to scores that are low, the rest to those that are high
 HEAVIEST = 0.9  # shape of the tail; its mean is finite under 1
 
 Score = Literal["free_energy", "evidence"]
@@ -42,8 +43,11 @@ class ReferenceDistribution:
     """The distribution of a step's score on normal data.
 
     `values` are the quantiles in nats at `levels`. Above the last of them the tail is a generalised Pareto
-    distribution (Pickands 1975) with `tail_scale` in nats and `tail_shape`, 0 for an exponential one. `count` scores
-    made it.
+    distribution (Pickands 1975) with `tail_scale` in nats and `tail_shape`, 0 for an exponential one; below 0.02 it is
+    exponential. `count` scores made it.
+
+    With a `memory` w it is conditional: a score is taken less sum_i w_i (s_{t-i} - `center`), what the scores before
+    it lead to expect. `center` is their mean.
     """
 
     levels: tuple[float, ...]
@@ -51,14 +55,21 @@ class ReferenceDistribution:
     tail_scale: float
     tail_shape: float
     count: int
+    memory: tuple[float, ...] = ()
+    center: float = 0.0
 
     @classmethod
-    def fit(cls, scores: Sequence[float] | np.ndarray) -> "ReferenceDistribution":
+    def fit(
+        cls, scores: Sequence[float] | Sequence[np.ndarray] | np.ndarray, *, memory: int = 0
+    ) -> "ReferenceDistribution":
         """The reference of these scores; NaN, that of steps with nothing observed, is left out.
 
-        Raises DataError for fewer than 100 scores, or infinite ones.
+        With a `memory`, conditional on so many scores before, by least squares; scores may then be sequences, each
+        an array. Raises DataError for fewer than 100 scores, or infinite ones.
         """
-        known = numbers(scores).astype(np.float64).ravel()
+        sequences = [numbers(s).astype(np.float64).ravel() for s in (scores if _nested(scores) else [scores])]
+        weights, center = _autoregression(sequences, memory) if memory else (np.zeros(0), 0.0)
+        known = np.concatenate([_innovations(s, weights, center) for s in sequences])
         known = known[~np.isnan(known)]
         if len(known) < FEWEST or not np.isfinite(known).all():
             raise DataError(f"{len(known)} scores, some of them infinite or too few: expected {FEWEST} finite ones")
@@ -72,14 +83,58 @@ class ReferenceDistribution:
             tail_scale=scale,
             tail_shape=shape,
             count=len(known),
+            memory=tuple(weights.tolist()),
+            center=center,
         )
 
-    def p_value(self, scores: Float[Tensor, "*batch"]) -> Float64[Tensor, "*batch"]:
-        """P(score >= this one) on normal data, in (0, 1]; NaN for NaN."""
-        return torch.from_numpy(self.p_values(scores.double().cpu().numpy())).to(scores.device)
+    def p_value(
+        self, scores: Float[Tensor, "*batch"], *, past: Float[Tensor, "*batch memory"] | None = None
+    ) -> Float64[Tensor, "*batch"]:
+        """The smaller of P(score >= this one) / 0.9 and P(score <= this one) / 0.1 on normal data; NaN for NaN.
 
-    def p_values(self, scores: Float64[np.ndarray, "*batch"]) -> Float64[np.ndarray, "*batch"]:
+        It is in (0, 1], and uniform on normal data, as p-values are: a part p of these is as far out as p, or farther.
+
+        past: the scores before, the newest first, where the reference has a `memory`; NaN where there was none.
+        """
+        before = None if past is None else past.double().cpu().numpy()
+        return torch.from_numpy(self.p_values(scores.double().cpu().numpy(), past=before)).to(scores.device)
+
+    def p_values(
+        self, scores: Float64[np.ndarray, "*batch"], *, past: Float64[np.ndarray, "*batch memory"] | None = None
+    ) -> Float64[np.ndarray, "*batch"]:
         """`p_value` of numbers in the host's memory: few of them, at every step of a stream, so that calls count."""
+        if self.memory and past is not None:
+            led = np.nan_to_num(past[..., : len(self.memory)] - self.center, nan=0.0)
+            scores = scores - led @ np.array(self.memory[: led.shape[-1]])
+        either = np.minimum(self._above(scores) / (1.0 - LOW), self._below(scores) / LOW)
+        p: np.ndarray = np.minimum(1.0, either)  # NaN passes on
+        return p
+
+    def _below(self, scores: Float64[np.ndarray, "*batch"]) -> Float64[np.ndarray, "*batch"]:
+        """P(score <= this one): by the table, and below its `LOW_TAIL` by an exponential that meets it there."""
+        values, levels = self._table
+        knot, scale = self._low
+        above = np.minimum(np.maximum(values.searchsorted(scores, side="right"), 1), len(values) - 1)
+        below, low, high = above - 1, values[above - 1], values[above]
+        part = np.minimum(np.maximum((scores - low) / np.maximum(high - low, SMALLEST), 0.0), 1.0)
+        p = levels[below] + part * (levels[above] - levels[below])
+        p = np.where(scores > values[-1], 1.0, p)
+        under = scores < values[knot]
+        if under.any():
+            p = np.where(under, levels[knot] * np.exp(np.where(under, scores - values[knot], 0.0) / scale), p)
+        found: np.ndarray = np.minimum(np.maximum(p, SMALLEST), 1.0)
+        return found
+
+    @cached_property
+    def _low(self) -> tuple[int, float]:
+        """Where in the table the lower tail begins, and its scale: the lowest of `count` scores is 1 in `count` + 1."""
+        values, levels = self._table
+        knot = min(max(1, int(levels.searchsorted(LOW_TAIL))), len(levels) - 1)
+        scale = float(values[knot] - values[0]) / max(math.log(levels[knot] * (self.count + 1)), 1.0)
+        return knot, scale if scale > 0.0 else self.tail_scale
+
+    def _above(self, scores: Float64[np.ndarray, "*batch"]) -> Float64[np.ndarray, "*batch"]:
+        """P(score >= this one): by the table, and above it by the tail."""
         values, levels = self._table
         last, shape = values[-1], self.tail_shape
         above = np.minimum(np.maximum(values.searchsorted(scores), 1), len(values) - 1)
@@ -95,7 +150,7 @@ class ReferenceDistribution:
         return found
 
     def quantile(self, level: float) -> float:
-        """The score in nats that a part `level`, in [0, 1), of normal data stays under; as `p_value` has it."""
+        """The score in nats that a part `level`, in [0, 1), of normal data stays under, with a usual past."""
         beyond = (1.0 - level) / (1.0 - self.levels[-1])
         if beyond >= 1.0:
             return float(np.interp(level, self.levels, self.values))
@@ -120,12 +175,51 @@ class ReferenceDistribution:
             levels, values = (tuple(float(v) for v in data[name]) for name in ("levels", "values"))
             scale, shape = float(data["tail_scale"]), float(data["tail_shape"])
             count = int(data["count"])
+            memory, center = tuple(float(v) for v in data.get("memory", ())), float(data.get("center", 0.0))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"this is no reference distribution: {error!r}") from error
         rising = len(levels) == len(values) > 1 and all(np.diff(levels) > 0) and all(np.diff(values) >= 0)
         if not rising or not (levels[0] >= 0.0 and levels[-1] < 1.0 and scale > 0.0 and 0.0 <= shape < 1.0):
             raise DataError("this is no reference distribution: its levels and values do not rise, or its tail is none")
-        return cls(levels=levels, values=values, tail_scale=scale, tail_shape=shape, count=count)
+        return cls(
+            levels=levels,
+            values=values,
+            tail_scale=scale,
+            tail_shape=shape,
+            count=count,
+            memory=memory,
+            center=center,
+        )
+
+
+def _nested(scores: object) -> bool:
+    """Whether these are sequences of scores, each an array, rather than scores."""
+    return isinstance(scores, list | tuple) and any(isinstance(each, np.ndarray) and each.ndim for each in scores)
+
+
+def _lagged(scores: np.ndarray, count: int) -> np.ndarray:
+    """The `count` scores before each, the newest first; NaN where there were none: (time, count)."""
+    padded = np.concatenate([np.full(count, np.nan), scores])
+    return np.stack([padded[count - lag : len(padded) - lag] for lag in range(1, count + 1)], axis=-1)
+
+
+def _autoregression(sequences: list[np.ndarray], memory: int) -> tuple[np.ndarray, float]:
+    """Weights of the `memory` scores before, by least squares, and the mean of all. Raises DataError."""
+    scores, past = np.concatenate(sequences), np.concatenate([_lagged(s, memory) for s in sequences])
+    center = float(np.nanmean(scores)) if np.isfinite(scores).any() else 0.0
+    known = np.isfinite(scores) & np.isfinite(past).all(axis=-1)
+    if known.sum() < FEWEST:
+        raise DataError(f"{known.sum()} scores with {memory} before them, expected at least {FEWEST}")
+    weights: np.ndarray = np.linalg.lstsq(past[known] - center, scores[known] - center, rcond=None)[0]
+    return weights, center
+
+
+def _innovations(scores: np.ndarray, weights: np.ndarray, center: float) -> np.ndarray:
+    """Scores less what those before lead to expect; one that is not known leads to nothing."""
+    if not len(weights):
+        return scores
+    innovations: np.ndarray = scores - np.nan_to_num(_lagged(scores, len(weights)) - center, nan=0.0) @ weights
+    return innovations
 
 
 def _pareto(excesses: np.ndarray) -> tuple[float, float]:
@@ -176,43 +270,3 @@ def step_scores(
             if progress:
                 progress(done, total)
     return scores
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChangeDetector:
-    """An alarm for a lasting rise of surprise, by betting against the p-values being uniform.
-
-    Each of `bets` k turns p into an e-value k p^(k-1), whose mean is 1 under uniform p; small k bets on very small p.
-    The Shiryaev-Roberts sums M <- (M + 1) e of the bets are averaged, and an alarm is raised at `run_length`: an
-    e-detector (Shin, Ramdas & Rinaldo 2022). As M minus the number of steps is a martingale, false alarms are on
-    average at least `run_length` steps apart, while p is uniform, or larger, given the steps before.
-    """
-
-    run_length: float = 10_000.0
-    bets: tuple[float, ...] = (0.2, 0.5, 0.8)
-
-    def __post_init__(self) -> None:
-        if not self.run_length > 1.0 or not self.bets or not all(0.0 < bet < 1.0 for bet in self.bets):
-            raise ConfigurationError(
-                f"run_length={self.run_length}, bets={self.bets}: expected more than 1 step, and bets between 0 and 1"
-            )
-
-    def initial(self, batch_size: int) -> State:
-        """What the detector knows at first: nothing."""
-        return {"log_statistic": torch.full((batch_size, len(self.bets)), -math.inf, dtype=torch.float64)}
-
-    def step(
-        self, state: State, p: Float64[Tensor, " batch"]
-    ) -> tuple[State, Float64[Tensor, " batch"], Bool[Tensor, " batch"]]:
-        """Hear one p-value of every row: the state after it, log M, and whether that is an alarm.
-
-        NaN, for a step with nothing observed, leaves a row as it was. After an alarm the sum goes on; a caller who
-        has acted on it starts that row again from `initial`.
-        """
-        bets = torch.tensor(self.bets, dtype=torch.float64, device=p.device)
-        before = state["log_statistic"]
-        log_e = bets.log() + (bets - 1.0) * p.clamp(min=SMALLEST).log()[:, None]
-        raised = torch.logaddexp(before, torch.zeros_like(before)) + log_e
-        after = torch.where(p.isnan()[:, None], before, raised)
-        log_statistic = after.logsumexp(-1) - math.log(len(self.bets))
-        return {"log_statistic": after}, log_statistic, log_statistic >= math.log(self.run_length)

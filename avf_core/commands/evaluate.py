@@ -42,6 +42,7 @@ from avf_core.filtering import Filter
 @click.option("--monitor", "monitored", is_flag=True, help="KL by latent, active units, amortisation gap.")
 @click.option("--calibration", "calibrated", is_flag=True, help="Coverage, ranks and CRPS of predictions.")
 @click.option("--reference", "referred", is_flag=True, help="The distribution of the free energy of a step.")
+@click.option("--memory", type=click.IntRange(min=0), default=0, help="Steps that --reference is conditional on.")
 @threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -57,6 +58,7 @@ def command(
     monitored: bool,
     calibrated: bool,
     referred: bool,
+    memory: int,
     as_json: bool,
 ) -> None:
     """Filter the sequences of a split and print their free energy in nats per step.
@@ -83,7 +85,7 @@ def command(
     if calibrated:
         wanted["calibration"] = partial(calibrate, **common)
     if referred:
-        wanted["reference"] = partial(_fit_reference, **common)
+        wanted["reference"] = partial(_fit_reference, memory=memory, **common)
     found = {}
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         for name, measure in wanted.items():
@@ -104,8 +106,8 @@ def command(
         Console().print(tables[name](part))
 
 
-def _fit_reference(filter: Filter, sequences: Sequences, **options: Any) -> ReferenceDistribution:
-    return ReferenceDistribution.fit(np.concatenate(step_scores(filter, sequences, **options)))
+def _fit_reference(filter: Filter, sequences: Sequences, *, memory: int, **options: Any) -> ReferenceDistribution:
+    return ReferenceDistribution.fit(step_scores(filter, sequences, **options), memory=memory)
 
 
 def _listener(bar: Progress, name: str) -> Callable[[int, int], None]:

@@ -51,10 +51,10 @@ class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
     particles. `smoothed` comes in sessions with a lag, once there is an observation so far back.
 
     `durability` says what held for this step when the reply was sent, and `durable_seq` is the last observation that is
-    as safe as that says. `surprise` is the probability of a free energy at least as large on data that are normal for
-    the model, null where that is not known, or where nothing was observed. `observation` is what was observed, and
-    `inputs` what came with it, in answers that were asked for them. `time` is when the observation was, where the model
-    takes times.
+    as safe as that says. `surprise` is a p-value: how far out the free energy is, on either side, of data that are
+    normal for the model; null where that is not known, or where nothing was observed. `observation` is what was
+    observed, and `inputs` what came with it, in answers that were asked for them. `time` is when the observation was,
+    where the model takes times.
     """
 
     epoch: int

@@ -26,8 +26,8 @@ class Summary:
     free_energy          how surprising it was
     reconstruction, kl   its two parts
     iterations           how many updates of the posterior were spent
-    surprise             probability of a free energy at least as large on data that are normal for the model; None
-                         where that is not known
+    surprise             p-value: how far out the free energy is, on either side, of data that are normal for the
+                         model; None where that is not known
     durability           what held for this step when the server replied
     durable_seq          the last observation that is as safe as that says; None where the server does not say
     """

@@ -20,7 +20,7 @@ class History:
     free_energy        how surprising it was; `reconstruction` and `kl` are its two parts
     prior_free_energy  F before the first iteration, NaN where that is not known
     iterations         updates of the posterior that were spent
-    surprise           probability of a free energy at least as large on normal data, NaN where that is not known
+    surprise           p-value of the free energy, two-sided, on normal data; NaN where that is not known
     """
 
     epoch: Integers

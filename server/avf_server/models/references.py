@@ -41,5 +41,5 @@ class Reference:
             return None
 
     def surprise(self, free_energies: NDArray[np.float64]) -> NDArray[np.float64]:
-        """P(F >= this one) on normal data, in (0, 1], of each free energy in nats; NaN for NaN."""
+        """How far out each free energy is on normal data, on either side, as a p-value in (0, 1]; NaN for NaN."""
         return self._reference.p_values(free_energies)
