@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         UnknownModel,
         UnknownSession,
     )
+    from avf_client.observations import Step
     from avf_client.results.estimates import Estimate, Summary
     from avf_client.results.forecasts import Forecast
     from avf_client.results.histories import History
@@ -52,6 +53,7 @@ _HOMES = {
     "Session": "avf_client.blocking.client",
     "SourceError": "avf_client.errors",
     "StartFailed": "avf_client.errors",
+    "Step": "avf_client.observations",
     "Summary": "avf_client.results.estimates",
     "UnknownModel": "avf_client.errors",
     "UnknownSession": "avf_client.errors",
@@ -76,6 +78,7 @@ __all__ = [
     "Session",
     "SourceError",
     "StartFailed",
+    "Step",
     "Summary",
     "UnknownModel",
     "UnknownSession",

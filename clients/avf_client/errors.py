@@ -75,6 +75,14 @@ class InvalidObservation(ProblemError, ValueError):
     """An observation of the wrong dimension, out of the model's range, or with infinities."""
 
 
+class InvalidInputs(ProblemError, ValueError):
+    """Inputs where the model takes none, none where it does, of another number, or not finite."""
+
+
+class InvalidTime(ProblemError, ValueError):
+    """A time that is not finite, or not after that of the observation before; or a model that takes no times."""
+
+
 class InvalidSetting(ProblemError, ValueError):
     """An option of a session, or of a request, is out of its range."""
 
@@ -148,6 +156,8 @@ PROBLEMS: dict[str, type[ProblemError]] = {
     "headers-too-large": MalformedRequest,
     "request-timeout": MalformedRequest,
     "invalid-observation": InvalidObservation,
+    "invalid-inputs": InvalidInputs,
+    "invalid-time": InvalidTime,
     "invalid-setting": InvalidSetting,
     "invalid-snapshot": InvalidSnapshot,
     "observation-conflict": ObservationConflict,

@@ -4,12 +4,17 @@ from avf_wire.base import Message, Request
 
 
 class ForecastRequest(Request, frozen=True):
-    """POST /v1/sessions/{id}/forecast: `paths` sample paths of the next `horizon` observations."""
+    """POST /v1/sessions/{id}/forecast: `paths` sample paths of the next `horizon` observations.
+
+    `inputs` are those of each step ahead, where the model takes inputs; `times` say when each is, where it takes times.
+    """
 
     horizon: int
     paths: int = 100
     quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)
     with_paths: bool = False
+    inputs: list[list[float]] | None = None
+    times: list[float] | None = None
 
 
 class Forecast(Message, frozen=True):

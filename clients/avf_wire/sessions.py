@@ -21,6 +21,7 @@ class Session(Message, frozen=True):
     """A session: its model, where it stands and how it was opened.
 
     `next_sample` counts the samples that the session has in this epoch; null where it was opened without `audio`.
+    `input_size` inputs come with each observation, and a time may where the model is `timed`.
     """
 
     id: str
@@ -37,6 +38,8 @@ class Session(Message, frozen=True):
     expires_in: float  # seconds without a step or a reset, after which it ends
     audio: Audio | None = None
     next_sample: int | None = None
+    input_size: int = 0
+    timed: bool = False
 
 
 class SessionSummary(Message, frozen=True):

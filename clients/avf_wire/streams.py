@@ -12,10 +12,12 @@ SUBPROTOCOL_BINARY = "avf.v1.bin"
 
 
 class Observe(Request, frozen=True, tag_field="type", tag="observe"):
-    """Stream, client to server: one observation."""
+    """Stream, client to server: one observation; `inputs` and `time` where the model takes them, as in `Steps`."""
 
     seq: int
     x: Observation
+    inputs: list[float] | None = None
+    time: float | None = None
 
 
 class Samples(Request, frozen=True, tag_field="type", tag="samples"):

@@ -130,6 +130,18 @@ class InvalidObservationError(ProblemError):
     name, status, title = "invalid-observation", 422, "Invalid observation"
 
 
+class InvalidInputsError(ProblemError):
+    """422: inputs that the model does not take, or not those that it takes."""
+
+    name, status, title = "invalid-inputs", 422, "Invalid inputs"
+
+
+class InvalidTimeError(ProblemError):
+    """422: a time that is none, or not after that of the observation before."""
+
+    name, status, title = "invalid-time", 422, "Invalid time"
+
+
 class InvalidSettingError(ProblemError):
     """422: an option of a session, or of a request, is out of its range."""
 

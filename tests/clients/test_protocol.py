@@ -8,6 +8,7 @@ import pytest
 from avf_client import errors
 from avf_client.core.protocol import State, Stream
 from avf_client.core.unsaved import Unsaved
+from avf_client.observations import Sent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,7 +30,7 @@ def opened(offers: int = 0, *, credit: int = 4, **options: Any) -> Stream:
     stream = machine(**options)
     stream.receive(begin(credit=credit))
     for value in range(offers):
-        stream.offer([float(value)])
+        stream.offer(Sent([float(value)]))
     return stream
 
 
@@ -45,7 +46,7 @@ def test_no_more_than_the_credit_is_taken() -> None:
     stream = opened(4)
     assert not stream.wants_observation
     with pytest.raises(RuntimeError, match="credit"):
-        stream.offer([1.0])
+        stream.offer(Sent([1.0]))
     assert [m.seq for m in stream.outgoing() if isinstance(m, wire.Observe)] == [1, 2, 3, 4]
     assert stream.receive(estimate(1)) is not None
     assert stream.wants_observation
@@ -186,7 +187,7 @@ def test_what_the_server_answered_and_lost_is_sent_again() -> None:
     stream = machine(unsaved=Unsaved(active=True))
     stream.receive(begin())
     for value in range(4):
-        stream.offer([float(value)])
+        stream.offer(Sent([float(value)]))
     stream.outgoing()
     for seq in (1, 2, 3):
         stream.receive(estimate(seq, durable_seq=1))
@@ -202,7 +203,7 @@ def test_a_gap_that_can_be_filled_is_a_reason_to_connect_again() -> None:
     """The server says that it lost answered observations: those that are still here are no error of the user's."""
     stream = machine(unsaved=Unsaved(active=True))
     stream.receive(begin())
-    stream.offer([0.0])
+    stream.offer(Sent([0.0]))
     stream.outgoing()
     stream.receive(estimate(1, durable_seq=0))
     with pytest.raises(errors.ConnectionFailed, match="not saved"):
@@ -215,7 +216,7 @@ def test_what_is_kept_is_bounded_and_a_true_loss_is_told() -> None:
     """Past the bound the oldest is forgotten; where just that was lost, the user is told."""
     unsaved = Unsaved(active=True, most=4)
     for seq in range(1, 4):
-        unsaved.answered(seq, [0.0, 0.0], durable_seq=None)
+        unsaved.answered(seq, Sent([0.0, 0.0]), durable_seq=None)
     assert len(unsaved) == 2
     assert unsaved.reaches(2, 4)
     assert not unsaved.reaches(1, 4)
@@ -305,7 +306,7 @@ class Simulation:
         if self.offered == self.total:
             self.stream.finish()
         elif self.stream.wants_observation:
-            self.stream.offer([float(self.offered)])
+            self.stream.offer(Sent([float(self.offered)]))
             self.offered += 1
         assert self.stream.unanswered <= self.server.credit
 

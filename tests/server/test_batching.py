@@ -10,6 +10,7 @@ from avf_server.stepping.decisions import (
     warmed_sizes,
 )
 from avf_server.stores.base import Position
+from avf_wire.rows import Observed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,10 +67,16 @@ def test_only_the_next_seq_of_the_current_epoch_applies(
 
 
 def test_the_digest_knows_an_observation_again_and_tells_missing_from_zero() -> None:
-    """Zero has one digest whatever its sign; missing is not zero."""
-    assert observation_digest(np.array([0.0, 1.0])) == observation_digest(np.array([-0.0, 1.0]))
-    assert observation_digest(np.array([np.nan, 1.0])) == observation_digest(np.array([-np.nan, 1.0]))
-    assert observation_digest(np.array([np.nan, 1.0])) != observation_digest(np.array([0.0, 1.0]))
+    """Zero has one digest whatever its sign; missing is not zero. What came with an observation is part of it."""
+
+    def digest(*x: float, inputs: tuple[float, ...] | None = None, time: float | None = None) -> bytes:
+        came = None if inputs is None else np.array(inputs)
+        return observation_digest(Observed(x=np.array(x), inputs=came, time=time))
+
+    assert digest(0.0, 1.0) == digest(-0.0, 1.0)
+    assert digest(np.nan, 1.0) == digest(-np.nan, 1.0)
+    assert digest(np.nan, 1.0) != digest(0.0, 1.0)
+    assert len({digest(0.0), digest(0.0, inputs=(0.0,)), digest(0.0, inputs=(1.0,)), digest(0.0, time=2.0)}) == 4
 
 
 @given(st.integers(1, 300), st.data())

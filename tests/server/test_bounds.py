@@ -12,10 +12,12 @@ from avf_server.codecs import bounds, negotiation
 from avf_server.codecs.base import Place
 from avf_server.problems import InvalidSnapshotError, MalformedBodyError
 from avf_server.sessions.branches import metadata_of
+from avf_wire.rows import RowForm
 from hypothesis import given
 from hypothesis import strategies as st
 
 SIZE, MOST = 4, 8
+FORM = RowForm(size=SIZE)
 MEGABYTE = 1 << 20
 NOWHERE = Place(seq=None, epoch=None)
 KIND = list[list[float | None] | None]
@@ -117,7 +119,7 @@ def test_hostile_bodies_are_refused_in_few_words(case: str) -> None:
     media_type, body = HOSTILE[case]
     place = NOWHERE if media_type in negotiation.writers() else Place(seq=1, epoch=None)
     with pytest.raises(MalformedBodyError) as refused:
-        list(negotiation.reader(media_type).steps(body, place=place, size=SIZE, most=MOST).observations)
+        list(negotiation.reader(media_type).steps(body, place=place, form=FORM, most=MOST).observations)
     assert len(refused.value.detail) < 400
 
 
@@ -126,7 +128,9 @@ def test_a_row_of_too_many_numbers_is_counted_and_not_made(kind: str) -> None:
     """It stands for its count, by which the model refuses it, in the memory of one number; others are as they were."""
     rows: list[list[float | None] | None] = [[1.0] * SIZE, [0.5] * MEGABYTE, None]
     body = negotiation.writers()[kind].encode({"seq": 1, "observations": rows})
-    first, second, third = negotiation.reader(kind).steps(body, place=NOWHERE, size=SIZE, most=MOST).observations
+    first, second, third = (
+        each.x for each in negotiation.reader(kind).steps(body, place=NOWHERE, form=FORM, most=MOST).observations
+    )
     np.testing.assert_array_equal(first, [1.0] * SIZE)
     assert second.shape == (MEGABYTE,)
     assert second.strides == (0,)

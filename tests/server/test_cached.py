@@ -6,10 +6,11 @@ from collections import OrderedDict
 import pytest
 from avf_server.stepping.cached import CachedBelief, CachedBeliefs
 from avf_server.stores.base import Position
+from avf_server.stores.kept import Kept
 
 
 def entry(seq: int) -> CachedBelief:
-    return CachedBelief(position=Position(1, seq), belief=b"%d" % seq)
+    return CachedBelief(position=Position(1, seq), kept=Kept(b"%d" % seq))
 
 
 def test_what_was_asked_for_stays_and_what_was_not_makes_room() -> None:

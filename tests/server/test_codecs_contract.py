@@ -11,10 +11,12 @@ from avf_server import codecs
 from avf_server.codecs import negotiation
 from avf_server.codecs.base import Codec, MessageCodec
 from avf_server.problems import MalformedBodyError
+from avf_wire.rows import RowForm
 
 from avf_core.plugins import kinds, plugin
 
 SIZE = 4
+FORM = RowForm(size=SIZE)
 ROWS = (np.random.default_rng(3).integers(-32768, 32768, (5, SIZE)) / 32768).astype(np.float32)
 """Numbers that every form holds exactly: samples of 16 bits."""
 
@@ -47,9 +49,9 @@ def test_what_was_written_is_read(kind: str) -> None:
     """Bit for bit, at the seq that was said, as often as one likes."""
     body, place = plugin(codecs, kind).write_example(ROWS, seq=7)
     for _ in range(2):
-        steps = codec_of(kind).steps(body, place=place, size=SIZE, most=8)
+        steps = codec_of(kind).steps(body, place=place, form=FORM, most=8)
         assert (steps.seq, steps.epoch) == (7, None)
-        np.testing.assert_array_equal(numbers(steps.observations), ROWS)
+        np.testing.assert_array_equal(numbers([each.x for each in steps.observations]), ROWS)
 
 
 @EVERY
@@ -58,7 +60,7 @@ def test_a_body_that_was_cut_within_an_observation_is_refused(kind: str, missing
     """And nothing of it is read."""
     body, place = plugin(codecs, kind).write_example(ROWS, seq=1)
     with pytest.raises(MalformedBodyError):
-        codec_of(kind).steps(body[:-missing], place=place, size=SIZE, most=8)
+        codec_of(kind).steps(body[:-missing], place=place, form=FORM, most=8)
 
 
 @EVERY
@@ -67,7 +69,7 @@ def test_more_than_the_most_observations_are_refused_before_they_are_made(kind: 
     """And so is a body without any."""
     body, place = plugin(codecs, kind).write_example(np.resize(ROWS, (count, SIZE)), seq=1)
     with pytest.raises(MalformedBodyError, match="expected 1 to 8"):
-        codec_of(kind).steps(body, place=place, size=SIZE, most=8)
+        codec_of(kind).steps(body, place=place, form=FORM, most=8)
 
 
 @EVERY
@@ -81,7 +83,7 @@ def test_bytes_of_any_kind_are_read_or_refused(kind: str) -> None:
         for at in generator.integers(0, max(1, len(spoiled)), 3):
             spoiled[at : at + 1] = generator.bytes(1)
         try:
-            list(codec_of(kind).steps(bytes(spoiled), place=place, size=SIZE, most=8).observations)
+            list(codec_of(kind).steps(bytes(spoiled), place=place, form=FORM, most=8).observations)
         except MalformedBodyError:
             refused += 1
     assert refused > 50

@@ -9,6 +9,7 @@ from avf_server import problems
 from avf_server.stepping.replies import Reply
 from avf_server.streams import dialects, flow
 from avf_wire import binary
+from avf_wire.rows import RowForm
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,7 +67,8 @@ def test_options_have_defaults() -> None:
 
 def heard(text: str) -> dialects.Item:
     """What is made of a message of JSON."""
-    return asyncio.run(dialects.DIALECTS["avf.v1.json"].decode({"type": "websocket.receive", "text": text}, size=6))
+    event = {"type": "websocket.receive", "text": text}
+    return asyncio.run(dialects.DIALECTS["avf.v1.json"].decode(event, form=RowForm(size=6)))
 
 
 @pytest.mark.parametrize(
@@ -129,8 +131,8 @@ def test_samples_as_numbers_are_those_that_were_sent() -> None:
 def test_an_observation_of_too_many_numbers_is_refused_by_their_count() -> None:
     """It is a message, which the model refuses."""
     item = heard(json.dumps({"type": "observe", "seq": 1, "x": [0] * 500_000}))
-    assert isinstance(item, binary.Observations)
-    assert item.rows.shape == (1, 500_000)
+    assert isinstance(item, dialects.Observations)
+    assert [each.x.shape for each in item.observed] == [(500_000,)]
 
 
 def test_sub_protocols_are_taken_in_the_clients_order() -> None:

@@ -20,6 +20,7 @@ from avf_server.stores import replies
 from avf_server.stores.base import Meta, Position, Record
 from avf_wire import binary, binary_batches
 from avf_wire.binary_estimates import UNKNOWN
+from avf_wire.rows import Observed, RowForm
 
 from avf_core import configuration
 from avf_core.belief_rows import BeliefRows
@@ -162,7 +163,7 @@ def test_a_reply_of_any_release_is_read(form: str) -> None:
     assert binary.decode_server(told.binary(arrays=False)).free_energies is None  # type: ignore[union-attr]
     assert told.summary().kl == 0.1
     assert told.summary().durable_seq == 2
-    shown = last_of(record(reply), with_observation=True)
+    shown = last_of(record(reply), RowForm(size=2))
     assert shown.observation == (msgspec.UNSET if seen is None else [1.0, None])
 
 
@@ -184,10 +185,10 @@ def test_a_message_is_completed_and_shortened_without_being_read() -> None:
 def test_digests_are_those_of_the_releases_before() -> None:
     """Written down from the release that stored JSON: a replay is known again after an upgrade."""
     x = np.array([np.nan if value is None else value for value in X], dtype=np.float32)
-    assert observation_digest(x).hex() == "6f4061315bbc80ad4a458591b5ffd0be"
+    assert observation_digest(Observed(x=x)).hex() == "6f4061315bbc80ad4a458591b5ffd0be"
     negative = x.copy().view(np.uint32)
     negative[1] |= 0x8000_0001  # another NaN
-    assert observation_digest(negative.view(np.float32)) == observation_digest(x)
+    assert observation_digest(Observed(x=negative.view(np.float32))) == observation_digest(Observed(x=x))
 
 
 async def test_a_step_of_the_release_before_is_answered_after_the_upgrade(

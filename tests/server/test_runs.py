@@ -11,6 +11,7 @@ from avf_server.sound.runs import SoundRun
 from avf_server.stepping.runs import Run
 from avf_server.streams import conversation, dialects
 from avf_wire import binary
+from avf_wire.rows import Observed
 from starlette.datastructures import Headers, QueryParams
 
 ZERO, ONE = np.zeros(6, dtype=np.float32), np.ones(6, dtype=np.float32)
@@ -28,14 +29,14 @@ async def test_a_run_tells_others_that_go_on_from_a_client_that_changes_its_mind
     async with runtime() as server:
         session = await open_session(server)
         mine, other = await run_of(server, session), await run_of(server, session)
-        assert (await mine.observe(1, ZERO)).seq == mine.answered == 1
+        assert (await mine.observe(1, Observed(x=ZERO))).seq == mine.answered == 1
         with pytest.raises(problems.ObservationConflictError):
-            await mine.observe(1, ONE)
+            await mine.observe(1, Observed(x=ONE))
         with pytest.raises(problems.SessionMovedError, match="another has gone on") as moved:
-            await other.observe(1, ONE)
+            await other.observe(1, Observed(x=ONE))
         assert (moved.value.seq, moved.value.expected_seq, other.answered) == (1, 2, 0)
-        assert (await other.observe(1, ZERO)).seq == other.answered == 1
-        assert (await mine.observe(1, ZERO)).seq == mine.answered == 1
+        assert (await other.observe(1, Observed(x=ZERO))).seq == other.answered == 1
+        assert (await mine.observe(1, Observed(x=ZERO))).seq == mine.answered == 1
 
 
 async def test_a_session_without_sound_has_no_run_of_sound(runtime: Any, open_session: Any) -> None:

@@ -9,11 +9,11 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import Any, TypeAlias
 
 from avf_client.core._httpx import EventSource, ServerSentEvent, httpx
-from avf_client.observations import ObservationLike
+from avf_client.observations import StepLike
 
 Http: TypeAlias = httpx.AsyncClient
 Transport: TypeAlias = httpx.AsyncBaseTransport
-Source: TypeAlias = Iterable[ObservationLike] | AsyncIterable[ObservationLike]
+Source: TypeAlias = Iterable[StepLike] | AsyncIterable[StepLike]
 """What a stream takes its observations from."""
 
 sleep = asyncio.sleep

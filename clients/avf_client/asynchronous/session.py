@@ -14,7 +14,7 @@ from avf_client.core.events import Event, EventRun
 from avf_client.core.running import Run
 from avf_client.core.session import Fields, SessionCore, StreamOptions
 from avf_client.errors import AvfClientError, UnknownSession
-from avf_client.observations import ObservationLike
+from avf_client.observations import InputsLike, StepLike, steps_of
 from avf_client.results import forecasts
 from avf_client.results.estimates import Estimate, Summary, from_wire
 from avf_client.results.forecasts import Forecast
@@ -49,21 +49,33 @@ class AsyncSession:
         """The `seq` of the next observation."""
         return self._core.next_seq
 
-    async def step(self, x: ObservationLike) -> Estimate:
+    async def step(self, x: StepLike, *, inputs: InputsLike | None = None, time: float | None = None) -> Estimate:
         """Filter one observation (D,); NaN or None for a missing dimension, None where all of it is missing.
 
-        Raises InvalidObservation; and ConnectionFailed, after which the same observation may be sent again: it is
-        applied once.
+        inputs  (U,) what was done, or known, before it, where the model takes inputs
+        time    when it was, where the model takes times; its usual time after the one before where absent
+
+        Raises InvalidObservation, InvalidInputs, InvalidTime; and ConnectionFailed, after which the same observation
+        may be sent again: it is applied once.
         """
-        (estimate,) = await self.steps([x])
+        (estimate,) = await self.steps(
+            [x], inputs=None if inputs is None else [inputs], times=None if time is None else [time]
+        )
         return estimate
 
-    async def steps(self, xs: Iterable[ObservationLike]) -> list[Estimate]:
-        """Filter observations (T, D), 128 in a request; one estimate for each.
+    async def steps(
+        self,
+        xs: Iterable[StepLike],
+        *,
+        inputs: Iterable[InputsLike] | None = None,
+        times: Iterable[float | None] | None = None,
+    ) -> list[Estimate]:
+        """Filter observations (T, D), 128 in a request; one estimate for each. `inputs` (T, U) and `times` (T,) as in
+        `step`; or each is a `Step`, which has its own.
 
         Raises as `step`; the error's `estimates` are those of the observations before the refused one.
         """
-        return await self._connection.perform(self._core.steps(xs))
+        return await self._connection.perform(self._core.steps(steps_of(xs, inputs=inputs, times=times)))
 
     @overload
     def stream(
@@ -95,8 +107,9 @@ class AsyncSession:
     ) -> AsyncGenerator[Summary, None]:
         """Filter observations as they come, over a WebSocket; one estimate for each, in order.
 
-        xs         observations (D,); of a session that was opened with `audio`, chunks of samples of any length, 16-bit
-                   integers or numbers within [-1, 1]: what completes no observation stays with the session
+        xs         observations (D,), or `Step`s, where inputs or a time come with them; of a session that was opened
+                   with `audio`, chunks of samples of any length, 16-bit integers or numbers within [-1, 1]: what
+                   completes no observation stays with the session
         in_flight  how many may be unanswered: as many as the server allows where absent, for throughput; 1 gives
                    each estimate before the next observation is taken, for live sources
         every      estimates of observations `every`, 2 `every`, ... only, to spare the wire

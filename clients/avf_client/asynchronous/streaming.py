@@ -20,7 +20,7 @@ from avf_client.core.encodings import Encoding, chosen
 from avf_client.core.protocol import Incoming, Outgoing
 from avf_client.core.running import Run
 from avf_client.errors import AvfClientError
-from avf_client.observations import ObservationLike
+from avf_client.observations import StepLike
 from avf_client.results.estimates import Summary
 
 _NO_MORE = object()
@@ -127,7 +127,7 @@ class _Link:
             )
         except FOREIGN as error:
             raise translated(url, error) from error
-        return cls(url, socket, chosen(socket.subprotocol, size=run.observation_size))
+        return cls(url, socket, chosen(socket.subprotocol, run.form))
 
     async def send(self, message: Outgoing) -> None:
         """Send one message. Where the connection is closed, `receive` says so, after what came before it closed."""
@@ -151,12 +151,12 @@ class _Link:
         await self._socket.close()
 
 
-async def _asynchronous(xs: Iterable[ObservationLike]) -> AsyncIterator[ObservationLike]:
+async def _asynchronous(xs: Iterable[StepLike]) -> AsyncIterator[StepLike]:
     for x in xs:
         yield x
 
 
-async def _next(source: AsyncIterator[ObservationLike]) -> object:
+async def _next(source: AsyncIterator[StepLike]) -> object:
     return await anext(source, _NO_MORE)
 
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from avf_client.core._httpx import EventSource, ServerSentEvent, httpx
-from avf_client.observations import ObservationLike
+from avf_client.observations import StepLike
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 Http: TypeAlias = httpx.Client
 Transport: TypeAlias = httpx.BaseTransport
-Source: TypeAlias = Iterable[ObservationLike]
+Source: TypeAlias = Iterable[StepLike]
 """What a stream takes its observations from."""
 
 sleep = time.sleep

@@ -104,7 +104,7 @@ class _Link:
             )
         except FOREIGN as error:
             raise translated(self._url, error) from error
-        self._encoding = chosen(self._socket.subprotocol, size=run.observation_size)
+        self._encoding = chosen(self._socket.subprotocol, run.form)
 
     def send(self, message: Outgoing) -> None:
         """Send one message. Where the connection is closed, `receive` says so, after what came before it closed."""

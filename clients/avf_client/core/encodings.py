@@ -10,6 +10,7 @@ import avf_wire as wire
 import msgspec
 import numpy as np
 from avf_wire import binary
+from avf_wire.rows import Observed, RowForm
 
 from avf_client.core.protocol import Incoming, Outgoing
 from avf_client.errors import ProtocolError
@@ -29,9 +30,9 @@ class Encoding(Protocol):
         ...
 
 
-def chosen(subprotocol: str | None, *, size: int) -> Encoding:
-    """The encoding that a server chose; servers that choose none speak JSON. `size` is the observation's."""
-    return Binary(size) if subprotocol == wire.SUBPROTOCOL_BINARY else Json()
+def chosen(subprotocol: str | None, form: RowForm) -> Encoding:
+    """The encoding that a server chose, for steps of this form; servers that choose none speak JSON."""
+    return Binary(form) if subprotocol == wire.SUBPROTOCOL_BINARY else Json()
 
 
 class Json:
@@ -52,17 +53,18 @@ class Json:
 
 
 class Binary:
-    """`avf.v1.bin`, for observations of `size` numbers."""
+    """`avf.v1.bin`, for steps of this form."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, form: RowForm) -> None:
+        self._form = form
 
     def encode(self, message: Outgoing) -> bytes:
         """One message a binary frame; what is missing is NaN."""
         if isinstance(message, wire.Observe):
-            x = [None] * self._size if message.x is None else message.x
-            rows = np.array([x], dtype=np.float32)
-            return binary.encode(binary.Observations(seq=message.seq, rows=rows))
+            x = [None] * self._form.size if message.x is None else message.x
+            inputs = None if message.inputs is None else np.array(message.inputs, dtype=np.float32)
+            observed = Observed(x=np.array(x, dtype=np.float32), inputs=inputs, time=message.time)
+            return binary.encode(binary.Observations(seq=message.seq, rows=self._form.row(observed)[None]))
         return binary.encode(message)
 
     def decode(self, data: str | bytes) -> Incoming:

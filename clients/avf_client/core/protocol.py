@@ -29,6 +29,7 @@ from avf_wire import binary
 from avf_client.core.retries import Lagging
 from avf_client.core.unsaved import Item, Unsaved
 from avf_client.errors import AvfClientError, ProtocolError, SequenceGap, from_problem, refused
+from avf_client.observations import Sent
 from avf_client.results.estimates import Answer
 
 Incoming: TypeAlias = wire.ServerMessage | binary.Estimate
@@ -101,11 +102,11 @@ class Stream:
     def _window(self) -> int:
         return self._credit if self._limit is None else min(self._credit, self._limit)
 
-    def offer(self, x: wire.Observation) -> None:
+    def offer(self, step: Sent) -> None:
         """Take the next observation, to be sent by `outgoing`."""
         if not self.wants_observation:
             raise RuntimeError("an observation was offered beyond the credit: ask wants_observation first")
-        self._keep(x)
+        self._keep(step)
 
     def finish(self) -> None:
         """No more observations will be offered."""
@@ -164,7 +165,9 @@ class Stream:
 
     def _message(self, seq: int) -> Outgoing:
         item = self._kept[seq] if seq >= self.acknowledged else self._unsaved[seq]
-        return item if isinstance(item, binary.Samples) else wire.Observe(seq=seq, x=item)
+        if isinstance(item, binary.Samples):
+            return item
+        return wire.Observe(seq=seq, x=item.x, inputs=item.inputs, time=item.time)
 
     @property
     def _complete(self) -> bool:

@@ -7,11 +7,13 @@ is survived as `retries` says; the session's place follows the estimates that ca
 import random
 from collections.abc import Iterable
 
+from avf_wire.rows import RowForm
+
 from avf_client.core.protocol import Incoming
 from avf_client.core.retries import Retry, may_reconnect
 from avf_client.core.session import SessionCore, StreamOptions
 from avf_client.errors import AvfClientError
-from avf_client.observations import ObservationLike
+from avf_client.observations import StepLike
 from avf_client.results.estimates import Summary, from_answer
 
 
@@ -33,11 +35,11 @@ class Run:
         return self.machine.session
 
     @property
-    def observation_size(self) -> int:
-        """Numbers in one observation."""
-        return self._core.info.observation_size
+    def form(self) -> RowForm:
+        """What the session takes with each observation."""
+        return self._core.form
 
-    def pieces(self, xs: Iterable[ObservationLike]) -> Iterable[ObservationLike]:
+    def pieces(self, xs: Iterable[StepLike]) -> Iterable[StepLike]:
         """The source as pieces to take."""
         return self._core.pieces(xs)
 
@@ -50,8 +52,8 @@ class Run:
             self._core.follow(self.machine)
         return None if answer is None else from_answer(answer)
 
-    def take(self, x: ObservationLike) -> None:
-        """Take an observation, or samples, of the source; what does not fit is an error of the source."""
+    def take(self, x: StepLike) -> None:
+        """Take a step, or samples, of the source; what does not fit is an error of the source."""
         try:
             self._core.offer(self.machine, x)
         except AvfClientError as error:

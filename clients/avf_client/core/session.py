@@ -12,13 +12,14 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import avf_wire as wire
 import numpy as np
 from avf_wire import binary
+from avf_wire.rows import RowForm
 
 from avf_client.core import rest
 from avf_client.core.protocol import Stream
 from avf_client.core.sound import SoundStream
 from avf_client.core.unsaved import SETTLED, Unsaved
 from avf_client.errors import ConnectionFailed, InvalidArgument, ProblemError, ProtocolError, SequenceGap, refused
-from avf_client.observations import ObservationLike, to_wire
+from avf_client.observations import Sent, Step, StepLike, to_sent
 from avf_client.results.estimates import Estimate, from_wire
 from avf_client.results.histories import History, of_entries
 
@@ -72,6 +73,11 @@ def listed(limit: int | None) -> Script[list[wire.SessionSummary]]:
     return found[:limit]
 
 
+def form_of(info: wire.Session) -> RowForm:
+    """What a session takes with each observation."""
+    return RowForm(size=info.observation_size, input_size=info.input_size, timed=info.timed)
+
+
 class SessionCore:
     """The place of one session, (`epoch`, `next_seq`), and the calls and replies that move it."""
 
@@ -94,16 +100,17 @@ class SessionCore:
         self.info, self.epoch, self.next_seq = info, info.epoch, info.next_seq
         self.next_sample = info.next_sample or 0
 
-    def observation(self, x: ObservationLike) -> wire.Observation:
-        """The observation as the wire carries it, or InvalidObservation."""
-        return to_wire(x, size=self.info.observation_size)
+    @property
+    def form(self) -> RowForm:
+        """What the session takes with each observation."""
+        return form_of(self.info)
 
-    def steps(self, xs: Iterable[ObservationLike]) -> Script[list[Estimate]]:
+    def steps(self, xs: Iterable[StepLike]) -> Script[list[Estimate]]:
         """Filter observations, at most 128 in a call, all checked before the first is sent.
 
         Raises ProblemError, whose `estimates` are those of the observations before the refused one.
         """
-        checked = [self.observation(x) for x in xs]
+        checked = [to_sent(x, self.form) for x in xs]
         estimates: list[Estimate] = []
         for start in range(0, len(checked), rest.CHUNK):
             chunk = checked[start : start + rest.CHUNK]
@@ -148,14 +155,16 @@ class SessionCore:
             unsaved=self._unsaved,
         )
 
-    def offer(self, machine: Stream, x: ObservationLike) -> None:
-        """Give a stream what its source gave: an observation, or a chunk of samples. Raises InvalidObservation."""
-        if isinstance(machine, SoundStream):
-            machine.offer_samples(x)
+    def offer(self, machine: Stream, x: StepLike) -> None:
+        """Give a stream what its source gave: a step, or a chunk of samples. Raises InvalidObservation."""
+        if not isinstance(machine, SoundStream):
+            machine.offer(to_sent(x, self.form))
+        elif isinstance(x, Step):
+            raise InvalidArgument("a session of sound streams samples, with which nothing else comes")
         else:
-            machine.offer(self.observation(x))
+            machine.offer_samples(x)
 
-    def pieces(self, xs: Iterable[ObservationLike]) -> Iterable[ObservationLike]:
+    def pieces(self, xs: Iterable[StepLike]) -> Iterable[StepLike]:
         """The source of a stream as pieces: one array of samples is one piece."""
         if self.info.audio is not None and isinstance(xs, np.ndarray) and xs.ndim == 1:
             return [xs]
@@ -167,7 +176,7 @@ class SessionCore:
         if isinstance(machine, SoundStream):
             self.next_sample = machine.next_sample
 
-    def _filtered(self, observations: Sequence[wire.Observation]) -> Script[list[Estimate]]:
+    def _filtered(self, observations: Sequence[Sent]) -> Script[list[Estimate]]:
         """One call's worth of observations; where the server has lost some that it had answered, those come first."""
         start = self.next_seq
         for _ in range(REFILLS):
@@ -194,7 +203,7 @@ class SessionCore:
             reply = yield self._call(first, [self._lost(seq) for seq in again])
             self._unsaved.saved(reply.durable_seq)
 
-    def _lost(self, seq: int) -> wire.Observation:
+    def _lost(self, seq: int) -> Sent:
         """Observation `seq`, which was answered and lost, as it was or would have been sent as such."""
         item = self._unsaved[seq]
         if not isinstance(item, binary.Samples):
@@ -206,13 +215,20 @@ class SessionCore:
                 status=409,
                 session=self.info.id,
             )
-        return [float(sample) for sample in item.numbers()]
+        return Sent([float(sample) for sample in item.numbers()])
 
-    def _call(self, seq: int, observations: Sequence[wire.Observation]) -> rest.Call[wire.StepsReply]:
-        request = wire.Steps(seq=seq, observations=list(observations), epoch=self.epoch)
+    def _call(self, seq: int, observations: Sequence[Sent]) -> rest.Call[wire.StepsReply]:
+        times = [step.time for step in observations]
+        request = wire.Steps(
+            seq=seq,
+            observations=[step.x for step in observations],
+            epoch=self.epoch,
+            inputs=[step.inputs or [] for step in observations] if self.form.input_size else None,
+            times=None if all(time is None for time in times) else times,
+        )
         return rest.steps(self.info.id, request)
 
-    def _take(self, reply: wire.StepsReply, observations: Sequence[wire.Observation]) -> list[Estimate]:
+    def _take(self, reply: wire.StepsReply, observations: Sequence[Sent]) -> list[Estimate]:
         """The estimates of a reply to these observations; moves on past them."""
         expected = range(self.next_seq, self.next_seq + len(observations))
         if [(e.epoch, e.seq) for e in reply.estimates] != [(self.epoch, seq) for seq in expected]:

@@ -10,8 +10,9 @@ should it come to that, is told and not hidden.
 from collections import OrderedDict
 from typing import TypeAlias
 
-import avf_wire as wire
 from avf_wire import binary
+
+from avf_client.observations import Sent
 
 SETTLED = frozenset({"none", "group", "wait"})
 """Durabilities of which an answer says all: nothing is saved later."""
@@ -19,7 +20,7 @@ MOST_VALUES = 1 << 20
 """Numbers kept, over all observations: 8 MiB as float64."""
 
 
-Item: TypeAlias = wire.Observation | binary.Samples
+Item: TypeAlias = Sent | binary.Samples
 """What a `seq` was sent as: the observation, or those of its samples that this client sent."""
 
 
@@ -70,5 +71,7 @@ class Unsaved:
         self._values -= _size(x)
 
 
-def _size(x: Item) -> int:
-    return 1 if x is None else len(x)
+def _size(item: Item) -> int:
+    if isinstance(item, binary.Samples):
+        return len(item)
+    return (1 if item.x is None else len(item.x)) + len(item.inputs or ())

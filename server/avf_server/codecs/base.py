@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 import avf_wire as wire
 import msgspec
 from avf_wire.binary import Floats
+from avf_wire.rows import Observed, RowForm
 
 from avf_server import problems
 from avf_server.codecs.bounds import check_count
@@ -29,14 +30,14 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """Observations `seq`, `seq` + 1, ... of `epoch` (None: the current one), with NaN where a number is missing.
+    """Observations `seq`, `seq` + 1, ... of `epoch` (None: the current one), with what came with them.
 
     They may be made as they are iterated over, once, and may then raise MalformedBodyError.
     """
 
     seq: int
     epoch: int | None
-    observations: Iterable[Floats]
+    observations: Iterable[Observed]
 
 
 class Codec(Protocol):
@@ -44,8 +45,8 @@ class Codec(Protocol):
 
     media_type: str
 
-    def steps(self, body: bytes, *, place: Place, size: int, most: int) -> Steps:
-        """The observations, of `size` numbers each, of a body. Raises MalformedBodyError.
+    def steps(self, body: bytes, *, place: Place, form: RowForm, most: int) -> Steps:
+        """The observations of a body, each of this form. Raises MalformedBodyError.
 
         Where there are more than `most`, or none, it is raised before anything is made of them.
         """
@@ -91,7 +92,7 @@ def check_place(place: Place) -> None:
 
 
 def check_raw(body: bytes, *, place: Place, size: int, most: int, of: str, width: int) -> int:
-    """The seq of raw rows of `size` numbers, `width` bytes each. `of` names these numbers.
+    """The seq of raw rows of `size` numbers, `width` bytes each. `of` says what a row is of.
 
     Raises MalformedBodyError where the last row is cut, `seq` is missing, or there are more than `most` rows, or none.
     """
@@ -99,8 +100,7 @@ def check_raw(body: bytes, *, place: Place, size: int, most: int, of: str, width
         raise problems.MalformedBodyError("seq is missing: with this media type it stands in the address, as ?seq=1")
     if len(body) % (width * size):
         raise problems.MalformedBodyError(
-            f"the body has {len(body)} bytes, expected a multiple of {width * size}: "
-            f"observations of {size} {of} of {width} bytes"
+            f"the body has {len(body)} bytes, expected a multiple of {width * size}: observations of {of}"
         )
     check_count(len(body) // (width * size), most=most)
     return place.seq

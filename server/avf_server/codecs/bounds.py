@@ -6,18 +6,22 @@ so that a large body can be read in turns with everybody else's work. What is gi
 of MessagePack.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import avf_wire as wire
 import msgspec
 import numpy as np
 from avf_wire.binary import Floats
+from avf_wire.rows import Observed, RowForm
 
 from avf_server.problems import MalformedBodyError
 
 PIECE = 1 << 16  # bytes of JSON numbers that are read at once
 LONGEST_REASON = 200  # characters: what was wrong with a large body may quote all of it
 BLANK = b" \t\r\n,"
+NO_TIMES = "times is a list of numbers, with null where none was said"
 
 _row_of_json = msgspec.json.Decoder(list[float | None])
 _row_of_msgpack = msgspec.msgpack.Decoder(list[float | None])
@@ -27,11 +31,22 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Steps(wire.Request, frozen=True):
-    """`wire.Steps`, whose observations have not been looked into."""
+    """`wire.Steps`, whose lists have not been looked into."""
 
     seq: int
     observations: msgspec.Raw
     epoch: int | None = None
+    inputs: msgspec.Raw = msgspec.Raw()
+    times: msgspec.Raw = msgspec.Raw()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """How lists are read in a form of bodies: rows of numbers, times, and what stands for nothing."""
+
+    rows: Callable[..., Iterator[Floats]]
+    times: Callable[..., Sequence[float | None]]
+    nothing: bytes
 
 
 def malformed(kind: type, why: object) -> MalformedBodyError:
@@ -60,6 +75,26 @@ def floats(values: Iterable[float | None] | None, *, size: int) -> Floats:
         return np.full(size, np.nan, dtype=np.float32)
     with np.errstate(over="ignore"):
         return np.array([np.nan if value is None else value for value in values], dtype=np.float32)
+
+
+def observed(message: Steps, *, reader: Reader, form: RowForm, most: int) -> Iterator[Observed]:
+    """The observations of a message with what came with them. Raises MalformedBodyError, as `Reader.rows` does."""
+    columns: dict[str, Iterable[Any]] = {
+        "x": reader.rows(bytes(message.observations), size=form.size, most=most),
+    }
+    if (given := bytes(message.inputs)) not in (b"", reader.nothing):
+        columns["inputs"] = reader.rows(given, size=form.input_size, most=most)
+    if (given := bytes(message.times)) not in (b"", reader.nothing):
+        columns["time"] = reader.times(given, most=most)
+    return _together(columns)
+
+
+def _together(columns: Mapping[str, Iterable[Any]]) -> Iterator[Observed]:
+    try:
+        for values in zip(*columns.values(), strict=True):
+            yield Observed(**dict(zip(columns, values, strict=True)))
+    except ValueError as error:
+        raise malformed(Steps, "inputs and times, where they are given, are as many as the observations") from error
 
 
 def of_json(text: bytes, *, size: int, most: int) -> Iterator[Floats]:
@@ -104,6 +139,31 @@ def numbers_of_json(text: bytes) -> Iterator[Floats]:
         with np.errstate(over="ignore"):
             yield np.array(values, dtype=np.float32)
         at = end + 1
+
+
+def times_of_json(text: bytes, *, most: int) -> Sequence[float | None]:
+    """The times of a JSON list of them. Raises MalformedBodyError."""
+    inner = text.strip()
+    if not inner.startswith(b"[") or inner.count(b"[") > 1 or b'"' in inner or b"{" in inner:
+        raise malformed(Steps, NO_TIMES)
+    check_count(inner.count(b",") + 1, most=most)
+    return _times(inner, _row_of_json.decode)
+
+
+def times_of_msgpack(data: bytes, *, most: int) -> Sequence[float | None]:
+    """The times of a MessagePack array of them. Raises MalformedBodyError."""
+    count = _length(data)
+    if count is None:
+        raise malformed(Steps, NO_TIMES)
+    check_count(count, most=most)
+    return _times(data, _row_of_msgpack.decode)
+
+
+def _times(data: bytes, decode: Callable[[bytes], list[float | None]]) -> Sequence[float | None]:
+    try:
+        return [None if time is None or time != time else time for time in decode(data)]
+    except _UNREADABLE as error:
+        raise malformed(Steps, error) from error
 
 
 def of_msgpack(data: bytes, *, size: int, most: int) -> Iterator[Floats]:
@@ -167,3 +227,7 @@ def _length(data: bytes) -> int | None:
         return first & 0x0F
     width = {0xDC: 2, 0xDD: 4}.get(first)
     return None if width is None else int.from_bytes(data[1 : 1 + width], "big")
+
+
+JSON = Reader(rows=of_json, times=times_of_json, nothing=b"null")
+MSGPACK = Reader(rows=of_msgpack, times=times_of_msgpack, nothing=b"\xc0")

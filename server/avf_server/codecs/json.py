@@ -2,6 +2,7 @@
 
 import msgspec
 import numpy as np
+from avf_wire.rows import RowForm
 from numpy.typing import NDArray
 
 from avf_server.codecs import bounds
@@ -13,12 +14,12 @@ class JsonCodec:
 
     media_type = "application/json"
 
-    def steps(self, body: bytes, *, place: Place, size: int, most: int) -> Steps:
+    def steps(self, body: bytes, *, place: Place, form: RowForm, most: int) -> Steps:
         """The observations of a `wire.Steps`."""
         message = self.decode(body, bounds.Steps)
         check_place(place)
-        rows = bounds.of_json(bytes(message.observations), size=size, most=most)
-        return Steps(seq=message.seq, epoch=message.epoch, observations=rows)
+        observations = bounds.observed(message, reader=bounds.JSON, form=form, most=most)
+        return Steps(seq=message.seq, epoch=message.epoch, observations=observations)
 
     def decode(self, body: bytes, kind: type[Body]) -> Body:
         """The message of this kind in a body. Raises MalformedBodyError."""

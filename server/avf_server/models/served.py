@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import avf_wire as wire
 import torch
+from avf_wire.rows import RowForm
 
 from avf_core import beliefs, checkpoints
 from avf_core.belief_rows import BeliefRows
@@ -28,6 +29,7 @@ class Models:
         self._checkpoints = {checkpoint.name: checkpoint for checkpoint in found}
         self._references = {name: Reference.of(checkpoint) for name, checkpoint in self._checkpoints.items()}
         self._rows = {name: _rows_of(checkpoint, device) for name, checkpoint in self._checkpoints.items()}
+        self._forms = {name: _form_of(checkpoint) for name, checkpoint in self._checkpoints.items()}
         self.device = device
 
     def __len__(self) -> int:
@@ -44,6 +46,16 @@ class Models:
         if name not in self._checkpoints:
             raise problems.UnknownModelError(f"no model {name!r} on this server; there are {', '.join(self) or 'none'}")
         return self._checkpoints[name]
+
+    def form(self, name: str) -> RowForm:
+        """What a model takes with each observation. Raises UnknownModelError."""
+        self.checkpoint(name)
+        return self._forms[name]
+
+    def usual_dt(self, name: str) -> float:
+        """The time between two observations of which nothing is said. Raises UnknownModelError."""
+        self.checkpoint(name)
+        return 1.0
 
     def of_digest(self, digest: str) -> Checkpoint | None:
         """The model with these weights; None where there is none."""
@@ -86,6 +98,10 @@ class Models:
         except BeliefFormatError as error:
             raise problems.BeliefUnreadableError(str(error)) from error
         return tree_map(lambda tensor: tensor.to(self.device), found)
+
+
+def _form_of(checkpoint: Checkpoint) -> RowForm:
+    return RowForm(size=checkpoint.filter.model.observation.size)
 
 
 def _rows_of(checkpoint: Checkpoint, device: str) -> BeliefRows:

@@ -38,17 +38,19 @@ async def post_steps(
 ) -> Response:
     """Filter observations. `seq` and `epoch` stand in the address where the body is raw numbers."""
     reader = negotiation.reader(request.headers.get("content-type", ""))
-    size = await server.sessions.observation_size(session, owner=owner)
+    form = await server.sessions.form(session, owner=owner)
     data = await request.body()
     try:
-        steps = reader.steps(data, place=Place(seq=seq, epoch=epoch), size=size, most=server.settings.replay_window)
+        steps = reader.steps(data, place=Place(seq=seq, epoch=epoch), form=form, most=server.settings.replay_window)
         xs = await in_turns(steps.observations, first=len(data) <= wire.LONGEST_CONTROL)
     except problems.MalformedBodyError as problem:
         problem.session = session
         raise
     epoch, estimates = steps.epoch, []
-    for at, x in enumerate(xs, steps.seq):
-        done = await server.service.observe(session, seq=at, x=x, owner=owner, epoch=epoch)
+    for at, observed in enumerate(xs, steps.seq):
+        done = await server.service.observe(
+            session, seq=at, x=observed.x, inputs=observed.inputs, time=observed.time, owner=owner, epoch=epoch
+        )
         epoch = done.epoch
         estimates.append(part(writer, done.message()))
     return reply(writer, _StepsReply(session=session, epoch=done.epoch, next_seq=done.seq + 1, estimates=estimates))
@@ -77,7 +79,8 @@ async def get_estimate(
     headers = {"ETag": f'W/"{tag}"', "Vary": "Accept"}
     if _known(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    return reply(writer, last_of(record, with_observation=with_ is not None), headers=headers)
+    form = None if with_ is None else server.models.form(record.meta.model)
+    return reply(writer, last_of(record, form), headers=headers)
 
 
 @router.post("/v1/sessions/{session}/forecast")

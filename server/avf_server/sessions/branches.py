@@ -5,6 +5,7 @@ committed, never what is hot. A snapshot comes from outside: it is bounded, hold
 model (digest, version, names, shapes, types, finite numbers) before anything begins with it.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,9 @@ from avf_server import problems
 from avf_server.models.thread import ModelThread
 from avf_server.problems import InvalidSnapshotError
 from avf_server.sessions.registry import MAX_SEED, Sessions
+from avf_server.stores import kept
 from avf_server.stores.base import Record
+from avf_server.stores.kept import Kept
 
 MAX_STEP = 2**62  # observations filtered; a counter that never runs over
 
@@ -60,7 +63,8 @@ class Branches:
             )
         _check_seed(options)
         name = found.name
-        saved, seed = await self._thread.aside(lambda: self._pack(self._read(data, name), name, options))
+        time = _time(metadata.get("time")) if self._models.form(name).timed else None
+        saved, seed = await self._thread.aside(lambda: self._pack(self._read(data, name), name, options, time=time))
         request = wire.CreateSession(
             model=name,
             seed=seed,
@@ -80,7 +84,8 @@ class Branches:
         self._models.checkpoint(meta.model)
         _check_seed(options)
         if saved is not None and options.seed is not None:
-            saved, _ = await self._thread.aside(lambda: self._pack(self._own(record), meta.model, options))
+            time = kept.unpack(saved).time
+            saved, _ = await self._thread.aside(lambda: self._pack(self._own(record), meta.model, options, time=time))
         request = wire.CreateSession(
             model=meta.model,
             seed=meta.seed if options.seed is None else options.seed,
@@ -92,7 +97,7 @@ class Branches:
 
     def _own(self, record: Record) -> Belief:
         """The belief that a session of this server stands at."""
-        return self._models.belief(record.meta.model, record.belief, seed=record.meta.seed)
+        return self._models.belief(record.meta.model, kept.unpack(record.belief).belief, seed=record.meta.seed)
 
     def _snapshot(self, record: Record) -> bytes:
         meta, at = record.meta, record.position
@@ -103,6 +108,8 @@ class Branches:
             "epoch": str(at.epoch),
             "seq": str(at.seq),
         }
+        if (time := kept.unpack(record.belief).time) is not None:
+            provenance["time"] = repr(time)
         if meta.audio is not None:
             provenance["audio"] = msgspec.json.encode(meta.audio).decode()
         return beliefs.to_bytes(self._own(record), provenance=provenance)
@@ -116,12 +123,15 @@ class Branches:
         self._check_form(belief, self._models.belief(model, None, seed=0))
         return belief
 
-    def _pack(self, belief: Belief, model: str, options: wire.Branch) -> tuple[bytes, int]:
+    def _pack(
+        self, belief: Belief, model: str, options: wire.Branch, *, time: float | None
+    ) -> tuple[bytes | None, int]:
         """The belief as it is stored, with the new seed where one is given; and its seed."""
         if options.seed is not None:
             belief = replace(belief, seed=torch.full_like(belief.seed, options.seed))
         digest = self._models.checkpoint(model).digest
-        return beliefs.to_bytes(belief, provenance={"model": digest}), int(belief.seed[0])
+        file = beliefs.to_bytes(belief, provenance={"model": digest})
+        return kept.pack(Kept(file, time)), int(belief.seed[0])
 
     def _check_form(self, belief: Belief, example: Belief) -> None:
         """Raises InvalidSnapshotError unless a belief is one row of the example's form, with numbers in range."""
@@ -158,6 +168,15 @@ def _form(belief: Belief) -> dict[str, Any]:
 def _number(text: str | None) -> int | None:
     """A number of a header; None where it is none."""
     return int(text) if text is not None and text.isdecimal() and len(text) < 10 else None
+
+
+def _time(text: str | None) -> float | None:
+    """What a header says of the time of the last observation; None where it says none, or where that is unreadable."""
+    try:
+        time = math.nan if text is None else float(text)
+    except ValueError:
+        return None
+    return time if math.isfinite(time) else None
 
 
 def _audio(text: str | None) -> wire.Audio | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import avf_wire as wire
+from avf_wire.rows import RowForm
 
 from avf_server import problems
 from avf_server.metrics.telemetry import Telemetry
@@ -152,9 +153,9 @@ class Sessions:
             raise self.unknown(session)
         return known
 
-    async def observation_size(self, session: str, *, owner: str) -> int:
-        """The dimensions of a session's observations. Raises UnknownSessionError, UnknownModelError."""
-        return self.models.checkpoint((await self.meta(session, owner=owner)).model).filter.model.observation.size
+    async def form(self, session: str, *, owner: str) -> RowForm:
+        """What a session takes with each observation. Raises UnknownSessionError, UnknownModelError."""
+        return self.models.form((await self.meta(session, owner=owner)).model)
 
     async def record(self, session: str, *, owner: str, seq: int | None = None) -> Record:
         """A session with its reply to `seq`, or its last one, from the store, and what is safe of it by now.
@@ -264,7 +265,7 @@ class Sessions:
 
     def _message(self, meta: Meta, *, epoch: int, next_seq: int, expires_in: float, rest: int = 0) -> wire.Session:
         checkpoint = self.models.checkpoint(meta.model)
-        size = checkpoint.filter.model.observation.size
+        form = self.models.form(meta.model)
         return wire.Session(
             id=meta.id,
             model=meta.model,
@@ -274,10 +275,12 @@ class Sessions:
             seed=meta.seed,
             iterations=meta.iterations,
             durability=meta.durability,
-            observation_size=size,
+            observation_size=form.size,
             latent_size=checkpoint.filter.model.latent_size,
             created_at=meta.created_at,
             expires_in=expires_in,
             audio=meta.audio,
-            next_sample=None if meta.audio is None else (next_seq - 1) * size + rest,
+            input_size=form.input_size,
+            timed=form.timed,
+            next_sample=None if meta.audio is None else (next_seq - 1) * form.size + rest,
         )

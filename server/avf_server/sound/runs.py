@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import avf_wire as wire
 from avf_wire.binary import Samples
+from avf_wire.rows import Observed
 
 from avf_server import problems
 from avf_server.problems import ProblemError, StoreError
@@ -119,7 +120,7 @@ class SoundRun:
     async def _reply(self, cut: Cut) -> Reply:
         run = self._run
         if cut.x is not None:
-            return await run.observe(cut.seq, cut.x)
+            return await run.observe(cut.seq, Observed(x=cut.x))
         record = await run.service.sessions.record(run.session, owner=run.owner, seq=cut.seq)
         at = record.position
         if at.epoch != run.epoch:

@@ -8,14 +8,15 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from avf_server.stores.base import Position
+from avf_server.stores.kept import Kept
 
 
 @dataclass(frozen=True, kw_only=True)
 class CachedBelief:
-    """Where a session stood when its last commit was confirmed, and its belief then, as saved (None: the prior)."""
+    """Where a session stood when its last commit was confirmed, and its belief then, as saved."""
 
     position: Position
-    belief: bytes | None
+    kept: Kept
 
 
 class CachedBeliefs:

@@ -6,15 +6,18 @@ where the session stands, its seq, and the stored reply, and from nothing else.
 """
 
 import hashlib
+import math
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
 import numpy as np
-from avf_wire.binary import Floats
+from avf_wire.rows import Observed
 
+from avf_server.problems import InvalidTimeError
 from avf_server.stores.base import Position
 from avf_server.stores.replies import DIGEST_SIZE
 
@@ -94,13 +97,42 @@ def judge(position: Position, *, epoch: int | None, seq: int, digest: bytes, sto
     return Verdict.REPLAY if stored == digest else Verdict.CONFLICT
 
 
-def observation_digest(x: Floats) -> bytes:
-    """The digest by which an observation is known again; missing numbers are NaN. x has shape (observation,).
+def observation_digest(observed: Observed) -> bytes:
+    """The digest by which an observation, with all that came with it, is known again; missing numbers are NaN.
 
     It is of the numbers in 64 bits, as in every release: what was applied before an upgrade is known again after it.
     """
-    canonical = np.where(np.isnan(x), np.nan, x.astype(np.float64) + 0.0)  # one NaN, one zero
+    parts = [observed.x, observed.inputs, None if observed.time is None else [observed.time]]
+    numbers = np.concatenate([np.asarray(part, dtype=np.float64) for part in parts if part is not None])
+    canonical = np.where(np.isnan(numbers), np.nan, numbers + 0.0)  # one NaN, one zero
     return hashlib.blake2b(canonical.astype("<f8", copy=False).tobytes(), digest_size=DIGEST_SIZE).digest()
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When an observation was, on its session's clock, and how long after the one before."""
+
+    time: float
+    dt: float
+
+
+def moment(time: float | None, *, last: float | None, usual_dt: float) -> Moment:
+    """When an observation is that came with this `time`, after one that was at `last` (None: it is the first).
+
+    Without a time it is the usual dt after the one before, the first one at 0. What is before the first is not known:
+    its dt is the usual one. Raises InvalidTimeError where time does not go on.
+    """
+    if last is None:
+        return Moment(0.0 if time is None else time, usual_dt)
+    if time is None:
+        return Moment(last + usual_dt, usual_dt)
+    dt = time - last
+    if not 0.0 < dt < math.inf:
+        raise InvalidTimeError(
+            f"the time is {time!r}, but the observation before was at {last!r}: times of a session go on, each after "
+            "the one before"
+        )
+    return Moment(time, dt)
 
 
 def padded_size(rows: int, sizes: tuple[int, ...]) -> int:

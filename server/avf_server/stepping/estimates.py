@@ -15,9 +15,9 @@ import avf_wire as wire
 import msgspec
 import numpy as np
 import torch
-from avf_wire import binary_batches
+from avf_wire import binary_arrays, binary_batches
 from avf_wire.binary import Floats
-from avf_wire.binary_arrays import ALWAYS, FREE_ENERGIES, deviation_name, mean_name
+from avf_wire.binary_arrays import ALWAYS, FREE_ENERGIES, Numbers, deviation_name, mean_name
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
@@ -106,10 +106,16 @@ def to_messages(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float
             seq=np.array([row.continues.seq + 1 for row in rows], dtype=np.uint64),
             surprise=surprise,
             durability=np.array([binary_batches.durability_code(row.durability) for row in rows], dtype=np.uint8),
-            arrays=batch.arrays,
+            arrays=_times(rows) | dict(batch.arrays),
             **batch.scalars,
         )
     )
+
+
+def _times(rows: Sequence[Row]) -> dict[int, Numbers]:
+    """When the observations of one model were; nothing where it takes no times."""
+    times = [[row.moment.time] for row in rows if row.moment is not None]
+    return {binary_arrays.SCALARS["time"]: np.array(times)} if times else {}
 
 
 def surprise_of(batch: Batch, seen: NDArray[np.bool_], reference: Reference | None) -> NDArray[np.float64]:
@@ -140,6 +146,7 @@ def to_notes(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float64]
                 prior_free_energy=prior,
                 iterations=count,
                 surprise=None if p != p else p,
+                time=None if row.moment is None else row.moment.time,
             )
         )
         for row, free_energy, reconstruction, kl, count, prior, p in columns

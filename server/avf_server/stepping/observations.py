@@ -1,24 +1,60 @@
 """Observations on the way in, checked here or refused; and out again, as messages say them.
 
-The law: an observation is float32 from the codec to the store. Whatever passes fits the model (dimension, range, finite
-numbers), so that no row can spoil a batch. What was passed is kept with its estimate, to be shown to those who watch.
+The law: an observation is float32 from the codec to the store, and so are its inputs. Whatever passes fits the model
+(dimension, range, finite numbers; inputs and times where it takes them, and nowhere else), so that no row can spoil a
+batch. What was passed is kept with its estimate, to be shown to those who watch.
 """
+
+import math
 
 import avf_wire as wire
 import numpy as np
 from avf_wire.binary import Floats
+from avf_wire.rows import Observed, RowForm
 from numpy.typing import ArrayLike
 
 from avf_core.models.base import ObservationSpec
-from avf_server.problems import InvalidObservationError
+from avf_server.problems import InvalidInputsError, InvalidObservationError, InvalidTimeError
 
 
-def checked(x: ArrayLike, spec: ObservationSpec) -> Floats:
-    """The observation as a row of the batch (observation,), rounded to 32 bits, NaN where missing.
+def checked(
+    x: ArrayLike,
+    spec: ObservationSpec,
+    form: RowForm,
+    *,
+    inputs: ArrayLike | None = None,
+    time: float | None = None,
+) -> Observed:
+    """The observation as a row of the batch (observation,), rounded to 32 bits, NaN where missing; with what came.
 
     Raises InvalidObservationError for a wrong dimension, for numbers out of the model's range, and for numbers that
-    are not finite as float32, in which the models compute. So the same observation is the same in every codec.
+    are not finite as float32, in which the models compute. So the same observation is the same in every codec. Raises
+    InvalidInputsError and InvalidTimeError where what came with it is not what the model takes.
     """
+    return Observed(x=_row(x, spec), inputs=_inputs(inputs, form), time=_time(time, form))
+
+
+def to_stored(observed: Observed, form: RowForm) -> bytes:
+    """An observation as it is kept: its row, little-endian."""
+    return form.row(observed).astype("<f4", copy=False).tobytes()
+
+
+def from_stored(data: bytes, form: RowForm) -> tuple[wire.Observation, list[float] | None]:
+    """What `to_stored` gave, as messages say it: the observation, and its inputs.
+
+    The observation is null where missing, null alone where all of it is.
+    """
+    observed = form.observed(np.frombuffer(data, dtype="<f4"))
+    inputs = None if observed.inputs is None else observed.inputs.tolist()
+    missing = np.isnan(observed.x)
+    if not missing.any():
+        return observed.x.tolist(), inputs
+    if missing.all():
+        return None, inputs
+    return [None if gone else value for value, gone in zip(observed.x.tolist(), missing, strict=True)], inputs
+
+
+def _row(x: ArrayLike, spec: ObservationSpec) -> Floats:
     with np.errstate(over="ignore"):
         row = np.asarray(x, dtype=np.float32)
     if row.shape != (spec.size,):
@@ -34,17 +70,33 @@ def checked(x: ArrayLike, spec: ObservationSpec) -> Floats:
     return row
 
 
-def to_stored(row: Floats) -> bytes:
-    """A row as it is kept: its numbers as little-endian float32."""
-    return row.astype("<f4", copy=False).tobytes()
+def _inputs(inputs: ArrayLike | None, form: RowForm) -> Floats | None:
+    if inputs is None:
+        if form.input_size:
+            raise InvalidInputsError(
+                f"no inputs came with the observation, but the model takes {form.input_size}: what was done, or known, "
+                "before it; 0 where that is nothing"
+            )
+        return None
+    with np.errstate(over="ignore"):
+        row = np.asarray(inputs, dtype=np.float32)
+    if row.shape != (form.input_size,):
+        raise InvalidInputsError(
+            f"{row.size} inputs came with the observation, expected {form.input_size}"
+            + ("" if form.input_size else ": the model takes none, leave them out")
+        )
+    if not np.isfinite(row).all():
+        raise InvalidInputsError(
+            f"input {int((~np.isfinite(row)).argmax())} is missing, or not finite in 32 bits: inputs are always numbers"
+        )
+    return row if form.input_size else None
 
 
-def from_stored(data: bytes) -> wire.Observation:
-    """What `to_stored` gave, as a message says it: null where missing, null alone where all of it is."""
-    row = np.frombuffer(data, dtype="<f4")
-    missing = np.isnan(row)
-    if not missing.any():
-        return list(row.tolist())
-    return (
-        None if missing.all() else [None if gone else value for value, gone in zip(row.tolist(), missing, strict=True)]
-    )
+def _time(time: float | None, form: RowForm) -> float | None:
+    if time is None:
+        return None
+    if not form.timed:
+        raise InvalidTimeError("a time came with the observation, but the model's steps are all alike: leave it out")
+    if not math.isfinite(time):
+        raise InvalidTimeError("the time of the observation is not finite")
+    return float(time)

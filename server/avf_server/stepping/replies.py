@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import avf_wire as wire
 import msgspec
 from avf_wire import binary, binary_batches
+from avf_wire.rows import RowForm
 
 from avf_server.stepping.observations import from_stored
 from avf_server.stores.base import Record
@@ -43,15 +44,23 @@ class Reply:
         """The scalars of the estimate."""
         return binary_batches.summary_of(self.binary(arrays=False))
 
-    def message(self, *, observation: wire.Observation | msgspec.UnsetType = msgspec.UNSET) -> wire.Estimate:
+    def message(
+        self,
+        *,
+        observation: wire.Observation | msgspec.UnsetType = msgspec.UNSET,
+        inputs: list[float] | None = None,
+    ) -> wire.Estimate:
         """The estimate as JSON and MessagePack say it."""
         estimate = binary.decode_server(self.binary())
         assert isinstance(estimate, binary.Estimate)
-        return binary.message_of(estimate, observation=observation)
+        return binary.message_of(estimate, observation=observation, inputs=inputs)
 
 
-def last_of(record: Record, *, with_observation: bool) -> wire.Estimate:
-    """The estimate of a session's reply; where it is wanted and stored, with what was observed."""
+def last_of(record: Record, form: RowForm | None = None) -> wire.Estimate:
+    """The estimate of a session's reply; with `form`, and where it is stored, what was observed."""
     assert record.reply is not None
-    stored = observation_of(record.reply) if with_observation else None
-    return Reply.of(record).message(observation=msgspec.UNSET if stored is None else from_stored(stored))
+    stored = None if form is None else observation_of(record.reply)
+    if form is None or stored is None:
+        return Reply.of(record).message()
+    observation, inputs = from_stored(stored, form)
+    return Reply.of(record).message(observation=observation, inputs=inputs)

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 
 import avf_wire as wire
 from avf_wire.binary import Floats
+from avf_wire.rows import Observed, RowForm
 
 from avf_server import problems
 from avf_server.problems import ProblemError
 from avf_server.stepping import decisions
 from avf_server.stepping.cached import CachedBelief
-from avf_server.stepping.decisions import Verdict
+from avf_server.stepping.decisions import Moment, Verdict
 from avf_server.stepping.observations import to_stored
 from avf_server.stepping.replies import Reply
+from avf_server.stores import kept
 from avf_server.stores.base import Commit, Meta, Position, Step
+from avf_server.stores.kept import Kept
 from avf_server.stores.replies import digest_of, pack
 
 
@@ -24,7 +27,8 @@ from avf_server.stores.replies import digest_of, pack
 class Row:
     """One observation to filter. `belief` is as it was saved, None at the start of an epoch.
 
-    `x` has shape (observation,), float32, NaN where nothing was observed.
+    `x` has shape (observation,), float32, NaN where nothing was observed; `inputs` are there where the model takes
+    them, `moment` where it takes times.
     """
 
     model: str
@@ -34,6 +38,8 @@ class Row:
     seed: int
     continues: Position
     x: Floats
+    inputs: Floats | None = None
+    moment: Moment | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,22 +53,24 @@ class Stepped:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
-    """One observation on its way; `x` has shape (observation,), NaN where missing; `answer` is waited for."""
+    """One observation on its way, of a model that takes `form`; `answer` is waited for."""
 
     meta: Meta
     epoch: int | None
     seq: int
-    x: Floats
+    observed: Observed
+    form: RowForm
     digest: bytes
     answer: asyncio.Future[Reply]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """A frame that applies, and what it continues."""
+    """A frame that applies, what it continues, and when it was, where its session has a clock."""
 
     frame: Frame
     continues: CachedBelief
+    moment: Moment | None = None
 
 
 def judge(frame: Frame, position: Position, reply: bytes | None) -> Verdict:
@@ -78,20 +86,32 @@ def to_row(item: Ready) -> Row:
         model=meta.model,
         iterations=meta.iterations,
         durability=meta.durability,
-        belief=item.continues.belief,
+        belief=item.continues.kept.belief,
         seed=meta.seed,
         continues=item.continues.position,
-        x=item.frame.x,
+        x=item.frame.observed.x,
+        inputs=item.frame.observed.inputs,
+        moment=item.moment,
     )
+
+
+def after(item: Ready, stepped: Stepped) -> CachedBelief:
+    """Where the session stands after a step, and what it goes on from."""
+    at = item.continues.position
+    time = None if item.moment is None else item.moment.time
+    return CachedBelief(position=Position(at.epoch, at.seq + 1), kept=Kept(stepped.belief, time))
 
 
 def to_commit(item: Ready, stepped: Stepped) -> Commit:
     """The step as the store takes it."""
+    frame, belief = item.frame, kept.pack(after(item, stepped).kept)
+    assert belief is not None
+    stored = to_stored(frame.observed, frame.form)
     return Commit(
-        session=item.frame.meta.id,
+        session=frame.meta.id,
         continues=item.continues.position,
-        belief=stepped.belief,
-        steps=(Step(reply=pack(item.frame.digest, to_stored(item.frame.x), stepped.estimate), note=stepped.note),),
+        belief=belief,
+        steps=(Step(reply=pack(frame.digest, stored, stepped.estimate), note=stepped.note),),
     )
 
 

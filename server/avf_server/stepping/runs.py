@@ -4,7 +4,7 @@ The law: a run is of one client. Where its next observation turns out to be appl
 have gone on with the session, which is another problem than a client that changed its mind.
 """
 
-from avf_wire.binary import Floats
+from avf_wire.rows import Observed
 
 from avf_server import problems
 from avf_server.stepping.replies import Reply
@@ -22,10 +22,18 @@ class Run:
         self.epoch = record.position.epoch
         self.answered = record.position.seq
 
-    async def observe(self, seq: int, x: Floats) -> Reply:
+    async def observe(self, seq: int, observed: Observed) -> Reply:
         """Filter observation `seq`. Raises SessionMovedError where it is the next one, and another was applied."""
         try:
-            reply = await self.service.observe(self.session, seq=seq, x=x, owner=self.owner, epoch=self.epoch)
+            reply = await self.service.observe(
+                self.session,
+                seq=seq,
+                x=observed.x,
+                inputs=observed.inputs,
+                time=observed.time,
+                owner=self.owner,
+                epoch=self.epoch,
+            )
         except problems.ObservationConflictError as conflict:
             if seq <= self.answered:
                 raise

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from avf_wire.binary import Floats
+from avf_wire.rows import Observed
 from numpy.typing import ArrayLike
 
 from avf_server import problems
@@ -32,6 +32,7 @@ from avf_server.stepping.queue import Queue
 from avf_server.stepping.replies import Reply
 from avf_server.stepping.rows import Frame, Ready, Stepped
 from avf_server.stopping import Stopping
+from avf_server.stores import kept
 from avf_server.stores.base import MAX_SEQ, Meta, Outcome, Position, Record, Store
 from avf_server.tasks import Supervisor, end
 
@@ -110,8 +111,20 @@ class Service:
         await self._sweeper.stop()
         await self._stores.stop()
 
-    async def observe(self, session: str, *, seq: int, x: ArrayLike, owner: str, epoch: int | None = None) -> Reply:
+    async def observe(
+        self,
+        session: str,
+        *,
+        seq: int,
+        x: ArrayLike,
+        owner: str,
+        epoch: int | None = None,
+        inputs: ArrayLike | None = None,
+        time: float | None = None,
+    ) -> Reply:
         """Filter observation `seq`, float32 with NaN where missing; `epoch` None means the current one.
+
+        `inputs` and `time` are what came with it, where the model takes them.
 
         Raises a ProblemError, which names the session and the seq; the session is then as it was. Cancelling is safe:
         the observation is then applied or not, and sending it again finds out.
@@ -121,19 +134,30 @@ class Service:
             if not 1 <= seq <= MAX_SEQ:
                 raise problems.MalformedBodyError(f"seq is no number in [1, {MAX_SEQ}]")
             meta = await self.sessions.meta(session, owner=owner)
-            row = checked(x, self.sessions.models.checkpoint(meta.model).filter.model.observation)
+            models = self.sessions.models
+            spec = models.checkpoint(meta.model).filter.model.observation
+            observed = checked(x, spec, models.form(meta.model), inputs=inputs, time=time)
             self.stopping.check()  # again: the server may have stopped while the session was looked up
             self._queue.make_room(owner)
-            return await self._enqueue(meta, epoch=epoch, seq=seq, x=row)
+            return await self._enqueue(meta, epoch=epoch, seq=seq, observed=observed)
         except ProblemError as problem:
             self._telemetry.steps.labels(problem.name).inc()
             problem.at(session=session, seq=max(0, min(seq, MAX_SEQ)))
             raise
 
-    async def _enqueue(self, meta: Meta, *, epoch: int | None, seq: int, x: Floats) -> Reply:
+    async def _enqueue(self, meta: Meta, *, epoch: int | None, seq: int, observed: Observed) -> Reply:
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        digest = decisions.observation_digest(x)
-        self._queue.add(Frame(meta=meta, epoch=epoch, seq=seq, x=x, digest=digest, answer=answer))
+        self._queue.add(
+            Frame(
+                meta=meta,
+                epoch=epoch,
+                seq=seq,
+                observed=observed,
+                form=self.sessions.models.form(meta.model),
+                digest=decisions.observation_digest(observed),
+                answer=answer,
+            )
+        )
         self._wanted.set()
         self._idle.clear()
         with self._telemetry.answering():
@@ -173,12 +197,13 @@ class Service:
 
     async def _load(self, frames: Sequence[Frame]) -> list[Ready]:
         """The frames that apply. The others are answered here, from the store: replays and refusals."""
-        ready, cold = [], []
+        ready: list[Ready] = []
+        cold: list[Frame] = []
         for frame in frames:
             cached = self._cached.get(frame.meta.id)
             known = not self._stores.has_lost(frame.meta.id)
             if cached is not None and known and rows.judge(frame, cached.position, None) is Verdict.APPLY:
-                ready.append(Ready(frame=frame, continues=cached))
+                self._apply(frame, cached, ready)
             else:
                 cold.append(frame)
         for frame, record in await self._records(cold):
@@ -188,12 +213,24 @@ class Service:
                 self._stores.told(frame.meta.id)
                 self._refuse(frame, None, record.position)
             elif verdict is Verdict.APPLY:
-                ready.append(Ready(frame=frame, continues=CachedBelief(position=record.position, belief=record.belief)))
+                self._apply(frame, CachedBelief(position=record.position, kept=kept.unpack(record.belief)), ready)
             elif verdict is Verdict.REPLAY and record.reply is not None:
                 self._answers.replayed(frame, record.position, record.reply)
             else:
                 self._refuse(frame, verdict, record.position)
         return ready
+
+    def _apply(self, frame: Frame, continues: CachedBelief, ready: list[Ready]) -> None:
+        """Take a frame that applies; one whose time does not go on is answered here."""
+        moment = None
+        if frame.form.timed:
+            usual = self.sessions.models.usual_dt(frame.meta.model)
+            try:
+                moment = decisions.moment(frame.observed.time, last=continues.kept.time, usual_dt=usual)
+            except ProblemError as problem:
+                rows.refuse(frame, problem)
+                return
+        ready.append(Ready(frame=frame, continues=continues, moment=moment))
 
     async def _records(self, frames: Sequence[Frame]) -> list[tuple[Frame, Record]]:
         """The frames with their sessions as they are kept; those whose sessions are not to be had are answered."""
@@ -242,10 +279,11 @@ class Service:
             self._telemetry.store_errors.inc()
             outcomes = [None] * len(group)
         for (item, stepped), outcome in zip(group, outcomes, strict=True):
-            session, at = item.frame.meta.id, item.continues.position
+            session = item.frame.meta.id
             if outcome is Outcome.APPLIED:
-                position = Position(at.epoch, at.seq + 1)
-                self._cached.put(session, CachedBelief(position=position, belief=stepped.belief))
+                after = rows.after(item, stepped)
+                position = after.position
+                self._cached.put(session, after)
                 self.sessions.touch(session)
                 self.sessions.audience.stepped(item.frame.meta.owner, session, position, stepped.note)
                 self._answers.applied(item.frame, position, stepped.estimate)

@@ -25,7 +25,7 @@ from avf_server.sound.runs import SoundRun, takes_none
 from avf_server.stepping.replies import Reply
 from avf_server.stepping.runs import Run
 from avf_server.streams import flow
-from avf_server.streams.dialects import Dialect, Fatal, Item
+from avf_server.streams.dialects import Dialect, Fatal, Item, Observations
 
 logger = logging.getLogger(__name__)
 
@@ -110,23 +110,23 @@ class Conversation:
         self._sound = None if record.meta.audio is None else SoundRun(self._run, record)
         self._thinning = flow.Thinning(self._options.every, most=max(1, self._credit.total // 2))
         session = runtime.sessions.describe(record)
-        self._size = session.observation_size
+        self._form = runtime.models.form(session.model)
         return wire.Begin(session=session, credit=self._credit.total, next_sample=session.next_sample)
 
     async def _read(self) -> None:
         """Queue what the client sends, as long as it has credit, until it ends the stream or leaves."""
         while True:
-            item = await self._dialect.decode(await self._websocket.receive(), size=self._size)
+            item = await self._dialect.decode(await self._websocket.receive(), form=self._form)
             self._items.put_nowait((item, await self._credit.take(self._cost(item))))
             if isinstance(item, wire.End | Fatal):
                 break
         while True:  # nothing more is expected, but that the client may leave
-            await self._dialect.decode(await self._websocket.receive(), size=self._size)
+            await self._dialect.decode(await self._websocket.receive(), form=self._form)
 
     def _cost(self, item: Item) -> int:
         """How much of the credit a message takes: the observations that it may complete, and one at least."""
-        if isinstance(item, binary.Observations):
-            return len(item.rows)
+        if isinstance(item, Observations):
+            return len(item.observed)
         return self._sound.completes(len(item)) if self._sound and isinstance(item, binary.Samples) else 1
 
     async def _watch(self) -> None:
@@ -161,7 +161,7 @@ class Conversation:
         try:
             if isinstance(item, ProblemError):
                 raise item
-            if isinstance(item, binary.Observations):
+            if isinstance(item, Observations):
                 await self._observe(item)
             elif isinstance(item, binary.Samples):
                 await self._hear(item)
@@ -179,10 +179,10 @@ class Conversation:
             return not await self._refuse(problem, code=CLOSE_CODES.get(type(problem)))
         return True
 
-    async def _observe(self, item: binary.Observations) -> None:
+    async def _observe(self, item: Observations) -> None:
         """Observations one by one; where one is refused, those after it are not looked at."""
-        for seq, x in enumerate(item.rows, item.seq):
-            reply = await self._run.observe(seq, x)
+        for seq, observed in enumerate(item.observed, item.seq):
+            reply = await self._run.observe(seq, observed)
             if self._sound is not None:
                 self._sound.passed(reply)
             await self._answer(reply)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import avf_wire as wire
 import msgspec
 from avf_wire import binary
+from avf_wire.rows import Observed, RowForm
 from starlette.websockets import WebSocketDisconnect
 
 from avf_server.codecs import bounds
@@ -32,7 +33,15 @@ class Fatal:
     code: int
 
 
-Item = binary.Observations | binary.Samples | wire.Marker | wire.KeepAlive | wire.End | Fatal
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Observations:
+    """Observations `seq`, `seq` + 1, ... with what came with them."""
+
+    seq: int
+    observed: Sequence[Observed]
+
+
+Item = Observations | binary.Samples | wire.Marker | wire.KeepAlive | wire.End | Fatal
 
 
 NOTHING = b"null"
@@ -43,6 +52,8 @@ class _Observe(wire.Request, frozen=True, tag_field="type", tag="observe"):
 
     seq: int
     x: msgspec.Raw
+    inputs: msgspec.Raw = msgspec.Raw(NOTHING)
+    time: float | None = None
 
 
 class _Samples(wire.Request, frozen=True, tag_field="type", tag="samples"):
@@ -61,8 +72,8 @@ class Dialect(Protocol):
 
     subprotocol: str
 
-    async def decode(self, event: Event, *, size: int) -> Item:
-        """What a client said, to a model of `size` dimensions. Raises WebSocketDisconnect where it has left."""
+    async def decode(self, event: Event, *, form: RowForm) -> Item:
+        """What a client said, to a model that takes `form`. Raises WebSocketDisconnect where it has left."""
         ...
 
     def encode(self, message: wire.ServerMessage) -> dict[str, Any]:
@@ -82,7 +93,7 @@ class Json:
     def __init__(self) -> None:
         self._decoder: msgspec.json.Decoder[_ClientMessage] = msgspec.json.Decoder(_ClientMessage)
 
-    async def decode(self, event: Event, *, size: int) -> Item:
+    async def decode(self, event: Event, *, form: RowForm) -> Item:
         """What a client said. Raises WebSocketDisconnect where it has left."""
         text = _content(event, "text")
         if text is None:
@@ -93,7 +104,7 @@ class Json:
                 if not isinstance(message, _Observe | _Samples):
                     raise MalformedBodyError(f"{len(text)} characters, expected at most {wire.LONGEST_CONTROL}")
                 await asyncio.sleep(0)  # reading so much has taken a turn
-            return await _item(message, size=size)
+            return await _item(message, form=form)
         except (msgspec.DecodeError, RecursionError, MalformedBodyError) as error:
             return Fatal(detail=f"no message of {self.subprotocol}: {bounds.reason(error)}", code=NOT_A_MESSAGE)
 
@@ -111,15 +122,18 @@ class Binary:
 
     subprotocol = wire.SUBPROTOCOL_BINARY
 
-    async def decode(self, event: Event, *, size: int) -> Item:
+    async def decode(self, event: Event, *, form: RowForm) -> Item:
         """What a client said. Raises WebSocketDisconnect where it has left."""
         data = _content(event, "bytes")
         if data is None:
             return Fatal(detail=f"a text frame, expected a binary one: this is {self.subprotocol}", code=NOT_THIS_KIND)
         try:
-            return binary.decode_client(data)
+            message = binary.decode_client(data)
         except binary.MalformedFrame as error:
             return Fatal(detail=f"no message of {self.subprotocol}: {error}", code=NOT_A_MESSAGE)
+        if isinstance(message, binary.Observations):
+            return Observations(seq=message.seq, observed=[form.observed(row) for row in message.rows])
+        return message
 
     def encode(self, message: wire.ServerMessage) -> dict[str, Any]:
         """The event that sends a message."""
@@ -147,10 +161,10 @@ def _content(event: Event, kind: str) -> Any:
     return event.get(kind)
 
 
-async def _item(message: _ClientMessage, *, size: int) -> Item:
+async def _item(message: _ClientMessage, *, form: RowForm) -> Item:
     """A message of JSON as it is handled. Chunks of sound become bytes, whatever form they came in."""
     if isinstance(message, _Observe):
-        return binary.Observations(seq=message.seq, rows=bounds.one_of_json(bytes(message.x), size=size)[None])
+        return Observations(seq=message.seq, observed=[_observed(message, form)])
     if isinstance(message, _Samples):
         return await _samples(message)
     if isinstance(message, wire.Marker) and len(message.text.encode()) > wire.LONGEST_MARKER:
@@ -159,6 +173,15 @@ async def _item(message: _ClientMessage, *, size: int) -> Item:
             code=NOT_A_MESSAGE,
         )
     return message
+
+
+def _observed(message: _Observe, form: RowForm) -> Observed:
+    inputs = bytes(message.inputs)
+    return Observed(
+        x=bounds.one_of_json(bytes(message.x), size=form.size),
+        inputs=None if inputs == NOTHING else bounds.one_of_json(inputs, size=form.input_size),
+        time=message.time,
+    )
 
 
 async def _samples(message: _Samples) -> binary.Samples | Fatal:

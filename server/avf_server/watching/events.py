@@ -169,7 +169,8 @@ class Events:
             events.append(Event(name="reset", data=b'{"epoch":%d}' % at.epoch, id=note_id(Position(at.epoch, 0))))
         events += [missed[at.epoch]] if at.epoch in missed else []
         if record.reply is not None and at.seq > 0:
-            data = _encode(last_of(record, with_observation=options.observation))
+            form = self._sessions.models.form(record.meta.model) if options.observation else None
+            data = _encode(last_of(record, form))
             events.append(Event(name="estimate", data=data, id=note_id(at)))
         return events
 

@@ -99,6 +99,8 @@ declare namespace Wire {
     paths?: number;
     quantiles?: number[];
     with_paths?: boolean;
+    inputs?: number[][] | null;
+    times?: number[] | null;
   }
 
   interface GoAway {
@@ -183,6 +185,8 @@ declare namespace Wire {
     type: "observe";
     seq: number;
     x: (number | null)[] | null;
+    inputs?: number[] | null;
+    time?: number | null;
   }
 
   interface PredictiveQuantiles {
@@ -237,6 +241,8 @@ declare namespace Wire {
     expires_in: number;
     audio: Audio | null;
     next_sample: number | null;
+    input_size: number;
+    timed: boolean;
   }
 
   interface SessionSummary {
