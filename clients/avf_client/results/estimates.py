@@ -4,7 +4,7 @@ The law: the form of the message makes no difference to what it says; `from_answ
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import avf_wire as wire
 import numpy as np
@@ -28,6 +28,9 @@ class Summary:
     iterations           how many updates of the posterior were spent
     surprise             p-value: how far out the free energy is, on either side, of data that are normal for the
                          model; None where that is not known
+    time                 when it was, where the model takes times
+    evidence_bound       bound on -log p of the observation given those before it, in nats
+    effective_sample_size  of the session's particles
     durability           what held for this step when the server replied
     durable_seq          the last observation that is as safe as that says; None where the server does not say
     """
@@ -39,6 +42,9 @@ class Summary:
     kl: float
     iterations: int
     surprise: float | None = None
+    time: float | None = None
+    evidence_bound: float | None = None
+    effective_sample_size: float | None = None
     durability: wire.Durability
     durable_seq: int | None = None
 
@@ -51,9 +57,13 @@ class Estimate(Summary):
 
     free_energies           (I,) F of every iterate, from the prior to the posterior
     prior_*, posterior_*    (L,) mean and standard deviation of the latent before and after the observation
-    prediction              (D,) mean of the observation that was expected before it; `prediction_deviation` (D,)
-                            where the likelihood has one (not for Bernoulli)
+    prediction              (D,) mean of the observation given those before it; `prediction_deviation` (D,) where it has
+                            one (not for Bernoulli)
+    prediction_quantiles    (Q, D) of the same, at `quantile_levels` (Q,), where the session has any
+    prediction_at_prior_mean  (D,) mean of the likelihood at the prior's mean, and its deviation likewise
     likelihood              (D,) mean of the observation after it, likewise
+    smoothed_*              (L,) mean and deviation of the latent of observation `smoothed_seq`, given all up to this
+                            one, in sessions with a lag
     """
 
     free_energies: Array
@@ -65,6 +75,13 @@ class Estimate(Summary):
     prediction_deviation: Array | None
     likelihood: Array
     likelihood_deviation: Array | None
+    quantile_levels: Array | None = None
+    prediction_quantiles: Array | None = None
+    prediction_at_prior_mean: Array | None = None
+    prediction_at_prior_mean_deviation: Array | None = None
+    smoothed_seq: int | None = None
+    smoothed_mean: Array | None = None
+    smoothed_deviation: Array | None = None
 
 
 def from_answer(message: Answer) -> Summary:
@@ -91,7 +108,32 @@ def from_wire(message: wire.Estimate | binary.Estimate) -> Estimate:
         prediction_deviation=_deviation(prediction),
         likelihood=_mean(likelihood),
         likelihood_deviation=_deviation(likelihood),
+        **_beside(message),
     )
+
+
+def _beside(message: wire.Estimate | binary.Estimate) -> dict[str, Any]:
+    """What only some estimates have, whichever form it has in the message."""
+    at_mean, smoothed = message.prediction_at_prior_mean, message.smoothed
+    if isinstance(message, binary.Estimate):
+        seq, levels, values = message.smoothed_seq, message.quantile_levels, message.quantiles
+    else:
+        seq = None if message.smoothed is None else message.smoothed.seq
+        found = message.prediction_quantiles
+        levels, values = (None, None) if found is None else (np.array(found.levels), np.array(found.values))
+    return {
+        "quantile_levels": _array(levels),
+        "prediction_quantiles": _array(values),
+        "prediction_at_prior_mean": None if at_mean is None else _mean(at_mean),
+        "prediction_at_prior_mean_deviation": None if at_mean is None else _deviation(at_mean),
+        "smoothed_seq": seq,
+        "smoothed_mean": None if smoothed is None else _mean(smoothed),
+        "smoothed_deviation": None if smoothed is None else _deviation(smoothed),
+    }
+
+
+def _array(values: NDArray[np.floating[Any]] | None) -> Array | None:
+    return None if values is None else np.asarray(values, dtype=np.float64)
 
 
 def _summary(message: Answer) -> Summary:
@@ -103,16 +145,19 @@ def _summary(message: Answer) -> Summary:
         kl=message.kl,
         iterations=message.iterations,
         surprise=message.surprise,
+        time=message.time,
+        evidence_bound=message.evidence_bound,
+        effective_sample_size=message.effective_sample_size,
         durability=message.durability,
         durable_seq=message.durable_seq,
     )
 
 
-def _mean(moments: wire.Moments | binary.Moments) -> Array:
+def _mean(moments: wire.Moments | wire.Smoothed | binary.Moments) -> Array:
     return np.asarray(moments.mean, dtype=np.float64)
 
 
-def _deviation(moments: wire.Moments | binary.Moments) -> Array | None:
+def _deviation(moments: wire.Moments | wire.Smoothed | binary.Moments) -> Array | None:
     return None if moments.deviation is None else np.asarray(moments.deviation, dtype=np.float64)
 
 

@@ -21,6 +21,9 @@ class History:
     prior_free_energy  F before the first iteration, NaN where that is not known
     iterations         updates of the posterior that were spent
     surprise           p-value of the free energy, two-sided, on normal data; NaN where that is not known
+    time               when it was, where the model takes times, else NaN
+    evidence_bound     bound on -log p of the observation given those before it; NaN where it was not said
+    effective_sample_size  of the session's particles; NaN where it was not said
     """
 
     epoch: Integers
@@ -32,6 +35,9 @@ class History:
     prior_free_energy: Floats
     iterations: Integers
     surprise: Floats
+    time: Floats
+    evidence_bound: Floats
+    effective_sample_size: Floats
 
     def __len__(self) -> int:
         return len(self.seq)
@@ -49,6 +55,9 @@ def of_entries(entries: Sequence[wire.HistoryEntry]) -> History:
         prior_free_energy=_floats([entry.prior_free_energy for entry in entries]),
         iterations=_integers([entry.iterations for entry in entries]),
         surprise=_floats([entry.surprise for entry in entries]),
+        time=_floats([entry.time for entry in entries]),
+        evidence_bound=_floats([entry.evidence_bound for entry in entries]),
+        effective_sample_size=_floats([entry.effective_sample_size for entry in entries]),
     )
 
 
