@@ -12,6 +12,14 @@ class ObservationError(AvfError, ValueError):
     """An observation does not fit the model: its shape, its range, or values that are not finite."""
 
 
+class InputError(ObservationError):
+    """Inputs do not fit the model: missing, of another size, not finite, or given to a model that takes none."""
+
+
+class TimeStepError(ObservationError):
+    """A dt that is no time since the observation before: zero, negative or not finite; or of a model without."""
+
+
 class BeliefFormatError(AvfError, ValueError):
     """Bytes that should hold a belief do not: truncated, of another model, or of another version."""
 

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from avf_core import noise
 from avf_core.beliefs import Belief, State
 from avf_core.distributions import FullGaussian, Gaussian, Likelihood
+from avf_core.drives import Drive
 from avf_core.errors import ObservationError
 from avf_core.inference.base import Effort, Inference, Inferred
 from avf_core.models.base import Model
 from avf_core.objectives import Posterior, StepObjective
-from avf_core.trees import stack_time, where
+from avf_core.trees import stack_time, take, where
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,8 @@ class Filter(nn.Module):
         x: Float[Tensor, "batch observation"],
         *,
         observed: Bool[Tensor, "batch observation"] | None = None,
+        inputs: Float[Tensor, "batch inputs"] | None = None,
+        dt: Float[Tensor, " batch"] | None = None,
         iterations: int | Int[Tensor, " rows"] | None = None,
         tolerance: float | None = None,
         budget: float | None = None,
@@ -82,15 +85,19 @@ class Filter(nn.Module):
         `observed` marks the dimensions that were observed; the values of others are ignored, NaN included. Where
         nothing is observed the posterior is the prior and F is 0.
 
+        `inputs` are what was done or known before x, for a model that takes them, and `dt` the time since the
+        observation before, for one that is timed (its usual dt where none is given): see `drives`.
+
         Procedures that iterate stop at a number of `iterations` (for all rows, or one a row), where an update changes
         F of a row by less than `tolerance` nats, or when `budget` seconds are spent: see `Effort`. With noise of its
         own for every iteration, a change of F is that of a sample; with `keep_best` it is on common random numbers.
 
-        Raises ObservationError where x does not fit, ConfigurationError where a limit makes no sense.
+        Raises ObservationError where x does not fit, InputError and TimeStepError where inputs and dt do not,
+        ConfigurationError where a limit makes no sense.
         """
         effort = Effort(iterations=iterations, tolerance=tolerance, budget=budget)
         x = self._checked(belief, x, observed)
-        objective = self.objective(belief, x, observed=observed)
+        objective = self.objective(belief, x, observed=observed, drive=self.drive(belief, inputs=inputs, dt=dt))
         prior = objective.expected
         inferred = self.inference.infer(objective, belief.inference, effort=effort)
         posterior = inferred.posterior
@@ -116,12 +123,33 @@ class Filter(nn.Module):
             exact=objective.exact,
         )
 
-    def predict(self, belief: Belief) -> tuple[State, Posterior]:
+    def predict(
+        self,
+        belief: Belief,
+        *,
+        inputs: Float[Tensor, "batch inputs"] | None = None,
+        dt: Float[Tensor, " batch"] | None = None,
+    ) -> tuple[State, Posterior]:
         """The context of the next step, and all that the belief says of its latent."""
         like = next(iter(belief.model.values()))
         blank = like.new_full((1, self.model.observation.size), self._blank).expand(belief.batch_size, -1)
-        objective = self.objective(belief, blank)
+        objective = self.objective(belief, blank, drive=self.drive(belief, inputs=inputs, dt=dt))
         return objective.context, objective.expected
+
+    def drive(
+        self,
+        belief: Belief,
+        *,
+        inputs: Float[Tensor, "*time batch inputs"] | None = None,
+        dt: Float[Tensor, "*time batch"] | None = None,
+        time: tuple[int, ...] = (),
+    ) -> Drive:
+        """What moves the sequences of a belief: checked, in the model's precision; `time` is an axis before the batch.
+
+        Raises InputError and TimeStepError where it does not fit the model.
+        """
+        like = next(iter(belief.model.values()))
+        return self.model.reader.drive(inputs, dt, shape=(*time, belief.batch_size), like=like)
 
     def objective(
         self,
@@ -129,10 +157,15 @@ class Filter(nn.Module):
         x: Float[Tensor, "batch observation"],
         *,
         observed: Bool[Tensor, "batch observation"] | None = None,
+        drive: Drive | None = None,
         kl_weight: float = 1.0,
     ) -> StepObjective:
-        """F of the next step as a function of its posterior. Dimensions not observed are filled by the prediction."""
-        context, prior = self.model.predict(belief.model)
+        """F of the next step as a function of its posterior. Dimensions not observed are filled by the prediction.
+
+        Without a `drive` it is the one of a model that needs none told.
+        """
+        drive = self.drive(belief) if drive is None else drive
+        context, prior = self.model.predict(belief.model, drive)
         prediction = None
         if observed is not None:
             prediction = self.model.decode(context, prior.mean)
@@ -173,6 +206,8 @@ class Filter(nn.Module):
         xs: Float[Tensor, "time batch observation"],
         *,
         observed: Bool[Tensor, "time batch observation"] | None = None,
+        inputs: Float[Tensor, "time batch inputs"] | None = None,
+        dt: Float[Tensor, "time batch"] | None = None,
         iterations: int | Int[Tensor, " rows"] | None = None,
         tolerance: float | None = None,
         budget: float | None = None,
@@ -185,32 +220,50 @@ class Filter(nn.Module):
             raise ObservationError(
                 f"xs has shape {tuple(xs.shape)}, expected (time, batch, {self.model.observation.size}) with time > 0"
             )
+        drive = self.drive(belief, inputs=inputs, dt=dt, time=(len(xs),))
         estimates = []
         for t in range(xs.shape[0]):
-            mask = None if observed is None else observed[t]
+            now = take(drive, t)
             belief, estimate = self.step(
-                belief, xs[t], observed=mask, iterations=iterations, tolerance=tolerance, budget=budget
+                belief,
+                xs[t],
+                observed=None if observed is None else observed[t],
+                inputs=now.inputs,
+                dt=now.dt,
+                iterations=iterations,
+                tolerance=tolerance,
+                budget=budget,
             )
             estimates.append(estimate)
         return belief, stack_time(_aligned(estimates))
 
-    def skip(self, belief: Belief, count: int | Int[Tensor, " rows"]) -> Belief:
+    def skip(
+        self,
+        belief: Belief,
+        count: int | Int[Tensor, " rows"],
+        *,
+        inputs: Float[Tensor, "batch inputs"] | None = None,
+        dt: Float[Tensor, " batch"] | None = None,
+    ) -> Belief:
         """The belief after `count` steps of which nothing was observed; a number for all rows, or one a row.
 
-        The same, bit for bit, as that many steps with nothing `observed`, without their inference. Raises
-        ObservationError for negative numbers, and where there is not one a row.
+        The same, bit for bit, as that many steps with nothing `observed`, without their inference. `inputs` and `dt`
+        are those of every skipped step: zeros, nothing was done, and the usual dt where they are not given. Raises
+        ObservationError for negative numbers, where there is not one a row, and for a drive that does not fit.
         """
         counts = torch.zeros_like(belief.step) + _checked_count(belief, count)
+        resting = self.model.reader.resting((belief.batch_size,), next(iter(belief.model.values())))
+        drive = self.drive(belief, inputs=resting.inputs if inputs is None else inputs, dt=dt)
         for gone in range(int(counts.max()) if len(counts) else 0):
-            belief = where(gone < counts, self._unobserved(belief), belief)
+            belief = where(gone < counts, self._unobserved(belief, drive), belief)
         return belief
 
-    def _unobserved(self, belief: Belief) -> Belief:
+    def _unobserved(self, belief: Belief, drive: Drive) -> Belief:
         """One step of the model as a generator. The prediction is only decoded for a procedure that has a state."""
         like = next(iter(belief.model.values()))
         x = like.new_full((belief.batch_size, self.model.observation.size), self._blank)
         nothing = torch.zeros_like(x, dtype=torch.bool) if belief.inference else None
-        objective = self.objective(belief, x, observed=nothing)
+        objective = self.objective(belief, x, observed=nothing, drive=drive)
         state = belief.inference
         if state:
             state = self.inference.infer(objective, state, effort=Effort(iterations=0)).state

@@ -23,9 +23,10 @@ from avf_core.analysis import particles
 from avf_core.analysis.particles import Particles
 from avf_core.beliefs import Belief
 from avf_core.distributions import Bernoulli, Likelihood
+from avf_core.drives import Drive
 from avf_core.errors import ConfigurationError, ObservationError
 from avf_core.filtering import Filter
-from avf_core.trees import take
+from avf_core.trees import take, tree_map
 
 CHUNK = 4096  # paths that are simulated at once
 QUADRATURE = 256  # points, for likelihoods whose variance is not known in closed form
@@ -61,23 +62,29 @@ def forecast(
     horizon: int,
     paths: int = 100,
     feedback: Feedback = "sample",
+    inputs: Float[Tensor, "horizon batch inputs"] | None = None,
+    dt: Float[Tensor, "horizon batch"] | None = None,
 ) -> Forecast:
     """The next `horizon` observations, by `paths` sample paths for every row of a belief, or sequence of particles.
 
     `feedback` says what the model hears of its own observations on the way: the sample, as it would in truth, or the
-    likelihood's mean. Raises ConfigurationError unless horizon and paths are at least 1.
+    likelihood's mean. A forecast is one under given `inputs`, for a model that takes them, and for the times at which
+    `dt` says that the observations come, for one that is timed. Raises ConfigurationError unless horizon and paths are
+    at least 1, InputError and TimeStepError where inputs and dt do not fit.
     """
     if horizon < 1 or paths < 1:
         raise ConfigurationError(f"horizon={horizon}, paths={paths}: each must be at least 1")
     batch, count = int(belief.seed.shape[0]), int(belief.seed.shape[0]) * paths
     origin = torch.arange(count, device=belief.seed.device) // paths
     held, rows = _starts(belief, paths, origin)
+    drive = filter.drive(_one_a_sequence(belief), inputs=inputs, dt=dt, time=(horizon,))
     seeds = particles.path_seeds(belief.seed, belief.step, paths).reshape(-1)
     steps = belief.step[origin]
     drawn, parts = [], []
     for start in range(0, count, CHUNK):
         part = slice(start, start + CHUNK)
-        x, moments = _simulate(filter, take(held, rows[part]), seeds[part], steps[part], horizon, feedback)
+        driven = tree_map(lambda tensor, chosen=origin[part]: tensor[:, chosen], drive)
+        x, moments = _simulate(filter, take(held, rows[part]), seeds[part], steps[part], driven, horizon, feedback)
         drawn.append(x)
         parts.append(moments.new_zeros(3, horizon, batch, x.shape[-1]).index_add(2, origin[part], moments))
     mean, square, variance = torch.stack(parts).sum(0) / paths
@@ -90,9 +97,16 @@ def forecast(
 
 
 @torch.no_grad()
-def generate(filter: Filter, seeds: Int64[Tensor, " batch"], *, time: int) -> Float[Tensor, "time batch observation"]:
-    """Sequences drawn from the model, one for each seed."""
-    return forecast(filter, filter.initial(seeds), horizon=time, paths=1).paths[:, :, 0]
+def generate(
+    filter: Filter,
+    seeds: Int64[Tensor, " batch"],
+    *,
+    time: int,
+    inputs: Float[Tensor, "time batch inputs"] | None = None,
+    dt: Float[Tensor, "time batch"] | None = None,
+) -> Float[Tensor, "time batch observation"]:
+    """Sequences drawn from the model, one for each seed, under these inputs and at these times."""
+    return forecast(filter, filter.initial(seeds), horizon=time, paths=1, inputs=inputs, dt=dt).paths[:, :, 0]
 
 
 def quantiles(
@@ -140,6 +154,8 @@ def impute(
     observed: Bool[Tensor, "time batch observation"],
     *,
     seeds: Int64[Tensor, " batch"],
+    inputs: Float[Tensor, "time batch inputs"] | None = None,
+    dt: Float[Tensor, "time batch"] | None = None,
     paths: int = 100,
     weighted: bool = True,
     iterations: int | None = None,
@@ -148,8 +164,9 @@ def impute(
 
     Each path goes on with its own draws. `weighted`: the paths are weighted, and resampled, as particles are, so that
     with many of them the samples at step t come from p(missing x_t | observed x_<=t); else they are those of the
-    filter's variational posterior. Values of `xs` that are not observed are ignored, NaN included. Raises
-    ObservationError where the observations do not fit, ConfigurationError for fewer than one path.
+    filter's variational posterior. Values of `xs` that are not observed are ignored, NaN included; `inputs` and `dt`
+    are those of `Filter.scan`. Raises ObservationError where the observations do not fit, ConfigurationError for fewer
+    than one path.
     """
     if xs.ndim != 3 or xs.shape != observed.shape or xs.shape[0] == 0:
         raise ObservationError(
@@ -157,11 +174,19 @@ def impute(
             "expected the same (time, batch, observation) with time > 0"
         )
     cloud = particles.initial(filter, seeds, count=paths)
+    drive = filter.drive(_one_a_sequence(cloud), inputs=inputs, dt=dt, time=(len(xs),))
     samples, means = [], []
-    for x, mask in zip(xs, observed, strict=True):
-        before = cloud
+    for t, (x, mask) in enumerate(zip(xs, observed, strict=True)):
+        before, now = cloud, take(drive, t)
         cloud, weighing = particles.step(
-            filter, before, x, observed=mask, iterations=iterations, threshold=0.5 if weighted else 0.0
+            filter,
+            before,
+            x,
+            observed=mask,
+            inputs=now.inputs,
+            dt=now.dt,
+            iterations=iterations,
+            threshold=0.5 if weighted else 0.0,
         )
         if not weighted:
             cloud = replace(cloud, log_weights=before.log_weights)
@@ -197,12 +222,21 @@ def _starts(belief: Belief | Particles, paths: int, origin: Tensor) -> tuple[Bel
     return belief.belief, chosen.reshape(-1) + belief.count * origin
 
 
+def _one_a_sequence(belief: Belief | Particles) -> Belief:
+    """A row of every sequence."""
+    if isinstance(belief, Belief):
+        return belief
+    first: Belief = take(belief.belief, slice(None, None, belief.count))
+    return first
+
+
 def _simulate(
-    filter: Filter, belief: Belief, seed: Tensor, step: Tensor, horizon: int, feedback: Feedback
+    filter: Filter, belief: Belief, seed: Tensor, step: Tensor, drive: Drive, horizon: int, feedback: Feedback
 ) -> tuple[Float[Tensor, "horizon rows observation"], Float64[Tensor, "3 horizon rows observation"]]:
     """Observations drawn from the model, with mean, squared mean and variance of the likelihoods they came from."""
     model = filter.model
-    context, prior = filter.predict(belief)
+    now = take(drive, 0)
+    context, prior = filter.predict(belief, inputs=now.inputs, dt=now.dt)
     drawn, moments = [], []
     for ahead in range(horizon):
         size = prior.mean.shape[-1]
@@ -214,7 +248,8 @@ def _simulate(
         drawn.append(x)
         moments.append(torch.stack([mean.double(), mean.double() ** 2, _variance(likelihood).double()]))
         if ahead + 1 < horizon:
-            context, prior = model.predict(model.transition(context, x if feedback == "sample" else mean, z))
+            state = model.transition(context, x if feedback == "sample" else mean, z)
+            context, prior = model.predict(state, take(drive, ahead + 1))
     return torch.stack(drawn), torch.stack(moments, 1)
 
 

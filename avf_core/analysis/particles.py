@@ -101,6 +101,8 @@ def step(
     x: Float[Tensor, "batch observation"],
     *,
     observed: Bool[Tensor, "batch observation"] | None = None,
+    inputs: Float[Tensor, "batch inputs"] | None = None,
+    dt: Float[Tensor, " batch"] | None = None,
     iterations: int | None = None,
     threshold: float = 0.5,
     resampler: Resampler | None = None,
@@ -108,13 +110,13 @@ def step(
     """Filter one observation of every sequence with all its particles.
 
     A sequence is resampled (systematically, where `resampler` names no other) once its effective sample size falls
-    below `threshold` times its number of particles: 0 for never, as importance-weighted bounds want it. `observed`
-    is that of `Filter.step`. Raises ObservationError where x does not fit.
+    below `threshold` times its number of particles: 0 for never, as importance-weighted bounds want it. `observed`,
+    `inputs` and `dt` are those of `Filter.step`. Raises ObservationError where x or they do not fit.
     """
     count = particles.count
     xs = x.repeat_interleave(count, 0)
-    mask = None if observed is None else observed.repeat_interleave(count, 0)
-    belief, estimate = filter.step(particles.belief, xs, observed=mask, iterations=iterations)
+    mask, driven, since = (None if t is None else t.repeat_interleave(count, 0) for t in (observed, inputs, dt))
+    belief, estimate = filter.step(particles.belief, xs, observed=mask, inputs=driven, dt=since, iterations=iterations)
     weights = particles.log_weights + log_importance(estimate).reshape(-1, count)
     log_evidence = weights.logsumexp(-1)
     normalised = weights - log_evidence[:, None]

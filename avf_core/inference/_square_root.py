@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from avf_core.beliefs import State
 from avf_core.distributions import LOG_2PI
 from avf_core.models import lgssm
 
@@ -47,7 +48,13 @@ def lower(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch
 
 
 def kalman_update(
-    model: lgssm.Model, mean: Tensor, scale: Tensor, x: Tensor, observed: Tensor | None
+    model: lgssm.Model,
+    mean: Tensor,
+    scale: Tensor,
+    x: Tensor,
+    observed: Tensor | None,
+    *,
+    context: State | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, factor of the covariance and evidence after a measurement, in float64.
 
@@ -61,7 +68,7 @@ def kalman_update(
         emission = torch.where(observed[..., None], emission, 0.0)
         counted = observed.double()
     step = measured(emission, scale, noise)
-    error = torch.where(counted > 0.0, x - model.sensed(mean), 0.0)
+    error = torch.where(counted > 0.0, x - model.sensed(mean, context), 0.0)
     whitened = torch.linalg.solve_triangular(step.innovation, error[..., None], upper=False)
     evidence = log_density(step.innovation, error, counted)
     return mean + (step.gain @ whitened)[..., 0], step.scale, evidence

@@ -61,6 +61,7 @@ class Inference(base.Inference):
             objective.x,
             objective.observed,
             covariance=self.config.covariance,
+            context=objective.context,
         )
         return base.Inferred(
             posterior=posterior,
@@ -77,11 +78,12 @@ def greedy_posterior(
     observed: Mask | None,
     *,
     covariance: Literal["full", "diagonal"],
+    context: State | None = None,
 ) -> Posterior:
     """The Gaussian with precision Q^-1 + C' R^-1 C that combines prior and observation, in the prior's precision."""
     dtype = prior.mean.dtype
     scale = torch.diag_embed(prior.deviation.double())
-    mean, scale, _ = kalman_update(model, prior.mean.double(), scale, x, observed)
+    mean, scale, _ = kalman_update(model, prior.mean.double(), scale, x, observed, context=context)
     if covariance == "full":
         return FullGaussian(mean.to(dtype), scale.to(dtype))
     weight = torch.exp(-model.noise_log_variance.double()).expand(x.shape)

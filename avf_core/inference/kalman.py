@@ -125,7 +125,7 @@ class Marginal(StepObjective):
         emission, noise = self._linear.emission.double(), self._linear.noise_log_variance.double().exp()
         variance = (emission @ scale).pow(2).sum(-1) + noise
         dtype = self.prior.mean.dtype
-        return Gaussian(self._linear.sensed(mean).to(dtype), variance.log().to(dtype))
+        return Gaussian(self._linear.sensed(mean, self.context).to(dtype), variance.log().to(dtype))
 
     @cached_property
     def _before(self) -> tuple[Tensor, Tensor]:
@@ -137,7 +137,7 @@ class Marginal(StepObjective):
     @cached_property
     def _after(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and factor after the observation, and log p(x_t | x_<t); as before, and 0, where nothing is observed."""
-        found = kalman_update(self._linear, *self._before, self.x, self.observed)
+        found = kalman_update(self._linear, *self._before, self.x, self.observed, context=self.context)
         if self.observed is None:
             return found
         return where(self.observed.any(-1), found, (*self._before, torch.zeros_like(found[2])))

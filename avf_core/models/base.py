@@ -1,8 +1,10 @@
 """What a model is: parameters and three maps, never a belief.
 
-    context, prior = model.predict(state)           before the observation
+    context, prior = model.predict(state, drive)    before the observation, given inputs and dt
     likelihood     = model.decode(context, z)       given a latent
     state          = model.transition(context, x, z)  after it
+
+A drive is read in `predict` alone: what decoder and transition need of it travels in the context.
 
 A model is one file in this folder with a `Config` (a frozen dataclass), `EXAMPLES` of it by name, small enough for
 tests, and a `Model`; the file's name is its name. The suites test every example unasked.
@@ -15,10 +17,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from avf_core import drives
 from avf_core.beliefs import State
 from avf_core.distributions import Gaussian, Likelihood, reconstruction
+from avf_core.drives import FREE, Drive
 from avf_core.errors import ObservationError
-from avf_core.trees import stack_time, tree_map
+from avf_core.trees import stack_time, take, tree_map
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,21 @@ class Model(nn.Module, ABC):
     observation: ObservationSpec
     latent_size: int
 
+    def __init__(self, config: drives.Config | None = None) -> None:
+        """`config` says what the model is told beside observations: nothing, where there is none."""
+        super().__init__()
+        self.reader = drives.Reader(config or drives.Config())
+
+    @property
+    def input_size(self) -> int:
+        """The length of u_t; 0 for a model that takes no inputs."""
+        return self.reader.input_size
+
+    @property
+    def timed(self) -> bool:
+        """Whether a step has a dt."""
+        return self.reader.timed
+
     @property
     def feature_size(self) -> int:
         """The size of `features`."""
@@ -78,7 +97,8 @@ class Model(nn.Module, ABC):
     def context_sizes(self) -> dict[str, int]:
         """The sizes of the tensors of a context, by name."""
         with torch.no_grad():
-            context, _ = self.predict(self.initial(1))
+            state = self.initial(1)
+            context, _ = self.predict(state, self.reader.resting((1,), next(iter(state.values()))))
         return {name: int(tensor.shape[-1]) for name, tensor in context.items()}
 
     @abstractmethod
@@ -86,7 +106,7 @@ class Model(nn.Module, ABC):
         """The state before the first observation."""
 
     @abstractmethod
-    def predict(self, state: State) -> tuple[State, Gaussian]:
+    def predict(self, state: State, drive: Drive = FREE) -> tuple[State, Gaussian]:
         """The deterministic context of this step and the prior over its latent, of shape (batch, latent_size)."""
 
     @abstractmethod
@@ -131,14 +151,15 @@ class Model(nn.Module, ABC):
         state: State,
         xs: Float[Tensor, "time batch observation"],
         zs: Float[Tensor, "time batch latent"],
+        drive: Drive = FREE,
     ) -> tuple[State, Gaussian]:
-        """The contexts and priors of a stretch whose observations and latents are given, with a time axis.
+        """The contexts and priors of a stretch whose observations, latents and drive are given, with a time axis.
 
         The same as `time` calls of predict and transition; models whose recurrence allows it do better.
         """
         contexts, priors = [], []
-        for x, z in zip(xs, zs, strict=True):
-            context, prior = self.predict(state)
+        for t, (x, z) in enumerate(zip(xs, zs, strict=True)):
+            context, prior = self.predict(state, take(drive, t))
             contexts.append(context)
             priors.append(prior)
             state = self.transition(context, x, z)
@@ -149,7 +170,7 @@ class ObservationDriven(Model):
     """A model whose contexts depend on observations only, so that those of a stretch are had before its latents."""
 
     @abstractmethod
-    def contexts(self, state: State, xs: Float[Tensor, "time batch observation"]) -> State:
+    def contexts(self, state: State, xs: Float[Tensor, "time batch observation"], drive: Drive = FREE) -> State:
         """The contexts of a stretch, with a time axis."""
 
     @abstractmethod
@@ -165,7 +186,8 @@ class ObservationDriven(Model):
         state: State,
         xs: Float[Tensor, "time batch observation"],
         zs: Float[Tensor, "time batch latent"],
+        drive: Drive = FREE,
     ) -> tuple[State, Gaussian]:
         """The contexts, then the priors."""
-        contexts = self.contexts(state, xs)
+        contexts = self.contexts(state, xs, drive)
         return contexts, self.priors(state, contexts, zs)

@@ -1,6 +1,9 @@
 """SRNN: stochastic recurrent neural network (Fraccaro, Sønderby, Paquet & Winther 2016), filtering form.
 
 h_t = LSTM(x_{t-1}, h_{t-1})      z_t ~ N(prior([h_t, z_{t-1}]))      x_t ~ p(decoder([h_t, z_t]))
+
+Inputs u_t and dt_t, where it has them, are read by the prior of z_t, by the LSTM beside x_t, and where configured by
+the decoder.
 """
 
 from collections.abc import Mapping
@@ -11,9 +14,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from avf_core import emissions
+from avf_core import drives, emissions
 from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
+from avf_core.drives import FREE, Drive
 from avf_core.emissions import SIXTEEN_BITS, Units
 from avf_core.models import base
 from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, activate, clipped_leaky_relu, with_backward
@@ -22,7 +26,7 @@ OUTPUT_LOG_VARIANCE = (-10.0, 20.0)  # of the standardised observation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(drives.Config):
     """Sizes of an SRNN; the defaults are the paper's for music.
 
     `likelihood` is the name of an emission, `emission` holds its options, `bin`, `center` and `scale` its units. In
@@ -50,6 +54,7 @@ EXAMPLES: Mapping[str, Config] = {
     "music": SMALL,
     "sensors": replace(SMALL, likelihood="gaussian"),
     "speech": replace(SMALL, likelihood="discretized", bin=1e-3, center=0.25, scale=0.5),
+    "driven": replace(SMALL, likelihood="gaussian", input_size=2, decode_inputs=True, timed=True, usual_dt=0.5),
 }
 
 
@@ -57,25 +62,27 @@ class Model(base.ObservationDriven):
     """SRNN with binary (music) or real (speech) observations."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
+        super().__init__(config)
         size, latent, hidden = config.observation_size, config.latent_size, config.hidden_size
+        driven = self.reader.size
         units = Units(bin=config.bin, center=config.center, scale=config.scale)
         self.emission = emissions.build(config.likelihood, config.emission, units=units, size=size)
         low, high = self.emission.range
         self.observation = base.ObservationSpec(size=size, low=low, high=high)
         self.latent_size = latent
-        self.lstm = LearnedStartLSTM(size, hidden)
+        self.lstm = LearnedStartLSTM(size + driven, hidden)
 
         def mlp(input_size: int, widths: tuple[int, ...]) -> MLP:
             return MLP(input_size, widths, clipped_leaky_relu, dropout=config.dropout)
 
         self.observation_dropout = nn.Dropout(config.observation_dropout)
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
-        prior = mlp(hidden + latent, config.prior_widths)
+        prior = mlp(hidden + latent + driven, config.prior_widths)
         self.prior = GaussianNet(prior, latent, log_variance_range=LATENT_LOG_VARIANCE)
         # The decoder's first layer, in two parts: that of h_t is computed once a step, not once an iteration.
         first, *others = config.decoder_widths
-        self.decoder_hidden = nn.Linear(hidden, first)
+        self.decodes_inputs = config.decode_inputs
+        self.decoder_hidden = nn.Linear(hidden + (driven if config.decode_inputs else 0), first)
         self.decoder_latent = nn.Linear(latent, first, bias=False)
         self.decoder_dropout = nn.Dropout(config.dropout)
         trunk = mlp(first, tuple(others))
@@ -91,11 +98,9 @@ class Model(base.ObservationDriven):
         z = hidden.new_zeros(batch_size, self.latent_size)
         return {"hidden": hidden, "cell": cell, "z": z, **self.emission.initial(batch_size, like=z)}
 
-    def predict(self, state: State) -> tuple[State, Gaussian]:
-        """The context is the recurrent state, and what prior and decoder make of it."""
-        heard = self.hidden_dropout(state["hidden"])
-        decoder = self.decoder_hidden(heard)
-        context = {"hidden": state["hidden"], "cell": state["cell"], "heard": heard, "decoder": decoder}
+    def predict(self, state: State, drive: Drive = FREE) -> tuple[State, Gaussian]:
+        """The context is the recurrent state, and what prior and decoder make of it and of the drive."""
+        context = {"hidden": state["hidden"], "cell": state["cell"], **self._heard(state["hidden"], drive)}
         return context | self.emission.context(state), self.prior_of(context, state["z"])
 
     def decode(self, context: State, z: Float[Tensor, "*samples batch latent"]) -> Likelihood:
@@ -127,18 +132,30 @@ class Model(base.ObservationDriven):
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
     ) -> State:
         """Feed x_t to the LSTM and keep z_t."""
-        hidden, cell = self.lstm(self.observation_dropout(self.features(x)), context["hidden"], context["cell"])
+        features = self.observation_dropout(self.features(x))
+        if "drive" in context:
+            features = torch.cat([features, context["drive"]], dim=-1)
+        hidden, cell = self.lstm(features, context["hidden"], context["cell"])
         return {"hidden": hidden, "cell": cell, "z": z, **self.emission.remember(context, x)}
 
-    def contexts(self, state: State, xs: Float[Tensor, "time batch observation"]) -> State:
-        """The LSTM hears x only; `heard` is h_t as prior and decoder read it, after dropout."""
+    def contexts(self, state: State, xs: Float[Tensor, "time batch observation"], drive: Drive = FREE) -> State:
+        """The LSTM hears x and the drive only."""
         features = self.observation_dropout(self.features(xs[:-1]))
+        features = torch.cat([features, *(read[:-1] for read in self.reader.features(drive))], dim=-1)
         hidden, _ = self.lstm.trajectory(features, state["hidden"], state["cell"])
-        heard = self.hidden_dropout(hidden)
-        context = {"hidden": hidden, "heard": heard, "decoder": self.decoder_hidden(heard)}
-        return context | self.emission.contexts(state, xs)
+        return {"hidden": hidden, **self._heard(hidden, drive)} | self.emission.contexts(state, xs)
 
     def prior_of(self, context: State, before: Float[Tensor, "*time batch latent"]) -> Gaussian:
-        """The prior given h_t and z_{t-1}."""
-        prior: Gaussian = self.prior(torch.cat([context["heard"], before], dim=-1))
+        """The prior given h_t, z_{t-1} and the drive."""
+        driven = [context["drive"]] if "drive" in context else []
+        prior: Gaussian = self.prior(torch.cat([context["heard"], before, *driven], dim=-1))
         return prior
+
+    def _heard(self, hidden: Float[Tensor, "*time batch hidden"], drive: Drive) -> State:
+        """`heard` is h_t as prior and decoder read it, after dropout; the drive, where there is one, as networks do."""
+        heard = self.hidden_dropout(hidden)
+        if not self.reader.size:
+            return {"heard": heard, "decoder": self.decoder_hidden(heard)}
+        driven = torch.cat(self.reader.features(drive), dim=-1)
+        read = torch.cat([heard, driven], dim=-1) if self.decodes_inputs else heard
+        return {"heard": heard, "decoder": self.decoder_hidden(read), "drive": driven}

@@ -3,7 +3,8 @@
 g_t = encoder(x_t)    z_t ~ N(LSTM(g_1..t-1))    x_t ~ N(decoder(LSTM([z_1, g_0], .., [z_t, g_{t-1}])))
 
 Frames are flattened, with pixels in [0, 1]. g_0 and the start of all LSTMs are learned; there are no skip connections
-at the first step but zeros, as there is no frame before it. Sizes follow Marino, Cvitkovic & Yue (2018).
+at the first step but zeros, as there is no frame before it. Sizes follow Marino, Cvitkovic & Yue (2018). Inputs u_t and
+dt_t, where it has them, are read by the prior of z_t, by its LSTM beside g_t, and where configured by the decoder's.
 """
 
 from collections.abc import Mapping
@@ -14,9 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from avf_core import emissions
+from avf_core import drives, emissions
 from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
+from avf_core.drives import FREE, Drive
 from avf_core.emissions import EIGHT_BITS, Units
 from avf_core.models import base
 from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, images
@@ -25,7 +27,7 @@ OUTPUT_LOG_VARIANCE = (-10.0, 20.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(drives.Config):
     """Sizes of an SVG; the defaults are the paper's for 64 x 64 pixels.
 
     widths: the channels of the encoder's stages, from the finest; each stage halves the frame, down to 4 x 4 pixels.
@@ -48,6 +50,7 @@ class Config:
     bin: float = EIGHT_BITS
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         images.check_frame_size(self.frame_size, self.widths)
 
 
@@ -57,6 +60,7 @@ EXAMPLES: Mapping[str, Config] = {
     "skips": replace(SMALL, skips=True, norm="group", likelihood="gaussian"),
     "dcgan": replace(SMALL, encoder="dcgan", norm="group"),
     "dcgan-skips": replace(SMALL, encoder="dcgan", skips=True),
+    "driven": replace(SMALL, norm="group", input_size=2, decode_inputs=True, timed=True, usual_dt=0.5),
 }
 
 
@@ -64,10 +68,10 @@ class Model(base.Model):
     """SVG with a Gaussian mean and log-variance for every pixel."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
         side, latent = config.frame_size, config.latent_size
-        size, hidden = config.encoding_size, config.hidden_size
+        size, hidden, driven = config.encoding_size, config.hidden_size, self.reader.size
         shape, units = (side, side), Units(bin=config.bin)
         self.emission = emissions.build(config.likelihood, config.emission, units=units, size=side * side, shape=shape)
         self.observation = base.ObservationSpec(size=side * side, low=0.0, high=1.0, shape=shape)
@@ -77,9 +81,9 @@ class Model(base.Model):
             config.encoder, config.widths, size, self.emission.channels, norm=config.norm, skips=config.skips
         )
         self.initial_encoding = nn.Parameter(torch.zeros(size))
-        self.prior_lstm = LearnedStartLSTM(size, hidden)
-        self.prior = GaussianNet(MLP(hidden, (), torch.tanh), latent, log_variance_range=LATENT_LOG_VARIANCE)
-        inputs = [latent + size] + [hidden] * (config.predictor_layers - 1)
+        self.prior_lstm = LearnedStartLSTM(size + driven, hidden)
+        self.prior = GaussianNet(MLP(hidden + driven, (), torch.tanh), latent, log_variance_range=LATENT_LOG_VARIANCE)
+        inputs = [latent + size + (driven if config.decode_inputs else 0)] + [hidden] * (config.predictor_layers - 1)
         self.predictor = nn.ModuleList(LearnedStartLSTM(i, hidden) for i in inputs)
         self.predicted = nn.Sequential(nn.Linear(hidden, size), nn.Tanh())
         self.skip_names = [f"skip{place}" for place in range(len(config.widths))] if config.skips else []
@@ -102,9 +106,11 @@ class Model(base.Model):
         memory = self.emission.initial(batch_size, like=self.initial_encoding)
         return state | self._no_skips(batch_size) | memory
 
-    def predict(self, state: State) -> tuple[State, Gaussian]:
-        """The context is the state; its prior LSTM has heard the frames so far."""
-        return state | self.emission.context(state), self.prior(state["prior_hidden"])
+    def predict(self, state: State, drive: Drive = FREE) -> tuple[State, Gaussian]:
+        """The context is the state and the drive; its prior LSTM has heard the frames so far."""
+        driven = self._driven(drive)
+        prior = self.prior(torch.cat([state["prior_hidden"], *driven.values()], dim=-1))
+        return state | driven | self.emission.context(state), prior
 
     def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
         """The distribution of x_t: one step of the frame predictor, decoded."""
@@ -118,7 +124,9 @@ class Model(base.Model):
     ) -> State:
         """Encode x_t for the prior LSTM and for the next step, and advance the frame predictor."""
         state = self._advance_predictor(context, z) | self._encode(x)
-        hidden, cell = self.prior_lstm(state["g"], context["prior_hidden"], context["prior_cell"])
+        driven = [context["drive"]] if "drive" in context else []
+        heard = torch.cat([state["g"], *driven], dim=-1)
+        hidden, cell = self.prior_lstm(heard, context["prior_hidden"], context["prior_cell"])
         return {**state, "prior_hidden": hidden, "prior_cell": cell, **self.emission.remember(context, x)}
 
     def replay(
@@ -126,17 +134,20 @@ class Model(base.Model):
         state: State,
         xs: Float[Tensor, "time batch observation"],
         zs: Float[Tensor, "time batch latent"],
+        drive: Drive = FREE,
     ) -> tuple[State, Gaussian]:
         """All frames are encoded in one pass, and so are the priors; the LSTMs alone go step by step."""
-        encoded = self._encode(xs)
-        context = {name: torch.cat([state[name][None], heard[:-1]]) for name, heard in encoded.items()}
-        prior_hidden, _ = self.prior_lstm.trajectory(encoded["g"][:-1], state["prior_hidden"], state["prior_cell"])
-        heard = torch.cat([zs, context["g"]], dim=-1)[:-1]
+        encoded, driven = self._encode(xs), self._driven(drive)
+        context = {name: torch.cat([state[name][None], heard[:-1]]) for name, heard in encoded.items()} | driven
+        heard = torch.cat([encoded["g"], *driven.values()], dim=-1)[:-1]
+        prior_hidden, _ = self.prior_lstm.trajectory(heard, state["prior_hidden"], state["prior_cell"])
+        heard = self._read_by_predictor(context, zs)[:-1]
         for layer, lstm in enumerate(self._layers()):
             hidden, cell = lstm.trajectory(heard, state[f"hidden{layer}"], state[f"cell{layer}"])
             context |= {f"hidden{layer}": hidden, f"cell{layer}": cell}
             heard = hidden[1:]
-        return context | self.emission.contexts(state, xs), self.prior(prior_hidden)
+        prior = self.prior(torch.cat([prior_hidden, *driven.values()], dim=-1))
+        return context | self.emission.contexts(state, xs), prior
 
     def _layers(self) -> list[LearnedStartLSTM]:
         """The frame predictor's LSTMs, from its input up."""
@@ -152,12 +163,21 @@ class Model(base.Model):
     def _advance_predictor(self, context: State, z: Tensor) -> State:
         """The frame predictor's states after [z_t, g_{t-1}]."""
         states: State = {}
-        heard = torch.cat([z, context["g"]], dim=-1)
+        heard = self._read_by_predictor(context, z)
         for layer, lstm in enumerate(self._layers()):
             hidden, cell = lstm(heard, context[f"hidden{layer}"], context[f"cell{layer}"])
             states |= {f"hidden{layer}": hidden, f"cell{layer}": cell}
             heard = hidden
         return states
+
+    def _driven(self, drive: Drive) -> State:
+        """The drive as networks read it, where there is one."""
+        return {"drive": torch.cat(self.reader.features(drive), dim=-1)} if self.reader.size else {}
+
+    def _read_by_predictor(self, context: State, z: Float[Tensor, "*time batch latent"]) -> Tensor:
+        """[z_t, g_{t-1}], and the drive where the decoder is to hear it."""
+        driven = [context["drive"]] if self.config.decode_inputs else []
+        return torch.cat([z, context["g"], *driven], dim=-1)
 
     def _no_skips(self, batch_size: int) -> State:
         """Zeros of the sizes of the encoder's stages."""

@@ -2,7 +2,8 @@
 
 z_t ~ N(prior(h_{t-1}))     x_t ~ p(decoder([phi(z_t), h_{t-1}]))     h_t = LSTM([phi(x_t), phi(z_t)], h_{t-1})
 
-phi(x) and phi(z) are learned features. Sizes follow Marino, Cvitkovic & Yue (2018).
+phi(x) and phi(z) are learned features. Sizes follow Marino, Cvitkovic & Yue (2018). Inputs u_t and dt_t, where it has
+them, are read by the prior of z_t, by the LSTM beside x_t and z_t, and where configured by the decoder.
 """
 
 from collections.abc import Mapping
@@ -14,9 +15,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from avf_core import emissions
+from avf_core import drives, emissions
 from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
+from avf_core.drives import FREE, Drive
 from avf_core.emissions import SIXTEEN_BITS, Units
 from avf_core.models import base
 from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, activate, with_backward
@@ -25,7 +27,7 @@ OUTPUT_LOG_VARIANCE = (-20.0, 5.0)  # of the standardised observation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(drives.Config):
     """Sizes of a VRNN; the defaults are the paper's for speech: 31,649,600 parameters.
 
     `likelihood` is the name of an emission, `emission` holds its options, `bin`, `center` and `scale` its units.
@@ -62,6 +64,7 @@ EXAMPLES: Mapping[str, Config] = {
     "speech": SMALL,
     "authors": replace(SMALL, likelihood="discretized-authors", bin=0.25),
     "music": replace(SMALL, likelihood="bernoulli"),
+    "driven": replace(SMALL, likelihood="gaussian", input_size=2, decode_inputs=True, timed=True, usual_dt=0.5),
 }
 
 
@@ -69,8 +72,9 @@ class Model(base.Model):
     """VRNN with ReLU networks throughout."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
+        super().__init__(config)
         size, latent, hidden = config.observation_size, config.latent_size, config.hidden_size
+        driven = self.reader.size
         units = Units(bin=config.bin, center=config.center, scale=config.scale)
         self.emission = emissions.build(config.likelihood, config.emission, units=units, size=size)
         low, high = self.emission.range
@@ -82,12 +86,14 @@ class Model(base.Model):
 
         self.observation_features = mlp(size, config.observation_widths)
         self.latent_features = mlp(latent, config.latent_widths)
-        self.lstm = LearnedStartLSTM(self.observation_features.output_size + self.latent_features.output_size, hidden)
-        prior = mlp(hidden, config.prior_widths)
+        heard = self.observation_features.output_size + self.latent_features.output_size
+        self.lstm = LearnedStartLSTM(heard + driven, hidden)
+        prior = mlp(hidden + driven, config.prior_widths)
         self.prior = GaussianNet(prior, latent, log_variance_range=LATENT_LOG_VARIANCE)
         # The decoder's first layer, in two parts: that of h_{t-1} is computed once a step, not once an iteration.
         first, *others = config.decoder_widths
-        self.decoder_hidden = nn.Linear(hidden, first)
+        self.decodes_inputs = config.decode_inputs
+        self.decoder_hidden = nn.Linear(hidden + (driven if config.decode_inputs else 0), first)
         self.decoder_latent = nn.Linear(self.latent_features.output_size, first, bias=False)
         self.decoder_dropout = nn.Dropout(config.dropout)
         self.decoder = self.emission.head(mlp(first, tuple(others)), log_variance_range=OUTPUT_LOG_VARIANCE)
@@ -107,9 +113,10 @@ class Model(base.Model):
         hidden, cell = self.lstm.initial(batch_size)
         return {"hidden": hidden, "cell": cell, **self.emission.initial(batch_size, like=hidden)}
 
-    def predict(self, state: State) -> tuple[State, Gaussian]:
-        """The context is the recurrent state; the prior is conditioned on it."""
-        return self._heard(state["hidden"], state["cell"]) | self.emission.context(state), self.prior(state["hidden"])
+    def predict(self, state: State, drive: Drive = FREE) -> tuple[State, Gaussian]:
+        """The context is the recurrent state and the drive; the prior is conditioned on them."""
+        context, prior = self._heard(state["hidden"], state["cell"], drive)
+        return context | self.emission.context(state), prior
 
     def decode(self, context: State, z: Float[Tensor, "*samples batch latent"]) -> Likelihood:
         """The distribution of x_t given z_t and h_{t-1}."""
@@ -139,8 +146,9 @@ class Model(base.Model):
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
     ) -> State:
-        """Feed phi(x_t) and phi(z_t) to the LSTM."""
-        heard = torch.cat([self.features(x), self.latent_features(z)], dim=-1)
+        """Feed phi(x_t), phi(z_t) and the drive to the LSTM."""
+        driven = [context["drive"]] if "drive" in context else []
+        heard = torch.cat([self.features(x), self.latent_features(z), *driven], dim=-1)
         hidden, cell = self.lstm(heard, context["hidden"], context["cell"])
         return {"hidden": hidden, "cell": cell, **self.emission.remember(context, x)}
 
@@ -149,12 +157,23 @@ class Model(base.Model):
         state: State,
         xs: Float[Tensor, "time batch observation"],
         zs: Float[Tensor, "time batch latent"],
+        drive: Drive = FREE,
     ) -> tuple[State, Gaussian]:
         """The features of all steps are one pass, and so are the priors; the LSTM alone goes step by step."""
-        heard = torch.cat([self.features(xs[:-1]), self.latent_features(zs[:-1])], dim=-1)
+        driven = [read[:-1] for read in self.reader.features(drive)]
+        heard = torch.cat([self.features(xs[:-1]), self.latent_features(zs[:-1]), *driven], dim=-1)
         hidden, cell = self.lstm.trajectory(heard, state["hidden"], state["cell"])
-        return self._heard(hidden, cell) | self.emission.contexts(state, xs), self.prior(hidden)
+        context, prior = self._heard(hidden, cell, drive)
+        return context | self.emission.contexts(state, xs), prior
 
-    def _heard(self, hidden: Float[Tensor, "*time batch hidden"], cell: Float[Tensor, "*time batch hidden"]) -> State:
-        """The recurrent state, and what the decoder makes of it."""
-        return {"hidden": hidden, "cell": cell, "decoder": self.decoder_hidden(hidden)}
+    def _heard(
+        self, hidden: Float[Tensor, "*time batch hidden"], cell: Float[Tensor, "*time batch hidden"], drive: Drive
+    ) -> tuple[State, Gaussian]:
+        """The recurrent state, what the decoder makes of it and of the drive, and the prior."""
+        context = {"hidden": hidden, "cell": cell}
+        if not self.reader.size:
+            return context | {"decoder": self.decoder_hidden(hidden)}, self.prior(hidden)
+        driven = torch.cat(self.reader.features(drive), dim=-1)
+        both = torch.cat([hidden, driven], dim=-1)
+        decoder = self.decoder_hidden(both if self.decodes_inputs else hidden)
+        return context | {"decoder": decoder, "drive": driven}, self.prior(both)

@@ -18,6 +18,7 @@ from avf_core import noise
 from avf_core.analysis.particles import log_weight
 from avf_core.beliefs import State
 from avf_core.distributions import Gaussian, reconstruction
+from avf_core.drives import FREE, Drive
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
 from avf_core.inference.base import OnePass, Study
@@ -29,7 +30,7 @@ from avf_core.trees import Tree, stack_time, tree_map
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """A batch of clips: observations, which frames are real (not padding), and a seed a row.
+    """A batch of clips: observations and what drove them, which frames are real (not padding), and a seed a row.
 
     `frames` and `sequences` count the real frames and the rows of the whole batch, of which this may be a part
     (data-parallel training): sums are divided by them.
@@ -40,6 +41,7 @@ class Clip:
     seeds: Int64[Tensor, " batch"]
     frames: Int64[Tensor, ""]
     sequences: Int64[Tensor, ""]
+    drive: Drive = FREE
 
     @classmethod
     def whole(
@@ -47,9 +49,11 @@ class Clip:
         xs: Float[Tensor, "time batch observation"],
         real: Bool[Tensor, "time batch"],
         seeds: Int64[Tensor, " batch"],
+        drive: Drive = FREE,
     ) -> "Clip":
         """The batch that is all there is."""
-        return cls(xs=xs, real=real, seeds=seeds, frames=real.sum(), sequences=torch.tensor(len(seeds)))
+        sequences = torch.tensor(len(seeds))
+        return cls(xs=xs, real=real, seeds=seeds, frames=real.sum(), sequences=sequences, drive=drive)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +94,7 @@ def step_bounds(
 
 def _replayed(model: Model, clip: Clip, latents: Latents) -> tuple[Float[Tensor, "time samples batch"], Gaussian]:
     """-log p(x_t | z_t) of all samples in nats, and the priors."""
-    contexts, priors = model.replay(model.initial(clip.real.shape[1]), clip.xs, latents.z)
+    contexts, priors = model.replay(model.initial(clip.real.shape[1]), clip.xs, latents.z, clip.drive)
     return _replayed_reconstruction(model, contexts, clip, latents.samples), priors
 
 
@@ -136,7 +140,7 @@ def expectation(
     dtype = (dtype or own) if inference.learns == "in the E-step" else own
     study = inference.study(dtype)
     numbers = [*streams(samples), *study.streams()]
-    walk = Walk(filter.model, clip.xs, clip.seeds, kl_weight=kl_weight, dtype=dtype, streams=numbers)
+    walk = Walk(filter.model, clip.xs, clip.seeds, kl_weight=kl_weight, dtype=dtype, streams=numbers, drive=clip.drive)
     found, state = [], inference.initial(len(clip.seeds))
     for t in range(len(clip.xs)):
         objective = inference.objective(walk.objective(t), state)
@@ -169,7 +173,8 @@ def joint_free_energy(filter: Filter, clip: Clip, *, kl_weight: float) -> tuple[
     model, posteriors = filter.model, filter.inference.in_one_pass()
     if isinstance(model, ObservationDriven) and posteriors is not None:
         return _joint_in_one_pass(model, posteriors, clip, kl_weight)
-    _, estimates = filter.scan(filter.initial(clip.seeds), clip.xs)
+    drive = clip.drive
+    _, estimates = filter.scan(filter.initial(clip.seeds), clip.xs, inputs=drive.inputs, dt=drive.dt)
     return _mean_per_frame(estimates.reconstruction, estimates.kl, clip, kl_weight)
 
 
@@ -178,7 +183,7 @@ def _joint_in_one_pass(
 ) -> tuple[Float[Tensor, ""], Totals]:
     steps, batch = clip.real.shape
     state = model.initial(batch)
-    contexts = model.contexts(state, clip.xs)
+    contexts = model.contexts(state, clip.xs, clip.drive)
     posteriors = posteriors_of(model, contexts, clip.xs)
     seeds, numbers = clip.seeds.repeat(steps), torch.arange(steps, device=clip.seeds.device).repeat_interleave(batch)
     drawn = noise.standard_normal(seeds, numbers, streams=[noise.POSTERIOR], size=model.latent_size)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from avf_core import devices
 from avf_core.training.em import Clip
+from avf_core.trees import tree_map
 
 
 class Group:
@@ -55,6 +56,7 @@ class Group:
             seeds=clip.seeds[mine],
             frames=clip.frames,
             sequences=clip.sequences,
+            drive=tree_map(lambda tensor: tensor[:, mine], clip.drive),
         )
 
     def add_gradients(self, module: nn.Module) -> None:

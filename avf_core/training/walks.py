@@ -15,6 +15,7 @@ from torch import Tensor
 from avf_core import noise
 from avf_core.beliefs import State
 from avf_core.distributions import Gaussian, at_least_float32
+from avf_core.drives import FREE, Drive
 from avf_core.models.base import Model, ObservationDriven
 from avf_core.objectives import StepObjective
 from avf_core.trees import take, tree_map
@@ -39,14 +40,16 @@ class Walk:
         kl_weight: float,
         dtype: torch.dtype,
         streams: Sequence[int] = (),
+        drive: Drive = FREE,
     ) -> None:
         self.model, self.xs, self.seeds, self.kl_weight, self.dtype = model, xs, seeds, kl_weight, dtype
+        self.drive = drive
         self.streams, self.ahead = list(streams), seeds.new_zeros(0, 0, 0, 0, dtype=torch.float64)
         self.evaluated = copy.deepcopy(model).to(dtype).requires_grad_(False)
         self.state, self.context = model.initial(len(seeds)), State()
         self.contexts: State | None = None
         if isinstance(model, ObservationDriven):
-            self.contexts = self._rounded(model.contexts(self.state, xs))
+            self.contexts = self._rounded(model.contexts(self.state, xs, drive))
 
     def objective(self, t: int) -> StepObjective:
         """F of step t as a function of its posterior, given the latents before; latents in at least float32."""
@@ -85,7 +88,7 @@ class Walk:
             context: State = take(self.contexts, t)
             return context, self.evaluated.prior_of(context, self.state["z"].to(self.dtype))
         with self._mixed():
-            self.context, prior = self.model.predict(self.state)
+            self.context, prior = self.model.predict(self.state, take(self.drive, t))
         return self._rounded(self.context), prior
 
     def _mixed(self) -> AbstractContextManager[object]:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from avf_core.beliefs import State
 from avf_core.distributions import Gaussian, Likelihood
+from avf_core.drives import FREE, Drive
 from avf_core.filtering import Filter
 from avf_core.inference import base as inference
 from avf_core.models import base
@@ -27,7 +28,7 @@ class Model(base.Model):
         zeros = self.marker.new_zeros(batch_size, 1)
         return {"mean": zeros, "log_variance": zeros.clone()}
 
-    def predict(self, state: State) -> tuple[State, Gaussian]:
+    def predict(self, state: State, drive: Drive = FREE) -> tuple[State, Gaussian]:
         return {}, Gaussian(state["mean"], state["log_variance"])
 
     def decode(self, context: State, z: Tensor) -> Likelihood:

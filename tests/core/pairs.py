@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from avf_core import inference, models
+from avf_core import inference, models, noise
+from avf_core.beliefs import Belief
 from avf_core.configuration import build
+from avf_core.drives import Drive
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
 from avf_core.plugins import Folder, kinds, plugin
@@ -169,10 +172,43 @@ def one_of_each_model() -> list[str]:
     return sorted({str(pair["model"]): name for name, pair in sorted(LISTED.items())}.values())
 
 
+class Told(Filter):
+    """A filter whose sequences are told the same inputs and dt at every step, by their seeds, where none are given."""
+
+    def drive(
+        self,
+        belief: Belief,
+        *,
+        inputs: Tensor | None = None,
+        dt: Tensor | None = None,
+        time: tuple[int, ...] = (),
+    ) -> Drive:
+        """What the model takes."""
+        model, shape = self.model, (*time, belief.batch_size)
+        if inputs is None and model.input_size:
+            drawn = noise.standard_normal(belief.seed, 0 * belief.step, streams=[0], size=model.input_size)[0]
+            inputs = drawn.expand(*shape, -1)
+        if dt is None and model.timed:
+            dt = 0.1 + noise.uniform(belief.seed, 0 * belief.step, streams=[1], size=1)[0, :, 0].expand(shape)
+        return super().drive(belief, inputs=inputs, dt=dt, time=time)
+
+    def skip(
+        self, belief: Belief, count: int | Tensor, *, inputs: Tensor | None = None, dt: Tensor | None = None
+    ) -> Belief:
+        """Skipped steps are told the same."""
+        drive = self.drive(belief, inputs=inputs, dt=dt)
+        return super().skip(belief, count, inputs=drive.inputs, dt=drive.dt)
+
+
 def make(name: str, dtype: torch.dtype = torch.float32) -> Filter:
     """The filter of a pair, with the same parameters each time."""
     torch.manual_seed(7)
-    return build(PAIRS[name]).to(dtype).eval().requires_grad_(False)
+    return told(build(PAIRS[name])).to(dtype).eval().requires_grad_(False)
+
+
+def told(filter: Filter) -> Told:
+    """The same filter, whose sequences are told something where they are to be told."""
+    return Told(filter.model, filter.inference)
 
 
 def observations(filter: Filter, time: int, batch: int, seed: int = 3) -> torch.Tensor:

@@ -19,7 +19,7 @@ from avf_core.plugins import plugin
 from avf_core.training import em
 from tests.support.comparing import close
 
-from .pairs import LISTED, PAIRS, observations
+from .pairs import LISTED, PAIRS, observations, told
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
@@ -64,14 +64,14 @@ def made(name: str, changes: dict[str, Any]) -> Filter:
     """The filter of a pair in float64, with changes to its procedure's settings."""
     torch.manual_seed(7)
     pair = PAIRS[name]
-    return build({**pair, "inference": {**pair["inference"], **changes}}).double().eval().requires_grad_(False)
+    return told(build({**pair, "inference": {**pair["inference"], **changes}})).double().eval().requires_grad_(False)
 
 
 def clip_of(filter: Filter) -> em.Clip:
     """A clip without padding."""
-    return em.Clip.whole(
-        observations(filter, STEPS, ROWS), torch.ones(STEPS, ROWS, dtype=torch.bool), torch.arange(ROWS)
-    )
+    seeds, real = torch.arange(ROWS), torch.ones(STEPS, ROWS, dtype=torch.bool)
+    drive = filter.drive(filter.initial(seeds), time=(STEPS,))
+    return em.Clip.whole(observations(filter, STEPS, ROWS), real, seeds, drive)
 
 
 def agree(filter: Filter) -> base.Study:

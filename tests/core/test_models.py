@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from avf_core import configuration
+from avf_core.distributions import Gaussian
 from avf_core.inference import iterative
 from avf_core.models import base
 from avf_core.nets import LearnedStartLSTM
@@ -48,6 +49,7 @@ def test_srnn_for_speech_has_the_papers_size() -> None:
         "svg-skips",
         "svg-direct",
         "lgssm-iterative",
+        *(name for name in one_of_each_model() if ".driven" in name),
     ],
 )
 @pytest.mark.parametrize("steps", [1, 6])
@@ -58,8 +60,9 @@ def test_replay_equals_predict_and_transition(name: str, steps: int) -> None:
     xs = observations(filter, steps, 3)
     zs = torch.randn(steps, 3, model.latent_size)
     state = model.initial(3)
-    contexts, priors = model.replay(state, xs, zs)
-    expected_contexts, expected_priors = base.Model.replay(model, state, xs, zs)
+    drive = filter.drive(filter.initial(torch.arange(3)), time=(steps,))
+    contexts, priors = model.replay(state, xs, zs, drive)
+    expected_contexts, expected_priors = base.Model.replay(model, state, xs, zs, drive)
     torch.testing.assert_close(priors.mean, expected_priors.mean)
     torch.testing.assert_close(priors.log_variance, expected_priors.log_variance)
     for key in contexts.keys() & expected_contexts.keys():
@@ -78,11 +81,14 @@ def test_every_parameter_of_a_model_is_reached_by_the_gradient(name: str) -> Non
     """Through the filter step by step and through the replay alike, with finite gradients in float32."""
     filter = make(name).train().requires_grad_(True)
     model, xs = filter.model, observations(filter, 4, 3)
-    _, e = filter.scan(filter.initial(torch.arange(3)), xs)
-    contexts, priors = model.replay(model.initial(3), xs, e.z.detach())
+    belief = filter.initial(torch.arange(3))
+    _, e = filter.scan(belief, xs)
+    contexts, priors = model.replay(model.initial(3), xs, e.z.detach(), filter.drive(belief, time=(len(xs),)))
     flat = {key: value.flatten(0, 1) for key, value in contexts.items()}
     replayed = model.decode(flat, e.z.detach().flatten(0, 1)).log_prob(xs.flatten(0, 1)).sum()
-    for energy in (e.free_energy.sum(), replayed + priors.log_prob(e.z.detach()).sum()):
+    assert isinstance(e.prior, Gaussian)
+    stepped = e.free_energy.sum() + e.prior.log_prob(e.z.detach()).sum()
+    for energy in (stepped, replayed + priors.log_prob(e.z.detach()).sum()):
         model.zero_grad()
         energy.backward(retain_graph=True)
         unreached = [key for key, p in model.named_parameters() if p.grad is None or not bool(p.grad.any())]
