@@ -83,8 +83,8 @@ class Reader(nn.Module):
 
     def drive(
         self,
-        inputs: Float[Tensor, "*time batch inputs"] | None,
-        dt: Float[Tensor, "*time batch"] | None,
+        inputs: Float[Tensor, "..."] | None,
+        dt: Float[Tensor, "..."] | None,
         *,
         shape: tuple[int, ...],
         like: Tensor,

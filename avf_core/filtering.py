@@ -74,8 +74,8 @@ class Filter(nn.Module):
         x: Float[Tensor, "batch observation"],
         *,
         observed: Bool[Tensor, "batch observation"] | None = None,
-        inputs: Float[Tensor, "batch inputs"] | None = None,
-        dt: Float[Tensor, " batch"] | None = None,
+        inputs: Float[Tensor, "... inputs"] | None = None,
+        dt: Float[Tensor, "..."] | None = None,
         iterations: int | Int[Tensor, " rows"] | None = None,
         tolerance: float | None = None,
         budget: float | None = None,
@@ -85,8 +85,8 @@ class Filter(nn.Module):
         `observed` marks the dimensions that were observed; the values of others are ignored, NaN included. Where
         nothing is observed the posterior is the prior and F is 0.
 
-        `inputs` are what was done or known before x, for a model that takes them, and `dt` the time since the
-        observation before, for one that is timed (its usual dt where none is given): see `drives`.
+        `inputs` (batch, input_size) are what was done or known before x, for a model that takes them, and `dt` (batch,)
+        the time since the observation before, for one that is timed (its usual dt where none is given): see `drives`.
 
         Procedures that iterate stop at a number of `iterations` (for all rows, or one a row), where an update changes
         F of a row by less than `tolerance` nats, or when `budget` seconds are spent: see `Effort`. With noise of its
@@ -127,8 +127,8 @@ class Filter(nn.Module):
         self,
         belief: Belief,
         *,
-        inputs: Float[Tensor, "batch inputs"] | None = None,
-        dt: Float[Tensor, " batch"] | None = None,
+        inputs: Float[Tensor, "... inputs"] | None = None,
+        dt: Float[Tensor, "..."] | None = None,
     ) -> tuple[State, Posterior]:
         """The context of the next step, and all that the belief says of its latent."""
         like = next(iter(belief.model.values()))
@@ -140,8 +140,8 @@ class Filter(nn.Module):
         self,
         belief: Belief,
         *,
-        inputs: Float[Tensor, "*time batch inputs"] | None = None,
-        dt: Float[Tensor, "*time batch"] | None = None,
+        inputs: Float[Tensor, "... inputs"] | None = None,
+        dt: Float[Tensor, "..."] | None = None,
         time: tuple[int, ...] = (),
     ) -> Drive:
         """What moves the sequences of a belief: checked, in the model's precision; `time` is an axis before the batch.
@@ -206,8 +206,8 @@ class Filter(nn.Module):
         xs: Float[Tensor, "time batch observation"],
         *,
         observed: Bool[Tensor, "time batch observation"] | None = None,
-        inputs: Float[Tensor, "time batch inputs"] | None = None,
-        dt: Float[Tensor, "time batch"] | None = None,
+        inputs: Float[Tensor, "... inputs"] | None = None,
+        dt: Float[Tensor, "..."] | None = None,
         iterations: int | Int[Tensor, " rows"] | None = None,
         tolerance: float | None = None,
         budget: float | None = None,
@@ -242,8 +242,8 @@ class Filter(nn.Module):
         belief: Belief,
         count: int | Int[Tensor, " rows"],
         *,
-        inputs: Float[Tensor, "batch inputs"] | None = None,
-        dt: Float[Tensor, " batch"] | None = None,
+        inputs: Float[Tensor, "... inputs"] | None = None,
+        dt: Float[Tensor, "..."] | None = None,
     ) -> Belief:
         """The belief after `count` steps of which nothing was observed; a number for all rows, or one a row.
 

@@ -135,7 +135,6 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "too few rows": ({"inputs": torch.zeros(4, 2)}, InputError, r"shape \(4, 2\), expected \(5, 2\)"),
     "NaN": ({"inputs": torch.full((5, 2), NAN)}, InputError, "NaN or an infinity"),
     "infinite": ({"inputs": torch.full((5, 2), INFINITE)}, InputError, "NaN or an infinity"),
-    "no tensor": ({"inputs": [[0.0, 0.0]] * 5}, InputError, "inputs are list, expected a torch.Tensor"),
     "dt of zero": ({"dt": torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0])}, TimeStepError, "dt is 0, expected"),
     "negative dt": ({"dt": torch.full((5,), -2.0)}, TimeStepError, "dt is -2, expected"),
     "NaN for dt": ({"dt": torch.full((5,), NAN)}, TimeStepError, "dt is nan, expected"),
