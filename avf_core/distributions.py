@@ -38,6 +38,15 @@ class Likelihood(Protocol):
         ...
 
 
+@runtime_checkable
+class Sloped(Likelihood, Protocol):
+    """A likelihood by moments, whose log-probability has its derivatives written out."""
+
+    def log_prob_slopes(self, x: Float[Tensor, "... observation"]) -> tuple[Tensor, Tensor, Tensor]:
+        """log p(x_d), and its derivatives by the mean and by the log-variance of dimension d."""
+        ...
+
+
 @dataclass(frozen=True)
 class Gaussian:
     """A Gaussian with diagonal covariance, by mean and log-variance.
@@ -64,6 +73,13 @@ class Gaussian:
     def log_prob(self, x: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
         """log N(x; mean, variance) for every dimension, in nats."""
         return -0.5 * (LOG_2PI + self.log_variance + (x - self.mean) ** 2 * torch.exp(-self.log_variance))
+
+    def log_prob_slopes(self, x: Float[Tensor, "... dimension"]) -> tuple[Tensor, Tensor, Tensor]:
+        """`log_prob`, and its derivatives by the mean and by the log-variance."""
+        error, precision = x - self.mean, torch.exp(-self.log_variance)
+        by_mean = error * precision
+        squares = error * by_mean
+        return -0.5 * (LOG_2PI + self.log_variance + squares), by_mean, 0.5 * (squares - 1.0)
 
     def kl(self, other: "Gaussian") -> Float[Tensor, "... dimension"]:
         """KL(self || other) for every dimension, in nats."""
@@ -93,6 +109,10 @@ class DiscretizedGaussian:
     def log_prob(self, x: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
         """log P of the bin around x for every dimension, in nats."""
         return intervals.log_probability(x, self.mean, self.log_variance, width=self.bin)
+
+    def log_prob_slopes(self, x: Float[Tensor, "... dimension"]) -> tuple[Tensor, Tensor, Tensor]:
+        """`log_prob`, and its derivatives by the mean and by the log-variance."""
+        return intervals.log_probability_slopes(x, self.mean, self.log_variance, width=self.bin)
 
     def sample(self, uniform: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
         """The Gaussian's quantiles at `uniform`, not rounded: where the grid begins is the data's affair."""

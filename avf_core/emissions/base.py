@@ -28,7 +28,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from avf_core.beliefs import State
-from avf_core.distributions import Gaussian, Likelihood, at_least_float32, reconstruction
+from avf_core.distributions import Gaussian, Likelihood, Sloped, at_least_float32, reconstruction
 from avf_core.errors import ConfigurationError
 from avf_core.nets import MLP, GaussianNet
 from avf_core.trees import stack_time, tree_map
@@ -140,10 +140,27 @@ class Emission(nn.Module, ABC):
         raise ConfigurationError(f"{type(self).__module__} has no form for models that decode pictures: choose another")
 
     def of_maps(
-        self, maps: Float[Tensor, "batch channels observation"], *, log_variance_range: tuple[float, float]
+        self, maps: Float[Tensor, "*samples batch channels observation"], *, log_variance_range: tuple[float, float]
     ) -> Output:
         """What `likelihood_of` reads, of a decoder of pictures."""
         raise NotImplementedError
+
+    def sloped_maps(
+        self,
+        maps: Float[Tensor, "*samples batch channels observation"],
+        context: State,
+        x: Float[Tensor, "batch observation"],
+        observed: Tensor | None,
+        *,
+        log_variance_range: tuple[float, float],
+    ) -> tuple[Float[Tensor, "*samples batch"], Float[Tensor, "*samples batch channels observation"]]:
+        """`sloped`, of what a decoder of pictures makes."""
+        leaf = maps.detach().requires_grad_()
+        with torch.enable_grad():
+            output = self.of_maps(leaf, log_variance_range=log_variance_range)
+            energy = reconstruction(self.likelihood_of(output, context), x, observed)
+            (slope,) = torch.autograd.grad(energy.sum(), leaf)
+        return energy.detach(), slope
 
     def initial(self, batch_size: int, *, like: Tensor) -> State:
         """What is remembered before the first observation, where `like` is; in at least float32."""
@@ -195,11 +212,43 @@ class Moments(Emission):
         return 2
 
     def of_maps(
-        self, maps: Float[Tensor, "batch channels observation"], *, log_variance_range: tuple[float, float]
+        self, maps: Float[Tensor, "*samples batch channels observation"], *, log_variance_range: tuple[float, float]
     ) -> Output:
         """Means lie between 0 and 1, as pixels do."""
-        mean, log_variance = maps.unbind(1)
+        mean, log_variance = maps.unbind(-2)
         return Gaussian(torch.sigmoid(mean), log_variance.clamp(*log_variance_range))
+
+    def sloped_maps(
+        self,
+        maps: Float[Tensor, "*samples batch channels observation"],
+        context: State,
+        x: Float[Tensor, "batch observation"],
+        observed: Tensor | None,
+        *,
+        log_variance_range: tuple[float, float],
+    ) -> tuple[Float[Tensor, "*samples batch"], Float[Tensor, "*samples batch channels observation"]]:
+        """By the slopes of the moments."""
+        output = self.of_maps(maps, log_variance_range=log_variance_range)
+        energy, slope = self.sloped(output, context, x, observed)
+        assert isinstance(output, Gaussian)
+        assert isinstance(slope, Gaussian)
+        by_mean = torch.ops.aten.sigmoid_backward(slope.mean, output.mean)
+        by_log_variance = torch.ops.aten.hardtanh_backward(slope.log_variance, maps[..., 1, :], *log_variance_range)
+        return energy, torch.stack([by_mean, by_log_variance], dim=-2)
+
+    def sloped(
+        self, output: Output, context: State, x: Float[Tensor, "batch observation"], observed: Tensor | None
+    ) -> tuple[Float[Tensor, "... batch"], Output]:
+        """In closed form, where the family has one."""
+        likelihood = self.likelihood_of(output, context)
+        if not isinstance(output, Gaussian) or not isinstance(likelihood, Sloped):
+            return super().sloped(output, context, x, observed)
+        log_prob, by_mean, by_log_variance = likelihood.log_prob_slopes(x)
+        slopes = [-across(self.units.scale, by_mean) * by_mean, -by_log_variance]
+        if observed is not None:
+            log_prob, *slopes = (torch.where(observed, value, 0.0) for value in (log_prob, *slopes))
+        mean, log_variance = (slope.to(output.mean.dtype) for slope in slopes)
+        return -log_prob.sum(-1), Gaussian(mean, log_variance)
 
     def likelihood_of(self, output: Output, context: State) -> Likelihood:
         """The moments brought back to the units of the observation."""

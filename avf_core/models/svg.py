@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from avf_core import drives, emissions
@@ -21,7 +21,7 @@ from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
 from avf_core.drives import FREE, Drive
 from avf_core.emissions import EIGHT_BITS, Units
 from avf_core.models import base
-from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, images
+from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, images, with_backward
 
 OUTPUT_LOG_VARIANCE = (-10.0, 20.0)
 
@@ -118,6 +118,32 @@ class Model(base.Model):
         frames = self.decoder(self.predicted(top), [context[name] for name in self.skip_names])
         output = self.emission.of_maps(frames.flatten(2), log_variance_range=OUTPUT_LOG_VARIANCE)
         return self.emission.likelihood_of(output, context)
+
+    def reconstruction_slope(
+        self,
+        context: State,
+        z: Float[Tensor, "samples batch latent"],
+        x: Float[Tensor, "batch observation"],
+        observed: Bool[Tensor, "batch observation"] | None,
+    ) -> tuple[Float[Tensor, "samples batch"], Float[Tensor, "samples batch latent"]]:
+        """Written out, but in training, where norms may mix rows."""
+        if self.training:
+            return super().reconstruction_slope(context, z, x, observed)
+        steps, heard = [], z.to(self.dtype)
+        for layer, lstm in enumerate(self._layers()):
+            known = self._read_by_predictor(context, context["g"][:, :0]) if layer == 0 else context["g"][:, :0]
+            offset = lstm.offset(known, context[f"hidden{layer}"])
+            heard, step = lstm.with_backward(heard, offset, context[f"cell{layer}"])
+            steps.append(step)
+        vectors, predicted = with_backward(self.predicted, heard.flatten(0, 1))
+        skips = [context[name].repeat(len(z), 1, 1, 1) for name in self.skip_names]
+        frames, decoder = self.decoder.with_backward(vectors, skips)
+        maps = frames.reshape(*z.shape[:2], -1, x.shape[-1])
+        energy, slope = self.emission.sloped_maps(maps, context, x, observed, log_variance_range=OUTPUT_LOG_VARIANCE)
+        slope = predicted(decoder(slope.view(frames.shape))).view(*z.shape[:2], -1)
+        for step in reversed(steps):
+            slope = step(slope)
+        return energy, slope.to(z.dtype)
 
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]

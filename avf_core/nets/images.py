@@ -10,17 +10,21 @@ The law: rows are independent of each other, but for batch normalisation in trai
 from collections.abc import Sequence
 from itertools import pairwise
 from math import gcd
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from avf_core import memory
 from avf_core.errors import ConfigurationError
+from avf_core.nets.sloped import with_backward
+from avf_core.nets.sloped_images import Backward, Doubling
 
 EncoderName = Literal["vgg", "dcgan"]
 NormName = Literal["batch", "group"]
+Net = TypeVar("Net", bound=nn.Module)
 SMALLEST = 4  # pixels a side, where convolution ends
 GROUPS = 8
 
@@ -46,19 +50,20 @@ def encoder(kind: EncoderName, widths: Sequence[int], size: int, *, norm: NormNa
     # Of a single pixel there is nothing to normalise but over the batch.
     normalized = [_VectorBatchNorm(size)] if norm == "batch" else []
     last = nn.Sequential(nn.Conv2d(widths[-1], size, SMALLEST), *normalized, nn.Tanh())
-    return Encoder(stages, last, pooled=kind == "vgg")
+    return _channels_last(Encoder(stages, last, pooled=kind == "vgg"))
 
 
 def decoder(
     kind: EncoderName, widths: Sequence[int], size: int, channels: int, *, norm: NormName, skips: bool
 ) -> "Decoder":
     """The decoder of this name, from vectors of `size` numbers to frames of `channels` numbers a pixel."""
+    memory.keep_freed()
     first = nn.Sequential(nn.ConvTranspose2d(size, widths[-1], SMALLEST), _norm(norm, widths[-1]), nn.LeakyReLU(0.2))
     stage = _vgg_decoder_stage if kind == "vgg" else _dcgan_decoder_stage
     factor = 2 if skips else 1
     outputs = [channels, *widths[:-1]]
     stages = [stage(place, factor * widths[place], outputs[place], widths[place], norm) for place in range(len(widths))]
-    return Decoder(first, list(reversed(stages)), enlarged=kind == "vgg")
+    return _channels_last(Decoder(first, list(reversed(stages)), enlarged=kind == "vgg"))
 
 
 class Encoder(nn.Module):
@@ -101,6 +106,33 @@ class Decoder(nn.Module):
             frames = F.interpolate(frames, scale_factor=2.0, mode="nearest") if self.enlarged else frames
             frames = stage(torch.cat([frames, skips[-place]], dim=1) if skips else frames)
         return frames
+
+    @torch.no_grad()
+    def with_backward(
+        self, vectors: Float[Tensor, "batch size"], skips: Sequence[Float[Tensor, "batch _ _ _"]]
+    ) -> tuple[Float[Tensor, "batch channels height width"], Backward]:
+        """The frames as in evaluation, and the way from their gradient to that of the vectors."""
+        frames, first = with_backward(self.first, vectors[:, :, None, None])
+        steps: list[tuple[torch.Size, Backward]] = []
+        for place, stage in enumerate(self.stages, start=1):
+            shape = frames.shape
+            frames = F.interpolate(frames, scale_factor=2.0, mode="nearest") if self.enlarged else frames
+            frames, step = with_backward(stage, torch.cat([frames, skips[-place]], dim=1) if skips else frames)
+            steps.append((shape, step))
+
+        def backward(slope: Tensor) -> Tensor:
+            for shape, step in reversed(steps):
+                slope = step(slope)[:, : shape[1]]
+                if self.enlarged:
+                    slope = F.avg_pool2d(slope, 2, divisor_override=1)
+            return first(slope).flatten(1)
+
+        return frames, backward
+
+
+def _channels_last(net: Net) -> Net:
+    """The net with its weights laid out as oneDNN likes them."""
+    return net.to(memory_format=torch.channels_last)  # type: ignore[no-any-return,call-overload]
 
 
 class _VectorBatchNorm(nn.BatchNorm2d):
@@ -145,5 +177,5 @@ def _dcgan_encoder_stage(place: int, inputs: int, width: int, norm: NormName) ->
 
 
 def _dcgan_decoder_stage(place: int, inputs: int, outputs: int, width: int, norm: NormName) -> nn.Module:
-    doubled = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
+    doubled = Doubling(inputs, outputs)
     return doubled if place == 0 else _layer(doubled, outputs, norm)

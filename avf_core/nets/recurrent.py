@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from avf_core.nets.sloped_images import Backward
+
 
 class LearnedStartLSTM(nn.Module):
     """An LSTM cell (Hochreiter & Schmidhuber 1997) whose initial hidden and cell state are parameters."""
@@ -30,6 +32,37 @@ class LearnedStartLSTM(nn.Module):
         """One step: the next hidden and cell state."""
         following: tuple[Tensor, Tensor] = self.cell(x, (hidden, cell))
         return following
+
+    def offset(
+        self, x: Float[Tensor, "batch part"], hidden: Float[Tensor, "batch hidden"]
+    ) -> Float[Tensor, "batch gates"]:
+        """What the gates hear of the hidden state and of the last inputs, `x`; the rest comes with `with_backward`."""
+        heard = F.linear(hidden, self.cell.weight_hh, self.cell.bias_hh + self.cell.bias_ih)
+        return heard if x.shape[-1] == 0 else torch.addmm(heard, x, self.cell.weight_ih[:, -x.shape[-1] :].t())
+
+    @torch.no_grad()
+    def with_backward(
+        self,
+        x: Float[Tensor, "*samples batch part"],
+        offset: Float[Tensor, "batch gates"],
+        cell: Float[Tensor, "batch hidden"],
+    ) -> tuple[Float[Tensor, "*samples batch hidden"], Backward]:
+        """The next hidden state, where `x` are the first inputs, and the way from its gradient to that of `x`."""
+        weight = self.cell.weight_ih[:, : x.shape[-1]]
+        gates = x @ weight.t() + offset
+        size = cell.shape[-1]
+        i, f, o = (torch.sigmoid(gates[..., k * size : (k + 1) * size]) for k in (0, 1, 3))
+        g = torch.tanh(gates[..., 2 * size : 3 * size])
+        bent = torch.tanh(f * cell + i * g)
+
+        def backward(slope: Tensor) -> Tensor:
+            by_cell = torch.ops.aten.tanh_backward(slope * o, bent)
+            by_gates = ((by_cell * g, i), (by_cell * cell, f), (slope * bent, o))
+            by_i, by_f, by_o = (torch.ops.aten.sigmoid_backward(by, gate) for by, gate in by_gates)
+            by_g = torch.ops.aten.tanh_backward(by_cell * i, g)
+            return torch.cat([by_i, by_f, by_g, by_o], dim=-1) @ weight
+
+        return o * bent, backward
 
     def scan(
         self,

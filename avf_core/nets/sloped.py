@@ -16,9 +16,7 @@ from torch import Tensor, nn
 
 from avf_core.distributions import Gaussian
 from avf_core.nets.dense import MLP, Activation, GaussianNet, clipped_leaky_relu
-
-Backward = Callable[[Any], Tensor]
-"""From the gradient of what was made (of the moments, where that is a Gaussian) to that of what was read."""
+from avf_core.nets.sloped_images import LAYERS, Backward
 
 
 def activate(activation: Activation, x: Tensor) -> tuple[Tensor, Backward]:
@@ -28,9 +26,9 @@ def activate(activation: Activation, x: Tensor) -> tuple[Tensor, Backward]:
 
 @torch.no_grad()
 def with_backward(net: nn.Module, x: Tensor) -> tuple[Any, Backward]:
-    """What a net makes of `x`, without dropout, and its backward pass.
+    """What a net makes of `x`, as in evaluation, and its backward pass; from that of its moments where it is Gaussian.
 
-    For Linear, Sequential, MLP and GaussianNet; TypeError names any other.
+    For Linear, Sequential, MLP, GaussianNet and the layers of pictures; TypeError names any other.
     """
     if isinstance(net, nn.Linear):
         return net(x), lambda slope: slope @ net.weight
@@ -40,6 +38,8 @@ def with_backward(net: nn.Module, x: Tensor) -> tuple[Any, Backward]:
         return _mlp(net, x)
     if isinstance(net, GaussianNet):
         return _gaussian(net, x)
+    if type(net) in LAYERS:
+        return LAYERS[type(net)](net, x)
     raise TypeError(f"{type(net).__name__} has no backward pass of its own: use automatic differentiation")
 
 

@@ -58,7 +58,7 @@ def save(
         tensors |= {f"{name}/{key}": value.detach().contiguous() for key, value in module.state_dict().items()}
     for name, optimizer in optimizers.items():
         for index, moments in optimizer.state_dict()["state"].items():
-            tensors |= {f"{name}/{index}/{key}": torch.as_tensor(value) for key, value in moments.items()}
+            tensors |= {f"{name}/{index}/{key}": torch.as_tensor(value).contiguous() for key, value in moments.items()}
     data = safetensors.torch.save(tensors)
     document = {"format": FORMAT, "run": run, "progress": dataclasses.asdict(progress), "tensors": _digest(data)}
     avf_sources.replace_set(folder, {TENSORS: data, RUN: json.dumps(document, indent=1) + "\n"})

@@ -27,8 +27,8 @@ DATA = {
 }
 BARS = {"srnn-jsb": 6.7, "srnn-muse": 5.95, "srnn-nottingham": 3.05, "srnn-piano": 8.0}
 """Nats per step on the test split, pooled, that are not exceeded."""
-TOLERANCE = 0.005  # nats between machines that round differently; where energies are large, a share of them
-SHARE = 1e-5
+TOLERANCE = 0.02  # nats between machines and releases that round differently; of large energies, a share
+SHARE = 2e-4
 SLOW = ("srnn-piano", "srnn-speech-small")  # of each kind, another is looked at every time
 CUTS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("cuts.json").read_text())
 
