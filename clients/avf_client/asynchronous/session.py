@@ -140,16 +140,27 @@ class AsyncSession:
         paths: int = 100,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         with_paths: bool = False,
+        inputs: Sequence[InputsLike] | None = None,
+        times: Sequence[float] | None = None,
     ) -> Forecast:
         """The next `horizon` observations, by sample paths of the model from where the session stands, which it leaves.
 
         paths       how many are drawn; the server bounds horizon x paths x dimensions
         quantiles   levels in [0, 1]
         with_paths  whether the paths themselves are wanted
+        inputs      (H, U) what is done on the way, where the model takes inputs
+        times       (H,) when these observations will be, where the model takes times
 
-        Raises InvalidSetting.
+        Raises InvalidSetting, InvalidInputs, InvalidTime.
         """
-        request = wire.ForecastRequest(horizon=horizon, paths=paths, quantiles=tuple(quantiles), with_paths=with_paths)
+        request = wire.ForecastRequest(
+            horizon=horizon,
+            paths=paths,
+            quantiles=tuple(quantiles),
+            with_paths=with_paths,
+            inputs=None if inputs is None else [[float(number) for number in row] for row in inputs],
+            times=None if times is None else [float(time) for time in times],
+        )
         return forecasts.from_wire(await self._connection.call(rest.forecast(self.id, request)))
 
     async def history(self, *, newest: int | None = None) -> History:

@@ -54,8 +54,7 @@ class Models:
 
     def usual_dt(self, name: str) -> float:
         """The time between two observations of which nothing is said. Raises UnknownModelError."""
-        self.checkpoint(name)
-        return 1.0
+        return self.checkpoint(name).filter.model.reader.usual_dt
 
     def of_digest(self, digest: str) -> Checkpoint | None:
         """The model with these weights; None where there is none."""
@@ -101,7 +100,8 @@ class Models:
 
 
 def _form_of(checkpoint: Checkpoint) -> RowForm:
-    return RowForm(size=checkpoint.filter.model.observation.size)
+    model = checkpoint.filter.model
+    return RowForm(size=model.observation.size, input_size=model.input_size, timed=model.timed)
 
 
 def _rows_of(checkpoint: Checkpoint, device: str) -> BeliefRows:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 import avf_wire as wire
 import torch
+from torch import Tensor
 
 from avf_core.analysis import forecasting
 from avf_server import problems
 from avf_server.models.thread import ModelThread
+from avf_server.sessions import clocks
 from avf_server.sessions.registry import Sessions
+from avf_server.stores import kept
 from avf_server.stores.base import Record
 
 
@@ -36,7 +39,7 @@ class Forecasts:
     async def forecast(self, session: str, request: wire.ForecastRequest, *, owner: str) -> wire.Forecast:
         """The next observations of a session.
 
-        Raises UnknownSessionError, InvalidSettingError, BeliefUnreadableError.
+        Raises UnknownSessionError, InvalidSettingError, InvalidInputsError, InvalidTimeError, BeliefUnreadableError.
         """
         record = await self._sessions.record(session, owner=owner)
         size = self._models.checkpoint(record.meta.model).filter.model.observation.size
@@ -57,9 +60,17 @@ class Forecasts:
             raise problems.InvalidSettingError(f"quantiles are not {limit} levels or fewer, each in [0, 1]")
 
     def _forecast(self, record: Record, request: wire.ForecastRequest) -> wire.Forecast:
-        belief = self._models.belief(record.meta.model, record.belief, seed=record.meta.seed)
+        stood, last = kept.unpack(record.belief)
+        belief = self._models.belief(record.meta.model, stood, seed=record.meta.seed)
         filter = self._models.checkpoint(record.meta.model).filter
-        found = forecasting.forecast(filter, belief, horizon=request.horizon, paths=request.paths)
+        found = forecasting.forecast(
+            filter,
+            belief,
+            horizon=request.horizon,
+            paths=request.paths,
+            inputs=self._inputs(request, record.meta.model),
+            dt=self._dt(request, record.meta.model, last=last),
+        )
         if not bool(torch.isfinite(found.paths).all() & torch.isfinite(found.variance).all()):
             raise problems.InvalidSettingError("the forecast is not finite so far ahead; ask for a shorter one")
         levels = list(request.quantiles)
@@ -73,3 +84,30 @@ class Forecasts:
             quantiles=found.quantiles(levels)[:, :, 0].tolist() if levels else [],
             paths=found.paths[:, 0].transpose(0, 1).tolist() if request.with_paths else None,
         )
+
+    def _inputs(self, request: wire.ForecastRequest, model: str) -> Tensor | None:
+        """What is done on the way, a row for each step ahead, of a batch of one. Raises InvalidInputsError."""
+        size = self._models.form(model).input_size
+        if not size and request.inputs is None:
+            return None
+        given = [[]] if request.inputs is None else request.inputs
+        if len(given) != request.horizon or any(len(row) != size for row in given):
+            raise problems.InvalidInputsError(
+                f"inputs are not {request.horizon} lists, one for each step ahead, of {size} numbers"
+            )
+        return torch.tensor(given, device=self._models.device)[:, None]
+
+    def _dt(self, request: wire.ForecastRequest, model: str, *, last: float | None) -> Tensor | None:
+        """The time before each step ahead, of a batch of one. Raises InvalidTimeError."""
+        if request.times is None:
+            return None
+        if not self._models.form(model).timed or len(request.times) != request.horizon:
+            raise problems.InvalidTimeError(
+                f"times are not {request.horizon} numbers, one for each step ahead, of a model that takes times"
+            )
+        dts = []
+        for time in request.times:
+            moment = clocks.moment(time, last=last, usual_dt=self._models.usual_dt(model))
+            last = moment.time
+            dts.append([moment.dt])
+        return torch.tensor(dts, device=self._models.device, dtype=torch.float64)

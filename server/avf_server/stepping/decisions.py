@@ -6,10 +6,8 @@ where the session stands, its seq, and the stored reply, and from nothing else.
 """
 
 import hashlib
-import math
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 from typing import TypeVar
@@ -17,7 +15,6 @@ from typing import TypeVar
 import numpy as np
 from avf_wire.rows import Observed
 
-from avf_server.problems import InvalidTimeError
 from avf_server.stores.base import Position
 from avf_server.stores.replies import DIGEST_SIZE
 
@@ -106,33 +103,6 @@ def observation_digest(observed: Observed) -> bytes:
     numbers = np.concatenate([np.asarray(part, dtype=np.float64) for part in parts if part is not None])
     canonical = np.where(np.isnan(numbers), np.nan, numbers + 0.0)  # one NaN, one zero
     return hashlib.blake2b(canonical.astype("<f8", copy=False).tobytes(), digest_size=DIGEST_SIZE).digest()
-
-
-@dataclass(frozen=True)
-class Moment:
-    """When an observation was, on its session's clock, and how long after the one before."""
-
-    time: float
-    dt: float
-
-
-def moment(time: float | None, *, last: float | None, usual_dt: float) -> Moment:
-    """When an observation is that came with this `time`, after one that was at `last` (None: it is the first).
-
-    Without a time it is the usual dt after the one before, the first one at 0. What is before the first is not known:
-    its dt is the usual one. Raises InvalidTimeError where time does not go on.
-    """
-    if last is None:
-        return Moment(0.0 if time is None else time, usual_dt)
-    if time is None:
-        return Moment(last + usual_dt, usual_dt)
-    dt = time - last
-    if not 0.0 < dt < math.inf:
-        raise InvalidTimeError(
-            f"the time is {time!r}, but the observation before was at {last!r}: times of a session go on, each after "
-            "the one before"
-        )
-    return Moment(time, dt)
 
 
 def padded_size(rows: int, sizes: tuple[int, ...]) -> int:

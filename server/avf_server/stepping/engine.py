@@ -5,24 +5,32 @@ row that fails is answered by itself and harms no other; what comes out for a ro
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from avf_core.errors import AvfError
+from avf_core.errors import AvfError, InputError, TimeStepError
 from avf_server import problems
 from avf_server.models.served import Models
 from avf_server.models.thread import ModelThread
+from avf_server.sessions import clocks
 from avf_server.stepping import decisions, estimates
 from avf_server.stepping.estimates import Batch
 from avf_server.stepping.rows import Row, Stepped
 from avf_server.stores.base import Position
 
 logger = logging.getLogger(__name__)
+
+REFUSALS: dict[type, type[problems.ProblemError]] = {
+    InputError: problems.InvalidInputsError,
+    TimeStepError: problems.InvalidTimeError,
+}
+"""Of what the library refuses; all else is of the observation."""
 
 NOT_FINITE = "the estimate is not finite: the observation lies too far outside of what the model can hold"
 
@@ -47,7 +55,7 @@ class Engine:
 
     def _idle(self, model: str) -> Row:
         """An observation to warm with: with nothing observed, nothing would be inferred."""
-        spec = self._models.checkpoint(model).filter.model.observation
+        spec, form = self._models.checkpoint(model).filter.model.observation, self._models.form(model)
         return Row(
             model=model,
             iterations=self._models.iterations(model),
@@ -56,6 +64,8 @@ class Engine:
             seed=0,
             continues=Position(1, 0),
             x=np.full(spec.size, min(max(0.0, spec.low), spec.high), dtype=np.float32),
+            inputs=np.zeros(form.input_size, dtype=np.float32) if form.input_size else None,
+            moment=clocks.moment(None, last=None, usual_dt=self._models.usual_dt(model)) if form.timed else None,
         )
 
     def _step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
@@ -88,7 +98,8 @@ class Engine:
         try:
             return self._filter(model, iterations, found, rows)
         except AvfError as error:
-            failure: problems.ProblemError = problems.InvalidObservationError(str(error))
+            kind = next((REFUSALS[each] for each in type(error).__mro__ if each in REFUSALS), None)
+            failure: problems.ProblemError = (kind or problems.InvalidObservationError)(str(error))
         except Exception:
             logger.exception("a batch of %d rows of %s failed", len(rows), model)
             failure = problems.internal()
@@ -109,6 +120,8 @@ class Engine:
             following, estimate = checkpoint.filter.step(
                 belief,
                 torch.from_numpy(x).to(self._models.device),
+                inputs=self._column(rows, padding, lambda row: row.inputs),
+                dt=self._column(rows, padding, lambda row: None if row.moment is None else row.moment.dt),
                 observed=None if observed.all() else torch.from_numpy(observed).to(self._models.device),
                 iterations=iterations or None,
             )
@@ -129,6 +142,13 @@ class Engine:
             else problems.InvalidObservationError(NOT_FINITE)
             for belief, message, note, finite in zip(batch.beliefs, messages, notes, batch.finite.tolist(), strict=True)
         ]
+
+    def _column(self, rows: list[Row], padding: int, of: Callable[[Row], Any]) -> Tensor | None:
+        """What came with the rows of one model, which all have it or none has; on the device."""
+        values = [of(row) for row in rows]
+        if values[0] is None:
+            return None
+        return torch.from_numpy(np.stack(values + values[:1] * padding)).to(self._models.device)
 
     def _belief_row(self, row: Row) -> bytes | problems.ProblemError:
         """The row's belief in bytes, or why it cannot be read."""

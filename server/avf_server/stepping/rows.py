@@ -12,9 +12,10 @@ from avf_wire.rows import Observed, RowForm
 
 from avf_server import problems
 from avf_server.problems import ProblemError
+from avf_server.sessions.clocks import Moment
 from avf_server.stepping import decisions
 from avf_server.stepping.cached import CachedBelief
-from avf_server.stepping.decisions import Moment, Verdict
+from avf_server.stepping.decisions import Verdict
 from avf_server.stepping.observations import to_stored
 from avf_server.stepping.replies import Reply
 from avf_server.stores import kept

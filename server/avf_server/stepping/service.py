@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from avf_server import problems
 from avf_server.metrics.telemetry import Telemetry
 from avf_server.problems import ProblemError, StoreError
+from avf_server.sessions import clocks
 from avf_server.sessions.expiry import Sweeper
 from avf_server.sessions.registry import Sessions
 from avf_server.stepping import decisions, rows
@@ -226,7 +227,7 @@ class Service:
         if frame.form.timed:
             usual = self.sessions.models.usual_dt(frame.meta.model)
             try:
-                moment = decisions.moment(frame.observed.time, last=continues.kept.time, usual_dt=usual)
+                moment = clocks.moment(frame.observed.time, last=continues.kept.time, usual_dt=usual)
             except ProblemError as problem:
                 rows.refuse(frame, problem)
                 return
