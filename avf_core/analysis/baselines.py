@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from avf_core.analysis._linear import Linear, filtered, fit, path
+from avf_core.autoregression import Linear, filtered, fit, path
 from avf_core.data import numbers
 from avf_core.errors import DataError
 

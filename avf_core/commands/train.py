@@ -124,6 +124,8 @@ def _run(
             filter = configuration.build(run.settings)
             if start:
                 checkpoints.start_from(filter, start)
+            else:
+                filter.model.begin(run.train)
             trainer = Trainer(run, filter.to(group.device), listener, precision=precision, group=group)
             if trainer.resume():
                 bar.console.print(f"resuming {run.folder} at epoch {trainer.progress.epoch + 1}")

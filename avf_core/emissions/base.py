@@ -19,12 +19,14 @@ begin with `MEMORY`; a context holds it too, as `remember` takes nothing else.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor, nn
 
 from avf_core.beliefs import State
@@ -161,6 +163,9 @@ class Emission(nn.Module, ABC):
             energy = reconstruction(self.likelihood_of(output, context), x, observed)
             (slope,) = torch.autograd.grad(energy.sum(), leaf)
         return energy.detach(), slope
+
+    def begin(self, sequences: Sequence[Float[ndarray, "_time observation"]]) -> None:
+        """Before training from random parameters: set those of the emission that the data give in closed form."""
 
     def initial(self, batch_size: int, *, like: Tensor) -> State:
         """What is remembered before the first observation, where `like` is; in at least float32."""

@@ -11,10 +11,12 @@ tests, and a `Model`; the file's name is its name. The suites test every example
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
+from numpy import ndarray
 from torch import Tensor, nn
 
 from avf_core import drives
@@ -100,6 +102,12 @@ class Model(nn.Module, ABC):
             state = self.initial(1)
             context, _ = self.predict(state, self.reader.resting((1,), next(iter(state.values()))))
         return {name: int(tensor.shape[-1]) for name, tensor in context.items()}
+
+    def begin(self, sequences: Sequence[Float[ndarray, "_time observation"]]) -> None:
+        """Before training from random parameters: set those that the data, in natural units, give in closed form.
+
+        Nothing where not overridden.
+        """
 
     @abstractmethod
     def initial(self, batch_size: int) -> State:

@@ -6,12 +6,13 @@ Inputs u_t and dt_t, where it has them, are read by the prior of z_t, by the LST
 the decoder.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
+from numpy import ndarray
 from torch import Tensor, nn
 
 from avf_core import drives, emissions
@@ -91,6 +92,10 @@ class Model(base.ObservationDriven):
     def features(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... features"]:
         """The standardised observation."""
         return self.emission.standardize(x).to(self.dtype)
+
+    def begin(self, sequences: Sequence[Float[ndarray, "_time observation"]]) -> None:
+        """What the emission begins as."""
+        self.emission.begin(sequences)
 
     def initial(self, batch_size: int) -> State:
         """h_1 and its cell are learned, z_0 is zero."""

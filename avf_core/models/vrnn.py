@@ -6,13 +6,14 @@ phi(x) and phi(z) are learned features. Sizes follow Marino, Cvitkovic & Yue (20
 them, are read by the prior of z_t, by the LSTM beside x_t and z_t, and where configured by the decoder.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
+from numpy import ndarray
 from torch import Tensor, nn
 
 from avf_core import drives, emissions
@@ -107,6 +108,10 @@ class Model(base.Model):
         """phi(x), of the standardised observation."""
         features: Tensor = self.observation_features(self.emission.standardize(x).to(self.dtype))
         return features
+
+    def begin(self, sequences: Sequence[Float[ndarray, "_time observation"]]) -> None:
+        """What the emission begins as."""
+        self.emission.begin(sequences)
 
     def initial(self, batch_size: int) -> State:
         """h_0 and its cell are learned."""

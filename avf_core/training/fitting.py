@@ -37,7 +37,9 @@ def fit(
     chosen = presets.fit({section: dict(values) for section, values in settings.items()}, train)
     facts = {"seed": config.seed}
     run = Run(settings=chosen, config=config, train=train, valid=valid, facts=facts, folder=Path(folder))
-    trainer = Trainer(run, configuration.build(chosen), listener or Several())
+    filter = configuration.build(chosen)
+    filter.model.begin(train)
+    trainer = Trainer(run, filter, listener or Several())
     trainer.resume()
     trainer.train(stop=stop)
     return checkpoints.load(run.folder)

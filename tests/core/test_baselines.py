@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from avf_core.analysis import _linear, baselines
+from avf_core import autoregression
+from avf_core.analysis import baselines
 from avf_core.errors import DataError
 
 TRANSITION = np.array([[0.8, 0.15], [-0.3, 0.6]])
@@ -43,10 +44,12 @@ def test_a_vector_autoregression_finds_what_made_the_data() -> None:
 def test_gaps_are_marginalised() -> None:
     """A channel that is missing for a step is integrated out: the sum over a sequence is the joint density, by scipy,
     of what was observed, as long as only the last step has a gap; and what is filled is the conditional mean."""
-    model = _linear.Linear(name="given", lags=(1,), weights=TRANSITION, offset=np.array([0.1, -0.2]), covariance=NOISE)
+    model = autoregression.Linear(
+        name="given", lags=(1,), weights=TRANSITION, offset=np.array([0.1, -0.2]), covariance=NOISE
+    )
     sequence = simulated(3, 5)
     sequence[2, 0] = np.nan
-    energies, filled = _linear.filtered(model, sequence)
+    energies, filled = autoregression.filtered(model, sequence)
     mean = model.offset + TRANSITION @ sequence[1]
     assert energies[1] == pytest.approx(
         -multivariate_normal(model.offset + TRANSITION @ sequence[0], NOISE).logpdf(sequence[1])
@@ -54,7 +57,7 @@ def test_gaps_are_marginalised() -> None:
     assert energies[2] == pytest.approx(-multivariate_normal(mean[1:], NOISE[1:, 1:]).logpdf(sequence[2, 1:]))
     assert filled[-1, 0] == pytest.approx(mean[0] + NOISE[0, 1] / NOISE[1, 1] * (sequence[2, 1] - mean[1]))
     sequence[2] = np.nan
-    energies, filled = _linear.filtered(model, sequence)
+    energies, filled = autoregression.filtered(model, sequence)
     assert energies[2] == 0.0
     np.testing.assert_allclose(filled[-1], mean)
 
@@ -63,7 +66,7 @@ def test_gaps_cost_a_fit_little() -> None:
     """With a fifth of all numbers missing, the map is still found."""
     train = simulated(8_000, 0)
     train[np.random.default_rng(1).random(train.shape) < 0.2] = np.nan
-    (fitted,) = [b for b in _linear.fit([train], [simulated(500, 1)]) if b.name.startswith("VAR")]
+    (fitted,) = [b for b in autoregression.fit([train], [simulated(500, 1)]) if b.name.startswith("VAR")]
     np.testing.assert_allclose(fitted.weights[:, :2], TRANSITION, atol=0.08)
 
 
@@ -82,9 +85,9 @@ def test_one_channel_has_its_season() -> None:
 def test_persistence_by_hand() -> None:
     """Steps of 1 and 2 have a variance of 5/2; the nats of a step of 1 under it; the first step is from the mean."""
     train = [np.array([[0.0], [1.0], [3.0]])]
-    model = next(b for b in _linear.fit(train, train) if b.name == "persistence")
+    model = next(b for b in autoregression.fit(train, train) if b.name == "persistence")
     assert model.covariance[0, 0] == pytest.approx(2.5)
-    energies, _ = _linear.filtered(model, np.array([[0.0], [1.0]]))
+    energies, _ = autoregression.filtered(model, np.array([[0.0], [1.0]]))
     np.testing.assert_allclose(energies, 0.5 * np.log(2 * np.pi * np.array([1.0, 2.5])) + [0.0, 0.5 / 2.5])
 
 

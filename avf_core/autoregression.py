@@ -1,4 +1,6 @@
-"""Linear predictors with Gaussian noise: what all baselines are, fitted by least squares, and filtered with gaps.
+"""Linear predictors with Gaussian noise: what baselines are, and what models of sensors begin as.
+
+Fitted by least squares, and filtered with gaps.
 
 All are of standardised sequences, of shape (time, channels), with NaN for what was not observed.
 """
@@ -47,7 +49,8 @@ def fit(train: Sequence[ndarray], valid: Sequence[ndarray]) -> list[Linear]:
     carried = [_carried(sequence) for sequence in train]
     vectors = [_least_squares(train, carried, order) for order in orders]
     if vectors:
-        found.append(_refitted(min(vectors, key=lambda baseline: _nats(baseline, valid)), train))
+        best = min(vectors, key=lambda baseline: _nats(baseline, valid))
+        found.append(vector_autoregression(train, best.reach))
     if channels == 1:
         seasons = [_persistence(train, lag=lag, name=f"seasonal naive ({lag})") for lag in _periods(train)]
         if seasons:
@@ -141,12 +144,16 @@ def _persistence(train: Sequence[ndarray], *, lag: int, name: str) -> Linear:
     )
 
 
-def _refitted(fitted: Linear, train: Sequence[ndarray]) -> Linear:
-    """By sequences whose gaps are filled not by the last value but, as in EM, by the fit's own conditional mean."""
+def vector_autoregression(train: Sequence[ndarray], order: int) -> Linear:
+    """By least squares. Gaps are filled by the last value, then, as in EM, by the fit's own conditional mean.
+
+    There is at least one sequence of more than `order` steps.
+    """
+    fitted = _least_squares(train, [_carried(sequence) for sequence in train], order)
     if any(np.isnan(sequence).any() for sequence in train):
         for _ in range(REFILLS):
-            complete = [filtered(fitted, sequence)[1][fitted.reach :] for sequence in train]
-            fitted = _least_squares(train, complete, fitted.reach)
+            complete = [filtered(fitted, sequence)[1][order:] for sequence in train]
+            fitted = _least_squares(train, complete, order)
     return fitted
 
 
