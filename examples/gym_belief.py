@@ -42,6 +42,7 @@ VALLEY, WIDTH = -np.pi / 6, 0.3  # where the car would rest, and about how far i
 ANGLES = (0.05, 0.2)  # radians a step, of the oscillators that the model starts as
 WINDOW = 10  # scores begin once so many observations were made
 RESAMPLES = 1000
+FEATURES = ("posterior_mean", "posterior_log_variance", "observation")
 SETTINGS = {
     "model": {"kind": "lgssm", "latent_size": 2 * len(ANGLES), "observation_size": 1},
     "inference": {"kind": "exact"},
@@ -191,7 +192,7 @@ def compare(folder: Path, options: argparse.Namespace) -> list[Score]:
     found = []
     for seed in (3, 4):  # to fit probes on, and to test them on
         envs = environments(options.probes, options.noise)
-        beliefs = VectorBeliefObservation(envs, folder, with_observation=True)
+        beliefs = VectorBeliefObservation(envs, folder, features=FEATURES)
         found.append(rollouts(beliefs, steps=options.steps, seed=seed))
         beliefs.close()
     (fit, fit_truth), (test, truth) = found

@@ -4,6 +4,7 @@ The law: what to send, what a reply means and when to try again stand in `core.r
 I/O; how bytes are carried stands in `_carrier`.
 """
 
+import os
 import random
 import time
 from types import TracebackType
@@ -21,7 +22,10 @@ T = TypeVar("T")
 
 
 class AsyncConnection:
-    """The way to the server at `base_url`, with a key, and patience: `timeout` seconds for one answer, and `retry`."""
+    """The way to the server at `base_url`, with a key, and patience: `timeout` seconds for one answer, and `retry`.
+
+    A child of the process that made it has connections of its own: who shares sockets reads another's answers.
+    """
 
     def __init__(
         self,
@@ -37,12 +41,18 @@ class AsyncConnection:
         self.way = network.way_to(self.base_url)
         self.timeout = timeout
         self.retry = retry or Retry()
+        self._transport = transport
+        self._open()
+
+    def _open(self) -> None:
+        """Make connections of this process' own."""
+        self._process = os.getpid()
         self.http = _carrier.Http(
             base_url=self.base_url,
             headers=keys.headers(self.api_key),
-            timeout=timeout,
-            transport=transport,
-            proxy=self.way.http_proxy if transport is None else None,
+            timeout=self.timeout,
+            transport=self._transport,
+            proxy=self.way.http_proxy if self._transport is None else None,
             verify=self.way.tls,
             trust_env=False,  # `way` has read it
         )
@@ -97,6 +107,9 @@ class AsyncConnection:
         """One try; it may take no longer than its time."""
         if self.http.is_closed:
             raise InvalidArgument("this client is closed: make another one")
+        if os.getpid() != self._process:
+            self._inherited = self.http  # kept, not closed: these sockets are the parent's, and it may be using them
+            self._open()
         timeout = tries.limit(self.timeout + call.patience, now=time.monotonic())
         try:
             return await _carrier.fetch(self.http, rest.request(call, timeout=timeout), timeout=timeout)

@@ -1,7 +1,7 @@
 """What environments need of a filter, wherever it runs: rows of sequences that begin and take observations.
 
-The law: a row's estimates depend on its seed and its observations only, so that the same environment gives the same
-in this process, on a server, alone and among others.
+The law: a row's estimates depend on its seed, its observations and its inputs only, so that the same environment gives
+the same in this process, on a server, alone and among others; and what goes wrong in a row is that row's affair.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,29 +13,54 @@ import numpy as np
 from avf_sources import NotNumbersError, numbers
 from numpy.typing import NDArray
 
-from avf_client.errors import refused
+from avf_client.errors import AvfClientError, refused
 
 Array = NDArray[np.float32]
 Rows = NDArray[np.intp]
+Failures = dict[int, AvfClientError]
+"""What went wrong, by the place of a row among those of a call."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """A filter: vectors of `observation_size` numbers within [low, high] come in, latents of `latent_size` come out."""
+    """A filter: vectors of `observation_size` numbers within [low, high] come in, latents of `latent_size` come out.
+
+    input_size  numbers that come with each observation: what was done before it; 0 for most models
+    state_size  numbers of the model's recurrent state; None where that stays on a server
+    """
 
     model: str
     observation_size: int
     latent_size: int
     low: float
     high: float
+    input_size: int = 0
+    state_size: int | None = None
 
     def checked(self, xs: object, *, rows: int) -> Array:
         """Observations of shape (rows, D) as float32. Raises InvalidObservation where they do not fit.
 
         NaN, and what a mask covers, is a missing value.
         """
+        values = self.shaped(xs, rows=rows)
+        for fault in self.faults(values).values():
+            raise fault
+        return values
+
+    def split(self, actions: object, *, rows: int) -> tuple[object, Array]:
+        """Observations and inputs of actions that hold both, one after the other. Raises InvalidObservation."""
+        if not self.input_size:
+            return actions, still(self, rows=rows)
+        both = replace(self, observation_size=self.observation_size + self.input_size).shaped(actions, rows=rows)
+        inputs = both[:, self.observation_size :]
+        if not np.isfinite(inputs).all():
+            raise _invalid("inputs hold NaN or an infinity, expected finite numbers: what was done is known")
+        return both[:, : self.observation_size], inputs
+
+    def shaped(self, xs: object, *, rows: int) -> Array:
+        """Observations of shape (rows, D) as float32, whatever their values. Raises InvalidObservation."""
         try:
-            with np.errstate(over="ignore"):  # what is beyond float32 is an infinity, which is refused below
+            with np.errstate(over="ignore"):  # what is beyond float32 is an infinity, which is a fault
                 values = numbers(xs).astype(np.float32)
         except NotNumbersError as error:
             raise _invalid(f"observations are not of numbers: {error}") from error
@@ -44,22 +69,29 @@ class Spec:
                 f"observations have shape {values.shape}, {self.model} takes ({rows}, {self.observation_size}): "
                 "one row a sequence"
             )
-        if bool(np.isinf(values).any()):
-            raise _invalid("an observation holds an infinity; use NaN for a missing value")
-        if bool(((values < self.low) | (values > self.high)).any()):
-            raise _invalid(
-                f"observations lie in [{np.nanmin(values):g}, {np.nanmax(values):g}], "
-                f"{self.model} takes [{self.low:g}, {self.high:g}]"
-            )
         return values
+
+    def faults(self, values: Array) -> Failures:
+        """The rows whose values the filter does not take, and why."""
+        wrong = np.isinf(values) | (values < self.low) | (values > self.high)
+        return {int(row): self._fault(values[row]) for row in np.flatnonzero(wrong.any(axis=1))}
+
+    def _fault(self, x: Array) -> AvfClientError:
+        if bool(np.isinf(x).any()):
+            return _invalid("an observation holds an infinity; use NaN for a missing value")
+        shown, taken = f"[{np.nanmin(x):g}, {np.nanmax(x):g}]", f"[{self.low:g}, {self.high:g}]"
+        return _invalid(f"observations lie in {shown}, {self.model} takes {taken}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Estimates:
     """What one observation taught, of `rows` sequences. Energies in nats; free_energy = reconstruction + kl.
 
-    prior_*, posterior_*    (rows, L) mean and log-variance of the latent, before and after the observation
+    prior_*, posterior_*    (rows, L) mean and log-variance of the latent, before and after the observation; with
+                            particles, of all of them together
     prediction, likelihood  (rows, D) mean of the observation, as expected before it and as explained after it
+    state                   (rows, S) the model's recurrent state after the observation; S is 0 where that stays on a
+                            server
     free_energy, reconstruction, kl, iterations  (rows,)
     """
 
@@ -69,6 +101,7 @@ class Estimates:
     posterior_log_variance: Array
     prediction: Array
     likelihood: Array
+    state: Array
     free_energy: NDArray[np.float64]
     reconstruction: NDArray[np.float64]
     kl: NDArray[np.float64]
@@ -83,6 +116,10 @@ class Estimates:
         for name, array in _arrays(self).items():
             array[rows] = getattr(others, name)
 
+    def at(self, rows: Sequence[int] | Rows) -> "Estimates":
+        """Those of some rows."""
+        return replace(self, **{name: array[np.asarray(rows, dtype=np.intp)] for name, array in _arrays(self).items()})
+
 
 class Filters(Protocol):
     """Rows of sequences, each being filtered."""
@@ -92,10 +129,11 @@ class Filters(Protocol):
     def begin(self, rows: Rows, seeds: Sequence[int]) -> None:
         """Begin these rows' sequences anew, each with all its randomness fixed by a seed."""
 
-    def step(self, rows: Rows, xs: Array) -> Estimates:
+    def step(self, rows: Rows, xs: Array, inputs: Array) -> tuple[Estimates, Failures]:
         """Filter one observation, `xs` of shape (len(rows), D), of each of these rows. NaN is a missing value.
 
-        Raises InvalidObservation where the estimate is not finite.
+        `inputs` (len(rows), `input_size`) is what was done before each. The rows that fail are named, with the reason:
+        InvalidObservation where the estimate is not finite. They are as they were, and their estimates mean nothing.
         """
 
     def close(self) -> None:
@@ -109,7 +147,16 @@ def unobserved(filters: Filters) -> Estimates:
     """
     row = np.zeros(1, dtype=np.intp)
     filters.begin(row, [0])
-    return filters.step(row, np.full((1, filters.spec.observation_size), np.nan, dtype=np.float32))
+    nothing = np.full((1, filters.spec.observation_size), np.nan, dtype=np.float32)
+    estimates, failures = filters.step(row, nothing, still(filters.spec, rows=1))
+    for failure in failures.values():
+        raise failure
+    return estimates
+
+
+def still(spec: Spec, *, rows: int) -> Array:
+    """Inputs of nothing done, as before a first observation: zeros."""
+    return np.zeros((rows, spec.input_size), dtype=np.float32)
 
 
 @contextmanager
@@ -131,5 +178,5 @@ def _arrays(estimates: Estimates) -> dict[str, NDArray[Any]]:
     return {field.name: getattr(estimates, field.name) for field in fields(estimates)}
 
 
-def _invalid(detail: str) -> Exception:
+def _invalid(detail: str) -> AvfClientError:
     return refused("invalid-observation", detail, status=422)

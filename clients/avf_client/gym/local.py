@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from avf_client.errors import refused
-from avf_client.gym.filters import Array, Estimates, Rows, Spec
+from avf_client.errors import AvfClientError, refused
+from avf_client.gym.filters import Array, Estimates, Failures, Rows, Spec
 from avf_core import checkpoints
 from avf_core.beliefs import Belief
 from avf_core.errors import CheckpointError, PluginError
@@ -33,15 +33,17 @@ class LocalFilters:
             raise refused("unknown-model", str(error), status=404) from error
         self._filter, self._iterations, self._rows = checkpoint.filter, iterations, rows
         observation = self._filter.model.observation
+        with torch.no_grad():
+            self._belief = self._filter.initial(torch.zeros(rows, dtype=torch.int64))
         self.spec = Spec(
             model=checkpoint.name,
             observation_size=observation.size,
             latent_size=self._filter.model.latent_size,
             low=observation.low,
             high=observation.high,
+            input_size=self._filter.model.input_size,
+            state_size=_state(self._belief).shape[1],
         )
-        with torch.no_grad():
-            self._belief = self._filter.initial(torch.zeros(rows, dtype=torch.int64))
 
     @torch.no_grad()
     def begin(self, rows: Rows, seeds: Sequence[int]) -> None:
@@ -49,22 +51,21 @@ class LocalFilters:
         self._put(rows, self._filter.initial(torch.tensor(seeds, dtype=torch.int64)))
 
     @torch.no_grad()
-    def step(self, rows: Rows, xs: Array) -> Estimates:
-        """One batched step. Raises InvalidObservation where an estimate is not finite; the rows are as they were."""
+    def step(self, rows: Rows, xs: Array, inputs: Array) -> tuple[Estimates, Failures]:
+        """One batched step; the rows whose estimates are not finite are named, and are as they were."""
         x = torch.from_numpy(xs)
         observed = ~x.isnan()
         mask = None if bool(observed.all()) else observed
         belief = take(self._belief, torch.from_numpy(rows))
-        following, estimate = self._filter.step(belief, x, observed=mask, iterations=self._iterations)
-        estimates = _as_arrays(estimate)
-        if not np.isfinite(estimates.free_energy).all():
-            raise refused(
-                "invalid-observation",
-                "the estimate is not finite: the observation lies too far outside of what the model can hold",
-                status=422,
-            )
-        self._put(rows, following)
-        return estimates
+        drive = torch.from_numpy(inputs) if self.spec.input_size else None
+        following, estimate = self._filter.step(belief, x, observed=mask, inputs=drive, iterations=self._iterations)
+        estimates = _as_arrays(estimate, following)
+        sound = np.isfinite(estimates.free_energy) & np.isfinite(estimates.posterior_mean).all(axis=1)
+        if sound.all():
+            self._put(rows, following)
+        elif sound.any():
+            self._put(rows[sound], take(following, torch.from_numpy(np.flatnonzero(sound))))
+        return estimates, {int(place): _too_far() for place in np.flatnonzero(~sound)}
 
     def close(self) -> None:
         """Nothing is held that the interpreter does not free."""
@@ -77,7 +78,18 @@ class LocalFilters:
             self._belief = tree_map(lambda kept, new: kept.index_copy(0, index, new), self._belief, belief)
 
 
-def _as_arrays(estimate: Estimate) -> Estimates:
+def _too_far() -> AvfClientError:
+    detail = "the estimate is not finite: the observation lies too far outside of what the model can hold"
+    return refused("invalid-observation", detail, status=422)
+
+
+def _state(belief: Belief) -> Array:
+    """The model's state of every row, (rows, numbers): its parts in the order of their names."""
+    parts = [_float32(belief.model[name].flatten(1)) for name in sorted(belief.model)]
+    return np.concatenate(parts, axis=1)
+
+
+def _as_arrays(estimate: Estimate, following: Belief) -> Estimates:
     return Estimates(
         prior_mean=_float32(estimate.prior.mean),
         prior_log_variance=_float32(estimate.prior.log_variance),
@@ -85,6 +97,7 @@ def _as_arrays(estimate: Estimate) -> Estimates:
         posterior_log_variance=_float32(estimate.posterior.log_variance),
         prediction=_float32(estimate.prediction.mean),
         likelihood=_float32(estimate.likelihood.mean),
+        state=_state(following),
         free_energy=_float64(estimate.free_energy),
         reconstruction=_float64(estimate.reconstruction),
         kl=_float64(estimate.kl),

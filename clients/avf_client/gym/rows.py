@@ -52,5 +52,5 @@ def infos_of(values: dict[str, NDArray[Any]], mask: NDArray[np.bool_]) -> dict[s
 
 
 def energies(estimates: Estimates) -> dict[str, NDArray[Any]]:
-    """What infos say of an estimate."""
+    """What infos say of an estimate, beside whether it was `filtered`."""
     return {name: getattr(estimates, name) for name in ("free_energy", "reconstruction", "kl", "iterations")}

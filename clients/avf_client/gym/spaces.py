@@ -1,6 +1,7 @@
 """The spaces of a filter's observations and estimates, by its spec.
 
-The law: every bound is a finite float32, as Gymnasium's checks ask; what has no bound spans all of float32.
+The law: bounds are those that hold. What an agent chooses from is finite; what it is shown and has no bound says so,
+by infinities.
 """
 
 import numpy as np
@@ -9,18 +10,16 @@ from gymnasium import spaces
 from avf_client.errors import InvalidArgument
 from avf_client.gym.filters import Array, Estimates, Spec
 
-MOST = float(np.finfo(np.float32).max)
 FREE_BOUNDS = (-1.0, 1.0)  # of actions, where a model takes any number: the range of sound, and of standardised data
 
 
-def box(size: int, low: float = -MOST, high: float = MOST) -> "spaces.Box[np.float32]":
-    """Vectors of `size` numbers within [low, high]; infinities become the extremes of float32."""
-    low, high = max(low, -MOST), min(high, MOST)
+def box(size: int, low: float = -np.inf, high: float = np.inf) -> "spaces.Box[np.float32]":
+    """Vectors of `size` numbers within [low, high]."""
     return spaces.Box(low, high, shape=(size,), dtype=np.float32)
 
 
 def observations(spec: Spec, bounds: tuple[float, float] | None) -> "spaces.Box[np.float32]":
-    """The observations to filter, within the model's range; `bounds` where it takes any number.
+    """The observations to filter, within the model's range; `bounds` where it takes any number. Inputs follow.
 
     Raises InvalidArgument for bounds that are no range, or lie outside of the model's.
     """
@@ -33,7 +32,10 @@ def observations(spec: Spec, bounds: tuple[float, float] | None) -> "spaces.Box[
             f"bounds is ({low:g}, {high:g}), expected two finite numbers, the lower one first, within what "
             f"{spec.model} takes: [{spec.low:g}, {spec.high:g}]"
         )
-    return box(spec.observation_size, low, high)
+    free_low, free_high = FREE_BOUNDS
+    sizes = (spec.observation_size, spec.input_size)
+    lows, highs = np.repeat([low, free_low], sizes), np.repeat([high, free_high], sizes)
+    return spaces.Box(lows.astype(np.float32), highs.astype(np.float32), dtype=np.float32)
 
 
 def estimates(spec: Spec) -> "spaces.Dict[Array]":
