@@ -211,6 +211,32 @@ def at_least_float32(value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     return value.to(torch.promote_types(value.dtype, torch.float32))
 
 
+@runtime_checkable
+class Sequential(Protocol):
+    """A likelihood whose dimensions hear those before them, so that what is missing is filled one by one."""
+
+    def complete(
+        self,
+        x: Float[Tensor, "... observation"],
+        observed: Bool[Tensor, "... observation"],
+        uniform: Float[Tensor, "... observation"] | None = None,
+    ) -> Float[Tensor, "... observation"]:
+        """`x` where observed; else the expectation, or the quantile at `uniform`, given the dimensions before."""
+        ...
+
+
+def completed(
+    likelihood: Likelihood,
+    x: Float[Tensor, "... observation"],
+    observed: Bool[Tensor, "... observation"],
+    uniform: Float[Tensor, "... observation"] | None = None,
+) -> Float[Tensor, "... observation"]:
+    """`x` where observed; else what the likelihood expects, or its sample at `uniform`."""
+    if isinstance(likelihood, Sequential):
+        return likelihood.complete(x, observed, uniform)
+    return torch.where(observed, x, likelihood.mean if uniform is None else likelihood.sample(uniform))
+
+
 def reconstruction(
     likelihood: Likelihood, x: Float[Tensor, "... observation"], observed: Bool[Tensor, "... observation"] | None
 ) -> Float[Tensor, "..."]:

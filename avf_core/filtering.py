@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from avf_core import noise
 from avf_core.beliefs import Belief, State
-from avf_core.distributions import FullGaussian, Gaussian, Likelihood
+from avf_core.distributions import FullGaussian, Gaussian, Likelihood, completed
 from avf_core.drives import Drive
 from avf_core.errors import ObservationError
 from avf_core.inference.base import Effort, Inference, Inferred
@@ -107,7 +107,7 @@ class Filter(nn.Module):
         likelihood = objective.likelihood(posterior, z)
         reconstruction, kl = objective.expected_reconstruction(posterior, likelihood), objective.kl(posterior)
         free_energy = reconstruction + kl
-        heard = objective.x if observed is None else torch.where(observed, x, _impute(likelihood, belief))
+        heard = objective.x if observed is None else _imputed(likelihood, belief, x, observed)
         following = self.advance(belief, objective, x=heard, z=z, inference=inferred.state)
         return following, Estimate(
             prior=prior,
@@ -169,7 +169,7 @@ class Filter(nn.Module):
         prediction = None
         if observed is not None:
             prediction = self.model.decode(context, prior.mean)
-            x = torch.where(observed, x, prediction.mean)
+            x = completed(prediction, x, observed)
         objective = StepObjective(
             model=self.model,
             context=context,
@@ -268,7 +268,7 @@ class Filter(nn.Module):
         if state:
             state = self.inference.infer(objective, state, effort=Effort(iterations=0)).state
         z = objective.sample(objective.expected)
-        heard = _impute(objective.likelihood(objective.expected, z), belief)
+        heard = _imputed(objective.likelihood(objective.expected, z), belief, x, torch.zeros_like(x, dtype=torch.bool))
         return self.advance(belief, objective, x=heard, z=z, inference=state)
 
     @property
@@ -307,12 +307,12 @@ def _like(posterior: Posterior, prior: Posterior) -> Posterior:
     return Gaussian(prior.mean.expand_as(posterior.mean), prior.log_variance.expand_as(posterior.mean))
 
 
-def _impute(likelihood: Likelihood, belief: Belief) -> Tensor:
-    """A sample of the observation, for the dimensions that were not observed."""
+def _imputed(likelihood: Likelihood, belief: Belief, x: Tensor, observed: Tensor) -> Tensor:
+    """The observation, with a sample of it for the dimensions that were not observed."""
     mean = likelihood.mean
     drawn = noise.uniform(belief.seed, belief.step, streams=[noise.IMPUTATION], size=mean.shape[-1])
     below_one = 1.0 - 0.5 * torch.finfo(mean.dtype).eps  # to which a number below one may be rounded up
-    return likelihood.sample(drawn[0].to(mean.dtype).clamp(max=below_one))
+    return completed(likelihood, x, observed, drawn[0].to(mean.dtype).clamp(max=below_one))
 
 
 def _carried_forward(inferred: Inferred, free_energy: Tensor) -> Float[Tensor, "batch iterates"]:

@@ -22,7 +22,7 @@ from avf_core import noise
 from avf_core.analysis import particles
 from avf_core.analysis.particles import Particles
 from avf_core.beliefs import Belief
-from avf_core.distributions import Bernoulli, Likelihood
+from avf_core.distributions import Bernoulli, Likelihood, completed
 from avf_core.drives import Drive
 from avf_core.errors import ConfigurationError, ObservationError
 from avf_core.filtering import Filter
@@ -191,20 +191,22 @@ def impute(
         if not weighted:
             cloud = replace(cloud, log_weights=before.log_weights)
         weights = weighing.log_weights if weighted else before.log_weights
-        drawn, mean = _filled(before, weighing.estimate.likelihood, weights, resample=weighted)
+        drawn, mean = _filled(before, weighing.estimate.likelihood, weights, x, mask, resample=weighted)
         samples.append(torch.where(mask[:, None], x[:, None], drawn))
         means.append(torch.where(mask, x, mean))
     return Imputation(samples=torch.stack(samples), mean=torch.stack(means))
 
 
 def _filled(
-    before: Particles, likelihood: Likelihood, log_weights: Tensor, *, resample: bool
+    before: Particles, likelihood: Likelihood, log_weights: Tensor, x: Tensor, observed: Tensor, *, resample: bool
 ) -> tuple[Float[Tensor, "batch paths observation"], Float[Tensor, "batch observation"]]:
     """The values with which `Filter.step` filled the gaps, as equally weighted samples, and their weighted mean."""
     batch, paths = log_weights.shape
-    expected = likelihood.mean
     belief = before.belief
-    drawn = _drawn(likelihood, belief.seed, belief.step, noise.IMPUTATION).reshape(batch, paths, -1)
+    rows, seen = (part.repeat_interleave(paths, 0) for part in (torch.where(observed, x, 0.0), observed))
+    expected = completed(likelihood, rows, seen)
+    uniform = _uniform(likelihood, belief.seed, belief.step, noise.IMPUTATION)
+    drawn = completed(likelihood, rows, seen, uniform).reshape(batch, paths, -1)
     mean = torch.einsum("bp,bpo->bo", log_weights.exp(), expected.double().reshape(batch, paths, -1))
     if resample:
         start = noise.uniform(before.seed, before.step, streams=[noise.ANCESTORS], size=1)[0]
@@ -255,10 +257,15 @@ def _simulate(
 
 def _drawn(likelihood: Likelihood, seed: Tensor, step: Tensor, stream: int) -> Tensor:
     """A sample of the observation, on noise of a stream."""
+    return likelihood.sample(_uniform(likelihood, seed, step, stream))
+
+
+def _uniform(likelihood: Likelihood, seed: Tensor, step: Tensor, stream: int) -> Tensor:
+    """The noise of a sample."""
     mean = likelihood.mean
     uniform = noise.uniform(seed, step, streams=[stream], size=mean.shape[-1])[0]
     below_one = 1.0 - 0.5 * torch.finfo(mean.dtype).eps  # to which a number below one may be rounded up
-    return likelihood.sample(uniform.to(mean.dtype).clamp(max=below_one))
+    return uniform.to(mean.dtype).clamp(max=below_one)
 
 
 def _variance(likelihood: Likelihood) -> Tensor:

@@ -19,7 +19,7 @@ from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian
 from avf_core.errors import ConfigurationError
 from avf_core.inference import base
-from avf_core.models.base import Model
+from avf_core.models.base import Model, PastDriven
 from avf_core.nets import ACTIVATIONS, MLP, ActivationName, GaussianNet, LearnedStartLSTM
 from avf_core.objectives import StepObjective
 from avf_core.trees import where
@@ -31,13 +31,15 @@ class Config:
 
     widths: its hidden layers, none for heads alone. context: the names of the context's tensors that it sees beside
     the features of x_t. recurrent: units of an LSTM of its own, behind a linear embedding and before the hidden
-    layers; 0 for none. Its state is kept in the belief.
+    layers; 0 for none. Its state is kept in the belief. relative: the network says how far the posterior lies from the
+    prior, in the prior's deviations, and how much narrower it is.
     """
 
     widths: tuple[int, ...] = (500,)
     context: tuple[str, ...] = ("hidden",)
     activation: ActivationName = "clipped_leaky_relu"
     recurrent: int = 0
+    relative: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -49,6 +51,7 @@ EXAMPLES: Mapping[str, Config] = {
     "features": Config(widths=(8,), context=()),
     "recurrent": Config(widths=(8,), context=(), recurrent=5),
     "context": Config(widths=(8, 8), activation="relu"),
+    "relative": Config(widths=(8,), context=(), relative=True),
 }
 
 
@@ -72,6 +75,7 @@ class Inference(base.Inference):
             config.recurrent or input_size, config.widths, ACTIVATIONS[config.activation], dropout=config.dropout
         )
         self.net = GaussianNet(trunk, model.latent_size, log_variance_range=LATENT_LOG_VARIANCE)
+        self.one_pass = not config.recurrent and (not config.relative or isinstance(model, PastDriven))
 
     def initial(self, batch_size: int) -> State:
         """The learned start of the recurrence, where there is one."""
@@ -87,26 +91,36 @@ class Inference(base.Inference):
             state = self._hear(objective, features, state)
             features = state["hidden"]
         return base.Inferred(
-            posterior=self.net(features),
+            posterior=self._placed(self.net(features), objective.prior),
             state=state,
             free_energies=features.new_zeros(features.shape[0], 0),
             iterations=torch.zeros_like(objective.step),
         )
 
     def in_one_pass(self) -> base.OnePass | None:
-        """Without a recurrence a posterior hears its own step only."""
-        return None if self.config.recurrent else self._posteriors
+        """Without a recurrence a posterior hears its own step only, and its prior, where that does too."""
+        return self._posteriors if self.one_pass else None
 
     def _posteriors(self, model: Model, context: State, xs: Float[Tensor, "time batch observation"]) -> Gaussian:
         posteriors: Gaussian = self.net(self.read(model, context, xs))
-        return posteriors
+        return self._placed(posteriors, model.prior_in(context)) if isinstance(model, PastDriven) else posteriors
+
+    def _placed(self, said: Gaussian, prior: Gaussian) -> Gaussian:
+        """The posterior, of what the network said of it."""
+        return unwhitened(said, prior) if self.config.relative else said
 
     def read(self, model: Model, context: State, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... features"]:
         """What the network reads: the observation's features, and the chosen tensors of the context."""
-        return torch.cat([model.features(x), *(context[name] for name in self.config.context)], dim=-1)
+        return torch.cat([model.features_in(context, x), *(context[name] for name in self.config.context)], dim=-1)
 
     def _hear(self, objective: StepObjective, features: Float[Tensor, "batch features"], state: State) -> State:
         """The recurrence one step on. It stands still in rows where nothing was observed: there is nothing to hear."""
         hidden, cell = self.lstm(self.embed(features), state["hidden"], state["cell"])
         heard = {"hidden": hidden, "cell": cell}
         return heard if objective.observed is None else where(objective.observed.any(-1), heard, state)
+
+
+def unwhitened(position: Gaussian, prior: Gaussian) -> Gaussian:
+    """The posterior at a position in coordinates where the prior is standard normal; gradients reach the prior."""
+    log_variance = (prior.log_variance + position.log_variance).clamp(*LATENT_LOG_VARIANCE)
+    return Gaussian(prior.mean + prior.deviation * position.mean, log_variance)

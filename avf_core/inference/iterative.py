@@ -112,7 +112,7 @@ class Inference(_descent.Inference):
     def seen(self, objective: StepObjective) -> Float[Tensor, "batch seen"]:
         """What the update model reads of the observation itself: its features where appended, else nothing."""
         if self.config.append_observation:
-            return objective.model.features(objective.x)
+            return objective.model.features_in(objective.context, objective.x)
         return objective.prior.mean[:, :0]
 
     def update(

@@ -96,6 +96,12 @@ class Model(nn.Module, ABC):
         """
         return x.to(self.dtype)
 
+    def features_in(
+        self, context: State, x: Float[Tensor, "*time batch observation"]
+    ) -> Float[Tensor, "*time batch features"]:
+        """What inference reads of an observation in its context: `features` where not overridden."""
+        return self.features(x)
+
     def context_sizes(self) -> dict[str, int]:
         """The sizes of the tensors of a context, by name."""
         with torch.no_grad():
@@ -199,3 +205,19 @@ class ObservationDriven(Model):
         """The contexts, then the priors."""
         contexts = self.contexts(state, xs, drive)
         return contexts, self.priors(state, contexts, zs)
+
+
+class PastDriven(ObservationDriven):
+    """A model whose prior hears observations only, through its context: latents of other steps never reach a step."""
+
+    @abstractmethod
+    def prior_in(self, context: State) -> Gaussian:
+        """The prior of a step with this context, or of several steps."""
+
+    def prior_of(self, context: State, before: Float[Tensor, "*time batch latent"]) -> Gaussian:
+        """Whatever the latent before."""
+        return self.prior_in(context)
+
+    def priors(self, state: State, contexts: State, zs: Float[Tensor, "time batch latent"]) -> Gaussian:
+        """Those of the contexts."""
+        return self.prior_in(contexts)

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import math
 from typing import Any
 
 from avf_core import emissions
@@ -11,6 +12,7 @@ from avf_core.configuration import configure, model_config
 from avf_core.data import Sequences, channel_statistics, statistics
 from avf_core.errors import ConfigurationError
 from avf_core.training._music import music, music_best
+from avf_core.training._shipped import SPEECH as SHIPPED_SPEECH
 from avf_core.training.config import Preset, TrainingConfig
 
 Settings = dict[str, dict[str, Any]]
@@ -169,6 +171,7 @@ PRESETS = {
     "vrnn-speech-small": VRNN_SPEECH_SMALL,
     "srnn-speech-small": SRNN_SPEECH_SMALL,
     "svg-actions-small": SVG_ACTIONS_SMALL,
+    "speech": SHIPPED_SPEECH,
 }
 
 
@@ -193,9 +196,12 @@ def fit(settings: Settings, train: Sequences) -> Settings:
     """
     model = settings["model"]
     config = model_config(model)
-    if not hasattr(config, "center") or config.likelihood == "bernoulli" or "center" in model or "scale" in model:
+    if not hasattr(config, "center") or "center" in model or "scale" in model:
         return settings
-    measured = statistics if emissions.named(config.likelihood).of_levels else channel_statistics
+    emission = emissions.named(config.likelihood)
+    if emission.range != (-math.inf, math.inf):
+        return settings
+    measured = statistics if emission.of_levels else channel_statistics
     center, scale = measured(train)
     return {**settings, "model": {**model, "center": center, "scale": scale}}
 

@@ -16,6 +16,7 @@ from avf_core import noise
 from avf_core.beliefs import State
 from avf_core.distributions import Gaussian, at_least_float32
 from avf_core.drives import FREE, Drive
+from avf_core.emissions.base import MEMORY
 from avf_core.models.base import Model, ObservationDriven
 from avf_core.objectives import StepObjective
 from avf_core.trees import take, tree_map
@@ -96,5 +97,5 @@ class Walk:
         return torch.autocast(self.xs.device.type, self.dtype, enabled=lower)
 
     def _rounded(self, context: State) -> State:
-        rounded: State = tree_map(lambda tensor: tensor.to(self.dtype), context)
-        return rounded
+        """In the precision of the E-step, but for what emissions remember of observations."""
+        return {name: value if name.startswith(MEMORY) else value.to(self.dtype) for name, value in context.items()}

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avf_core import inference, models, noise
+from avf_core import emissions, inference, models, noise
 from avf_core.beliefs import Belief
 from avf_core.configuration import build
 from avf_core.drives import Drive
@@ -163,7 +163,24 @@ def listed() -> Iterator[tuple[str, Pair]]:
                 break
 
 
-LISTED: dict[str, Pair] = dict(listed())
+def emitted() -> Iterator[tuple[str, Pair]]:
+    """A pair for each example of an emission with each model that takes it, named model+emission.example.
+
+    The models are those of the first example; their procedures take turns.
+    """
+    procedures = itertools.cycle([ITERATIVE, {"kind": "direct", "widths": (8,), "context": ()}])
+    for emission, model in itertools.product(kinds(emissions), kinds(models)):
+        modelled = next(iter(examples(models, model).values()))
+        if "likelihood" not in modelled or model == "codec":
+            continue
+        for name, options in getattr(plugin(emissions, emission), "EXAMPLES", {}).items():
+            emitting = {"likelihood": emission.replace("_", "-"), "emission": dataclasses.asdict(options)}
+            found: Pair = {"model": {**modelled, **emitting}, "inference": next(procedures)}
+            if fits(found):
+                yield f"{model}+{emission}.{name}", found
+
+
+LISTED: dict[str, Pair] = {**dict(listed()), **dict(emitted())}
 PAIRS: dict[str, Pair] = {**LISTED, **CHOSEN}
 
 

@@ -226,7 +226,9 @@ def test_what_is_missing_or_no_plug_in_is_named(kind: str, message: str) -> None
 @pytest.mark.usefixtures("package")
 def test_an_unknown_name_lists_the_names_and_imports_nothing() -> None:
     """`otherpack` is a module that is there, and yet no name of a model."""
-    with pytest.raises(ConfigurationError, match=r"kind 'otherpack'; there are lgssm, srnn, svg, vrnn, and those of"):
+    with pytest.raises(
+        ConfigurationError, match=r"kind 'otherpack'; there are codec, lgssm, srnn, svg, vrnn, and those of"
+    ):
         build({**PLACED, "model": {"kind": "otherpack"}})
     assert "otherpack" not in sys.modules
 

@@ -1,0 +1,45 @@
+"""Presets of what ships beside the paper's: emissions that know their own dimensions, latents that have to be used."""
+
+import dataclasses
+
+from avf_core.training.config import Preset, TrainingConfig
+
+# Direct inference first, in one pass over a clip; the iterative filter starts from its model (--init).
+SPEECH_DIRECT = TrainingConfig(
+    epochs=60,
+    clip_length=50,
+    draw="frames",
+    batch_size=16,
+    theta_rate=1e-3,
+    phi_rate=1e-3,
+    learning_rate_decay=0.965,
+    kl_anneal_epochs=4,
+    kl_weight_floor=0.2,
+    clip_norm=300.0,
+    average_decay=0.98,
+    validate_every=5,
+)
+SPEECH = Preset(
+    model={"kind": "codec"},
+    inference={
+        "kind": "iterative",
+        "iterations": 2,
+        "rule": "gated",
+        "inputs": "whitened",
+        "append_observation": True,
+        "samples": 2,
+        "antithetic": True,
+        "units": 256,
+    },
+    baseline={
+        "kind": "direct",
+        "widths": [256],
+        "context": ["hidden", "heard"],
+        "activation": "relu",
+        "relative": True,
+    },
+    training=dataclasses.replace(
+        SPEECH_DIRECT, epochs=20, theta_rate=2e-4, phi_rate=1e-3, theta_waits=2, kl_anneal_epochs=0, average_decay=0.95
+    ),
+    baseline_training=SPEECH_DIRECT,
+)
