@@ -111,7 +111,7 @@ async def test_a_tick_that_fails_answers_its_frames_and_the_next_one_works(
     async with runtime() as server:
         session = await open_session(server)
         with monkeypatch.context() as patch:
-            patch.setattr(server.service, "_load", None)
+            patch.setattr(server.service._stages, "load", None)
             with pytest.raises(problems.InternalError) as caught:
                 await observe(server, session, 1)
         assert (caught.value.session, caught.value.seq) == (session, 1)

@@ -27,7 +27,8 @@ class Lagging(ConnectionFailed):
 class Retry:
     """How often, and after how long, to try again: exponential back-off with full jitter.
 
-    attempts  tries in a row without progress, the first included
+    attempts  tries in a row without progress, the first included; a stream whose server answers that it is busy tries
+              for as long as `total` says, unless there shall be one try only
     first     seconds before the second try, at most; doubles each time
     most      seconds, the longest wait
     total     seconds for all tries of one call together, or for a stream without progress; None for no end
@@ -39,16 +40,23 @@ class Retry:
     total: float | None = 60.0
 
     def delay(
-        self, failures: int, *, chance: float, retry_after: float | None = None, elapsed: float = 0.0
+        self,
+        failures: int,
+        *,
+        chance: float,
+        retry_after: float | None = None,
+        elapsed: float = 0.0,
+        busy: bool = False,
     ) -> float | None:
         """Seconds to wait after this many failures in a row, or None to give up. `chance` is uniform in [0, 1).
 
         retry_after  what the server asked for: the jitter is added to it, so that clients don't come back together
         elapsed      seconds since the first try
+        busy         whether the server answers, and says that this passes by itself: then tries are not counted
         """
-        if failures >= self.attempts:
+        if failures >= self.attempts and not (busy and self.attempts > 1):
             return None
-        jittered = chance * min(self.most, self.first * 2.0 ** (failures - 1))
+        jittered = chance * min(self.most, self.first * 2.0 ** min(failures - 1, 32))
         wait = jittered + min(retry_after or 0.0, self.most)
         return None if self.total is not None and elapsed + wait > self.total else wait
 
@@ -96,11 +104,14 @@ def may_repeat(error: AvfClientError, *, idempotent: bool) -> bool:
     return False
 
 
+def is_busy(error: AvfClientError) -> bool:
+    """Whether a server answered that what it could not do now passes by itself."""
+    return isinstance(error, ProblemError) and name_of(error.problem) in BUSY | HELD
+
+
 def may_reconnect(error: AvfClientError) -> bool:
     """Whether a stream that failed so may go on by a new connection.
 
     Not after `session-moved`: two clients that take the session from each other would never end.
     """
-    if isinstance(error, ProblemError):
-        return name_of(error.problem) in BUSY | HELD
-    return isinstance(error, ConnectionFailed)
+    return is_busy(error) or isinstance(error, ConnectionFailed)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from avf_wire.rows import RowForm
 
 from avf_client.core.protocol import Incoming
-from avf_client.core.retries import Retry, may_reconnect
+from avf_client.core.retries import Retry, is_busy, may_reconnect
 from avf_client.core.session import SessionCore, StreamOptions
 from avf_client.errors import AvfClientError
 from avf_client.observations import StepLike
@@ -73,7 +73,8 @@ class Run:
         delay = None
         if may_reconnect(error):
             self._began = now if self._began is None else self._began
-            delay = self._retry.delay(self._failures, chance=random.random(), elapsed=now - self._began)
+            elapsed, busy = now - self._began, is_busy(error)
+            delay = self._retry.delay(self._failures, chance=random.random(), elapsed=elapsed, busy=busy)
         if delay is None:
             raise error
         return delay

@@ -31,6 +31,9 @@ class Telemetry:
             registry=self.registry,
         )
         self.batch = Histogram("avf_batch_rows", "Observations in a tick", buckets=ROWS, registry=self.registry)
+        self.loop_lag = Histogram(
+            "avf_loop_lag_seconds", "How late the event loop is", buckets=SECONDS, registry=self.registry
+        )
         self.queue = Gauge("avf_queue_observations", "Observations waiting", registry=self.registry)
         self.hot = Gauge("avf_hot_beliefs", "Beliefs in the cache", registry=self.registry)
         self.streams = Gauge("avf_streams", "Open WebSocket streams", registry=self.registry)

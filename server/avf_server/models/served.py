@@ -68,6 +68,11 @@ class Models:
         """The number of iterations that a model was configured with; 0 where its inference does not iterate."""
         return self.checkpoint(name).filter.inference.iterations
 
+    def samples(self, name: str, iterations: int) -> int:
+        """The gradient samples that so many iterations of a model take of a row together."""
+        config = getattr(self.checkpoint(name).filter.inference, "config", None)
+        return iterations * getattr(config, "samples", 1)
+
     def info(self, name: str) -> wire.ModelInfo:
         """A model as clients see it. Raises UnknownModelError."""
         checkpoint = self.checkpoint(name)

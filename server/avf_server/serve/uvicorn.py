@@ -31,6 +31,7 @@ Stop = Callable[[], None]
 """Stops a server as SIGTERM does, from any thread."""
 
 PING_INTERVAL = 20.0  # seconds
+TICK = 0.1  # seconds between uvicorn's looks at itself
 DEAD_PEER_MS = 120_000  # milliseconds
 LAST_REPLIES = 1.0  # seconds for what was answered to be written
 
@@ -102,6 +103,7 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         self._draining: asyncio.Task[None] | None = None
         self._descriptors = descriptors.Watch()
+        self._looked = self._loop.time()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
@@ -110,6 +112,9 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second; once in it, look for what nothing else would say."""
+        now = self._loop.time()
+        self._runtime.telemetry.loop_lag.observe(max(0.0, now - self._looked - TICK))
+        self._looked = now
         if counter % 10 == 0:
             self._descriptors.look()
         return await super().on_tick(counter)

@@ -7,7 +7,7 @@ where the session stands, its seq, and the stored reply, and from nothing else.
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 from typing import TypeVar
@@ -40,8 +40,11 @@ def take(
     owner: Callable[[Item], Hashable],
     ahead: Mapping[Hashable, int],
     max_batch: int,
+    under_way: Container[Hashable] = (),
 ) -> tuple[list[Item], list[Item], Mapping[Hashable, int]]:
     """The items of this tick and those left for later, both in the queue's order, and `ahead` of the next tick.
+
+    Of sessions that are `under_way`, in a tick before this one, nothing is taken.
 
     `ahead` says how many turns an owner has had more than the one who has had the fewest, among those who wait; who is
     not in it has had no more. Each turn goes to the owner who has had the fewest, and of those to the one whose item
@@ -50,8 +53,9 @@ def take(
     ready: dict[Hashable, deque[int]] = {}
     seen: set[Hashable] = set()
     for index, item in enumerate(queue):
-        if session(item) not in seen:
-            seen.add(session(item))
+        at = session(item)
+        if at not in seen and at not in under_way:
+            seen.add(at)
             ready.setdefault(owner(item), deque()).append(index)
     turns = [(ahead.get(each, 0), indices[0], each) for each, indices in ready.items()]  # no two have the same index
     heapify(turns)
@@ -99,10 +103,14 @@ def observation_digest(observed: Observed) -> bytes:
 
     It is of the numbers in 64 bits, as in every release: what was applied before an upgrade is known again after it.
     """
-    parts = [observed.x, observed.inputs, None if observed.time is None else [observed.time]]
-    numbers = np.concatenate([np.asarray(part, dtype=np.float64) for part in parts if part is not None])
-    canonical = np.where(np.isnan(numbers), np.nan, numbers + 0.0)  # one NaN, one zero
-    return hashlib.blake2b(canonical.astype("<f8", copy=False).tobytes(), digest_size=DIGEST_SIZE).digest()
+    if observed.inputs is None and observed.time is None:
+        canonical = observed.x.astype("<f8") + 0.0  # one zero
+    else:
+        parts = [observed.x, observed.inputs, None if observed.time is None else [observed.time]]
+        canonical = np.concatenate([np.asarray(part, dtype="<f8") for part in parts if part is not None]) + 0.0
+    if np.isnan(canonical.sum()):
+        canonical[np.isnan(canonical)] = np.nan  # one NaN
+    return hashlib.blake2b(canonical.tobytes(), digest_size=DIGEST_SIZE).digest()
 
 
 def padded_size(rows: int, sizes: tuple[int, ...]) -> int:

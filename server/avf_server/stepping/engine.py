@@ -5,6 +5,7 @@ row that fails is answered by itself and harms no other; what comes out for a ro
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
@@ -20,9 +21,10 @@ from avf_server.models.served import Models
 from avf_server.models.thread import ModelThread
 from avf_server.sessions import clocks
 from avf_server.stepping import decisions, estimates
+from avf_server.stepping.costs import Costs, Work
 from avf_server.stepping.estimates import Batch
 from avf_server.stepping.rows import Row, Stepped
-from avf_server.stores.base import Position
+from avf_server.stores.base import Meta, Position
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,11 @@ class Engine:
         self._models = models
         self._thread = thread
         self._sizes = decisions.warmed_sizes(max_batch)
+        self._costs = Costs()
+
+    def expected_seconds(self, meta: Meta, *, rows: int) -> float:
+        """What a batch of so many rows like those of this session will take; 0 while nothing is known of its model."""
+        return self._costs.seconds(meta.model, self._work(meta.model, meta.iterations, rows=rows))
 
     async def step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
         """Filter one observation of every row, one batch for each model and number of iterations."""
@@ -76,10 +83,17 @@ class Engine:
 
         for (model, iterations), indices in groupby(sorted(range(len(rows)), key=group), key=group):
             members = list(indices)
+            began = time.perf_counter()
             answers = self._step_group(model, iterations, [rows[i] for i in members])
+            work = self._work(model, iterations, rows=len(members))
+            self._costs.took(model, work, seconds=time.perf_counter() - began)
             for index, answer in zip(members, answers, strict=True):
                 results[index] = answer
         return results
+
+    def _work(self, model: str, iterations: int, *, rows: int) -> Work:
+        padded = decisions.padded_size(rows, self._sizes)
+        return Work(rows=padded, iterations=iterations, samples=self._models.samples(model, iterations))
 
     def _step_group(self, model: str, iterations: int, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
         """The rows of one model; those whose belief cannot be read are answered and left out of the batch."""

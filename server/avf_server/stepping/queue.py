@@ -5,7 +5,7 @@ told at once, and nothing of it was applied.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Container, Hashable, Mapping
 
 from avf_server.problems import OverloadedError
 from avf_server.stepping import decisions, rows
@@ -43,13 +43,19 @@ class Queue:
         """Let a frame wait, once there is room for it."""
         self._frames.append(frame)
 
-    def take(self, *, max_batch: int) -> list[Frame]:
-        """The frames of this tick."""
+    @property
+    def oldest(self) -> Frame | None:
+        """The frame that has waited the longest; None where none waits."""
+        return self._frames[0] if self._frames else None
+
+    def take(self, *, max_batch: int, under_way: Container[str]) -> list[Frame]:
+        """The frames of this tick: none of sessions that are `under_way`."""
         taken, self._frames, self._ahead = decisions.take(
             [frame for frame in self._frames if not frame.answer.done()],
             session=lambda frame: frame.meta.id,
             owner=lambda frame: frame.meta.owner,
             ahead=self._ahead,
+            under_way=under_way,
             max_batch=max_batch,
         )
         return taken

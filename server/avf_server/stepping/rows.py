@@ -54,7 +54,10 @@ class Stepped:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
-    """One observation on its way, of a model that takes `form`; `answer` is waited for."""
+    """One observation on its way, of a model that takes `form`; `answer` is waited for.
+
+    `came` is when, in seconds of the event loop's clock.
+    """
 
     meta: Meta
     epoch: int | None
@@ -63,6 +66,7 @@ class Frame:
     form: RowForm
     digest: bytes
     answer: asyncio.Future[Reply]
+    came: float
 
 
 @dataclass(frozen=True, kw_only=True)

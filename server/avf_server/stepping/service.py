@@ -3,15 +3,14 @@
     take at most one frame of every ready session -> load beliefs not hot -> one batched step for each model
     -> commit all of the tick in one call -> reply
 
-The laws: nothing acknowledged is lost and nothing is applied twice: a reply leaves only after its commit was
-confirmed, and a commit names the (epoch, seq) it continues. A hot belief is never the truth: only `apply` is
-decided from it, which the commit then checks; all else is decided from the store. A frame's failure, and a
-client that has gone, harm no other.
+The laws: the engine never waits for the store, nor the store for the engine: while one tick commits and answers, the
+next one is filtered, and what is not hot is loaded meanwhile. A session is in one tick at a time, and a store in one
+commit of a tick at a time, so that what waits for it becomes one batch. See `stages` for what is never lost.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from avf_wire.rows import Observed
@@ -19,22 +18,21 @@ from numpy.typing import ArrayLike
 
 from avf_server import problems
 from avf_server.metrics.telemetry import Telemetry
-from avf_server.problems import ProblemError, StoreError
-from avf_server.sessions import clocks
+from avf_server.problems import ProblemError
 from avf_server.sessions.expiry import Sweeper
 from avf_server.sessions.registry import Sessions
 from avf_server.stepping import decisions, rows
 from avf_server.stepping.answers import Answers
-from avf_server.stepping.cached import CachedBelief, CachedBeliefs
-from avf_server.stepping.decisions import Verdict
+from avf_server.stepping.cached import CachedBeliefs
 from avf_server.stepping.engine import Engine
+from avf_server.stepping.gathering import Gathering
 from avf_server.stepping.observations import checked
 from avf_server.stepping.queue import Queue
 from avf_server.stepping.replies import Reply
-from avf_server.stepping.rows import Frame, Ready, Stepped
+from avf_server.stepping.rows import Frame, Ready
+from avf_server.stepping.stages import Done, Stages
 from avf_server.stopping import Stopping
-from avf_server.stores import kept
-from avf_server.stores.base import MAX_SEQ, Meta, Outcome, Position, Record, Store
+from avf_server.stores.base import MAX_SEQ, Meta, Store
 from avf_server.tasks import Supervisor, end
 
 logger = logging.getLogger(__name__)
@@ -68,21 +66,27 @@ class Service:
         self._engine = engine
         self.sessions = sessions
         self.stopping = stopping
-        self._cached = cached
         self._stores = sessions.stores
         self._telemetry = telemetry
         self._supervisor = supervisor
         self._queue = Queue(limit=limits.queue_limit, retry_after=limits.retry_after_s)
+        self._answers = Answers(sessions.stores, telemetry, retry_after_s=limits.retry_after_s)
+        self._stages = Stages(sessions, cached, self._answers, telemetry, window=limits.replay_window)
+        self._gathering = Gathering()
+        self._awaited: dict[str, float] = {}  # who is about to come, and until when the next tick waits for it
+        self._loaded: list[Ready] = []
+        self._under_way: set[str] = set()  # sessions that are in a tick
+        self._parts: set[asyncio.Task[None]] = set()  # of ticks: loads and commits
+        self._commits: dict[Store, asyncio.Task[None]] = {}
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
         self._sweeper = Sweeper(sessions, supervisor)
         self._ticking: asyncio.Task[None] | None = None
-        self._answers = Answers(sessions.stores, telemetry, retry_after_s=limits.retry_after_s)
 
     @property
     def waiting(self) -> int:
         """Observations that wait for a tick."""
-        return len(self._queue)
+        return len(self._queue) + len(self._loaded)
 
     def start(self) -> None:
         """Begin to tick."""
@@ -105,9 +109,10 @@ class Service:
             async with asyncio.timeout(self._limits.drain_s):
                 await self._idle.wait()
         except TimeoutError:
-            logger.warning("%d observations are refused: the time to stop is over", len(self._queue))
-        await end(ticking)
-        self._refuse_all(self._queue.empty(), self.stopping.problem())
+            logger.warning("%d observations are refused: the time to stop is over", self.waiting)
+        for task in [ticking, *self._parts]:
+            await end(task)
+        self._stages.refuse_all(self._queue.empty(), self.stopping.problem())
         await self._answers.finish()
         await self._sweeper.stop()
         await self._stores.stop()
@@ -147,168 +152,143 @@ class Service:
             raise
 
     async def _enqueue(self, meta: Meta, *, epoch: int | None, seq: int, observed: Observed) -> Reply:
-        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._queue.add(
-            Frame(
-                meta=meta,
-                epoch=epoch,
-                seq=seq,
-                observed=observed,
-                form=self.sessions.models.form(meta.model),
-                digest=decisions.observation_digest(observed),
-                answer=answer,
-            )
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Reply] = loop.create_future()
+        frame = Frame(
+            meta=meta,
+            epoch=epoch,
+            seq=seq,
+            observed=observed,
+            form=self.sessions.models.form(meta.model),
+            digest=decisions.observation_digest(observed),
+            answer=answer,
+            came=loop.time(),
         )
-        self._wanted.set()
+        self._queue.add(frame)
+        self._gathering.came(meta.id, now=frame.came)
+        self._awaited.pop(meta.id, None)
         self._idle.clear()
-        with self._telemetry.answering():
-            return await answer
+        if not self._awaited or len(self._queue) >= self._limits.max_batch:
+            self._wanted.set()
+        try:
+            with self._telemetry.answering():
+                return await answer
+        finally:
+            self._gathering.answered(meta.id, now=loop.time())
 
     async def _run(self) -> None:
-        """Tick while anything is queued; a tick that fails answers its frames and no others."""
+        """One tick is filtered after another. One that fails answers its frames and no others."""
         while True:
-            if not self._queue:
-                self._idle.set()
-                self._wanted.clear()
-                await self._wanted.wait()
-            taken = self._queue.take(max_batch=self._limits.max_batch)
-            self._telemetry.queue.set(len(self._queue))
+            frames = await self._taken()
             try:
-                await self._tick(taken)
+                batch = self._batch(frames)
+                frames = [item.frame for item in batch]
+                if batch:
+                    await self._tick(batch)
             except Exception:
-                logger.exception("a tick of %d observations failed", len(taken))
-                self._refuse_all(taken, problems.internal())
+                logger.exception("a tick of %d observations failed", len(frames))
+                self._release(frames, problems.internal())
             except asyncio.CancelledError:
-                self._refuse_all(taken, self.stopping.problem())
+                self._release(frames, self.stopping.problem())
                 raise
-            await asyncio.sleep(0)  # let those who were answered send their next ones: they may share a batch
 
-    async def _tick(self, frames: Sequence[Frame]) -> None:
-        """One batch, from the queue to its replies."""
-        if not frames:
+    async def _taken(self) -> list[Frame]:
+        """The frames of the next tick, of sessions that are in no other, once there are any."""
+        while True:
+            await self._gathered()
+            room = max(0, self._limits.max_batch - len(self._loaded))
+            taken = self._queue.take(max_batch=room, under_way=self._under_way)
+            self._telemetry.queue.set(self.waiting)
+            if taken or self._loaded:
+                self._under_way.update(frame.meta.id for frame in taken)
+                return taken
+            if not (self._queue or self._under_way):
+                self._idle.set()
+            self._wanted.clear()
+            await self._wanted.wait()
+
+    async def _gathered(self) -> None:
+        """Return once those who are about to come are there, or the time is over that the tick may wait for them."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0)  # those who were answered just now may have sent their next ones
+        oldest = self._queue.oldest
+        if oldest is None or self._loaded or len(self._queue) >= self._limits.max_batch:
             return
-        with self._telemetry.tick.time():
-            self._telemetry.batched(len(frames))
-            ready = await self._load(frames)
-            stepped = await self._engine.step([rows.to_row(item) for item in ready])
-            done = self._refuse_failed(ready, stepped)
-            doubtful = [frame for store in self._stores.stores() for frame in await self._save(store, done)]
-            await self._settle([item.frame for item, _ in done if self._answers.is_open(item.frame)], doubtful)
-            self._telemetry.hot.set(len(self._cached))
+        until = oldest.came + self._engine.expected_seconds(oldest.meta, rows=len(self._queue) + len(self._under_way))
+        self._awaited = self._gathering.expected(self._under_way, now=loop.time(), until=until)
+        while self._awaited and (left := max(self._awaited.values()) - loop.time()) > 0.0:
+            self._wanted.clear()
+            timer = loop.call_later(left, self._wanted.set)
+            await self._wanted.wait()
+            timer.cancel()
+            if len(self._queue) >= self._limits.max_batch:
+                break
+        self._awaited = {}
 
-    async def _load(self, frames: Sequence[Frame]) -> list[Ready]:
-        """The frames that apply. The others are answered here, from the store: replays and refusals."""
-        ready: list[Ready] = []
-        cold: list[Frame] = []
-        for frame in frames:
-            cached = self._cached.get(frame.meta.id)
-            known = not self._stores.has_lost(frame.meta.id)
-            if cached is not None and known and rows.judge(frame, cached.position, None) is Verdict.APPLY:
-                self._apply(frame, cached, ready)
-            else:
-                cold.append(frame)
-        for frame, record in await self._records(cold):
-            verdict: Verdict | None = rows.judge(frame, record.position, record.reply)
-            if self._stores.has_lost(frame.meta.id):
-                self._cached.drop(frame.meta.id)  # it holds what was acknowledged and never saved
-                self._stores.told(frame.meta.id)
-                self._refuse(frame, None, record.position)
-            elif verdict is Verdict.APPLY:
-                self._apply(frame, CachedBelief(position=record.position, kept=kept.unpack(record.belief)), ready)
-            elif verdict is Verdict.REPLAY and record.reply is not None:
-                self._answers.replayed(frame, record.position, record.reply)
-            else:
-                self._refuse(frame, verdict, record.position)
-        return ready
+    def _batch(self, taken: Sequence[Frame]) -> list[Ready]:
+        """What is filtered now. What is not hot is loaded meanwhile, for a later tick."""
+        ready, cold, refused = self._stages.hot(taken)
+        self._release(refused)
+        if cold:
+            self._beside(lambda: self._load(cold), cold)
+        most = self._limits.max_batch
+        batch, self._loaded = [*self._loaded[:most], *ready], self._loaded[most:]
+        return batch
 
-    def _apply(self, frame: Frame, continues: CachedBelief, ready: list[Ready]) -> None:
-        """Take a frame that applies; one whose time does not go on is answered here."""
-        moment = None
-        if frame.form.timed:
-            usual = self.sessions.models.usual_dt(frame.meta.model)
+    async def _tick(self, batch: Sequence[Ready]) -> None:
+        """Filter a batch; to commit and to answer it goes on beside the next one."""
+        began = asyncio.get_running_loop().time()
+        self._telemetry.batched(len(batch))
+        stepped = await self._engine.step([rows.to_row(item) for item in batch])
+        done = self._stages.filtered(batch, stepped)
+        committed = {item.frame for group in done.values() for item, _ in group}
+        self._release([item.frame for item in batch if item.frame not in committed])
+        for store, group in done.items():
+            before = self._commits.get(store)
+            if before is not None and not before.done():
+                await asyncio.wait([before])
+            self._commits[store] = self._committed(store, group, began=began)
+
+    def _committed(self, store: Store, done: Done, *, began: float) -> "asyncio.Task[None]":
+        frames = [item.frame for item, _ in done]
+
+        async def commit() -> None:
+            await self._stages.commit(store, done)
+            self._release(frames)
+            self._telemetry.tick.observe(asyncio.get_running_loop().time() - began)
+
+        return self._beside(commit, frames)
+
+    async def _load(self, cold: Sequence[Frame]) -> None:
+        """What is not held here, for the next tick."""
+        ready = await self._stages.load(cold)
+        self._loaded += ready
+        self._awaited.clear()  # what is here goes on at once
+        applied = {item.frame for item in ready}
+        self._release([frame for frame in cold if frame not in applied])
+
+    def _beside(self, part: Callable[[], Awaitable[None]], frames: Sequence[Frame]) -> "asyncio.Task[None]":
+        """Begin a part of a tick; where it fails, its frames are answered and no others."""
+
+        async def guarded() -> None:
             try:
-                moment = clocks.moment(frame.observed.time, last=continues.kept.time, usual_dt=usual)
-            except ProblemError as problem:
-                rows.refuse(frame, problem)
-                return
-        ready.append(Ready(frame=frame, continues=continues, moment=moment))
+                await part()
+            except Exception:
+                logger.exception("a part of a tick, of %d observations, failed", len(frames))
+                self._release(frames, problems.internal())
+            except asyncio.CancelledError:
+                self._release(frames, self.stopping.problem())
+                raise
 
-    async def _records(self, frames: Sequence[Frame]) -> list[tuple[Frame, Record]]:
-        """The frames with their sessions as they are kept; those whose sessions are not to be had are answered."""
-        found = []
-        for store in self._stores.stores():
-            group = [frame for frame in frames if self._stores.store_of(frame.meta.durability) is store]
-            if not group:
-                continue
-            try:
-                records = await store.load([(frame.meta.id, frame.seq) for frame in group])
-            except StoreError as error:
-                self._refuse_all(group, self.sessions.unavailable(error))
-                continue
-            for frame, record in zip(group, records, strict=True):
-                if record is None:
-                    self.sessions.forget([frame.meta.id])
-                    rows.refuse(frame, self.sessions.unknown(frame.meta.id))
-                else:
-                    self._cached.found(frame.meta.id, record.position)
-                    found.append((frame, record))
-        return found
+        task = asyncio.create_task(guarded(), name="part of a tick")
+        self._parts.add(task)
+        task.add_done_callback(self._parts.discard)
+        return task
 
-    def _refuse_failed(
-        self, ready: Sequence[Ready], stepped: Sequence[Stepped | ProblemError]
-    ) -> list[tuple[Ready, Stepped]]:
-        """The rows that were filtered; those that failed are answered."""
-        done = []
-        for item, result in zip(ready, stepped, strict=True):
-            if isinstance(result, ProblemError):
-                self._cached.drop(item.frame.meta.id)
-                rows.refuse(item.frame, result)
-            else:
-                done.append((item, result))
-        return done
-
-    async def _save(self, store: Store, done: Sequence[tuple[Ready, Stepped]]) -> list[Frame]:
-        """Commit the steps of one store, and answer what was committed; the frames whose commits are in doubt."""
-        group = [each for each in done if self._stores.store_of(each[0].frame.meta.durability) is store]
-        if not group:
-            return []
-        outcomes: Sequence[Outcome | None]
-        try:
-            outcomes = await store.commit([rows.to_commit(*each) for each in group])
-        except StoreError as error:
-            logger.warning("%d commits are in doubt: %s", len(group), error)
-            self._telemetry.store_errors.inc()
-            outcomes = [None] * len(group)
-        for (item, stepped), outcome in zip(group, outcomes, strict=True):
-            session = item.frame.meta.id
-            if outcome is Outcome.APPLIED:
-                after = rows.after(item, stepped)
-                position = after.position
-                self._cached.put(session, after)
-                self.sessions.touch(session)
-                self.sessions.audience.stepped(item.frame.meta.owner, session, position, stepped.note)
-                self._answers.applied(item.frame, position, stepped.estimate)
-            else:
-                self._cached.drop(session)
-        return [item.frame for (item, _), outcome in zip(group, outcomes, strict=True) if outcome is None]
-
-    async def _settle(self, frames: Sequence[Frame], doubtful: Sequence[Frame]) -> None:
-        """Answer frames whose commit was refused or is in doubt: replayed where what is stored is theirs."""
-        if not frames:
-            return
-        for frame, record in await self._records(frames):
-            verdict = rows.judge(frame, record.position, record.reply)
-            if verdict is Verdict.REPLAY and record.reply is not None:
-                self._answers.replayed(frame, record.position, record.reply)
-            elif verdict is Verdict.APPLY and frame in doubtful:
-                rows.refuse(frame, self.sessions.unavailable(StoreError("Redis did not confirm the step in time")))
-            else:
-                self._refuse(frame, None, record.position)
-
-    def _refuse(self, frame: Frame, verdict: Verdict | None, position: Position) -> None:
-        rows.refuse(frame, rows.refusal(frame, verdict, position, window=self._limits.replay_window))
-
-    def _refuse_all(self, frames: Sequence[Frame], problem: ProblemError) -> None:
-        for frame in frames:
-            self._cached.drop(frame.meta.id)
-            rows.refuse(frame, type(problem)(problem.detail, retry_after=problem.retry_after))
+    def _release(self, frames: Sequence[Frame], problem: ProblemError | None = None) -> None:
+        """The sessions of these frames may be in the next tick; where there is a problem, it is their answer."""
+        if problem is not None:
+            self._stages.refuse_all(frames, problem)
+        self._under_way.difference_update(frame.meta.id for frame in frames)
+        if not self._awaited:
+            self._wanted.set()

@@ -8,7 +8,8 @@
 USER:PASSWORD@ before the hosts is a user of Redis' access control lists; `rediss+sentinel` and `rediss+cluster` use
 TLS; redis-py's options follow a question mark (`?ssl_ca_certs=/path`).
 
-The law: no client tries again by itself, so that a call is over after one time-out.
+The law: no client tries again by itself, nor has a time-out of its own for what it asks: a call is over when its caller
+says so. What it takes to connect is bounded, generously: see CONNECTING.
 """
 
 from typing import Any
@@ -21,6 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
+CONNECTING = 10.0  # times a call's time
 SENTINEL_PORT, REDIS_PORT = 26379, 6379
 OF_SENTINELS = "sentinel_"  # options that are for the Sentinels themselves begin so: sentinel_username, _password
 
@@ -28,8 +30,8 @@ OF_SENTINELS = "sentinel_"  # options that are for the Sentinels themselves begi
 def connect(url: str, *, timeout: float) -> "Redis | RedisCluster":
     """A client of the Redis at `url`; `timeout` is in seconds, of every call. Raises ValueError for no such address."""
     options: dict[str, Any] = {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
+        "socket_timeout": None,
+        "socket_connect_timeout": CONNECTING * timeout,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
         "driver_info": None,

@@ -45,7 +45,7 @@ class Circuit:
             return StoreError(f"Redis refuses: {error}")
         if not isinstance(error, RedisError | RedisClusterException | OSError):
             logger.warning("Redis does not answer", exc_info=error)
-        away = StoreError(f"Redis does not answer: {error or type(error).__name__}")
+        away = StoreError(f"Redis does not answer: {_said(error)}")
         self.trip(away)
         return away
 
@@ -62,3 +62,8 @@ class Circuit:
                 self._reason = error
             else:
                 self._reason = None
+
+
+def _said(error: Exception) -> str:
+    """What an error says; one that says nothing is a time-out."""
+    return str(error) or ("it took too long" if isinstance(error, TimeoutError) else type(error).__name__)

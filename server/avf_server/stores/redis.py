@@ -1,8 +1,8 @@
 """Sessions in Redis, and its commands: a hash a session, a Lua compare-and-set a commit, one pipelined call a tick.
 
-The laws: commands of Redis 6.2 only; a time-out on every call and no retries, so that an answer is late by no
-more than the time-out; a commit whose fate is unknown is a StoreError, never a guess. The key `avf:{id}` has
-a hash tag, so that a script touches one slot.
+The laws: commands of Redis 6.2 only; a time-out on every call, in Redis' own time (see `_patience`), and no retries, so
+that an answer is late by no more than the time-out; a commit whose fate is unknown is a StoreError, never a guess. The
+key `avf:{id}` has a hash tag, so that a script touches one slot.
 """
 
 import asyncio
@@ -20,6 +20,8 @@ from avf_server.stores import _scripts as scripts
 from avf_server.stores._addresses import close, connect
 from avf_server.stores._circuit import Circuit
 from avf_server.stores._index import OwnerIndex
+from avf_server.stores._patience import Patience
+from avf_server.stores._pipeline import transaction
 from avf_server.stores._records import checked, record, summary
 from avf_server.stores.base import (
     Commit,
@@ -102,6 +104,7 @@ class RedisStore:
         self._cluster = isinstance(self._redis, RedisCluster)
         self._each = {"target_nodes": RedisCluster.PRIMARIES} if self._cluster else {}
         self._calls = asyncio.Semaphore(CALLS)
+        self._patience = Patience(timeout)
         self._circuit = Circuit(self._probe, supervisor or Supervisor())
         self.index = OwnerIndex(self._redis, self._call, exists=key)
 
@@ -259,13 +262,15 @@ class RedisStore:
 
         A Cluster has no transactions over slots, and its nodes do not share scripts: it is sent the script itself.
         """
-        name = script if self._cluster else await self._script(script)
-        async with self._call(), self._redis.pipeline(transaction=not self._cluster) as pipeline:
+        if not self._cluster:
+            name = await self._script(script)
+            commands = [("EVALSHA", name, 2, key(s), history_key(s), *arguments) for s, arguments in calls]
+            async with self._call():
+                return [_found(answer) for answer in await transaction(self._redis, commands)]
+        async with self._call(), self._redis.pipeline(transaction=False) as pipeline:
             for session, arguments in calls:
-                evaluate = pipeline.eval if self._cluster else pipeline.evalsha
-                evaluate(name, 2, key(session), history_key(session), *arguments)
-            answers: list[Any] = await pipeline.execute(raise_on_error=False)
-            return [answer if isinstance(answer, NoScriptError) else checked(answer) for answer in answers]
+                pipeline.eval(script, 2, key(session), history_key(session), *arguments)
+            return [_found(answer) for answer in await pipeline.execute(raise_on_error=False)]
 
     async def _script(self, script: str) -> str:
         """The name under which Redis holds the script."""
@@ -291,9 +296,14 @@ class RedisStore:
                 if not known_away:
                     await self._circuit.check()
                 with cancellable():
-                    async with asyncio.timeout(self._timeout):
+                    async with self._patience.limit():
                         yield
         except StoreError:
             raise
         except Exception as error:
             raise self._circuit.judged(error) from error
+
+
+def _found(answer: Any) -> Any:
+    """The answer to a script; that Redis has lost the script is one."""
+    return answer if isinstance(answer, NoScriptError) else checked(answer)

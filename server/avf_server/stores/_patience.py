@@ -1,0 +1,69 @@
+"""How long a call to Redis may take, in time in which this process was there to hear the answer.
+
+The law: a call fails where Redis is late, not where we are. A machine that is busy, with our own work or with others',
+keeps the event loop from running, and an answer that came long ago from being read; it keeps Redis waiting in the same
+way. So time is counted in beats: however late the loop comes to a beat, no more than one has passed. A loop that is on
+time counts seconds.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+BEAT = 0.01  # seconds
+
+
+class Attention:
+    """A clock that goes on by a beat at a time, at most. `late` is told how late each beat was, in seconds."""
+
+    def __init__(self, late: Callable[[float], None] = lambda seconds: None) -> None:
+        self._late = late
+        self._last = 0.0
+        self.seconds = 0.0
+
+    def begin(self, now: float) -> None:
+        """From now on there is a beat every BEAT seconds, or later."""
+        self._last = now
+
+    def beat(self, now: float) -> None:
+        """The loop is here."""
+        passed, self._last = now - self._last, now
+        self.seconds += min(max(0.0, passed), BEAT)
+        self._late(max(0.0, passed - BEAT))
+
+
+class Patience:
+    """Time-outs of `seconds` by such a clock, which beats while any call is under way."""
+
+    def __init__(self, seconds: float, attention: Attention | None = None) -> None:
+        self._seconds = seconds
+        self._attention = attention or Attention()
+        self._calls: dict[asyncio.Timeout, float] = {}  # until when by that clock; the soonest first
+        self._timer: asyncio.TimerHandle | None = None
+
+    @asynccontextmanager
+    async def limit(self) -> AsyncIterator[None]:
+        """Raise TimeoutError where what is done inside takes longer."""
+        loop = asyncio.get_running_loop()
+        if self._timer is None:
+            self._attention.begin(loop.time())
+            self._timer = loop.call_later(BEAT, self._beat, loop)
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._calls[scope] = self._attention.seconds + self._seconds
+                yield
+        finally:
+            self._calls.pop(scope, None)
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if not self._calls:
+            return
+        self._attention.beat(loop.time())
+        for scope, until in list(self._calls.items()):
+            if until > self._attention.seconds:
+                break
+            del self._calls[scope]
+            scope.reschedule(loop.time())
+        self._timer = loop.call_later(BEAT, self._beat, loop)

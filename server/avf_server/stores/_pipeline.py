@@ -1,0 +1,51 @@
+"""Many commands in one write, as bytes, over a connection of redis-py's pool: what a tick asks of Redis.
+
+redis-py's own pipelines pack and read each command by itself, which costs more than Redis takes to do what it is told.
+
+The law: what was asked on a connection is read to its end, or the connection is closed; so no answer is ever taken for
+that to another question.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Argument = bytes | str | int
+
+
+def packed(arguments: Sequence[Argument]) -> list[bytes]:
+    """The pieces of a command as Redis reads it (RESP: an array of strings, each after its length)."""
+    pieces = [b"*%d\r\n" % len(arguments)]
+    for argument in arguments:
+        data = argument if isinstance(argument, bytes) else str(argument).encode()
+        pieces += (b"$%d\r\n" % len(data), data, b"\r\n")
+    return pieces
+
+
+async def transaction(redis: Any, commands: Iterable[Sequence[Argument]]) -> list[Any]:
+    """What Redis answers to each of these, all of which are done at once; an error is an answer like others.
+
+    Raises where Redis refuses all of them, and whatever redis-py raises of connections.
+    """
+    pieces, count = packed([b"MULTI"]), 1
+    for command in commands:
+        pieces += packed(command)
+        count += 1
+    *queued, done = await _asked(redis, b"".join([*pieces, *packed([b"EXEC"])]), count + 1)
+    if isinstance(done, Exception):
+        raise next((answer for answer in queued if isinstance(answer, Exception)), done)
+    return list(done)
+
+
+async def _asked(redis: Any, data: bytes, count: int) -> list[Any]:
+    """So many answers to what these bytes ask."""
+    pool = redis.connection_pool
+    connection = await pool.get_connection()
+    try:
+        await connection.send_packed_command(data)
+        read = connection._parser.read_response  # the connection's own sets a timer for each answer
+        return [await read() for _ in range(count)]
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    finally:
+        await pool.release(connection)
