@@ -35,10 +35,11 @@ def run(retry: Retry) -> Run:
 def patience(stream: Run, error: errors.AvfClientError, now: float) -> float | None:
     """Seconds until the next try; None where the error is raised."""
     try:
-        return stream.lost(error, now=now)
+        wait = stream.lost(error, now=now)
     except errors.ProblemError as raised:
         assert raised is error
-    return None
+        return None
+    return wait
 
 
 @pytest.mark.parametrize("name", ["store-unavailable", "overloaded", "not-replicated"])
