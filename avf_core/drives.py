@@ -95,6 +95,15 @@ class Reader(nn.Module):
         """
         return Drive(inputs=self._inputs(inputs, shape, like), dt=self._dt(dt, shape, like))
 
+    def taken(self, drive: Drive, *, shape: tuple[int, ...], like: Tensor) -> Drive:
+        """What the model takes of the drive that data have: no dt where it is not timed, the usual one where it is NaN.
+
+        Raises InputError and TimeStepError where the rest does not fit.
+        """
+        dt = drive.dt if self.timed else None
+        dt = None if dt is None else torch.where(dt.isnan(), self.usual_dt, dt)
+        return self.drive(drive.inputs, dt, shape=shape, like=like)
+
     def resting(self, shape: tuple[int, ...], like: Tensor) -> Drive:
         """Inputs of zeros, and the usual dt."""
         inputs = like.new_zeros(*shape, self.input_size) if self.input_size else None

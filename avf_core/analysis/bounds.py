@@ -92,11 +92,14 @@ def bound(
             cloud = initial(filter, _seeds(seed + batch.seeds, repeat), count=particles)
             for t in range(len(batch.xs)):
                 x, observed, scored = batch.at(t)
+                now = batch.drive_at(t)
                 cloud, weighing = step(
                     filter,
                     cloud.first(len(x)),
                     x,
                     observed=observed,
+                    inputs=now.inputs,
+                    dt=now.dt,
                     iterations=iterations,
                     threshold=THRESHOLDS[kind],
                 )

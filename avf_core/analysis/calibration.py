@@ -20,6 +20,7 @@ from avf_core.analysis.forecasting import forecast
 from avf_core.analysis.particles import Particles, initial, step
 from avf_core.errors import ConfigurationError, DataError
 from avf_core.filtering import Filter
+from avf_core.trees import tree_map
 
 BINS = 10
 
@@ -76,11 +77,12 @@ def calibrate(
         cloud = initial(filter, seed + batch.seeds, count=particles)
         for t in range(len(batch.xs)):
             x, observed, _ = batch.at(t)
-            cloud = cloud.first(len(x))
-            drawn = forecast(filter, cloud, horizon=1, paths=samples).paths[0]
+            now, cloud = batch.drive_at(t), cloud.first(len(x))
+            ahead = tree_map(lambda tensor: tensor[None], now)
+            drawn = forecast(filter, cloud, horizon=1, paths=samples, inputs=ahead.inputs, dt=ahead.dt).paths[0]
             known = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
             tally.add(transform(drawn, x, cloud), crps(drawn, x), known)
-            cloud, _ = step(filter, cloud, x, observed=observed, iterations=iterations)
+            cloud, _ = step(filter, cloud, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations)
             done += len(x)
             if progress:
                 progress(done, total)

@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
-from avf_core.data import numbers
+from avf_core.data import Driven, numbers
+from avf_core.drives import Drive
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
-from avf_core.trees import take
+from avf_core.trees import take, tree_map
 
 Progress = Callable[[int, int], None]
 """Called with the frames done and the frames to do."""
@@ -56,6 +57,7 @@ class Batch:
     lengths: list[int]
     xs: Float[Tensor, "time batch observation"]
     observed: Bool[Tensor, "time batch observation"] | None
+    drive: Drive
 
     @property
     def seeds(self) -> Int64[Tensor, " batch"]:
@@ -76,6 +78,35 @@ class Batch:
             return x, None, x.new_ones(active, dtype=torch.bool)
         observed = self.observed[t, :active]
         return x, observed, observed.any(-1)
+
+    def drive_at(self, t: int) -> Drive:
+        """What moved the sequences that have a frame t before it."""
+        active: Drive = tree_map(lambda tensor: tensor[t, : self.active(t)], self.drive)
+        return active
+
+
+def pad_drive(sequences: Sequence[np.ndarray]) -> Drive:
+    """What moved these sequences, padded at the end with inputs of zeros and a dt that is not known.
+
+    Raises DataError where some have it, and others not.
+    """
+    driven = [sequence if isinstance(sequence, Driven) else Driven(sequence) for sequence in sequences]
+    inputs = [sequence.inputs for sequence in driven if sequence.inputs is not None]
+    dts = [sequence.dt for sequence in driven if sequence.dt is not None]
+    for name, found in (("inputs", inputs), ("a dt", dts)):
+        if len(found) not in (0, len(driven)):
+            raise DataError(f"{len(found)} of {len(driven)} sequences have {name}: expected all or none")
+    longest = max(len(sequence) for sequence in sequences)
+
+    def padded(parts: Sequence[np.ndarray], blank: float) -> Tensor:
+        rows = torch.full((longest, len(parts), *parts[0].shape[1:]), blank)
+        for row, part in enumerate(parts):
+            rows[: len(part), row] = torch.as_tensor(np.ascontiguousarray(part))
+        return rows
+
+    if len({part.shape[1] for part in inputs}) > 1:
+        raise DataError("sequences have different numbers of inputs: expected the same for all")
+    return Drive(inputs=padded(inputs, 0.0) if inputs else None, dt=padded(dts, float("nan")) if dts else None)
 
 
 def pad(
@@ -107,11 +138,13 @@ def batches(filter: Filter, sequences: Sequence[np.ndarray], *, size: int) -> It
         xs, _ = pad([sequences[i] for i in rows], dtype=parameter.dtype)
         xs = xs.to(parameter.device)
         missing = xs.isnan()
+        drive = tree_map(lambda tensor: tensor.to(parameter.device), pad_drive([sequences[i] for i in rows]))
         yield Batch(
             rows=rows,
             lengths=[len(sequences[i]) for i in rows],
             xs=xs,
             observed=~missing if bool(missing.any()) else None,
+            drive=filter.model.reader.taken(drive, shape=tuple(xs.shape[:2]), like=xs),
         )
 
 
@@ -151,7 +184,10 @@ def evaluate(
         belief = filter.initial(seed + batch.seeds)
         for t in range(len(batch.xs)):
             x, observed, scored = batch.at(t)
-            belief, estimate = filter.step(take(belief, slice(0, len(x))), x, observed=observed, iterations=iterations)
+            now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
+            belief, estimate = filter.step(
+                belief, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations
+            )
             columns = torch.stack([estimate.free_energy, estimate.reconstruction, estimate.kl], -1)
             figures = torch.cat([columns, estimate.free_energies], -1).double().cpu().numpy()
             for n, counts in enumerate(scored.tolist()):

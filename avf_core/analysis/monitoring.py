@@ -90,11 +90,13 @@ def monitor(
         times = set(np.linspace(0, len(batch.xs) - 1, gap_steps).round().astype(int).tolist())
         for t in range(len(batch.xs)):
             x, observed, scored = batch.at(t)
-            belief = take(belief, slice(0, len(x)))
-            following, estimate = filter.step(belief, x, observed=observed, iterations=iterations)
+            now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
+            following, estimate = filter.step(
+                belief, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations
+            )
             tally.add(batch.rows, estimate, scored)
             if t in times:
-                objective = filter.objective(belief, x, observed=observed)
+                objective = filter.objective(belief, x, observed=observed, drive=now)
                 tally.add_gap(batch.rows, _gap(objective, estimate.posterior, reference, samples), scored)
             belief = following
             done += len(x)

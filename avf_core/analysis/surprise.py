@@ -262,7 +262,10 @@ def step_scores(
         cloud = particles.initial(filter, seed + batch.seeds, count=count)
         for t in range(len(batch.xs)):
             x, observed, scored = batch.at(t)
-            cloud, w = particles.step(filter, cloud.first(len(x)), x, observed=observed, iterations=iterations)
+            now, cloud = batch.drive_at(t), cloud.first(len(x))
+            cloud, w = particles.step(
+                filter, cloud, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations
+            )
             found = -w.log_evidence if score == "evidence" else w.estimate.free_energy.double()
             for n in scored.nonzero()[:, 0].tolist():
                 scores[batch.rows[n]][t] = float(found[n])

@@ -20,6 +20,7 @@ from avf_core.analysis.forecasting import Forecast, forecast
 from avf_core.commands.options import archive_name
 from avf_core.commands.picking import LEVELS, Picked, picking, rounded
 from avf_core.errors import DataError
+from avf_core.trees import take
 
 SHOWN = 4  # dimensions in the table
 BINARY = (0.0, 1.0)
@@ -88,10 +89,13 @@ def _forecast(
 ) -> Forecast:
     filter = picked.checkpoint.filter
     cloud = particles.initial(filter, torch.tensor([seed]), count=count)
-    for x, observed in zip(picked.xs[:start], picked.observed[:start], strict=True):
-        mask = None if bool(observed.all()) else observed[None]
-        cloud, _ = particles.step(filter, cloud, x[None], observed=mask, iterations=iterations)
-    return forecast(filter, cloud, horizon=horizon, paths=paths)
+    for t, (x, observed) in enumerate(zip(picked.xs[:start], picked.observed[:start], strict=True)):
+        mask, now = None if bool(observed.all()) else observed[None], take(picked.drive, t)
+        cloud, _ = particles.step(
+            filter, cloud, x[None], observed=mask, inputs=now.inputs, dt=now.dt, iterations=iterations
+        )
+    ahead = picked.driven(start, horizon)
+    return forecast(filter, cloud, horizon=horizon, paths=paths, inputs=ahead.inputs, dt=ahead.dt)
 
 
 def _truth(picked: Picked, start: int, horizon: int) -> Float[Tensor, "horizon observation"]:

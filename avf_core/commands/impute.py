@@ -88,7 +88,14 @@ def command(
         raise DataError(f"{picked.title} has nothing missing: name what to hide with --hide, say --hide 10-20")
     seeds = torch.tensor([seed])
     found = impute(
-        picked.checkpoint.filter, picked.xs[:, None], observed[:, None], seeds=seeds, paths=paths, iterations=iterations
+        picked.checkpoint.filter,
+        picked.xs[:, None],
+        observed[:, None],
+        seeds=seeds,
+        inputs=picked.drive.inputs,
+        dt=picked.drive.dt,
+        paths=paths,
+        iterations=iterations,
     )
     filled = _filled(found, fill)
     record = _record(picked, observed, found) | {"fill": fill, "seed": seed}

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -13,10 +13,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from avf_core import checkpoints
+from avf_core.analysis.evaluation import pad_drive
 from avf_core.checkpoints import Checkpoint
 from avf_core.commands.options import data_options
 from avf_core.data import Source
+from avf_core.drives import Drive
 from avf_core.errors import DataError
+from avf_core.trees import take
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """The quantiles that are written and drawn."""
@@ -24,13 +27,27 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True, kw_only=True)
 class Picked:
-    """A checkpoint and a sequence, with what of it was observed; `name` says which it is."""
+    """A checkpoint and a sequence, with what of it was observed and what moved it."""
 
     checkpoint: Checkpoint
     split: str
     sequence: int
     xs: Float[Tensor, "time observation"]
     observed: Bool[Tensor, "time observation"]
+    drive: Drive
+
+    def driven(self, start: int, steps: int) -> Drive:
+        """What moved this sequence in these steps, as a batch of one. Raises DataError for inputs beyond its end."""
+        found: Drive = take(self.drive, slice(start, start + steps))
+        missing = max(0, start + steps - len(self.xs))
+        if found.inputs is not None and missing:
+            raise DataError(
+                f"{self.title} has {len(self.xs)} steps, and the model takes inputs: what they are in steps beyond is "
+                f"not known; go {missing} steps less far"
+            )
+        reader = self.checkpoint.filter.model.reader
+        usual = reader.resting((missing, 1), self.xs).dt
+        return found if found.dt is None or usual is None else replace(found, dt=torch.cat([found.dt, usual]))
 
     def named(self) -> dict[str, Any]:
         """The facts that come first in every JSON object."""
@@ -73,7 +90,9 @@ def _pick(model: str, data: Source, split: str, sequence: int) -> Picked:
         )
     dtype = next(checkpoint.filter.parameters()).dtype
     xs = torch.as_tensor(np.ascontiguousarray(sequences[sequence])).to(dtype)
-    return Picked(checkpoint=checkpoint, split=split, sequence=sequence, xs=xs, observed=~xs.isnan())
+    reader = checkpoint.filter.model.reader
+    drive = reader.taken(pad_drive([sequences[sequence]]), shape=(len(xs), 1), like=xs)
+    return Picked(checkpoint=checkpoint, split=split, sequence=sequence, xs=xs, observed=~xs.isnan(), drive=drive)
 
 
 def rounded(values: Tensor | np.ndarray) -> list[Any]:

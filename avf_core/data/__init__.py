@@ -3,6 +3,7 @@
 `base` says what a plug-in is; docs/data.md lists the kinds.
 """
 
+from avf_core.data._driven import Driven, input_statistics, usual_dt
 from avf_core.data._loading import Description, Source, describe, load, recognise
 from avf_core.data._numbers import numbers
 from avf_core.data._statistics import channel_statistics, statistics
@@ -10,12 +11,15 @@ from avf_core.data.base import Sequences
 
 __all__ = [
     "Description",
+    "Driven",
     "Sequences",
     "Source",
     "channel_statistics",
     "describe",
+    "input_statistics",
     "load",
     "numbers",
     "recognise",
     "statistics",
+    "usual_dt",
 ]

@@ -23,8 +23,9 @@ class Description:
 
     `modality` is what observations are of. `splits` maps a split to its number of sequences. `observation_size` is the
     length of an observation, `shape` what it is a flattened form of, `channels` what its numbers are called; `rate` is
-    in Hz. `selection` is the split that a training is selected on, and `reported` the one whose figures are told: a
-    part of train that was held out, and the published valid split, where there is no test split.
+    in Hz. `input_size` is the number of inputs that come with an observation, `inputs` what they are called.
+    `selection` is the split that a training is selected on, and `reported` the one whose figures are told: a part of
+    train that was held out, and the published valid split, where there is no test split.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Description:
     shape: tuple[int, ...] | None
     rate: int | None
     channels: tuple[str, ...] | None = None
+    input_size: int = 0
+    inputs: tuple[str, ...] | None = None
 
     @property
     def selection(self) -> str:
@@ -90,6 +93,8 @@ class Source:
             shape=surveyed.shape,
             rate=surveyed.rate,
             channels=surveyed.channels,
+            input_size=surveyed.input_size,
+            inputs=surveyed.inputs,
         )
 
     @property
@@ -102,10 +107,11 @@ class Source:
         return self.kind or recognise(self.path)
 
     def as_card(self) -> dict[str, Any]:
-        """What a model card says of its data: name, kind, options and channels, but not where it lay."""
-        channels = self._survey().channels
+        """What a model card says of its data: name, kind, options, channels and inputs, but not where it lay."""
+        surveyed = self._survey()
         said = {"name": self.place.resolve().name, "kind": self.known_kind(), "options": dict(self.options)}
-        return said if channels is None else {**said, "channels": list(channels)}
+        named = {"channels": surveyed.channels, "inputs": surveyed.inputs}
+        return said | {name: list(names) for name, names in named.items() if names is not None}
 
     def like(self, card: object) -> "Source":
         """The same path, read as the data of a model card was, in so far as the kind fits and nothing else was said.
@@ -116,8 +122,8 @@ class Source:
             return self
         if self.kind is None and not _may_be(card["kind"], self.place):
             return self
-        channels = {"channels": card["channels"]} if "channels" in card else {}
-        return Source(path=self.path, kind=card["kind"], options={**card["options"], **channels, **self.options})
+        named = {name: card[name] for name in ("channels", "inputs") if name in card}
+        return Source(path=self.path, kind=card["kind"], options={**card["options"], **named, **self.options})
 
     def _survey(self) -> DataSet:
         chosen = _plugin(self.known_kind())

@@ -2,7 +2,8 @@
 
 An archive with arrays named train, valid and test has these splits; `{split}_offsets` beside one cuts its rows into
 sequences (sequence i is rows offsets[i] to offsets[i + 1]). Any other array is split here: N sequences by their
-order, one stream by time, the first part for train and the last for test.
+order, one stream by time, the first part for train and the last for test. `{array}_inputs` beside an array, with as
+many steps, has the inputs of each, and `{array}_dt` the time since the step before.
 """
 
 from collections.abc import Mapping
@@ -13,12 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from avf_core.data import _archives, _cuts, _parts
+from avf_core.data._driven import Driven
 from avf_core.data._limits import Limits
 from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality, Sequences, Split
 from avf_core.errors import ConfigurationError, DataError
 
 SPLITS = (TRAIN, VALID, TEST)
 SUFFIXES = (".npy", ".npz")
+INPUTS, DT = "_inputs", "_dt"
 MODALITY: Modality = "series"
 GENERAL = True
 
@@ -79,6 +82,9 @@ def survey(path: Path, options: Options) -> DataSet:
         raise DataError(f"{path} holds an array of no steps: {shapes}")
     if len(sizes) != 1:
         raise DataError(f"{path}: the splits' observations have {sorted(sizes)} numbers, expected the same for all")
+    inputs = {shapes[key + INPUTS][-1] if key + INPUTS in shapes else 0 for key in keys.values()}
+    if len(inputs) != 1:
+        raise DataError(f"{path}: the splits have {sorted(inputs)} inputs, expected the same for all")
     return DataSet(
         splits={
             name: Split(sequences=len(found), read=partial(_read, path, keys[name], found, options))
@@ -86,6 +92,7 @@ def survey(path: Path, options: Options) -> DataSet:
             if found
         },
         observation_size=sizes.pop(),
+        input_size=inputs.pop(),
     )
 
 
@@ -98,8 +105,9 @@ def write_example(folder: Path, generator: np.random.Generator) -> Path:
 
 
 def _key(path: Path, shapes: dict[str, tuple[int, ...]], options: Options) -> str:
-    """The only array, or the one that was chosen; single numbers (a rate, say) are no candidates."""
-    candidates = [name for name, shape in shapes.items() if shape]
+    """The only array, or the one that was chosen; neither single numbers nor what moves another."""
+    moving = {name + ending for name in shapes for ending in (INPUTS, DT)}
+    candidates = [name for name, shape in shapes.items() if shape and name not in moving]
     if options.key is not None and options.key in candidates:
         return options.key
     if options.key is None and len(candidates) == 1:
@@ -154,13 +162,42 @@ def _shorter(cuts: list[Cut], options: Options) -> list[Cut]:
 
 
 def _read(path: Path, key: str, cuts: list[Cut], options: Options) -> Sequences:
+    array = _numbers(path, key, options)
+    n, length, size = _standard(path, array.shape, options)
+    array = array.reshape(-1)[: n * length * size].reshape(n, length, size)
+    there = _archives.names(path)
+    inputs = _moving(path, key + INPUTS, (n, length, -1), options) if key + INPUTS in there else None
+    dt = _moving(path, key + DT, (n, length), options) if key + DT in there else None
+    if inputs is None and dt is None:
+        return [array[i, a:b] for i, a, b in cuts]
+    whole = {
+        i: Driven(array[i], inputs=None if inputs is None else inputs[i], dt=None if dt is None else dt[i])
+        for i in {i for i, _, _ in cuts}
+    }
+    return [whole[i][a:b] for i, a, b in cuts]
+
+
+def _numbers(path: Path, key: str, options: Options) -> np.ndarray:
+    """An array as float32. Raises DataError."""
     array = _archives.read(path, [key], options)[key]
     if array.dtype.kind not in "biuf":
         raise DataError(f"{path} holds {array.dtype}, expected numbers")
-    n, length, size = _standard(path, array.shape, options)
-    array = array.reshape(-1)[: n * length * size].reshape(n, length, size)
     with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 is an infinity, which is refused below
-        sequences = [array[i, a:b].astype(np.float32) for i, a, b in cuts]
-    if any(np.isinf(s).any() for s in sequences):
+        found = array.astype(np.float32)
+    if np.isinf(found).any():
         raise DataError(f"{path} holds infinities (as float32): expected finite numbers, NaN where one is missing")
-    return sequences
+    return found
+
+
+def _moving(path: Path, key: str, shape: tuple[int, ...], options: Options) -> np.ndarray:
+    """The inputs, or the dt, of every step of an array. Raises DataError where there are not as many."""
+    found = _numbers(path, key, options)
+    inputs = shape[-1] == -1
+    if found.ndim == len(shape) - 1:
+        found = found[None]
+    if found.ndim != len(shape) or found.shape[:2] != shape[:2]:
+        expected = f"{shape[:2]} steps" + (" and their inputs" if inputs else "")
+        raise DataError(f"{path}: {key} is of shape {found.shape}, expected {expected}")
+    if inputs and np.isnan(found).any():
+        raise DataError(f"{path}: {key} has missing values (NaN): inputs may not be missing")
+    return found

@@ -45,7 +45,8 @@ class DataSet:
     `observation_size` is the length of an observation and `shape` what it is a flattened form of, (64, 64) pixels,
     say. `rate` is in Hz: audio samples, or video frames, a second; None where the data has no such rate. `channels` are
     the names of an observation's numbers, where they have some; a kind that gives them has an option `channels`, which
-    asks for these in this order.
+    asks for these in this order. `input_size` is the number of inputs that come with an observation (its sequences are
+    then `Driven`), and `inputs` are their names.
     """
 
     splits: Mapping[str, Split]
@@ -53,6 +54,8 @@ class DataSet:
     shape: tuple[int, ...] | None = None
     rate: int | None = None
     channels: tuple[str, ...] | None = None
+    input_size: int = 0
+    inputs: tuple[str, ...] | None = None
 
 
 @runtime_checkable

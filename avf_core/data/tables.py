@@ -3,6 +3,7 @@
 One file is one stream, split by time, or a sequence for each value of the column `group`, of which some are held out
 whole. A folder is a sequence a file; the channels of its first file, by name, are those of all. What is left out, and
 why, `avf data describe` says. The channels go into the card of what is trained, and are asked of what is read for it.
+Columns that are `inputs` move the sequence and are not observed; where there is a column of times, steps have a dt.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import avf_sources
 import numpy as np
@@ -18,11 +19,15 @@ from avf_sources import tables
 from numpy import ndarray
 
 from avf_core.data import _cuts, _folders, _parts
+from avf_core.data._driven import Driven
 from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality, Sequences, Split, existing
 from avf_core.errors import ConfigurationError, DataError
 
 MODALITY: Modality = "series"
 GENERAL = True
+
+Piece = tuple[tables.Sequence, int, int]
+"""A stretch of a sequence: its first row, and the row after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +35,17 @@ class Options(_folders.Parts):
     """How to read tables.
 
     `channels`: the columns to read, in this order; `ignore`: those not to read; `categorical`: columns of text that are
-    read, a channel for each value. `time`: the column that says when, which may not go back. `group`: of one file, the
-    column that says which sequence a row is of. `decimal`: of CSV, what stands before decimals. `ending`: "open" leaves
-    a last line out that does not end. `length`: sequences are cut into pieces of so many steps, the last one shorter.
+    read, a channel for each value. `inputs`: columns that are no channels but what was done or known before the rest of
+    their row came, such as a setting or the hour; none may be missing. `time`: the column that says when, which may not
+    go back. `group`: of one file, the column that says which sequence a row is of. `decimal`: of CSV, what stands
+    before decimals. `ending`: "open" leaves a last line out that does not end. `length`: sequences are cut into pieces
+    of so many steps, the last one shorter.
     """
 
     channels: tuple[str, ...] | None = None
     ignore: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
     time: str | None = None
     group: str | None = None
     decimal: Literal[".", ","] | None = None
@@ -48,13 +56,16 @@ class Options(_folders.Parts):
         super().__post_init__()
         if self.length is not None and self.length < 1:
             raise ConfigurationError(f"length is {self.length}, expected at least 1")
+        both = set(self.inputs) & set(self.channels or ())
+        if both:
+            raise ConfigurationError(f"{', '.join(sorted(both))} is named in channels and in inputs: name it in one")
 
     @property
     def of_source(self) -> avf_sources.Options:
         """The same for the reader."""
         return replace(
             super().of_source,
-            channels=self.channels,
+            channels=None if self.channels is None else (*self.channels, *self.inputs),
             ignore=self.ignore,
             categorical=self.categorical,
             time=self.time,
@@ -87,23 +98,22 @@ def survey(path: Path, options: Options) -> DataSet:
     if options.group is None:
         ((_, stream),) = sheet.sequences.items()
         cuts = _cuts.by_time(len(stream.frames), valid=options.valid, test=options.test, length=options.length)
-        found = {name: [stream.frames[a:b] for a, b in stretches] for name, stretches in cuts.items()}
+        found = {name: [(stream, a, b) for a, b in stretches] for name, stretches in cuts.items()}
     else:
         parts = _parts.split_by(list(sheet.sequences), str, valid=options.valid, test=options.test)
         if not parts[TRAIN]:
             raise DataError(f"{path} has {len(sheet.sequences)} groups, too few to hold some out for valid and test")
         found = {
-            name: [piece for label in labels for piece in _pieces(sheet.sequences[label].frames, options)]
+            name: [piece for label in labels for piece in _pieces(sheet.sequences[label], options)]
             for name, labels in parts.items()
         }
     return DataSet(
         splits={
-            name: Split(sequences=len(arrays), read=partial(_numbers, path, arrays))
-            for name, arrays in found.items()
-            if arrays
+            name: Split(sequences=len(pieces), read=partial(_arrays, path, sheet, pieces, options))
+            for name, pieces in found.items()
+            if pieces
         },
-        observation_size=len(sheet.channels),
-        channels=tuple(map(str, sheet.channels)),
+        **_named(path, sheet, options),
     )
 
 
@@ -122,35 +132,77 @@ def _folder(path: Path, options: Options) -> DataSet:
         path, tables.SUFFIXES, valid=options.valid, test=options.test, whole_folders=options.whole == "folder"
     )
     first = min(file for chosen in files.values() for file in chosen)
-    channels = tuple(map(str, _sheet(first, options).channels))
-    alike = replace(options, channels=channels)
+    named = _named(first, _sheet(first, options), options)
+    alike = replace(options, channels=named["channels"])
 
     def read(chosen: list[Path]) -> Iterator[ndarray]:
         for file in chosen:
-            (stream,) = _sheet(file, alike).sequences.values()
-            yield from _numbers(file, _pieces(stream.frames, options))
+            sheet = _sheet(file, alike)
+            (stream,) = sheet.sequences.values()
+            yield from _arrays(file, sheet, _pieces(stream, options), alike)
 
     def count(chosen: list[Path]) -> int:
         return len(chosen) if options.length is None else sum(1 for _ in read(chosen))
 
     return DataSet(
         splits={name: Split(sequences=count(chosen), read=partial(read, chosen)) for name, chosen in files.items()},
-        observation_size=len(channels),
-        channels=channels,
+        **named,
     )
 
 
-def _pieces(frames: ndarray, options: Options) -> Sequences:
-    return [frames[a:b] for a, b in _cuts.shorter(0, len(frames), options.length)]
+def _named(path: Path, sheet: tables.Sheet, options: Options) -> dict[str, Any]:
+    """What a table's columns are called: those that are observed, and those that are inputs. Raises DataError."""
+    inputs = _inputs(path, sheet, options)
+    names = tuple(map(str, sheet.channels))
+    observed = tuple(name for place, name in enumerate(names) if place not in inputs)
+    if not observed:
+        raise DataError(f"{path} has inputs, but no channels: every column is named in `inputs`")
+    called = {"input_size": len(inputs), "inputs": tuple(names[place] for place in inputs)} if inputs else {}
+    return {"observation_size": len(observed), "channels": observed, **called}
 
 
-def _numbers(path: Path, arrays: Sequences) -> Sequences:
+def _inputs(path: Path, sheet: tables.Sheet, options: Options) -> list[int]:
+    """Where the inputs stand among the channels of a table, in the order they are named in. Raises DataError."""
+    places = []
+    for wanted in options.inputs:
+        called = [(str(channel), channel.name, channel.name.partition("=")[0]) for channel in sheet.channels]
+        found = [place for place, names in enumerate(called) if wanted in names]
+        if not found:
+            there = ", ".join(map(str, sheet.channels))
+            raise DataError(f"{path} has no column {wanted} to be an input; it has {there}")
+        places += [place for place in found if place not in places]
+    return places
+
+
+def _arrays(path: Path, sheet: tables.Sheet, pieces: list[Piece], options: Options) -> Sequences:
+    """Pieces of sequences as float32, with inputs and dt where there are some. Raises DataError."""
+    return [_array(path, sheet, piece, options) for piece in pieces]
+
+
+def _array(path: Path, sheet: tables.Sheet, piece: Piece, options: Options) -> ndarray:
+    stream, start, end = piece
     # What is beyond float32 is an infinity, which is refused below; a NaN that signals is as missing as any other.
     with np.errstate(over="ignore", invalid="ignore"):
-        found = [array.astype(np.float32) for array in arrays]
-    if any(np.isinf(array).any() for array in found):
+        frames = stream.frames[start:end].astype(np.float32)
+    if bool(np.isinf(frames).any()):
         raise DataError(f"{path} holds numbers that are infinite as float32: change their unit")
-    return found
+    places = _inputs(path, sheet, options)
+    if not places and stream.times is None:
+        return frames
+    dt = None if stream.times is None else np.diff(stream.times, prepend=np.nan)[start:end]
+    inputs = frames[:, places]
+    if bool(np.isnan(inputs).any()):
+        row, column = np.argwhere(np.isnan(inputs))[0]
+        name, number = sheet.channels[places[column]], stream.rows[start + row] + 1
+        raise DataError(
+            f"{path} has no value of the input {name} in row {number}: inputs may not be missing; fill them, or let "
+            "the column be a channel"
+        )
+    return Driven(np.delete(frames, places, axis=1), inputs=inputs if places else None, dt=dt)
+
+
+def _pieces(stream: tables.Sequence, options: Options) -> list[Piece]:
+    return [(stream, a, b) for a, b in _cuts.shorter(0, len(stream.frames), options.length)]
 
 
 def _sheet(path: Path, options: Options) -> tables.Sheet:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
-from avf_core.analysis.evaluation import pad
+from avf_core.analysis.evaluation import pad, pad_drive
 from avf_core.training.config import TrainingConfig
 from avf_core.training.em import Clip
 
@@ -51,4 +51,4 @@ def clip_batch(sequences: Sequence[np.ndarray], config: TrainingConfig, epoch: i
         clips.append(clip)
     xs, real = pad(clips)
     seeds = torch.from_numpy(generator.integers(0, 2**62, len(clips), dtype=np.int64))
-    return Clip.whole(xs, real, seeds)
+    return Clip.whole(xs, real, seeds, pad_drive(clips))

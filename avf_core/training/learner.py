@@ -6,7 +6,7 @@ inference procedure; what it leaves without a way to learn is refused, never car
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -71,6 +71,8 @@ class Learner:
         """One EM step on a clip batch; `seed` is dropout's, `updates` counts those before."""
         torch.manual_seed(seed)
         clip = tree_map(lambda t: t.to(self.device), clip)
+        taken = self.filter.model.reader.taken(clip.drive, shape=tuple(clip.real.shape), like=clip.xs)
+        clip = replace(clip, drive=taken)
         self.skipped_steps = 0
         self.zero_gradients()
         totals = self.backward(self.group.rows(clip), kl_weight)

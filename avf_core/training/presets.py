@@ -7,9 +7,9 @@ import dataclasses
 import math
 from typing import Any
 
-from avf_core import emissions
+from avf_core import drives, emissions
 from avf_core.configuration import configure, model_config
-from avf_core.data import Sequences, channel_statistics, statistics
+from avf_core.data import Sequences, channel_statistics, input_statistics, statistics, usual_dt
 from avf_core.errors import ConfigurationError
 from avf_core.training._music import music, music_best
 from avf_core.training._shipped import SPEECH as SHIPPED_SPEECH
@@ -194,8 +194,8 @@ def fit(settings: Settings, train: Sequences) -> Settings:
     Where data are levels of one width, all numbers of an observation are in one unit, and have one center and scale;
     elsewhere each channel has its own.
     """
-    model = settings["model"]
-    config = model_config(model)
+    model = settings["model"] | _drive(settings["model"], train)
+    settings, config = {**settings, "model": model}, model_config(model)
     if not hasattr(config, "center") or "center" in model or "scale" in model:
         return settings
     emission = emissions.named(config.likelihood)
@@ -204,6 +204,17 @@ def fit(settings: Settings, train: Sequences) -> Settings:
     measured = statistics if emission.of_levels else channel_statistics
     center, scale = measured(train)
     return {**settings, "model": {**model, "center": center, "scale": scale}}
+
+
+def _drive(model: dict[str, Any], train: Sequences) -> dict[str, Any]:
+    """How many inputs the data has, their units, and its usual dt, for a model that takes them and was not told."""
+    config = model_config(model)
+    if not isinstance(config, drives.Config):
+        return {}
+    center, scale = input_statistics(train)
+    inputs = {"input_size": len(center), "input_center": center, "input_scale": scale}
+    told = {} if not center or "input_size" in model else inputs
+    return told | ({"usual_dt": usual_dt(train)} if config.timed and "usual_dt" not in model else {})
 
 
 def override(preset: Preset, assignments: dict[str, Any]) -> Preset:
