@@ -25,7 +25,7 @@ help:
 	@echo "make check   the same with the quick tests only: in a minute or so, before each commit"
 	@echo "make lint    lint, types and import layers only"
 	@echo "make test-long  the tests that take minutes: before a release"
-	@echo "make bench   benchmarks, as tables and JSON"
+	@echo "make bench   short forms of the benchmarks, in ten minutes: tables, JSON and plots in benchmarks/results/quick"
 	@echo "make fuzz    COUNT=100000 random and mutated messages at every door, FILES=10000 files at every reader: one JSON object"
 	@echo "make chaos   servers and their Redis under fire, for MINUTES=2: one JSON object"
 	@echo "make docs    the API reference, as HTML in site/"
@@ -71,9 +71,7 @@ test-long: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m long
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.steps
-	$(BIN)/python -m benchmarks.serving
-	$(BIN)/python -m benchmarks.dashboard
+	@$(BIN)/python -m benchmarks
 
 fuzz: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --count $(COUNT) --files $(FILES)

@@ -14,16 +14,13 @@ the server's memory.
 import argparse
 import json
 import multiprocessing
-import os
 import re
 import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -33,6 +30,7 @@ import httpx
 import numpy as np
 
 from benchmarks.large_bodies import BYTES, JSON, bodies, messages, post, say
+from benchmarks.servers import served
 
 MODELS = ("srnn-jsb", "svg-actions-small")
 PROBE = 0.002  # seconds between two questions
@@ -41,26 +39,6 @@ WINDOW = 4.0  # seconds before a crowd of strangers, and with it
 PATIENCE = 15.0  # seconds, after which the server has ended what it does not know
 HALF_OPEN, SILENT = 1500, 500
 HALF = b"GET /health/live HTTP/1.1\r\nHost: avf\r\nX-More: "
-
-
-@contextmanager
-def served() -> Iterator[tuple[str, int]]:
-    """The address and the process of a server."""
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = ["serve", "--port", "0", "--data-dir", folder, "--json"]
-        arguments += [part for name in MODELS for part in ("--model", name)]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "avf_client", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"AVF_REDIS_TIMEOUT_S": "5"},
-        )
-        try:
-            assert process.stdout is not None
-            yield json.loads(process.stdout.readline())["server_url"], process.pid
-        finally:
-            process.terminate()
-            process.communicate(timeout=30)
 
 
 def dial(url: str) -> socket.socket:
@@ -255,7 +233,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose name holds this")
     options = parser.parse_args()
     found: dict[str, Any] = {"waits_ms": {}, "strangers": {}}
-    with served() as (url, pid):
+    with served(*MODELS) as (url, pid):
         prober = Prober(url)
 
         def quiet() -> str:

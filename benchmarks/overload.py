@@ -15,14 +15,10 @@ import asyncio
 import json
 import math
 import multiprocessing
-import os
 import re
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +28,8 @@ import httpx
 import numpy as np
 import websockets
 from avf_wire import binary
+
+from benchmarks.servers import served
 
 STREAMS = 48
 NEIGHBOURS = 12  # with three more, a batch is padded to the same 16 rows
@@ -109,25 +107,6 @@ class Stream:
         for result in await asyncio.gather(reading, writing, return_exceptions=True):
             if isinstance(result, Exception) and not isinstance(result, CLOSED):
                 raise result
-
-
-@contextmanager
-def served(model: str) -> Iterator[tuple[str, int]]:
-    """A server of this model, which waits for Redis on a busy machine: its address, and its process id."""
-    with tempfile.TemporaryDirectory(prefix="avf-bench-") as folder:
-        arguments = ["serve", "--port", "0", "--json", "--model", model, "--data-dir", folder]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "avf_client", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"AVF_REDIS_TIMEOUT_S": "5"},
-        )
-        try:
-            assert process.stdout is not None
-            yield json.loads(process.stdout.readline())["server_url"], process.pid
-        finally:
-            process.terminate()
-            process.communicate(timeout=30)
 
 
 def open_session(url: str) -> tuple[str, int]:

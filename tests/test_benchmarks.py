@@ -1,0 +1,99 @@
+"""What benchmarks say is what they found: the page, its tables, the search for the most streams, the peers' step."""
+
+import importlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from avf_core import checkpoints
+from benchmarks import page, peers, plots, realtime, results
+from benchmarks.__main__ import SUITE
+from benchmarks.peer.step import Stepper
+
+FOUND: dict[str, Any] = {
+    "model": "srnn-jsb",
+    "steps_per_second": {"avf, HTTP": 1234.5, "litserve": 98.76},
+    "p99_ms": {"avf, HTTP": 61.04, "litserve": 1200.0},
+    "skipped": {},
+    "models": {"a": {"rate": 80.0, "streams": 24}, "b": {"rate": 25.0}},
+    "machine": {"processor": "P", "cores": 2},
+}
+
+
+def test_the_page_is_what_the_results_make() -> None:
+    """docs/performance.md has no figure that no full run found: `python -m benchmarks.page` writes it."""
+    assert page.PAGE.read_text(encoding="utf-8") == page.page()
+
+
+def test_a_section_has_all_figures_and_explains_them(tmp_path: Path) -> None:
+    """Figures by the same names stand side by side; what a benchmark says of itself comes before them."""
+    results.write("peers", FOUND, tmp_path)
+    assert json.loads((tmp_path / "peers.json").read_text()) == FOUND
+    made = page.page(tmp_path)
+    for line in (
+        "## How many steps a second are answered here, and by the same step behind servers of others?",
+        "Machine: processor P, cores 2. Run: model srnn-jsb.",
+        "|  | steps/s | p99 ms |",
+        "| avf, HTTP | 1,234 | 61 |",
+        "| litserve | 98.8 | 1,200 |",
+        "|  | rate | streams |",
+        "| a | 80 | 24 |",
+        "| b | 25 |  |",
+    ):
+        assert line in made.splitlines()
+    assert "`times_best_peer`" in made
+
+
+def test_pictures_lie_beside_the_figures(tmp_path: Path) -> None:
+    """One for each set of figures that has one."""
+    drawn = plots.draw("peers", FOUND, tmp_path)
+    assert sorted(path.name for path in drawn) == ["peers-p99_ms.png", "peers-steps_per_second.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+
+
+def test_every_benchmark_of_the_suite_asks_one_question() -> None:
+    """The first paragraph of its docstring is the heading of its section."""
+    for name in SUITE:
+        about = importlib.import_module(f"benchmarks.{name}").__doc__ or ""
+        assert about.partition("\n\n")[0].endswith("?"), name
+
+
+@pytest.mark.parametrize("carried", [0, 1, 7, 23, 24])
+def test_halving_finds_the_most_streams_that_are_on_time(carried: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if so many were carried, of 24 at best: found whatever the number, and none above it is told."""
+
+    def probed(url: str, model: str, streams: int, rate: float, seconds: float) -> dict[str, float]:
+        return {"p99": 0.05 if streams <= carried else 0.5, "problems": 0.0}
+
+    monkeypatch.setattr(realtime, "probed", probed)
+    found, lag = realtime.most("", "m", 80.0, 24, probes=10, seconds=1.0)
+    assert found == carried
+    assert lag == (0.05 if carried else 0.0)
+
+
+def test_the_best_peer_is_what_ours_is_compared_with() -> None:
+    """Not the slowest, and not one of ours."""
+    rates = {"avf, HTTP": 500.0, "avf, WebSocket": 1200.0, "litserve": 100.0, "fastapi-redis": 50.0}
+    assert peers.times_best_peer(rates) == {"avf, HTTP": 5.0, "avf, WebSocket": 12.0}
+    absent = [name for name, package in peers.PEERS.items() if importlib.util.find_spec(package) is None]
+    assert list(peers.missing([*peers.OURS, *peers.PEERS])) == absent
+
+
+def test_peers_make_the_same_step() -> None:
+    """Sessions whose beliefs are kept as bytes go on as those of a filter that keeps them itself."""
+    stepper = Stepper("srnn-jsb")
+    filter = checkpoints.load("srnn-jsb").filter
+    xs = (torch.rand(3, 2, 88, generator=torch.Generator().manual_seed(0)) > 0.95).float()
+    with torch.no_grad():
+        _, expected = filter.scan(filter.initial(torch.arange(2)), xs)
+    kept: list[bytes | None] = [None, None]
+    for t, x in enumerate(xs):
+        after, answers = stepper.step(kept, x.tolist())
+        kept = list(after)
+        found = torch.tensor([answer["free_energy"] for answer in answers])
+        torch.testing.assert_close(found, expected.free_energy[t])
+        assert len(answers[0]["mean"]) == filter.model.latent_size
