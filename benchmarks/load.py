@@ -207,7 +207,7 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
         opened = [client.post("/v1/sessions", json=asked).raise_for_status().json() for _ in range(options.sessions)]
     xs = (np.random.default_rng(0).random((OBSERVATIONS, opened[0]["observation_size"])) > 0.95).astype(np.float32)
     bench = Bench(sessions=options.sessions, seconds=options.seconds, pids=options.pids)
-    loop = asyncio.get_running_loop()
+    loop, batches = asyncio.get_running_loop(), _batches(options.url)
     for each in opened:
         make = WAYS[options.way]
         await loop.create_connection(
@@ -216,9 +216,15 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
             address.port,
         )
     await bench.over.wait()
-    with httpx.Client(base_url=options.url, timeout=60.0) as client:
-        rows = client.get("/v1/status").json()["batch_rows"]
-    return bench.found | {"batch_rows": rows, "which": bench.problems.most_common(3)}
+    rows, ticks = (after - before for after, before in zip(_batches(options.url), batches, strict=True))
+    return bench.found | {"batch_rows": rows / max(1.0, ticks), "which": bench.problems.most_common(3)}
+
+
+def _batches(url: str) -> tuple[float, float]:
+    """How many rows, and how many batches, a server has filtered."""
+    lines = httpx.get(f"{url}/metrics", timeout=60.0).text.splitlines()
+    found = dict(line.rsplit(" ", 1) for line in lines if line.startswith("avf_batch_rows_"))
+    return float(found["avf_batch_rows_sum"]), float(found["avf_batch_rows_count"])
 
 
 def main() -> None:

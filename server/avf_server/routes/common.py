@@ -20,12 +20,13 @@ from avf_server.problems import ProblemError
 from avf_server.runtime import Runtime
 
 
-async def _runtime(request: Request) -> Runtime:
+async def runtime_of(request: Request) -> Runtime:
+    """The parts of this server."""
     runtime: Runtime = request.app.state.runtime
     return runtime
 
 
-Server = Annotated[Runtime, Depends(_runtime)]
+Server = Annotated[Runtime, Depends(runtime_of)]
 
 
 def _authorised(request: Request, server: Runtime, intent: Intent, *, in_address: bool = False) -> Caller:
@@ -40,7 +41,8 @@ def _authorised(request: Request, server: Runtime, intent: Intent, *, in_address
     return caller
 
 
-async def _owner(request: Request, server: Server) -> str:
+async def owner_of(request: Request, server: Server) -> str:
+    """The owner of sessions, who may change them. Raises UnauthorisedError, ForbiddenError."""
     return _authorised(request, server, "write").owner
 
 
@@ -61,7 +63,7 @@ async def _maker(request: Request, server: Server) -> Caller:
     return _authorised(request, server, "write")
 
 
-Owner = Annotated[str, Depends(_owner)]
+Owner = Annotated[str, Depends(owner_of)]
 """The owner of sessions, who may change them."""
 
 Viewer = Annotated[str, Depends(_viewer)]
@@ -77,11 +79,12 @@ Maker = Annotated[Caller, Depends(_maker)]
 """As `Owner`, with the key."""
 
 
-async def _writer(request: Request) -> MessageCodec:
+async def writer_of(request: Request) -> MessageCodec:
+    """The codec of the answer. Raises NotAcceptableError."""
     return negotiation.writer(request.headers.get("accept", ""))
 
 
-Writer = Annotated[MessageCodec, Depends(_writer)]
+Writer = Annotated[MessageCodec, Depends(writer_of)]
 
 
 With = Annotated[Literal["observation"] | None, Query(alias="with")]

@@ -25,6 +25,7 @@ from avf_server.transports.limits import BodyLimit
 from avf_server.transports.methods import Heads
 from avf_server.transports.origins import Origins
 from avf_server.transports.prefix import Prefix
+from avf_server.transports.straight import Straight
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(ClientDisconnect, _on_left)
     app.add_exception_handler(Exception, _on_fault)
+    app.add_middleware(Straight, on_problem=_on_problem, on_left=_on_left)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(Prefix, prefix=settings.root_path)
     app.add_middleware(Heads)

@@ -9,7 +9,7 @@ asked for, pages cannot send them unasked, and only a list that is set is checke
 import ipaddress
 import socket
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from avf_server import problems
 from avf_server.routes.common import problem_response
 
+NAMES = 256  # that are remembered, of those by which this server is called
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -72,6 +73,7 @@ def _name(host: str) -> str:
     return host.partition(":")[0].rstrip(".")
 
 
+@lru_cache(NAMES)
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)

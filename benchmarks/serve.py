@@ -1,0 +1,162 @@
+"""What does serving cost beside filtering, and how many steps a second does one server answer?
+
+    python -m benchmarks.serve [--json] [--model srnn-jsb] [--seconds 5] [--open 10000]
+
+A real server with its own Redis, on loopback, one torch thread; clients (`benchmarks.load`), server and Redis share the
+machine. `served_over_engine_64` is the processor time of one row of `Filter.step` at a batch of 64 over that of the
+whole server's process for one step of 64 WebSocket sessions, durability `group`. Rounds over WebSockets, over HTTP and
+of the engine take turns; figures are medians. `--open` first opens so many sessions that do nothing.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import torch
+
+from avf_core import checkpoints
+
+ROUNDS = 3
+RUNS: tuple[tuple[str, str, int, str], ...] = (
+    ("websocket_64", "websocket", 64, "group"),
+    ("websocket_1", "websocket", 1, "group"),
+    ("http_64", "http", 64, "group"),
+    ("http_1", "http", 1, "group"),
+    ("websocket_64_none", "websocket", 64, "none"),
+)
+SERVE = "from avf_server.serve.command import command; command()"
+
+
+@contextmanager
+def server(model: str) -> Iterator[tuple[str, list[int]]]:
+    """A server of this model: its address, and the processes of it and of its Redis."""
+    with tempfile.TemporaryDirectory(prefix="avf-bench-") as folder:
+        arguments = ["--port", "0", "--json", "--model", model, "--data-dir", folder]
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVE, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"AVF_THREADS": "1", "AVF_MAX_SESSIONS": "100000", "AVF_MAX_SESSIONS_PER_KEY": "100000"},
+        )
+        try:
+            assert process.stdout is not None
+            ready = json.loads(process.stdout.readline())
+            yield ready["server_url"], [process.pid, *_children(process.pid)]
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def loaded(
+    url: str, pids: list[int], *, model: str, way: str, sessions: int, durability: str, seconds: float
+) -> dict[str, Any]:
+    """What `benchmarks.load` measures."""
+    options = {"model": model, "way": way, "sessions": sessions, "durability": durability, "seconds": seconds}
+    given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "benchmarks.load", url, *given, "--pids", *map(str, pids)]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 120)
+    result: dict[str, Any] = json.loads(found.stdout)
+    result["server_ms"], result["redis_ms"], *_, result["clients_ms"] = result.pop("cpu_ms_per_step")
+    return result
+
+
+@torch.no_grad()
+def engine(model: str, *, batch: int, rounds: int) -> tuple[float, float]:
+    """Milliseconds of `Filter.step` for a row of a batch: of processor time, and on the clock."""
+    filter = checkpoints.load(model).filter
+    x = (torch.rand(batch, filter.model.observation.size, generator=torch.Generator().manual_seed(0)) > 0.95).float()
+    belief, _ = filter.step(filter.initial(torch.arange(batch)), x)
+    spent, took = [], []
+    for _ in range(rounds):
+        cpu, clock = time.thread_time(), time.perf_counter()
+        belief, _ = filter.step(belief, x)
+        spent.append(1e3 * (time.thread_time() - cpu) / batch)
+        took.append(1e3 * (time.perf_counter() - clock) / batch)
+    return statistics.median(spent), statistics.median(took)
+
+
+def open_idle(url: str, model: str, count: int) -> None:
+    """Sessions that nobody steps."""
+    with httpx.Client(base_url=url, timeout=60.0) as client:
+        for _ in range(count):
+            client.post("/v1/sessions", json={"model": model}).raise_for_status()
+
+
+def measure(model: str, *, seconds: float, idle: int) -> dict[str, Any]:
+    """All rounds, in turns."""
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name, *_ in RUNS}
+    engines: dict[int, list[tuple[float, float]]] = {1: [], 64: []}
+    with server(model) as (url, pids):
+        open_idle(url, model, idle)
+        for _ in range(ROUNDS):
+            for name, way, sessions, durability in RUNS:
+                rounds[name].append(
+                    loaded(url, pids, model=model, way=way, sessions=sessions, durability=durability, seconds=seconds)
+                )
+            for batch, found in engines.items():
+                found.append(engine(model, batch=batch, rounds=30 if batch == 1 else 8))
+    runs = {name: _medians(found) for name, found in rounds.items()}
+    (raw_64, _), (_, raw_1) = (_median_of(engines[batch]) for batch in (64, 1))
+    return {
+        "model": model,
+        "served_over_engine_64": raw_64 / runs["websocket_64"]["server_ms"],
+        "steps_per_second": runs["websocket_64"]["steps_per_second"],
+        "p50_ms": runs["websocket_1"]["p50_ms"],
+        "overhead_ms": runs["websocket_1"]["p50_ms"] - raw_1,
+        "http_over_websocket": runs["http_64"]["server_ms"] / runs["websocket_64"]["server_ms"],
+        "engine_ms_64": raw_64,
+        "engine_ms_1": raw_1,
+        "open_sessions": idle,
+        "runs": runs,
+    }
+
+
+def _medians(found: list[dict[str, Any]]) -> dict[str, float]:
+    numbers = [name for name, value in found[0].items() if isinstance(value, int | float)]
+    return {name: round(statistics.median(each[name] for each in found), 4) for name in numbers}
+
+
+def _median_of(found: list[tuple[float, float]]) -> tuple[float, float]:
+    spent, took = zip(*found, strict=True)
+    return statistics.median(spent), statistics.median(took)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--model", default="srnn-jsb")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each run; there are 15")
+    parser.add_argument("--open", type=int, default=0, help="sessions that are open beside those that step")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found = measure(options.model, seconds=options.seconds, idle=options.open)
+    if options.json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        if not isinstance(value, dict):
+            print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
+    columns = list(next(iter(found["runs"].values())))
+    print("| run | " + " | ".join(column.replace("_", " ") for column in columns) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for name, row in found["runs"].items():
+        print(f"| {name.replace('_', ' ')} | " + " | ".join(f"{row[column]:.3g}" for column in columns) + " |")
+
+
+if __name__ == "__main__":
+    main()
