@@ -34,6 +34,7 @@ class Form(NamedTuple):
 
 SUITE = {
     "steps": Form(quick=("--rounds", "5")),
+    "serve": Form(quick=("--seconds", "1.5"), full=("--seconds", "10")),
     "peers": Form(),
     "realtime": Form(),
     "training": Form(quick=("--rounds", "1", "--presets", "srnn-jsb"), full=("--rounds", "7")),
