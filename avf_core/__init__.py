@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from avf_core.beliefs import Belief
     from avf_core.checkpoints import Checkpoint, available, load
     from avf_core.configuration import build
-    from avf_core.filtering import Estimate, Filter
+    from avf_core.estimates import Estimate
+    from avf_core.filtering import Filter
     from avf_core.training.config import TrainingConfig
     from avf_core.training.fitting import fit
 
@@ -34,7 +35,8 @@ _HOMES = {
     "beliefs": ("Belief",),
     "checkpoints": ("Checkpoint", "available", "load"),
     "configuration": ("build",),
-    "filtering": ("Estimate", "Filter"),
+    "estimates": ("Estimate",),
+    "filtering": ("Filter",),
     "training.config": ("TrainingConfig",),
     "training.fitting": ("fit",),
 }

@@ -6,7 +6,7 @@ one, and whoever holds one can stack it with others, split it, store it and carr
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import safetensors
 import safetensors.torch
@@ -31,17 +31,28 @@ class Belief:
     `model` is what the model needs of the past (its last latent sample and recurrent state), `inference` what the
     inference procedure keeps of its own (empty for most). `seed` and `step` (observations filtered so far) fix all
     randomness of a row.
+
+    With particles, the tensors of `model` and `inference` have an axis of them after that of the batch, and `particles`
+    holds their weights ("log_weights", normalised); `past` is what is kept to look back. Both are empty for most. A
+    stretch of beliefs, as estimates of a scan keep it, has an axis of time before all others.
     """
 
     model: State
     inference: State
-    seed: Int64[Tensor, " batch"]
-    step: Int64[Tensor, " batch"]
+    seed: Int64[Tensor, "*time batch"]
+    step: Int64[Tensor, "*time batch"]
+    particles: State = field(default_factory=dict)
+    past: State = field(default_factory=dict)
 
     @property
     def batch_size(self) -> int:
         """The number of rows."""
         return int(self.seed.shape[0])
+
+    @property
+    def particle_count(self) -> int:
+        """The number of particles of a row."""
+        return int(self.particles["log_weights"].shape[-1]) if self.particles else 1
 
 
 def stack(beliefs: list[Belief]) -> Belief:
@@ -79,6 +90,8 @@ def named(belief: Belief) -> State:
     """All tensors of a belief, by the names under which they are stored."""
     tensors = {f"model.{name}": tensor for name, tensor in belief.model.items()}
     tensors |= {f"inference.{name}": tensor for name, tensor in belief.inference.items()}
+    tensors |= {f"particles.{name}": tensor for name, tensor in belief.particles.items()}
+    tensors |= {f"past.{name}": tensor for name, tensor in belief.past.items()}
     return tensors | {"seed": belief.seed, "step": belief.step}
 
 
@@ -89,6 +102,8 @@ def of_named(tensors: State) -> Belief:
         inference=_section(tensors, "inference."),
         seed=tensors["seed"],
         step=tensors["step"],
+        particles=_section(tensors, "particles."),
+        past=_section(tensors, "past."),
     )
 
 

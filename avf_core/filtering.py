@@ -1,72 +1,56 @@
-"""The Bayesian prediction-update loop, and nothing else.
-
-    predict  ->  infer (minimise F_t over q)  ->  sample z_t ~ q  ->  transition
+"""The Bayesian prediction-update loop: rows stepped, and where a sequence has particles, weighed.
 
 The law: `step` is pure. The same arguments give the same result, and row i of the result depends on row i of the
 arguments only.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
-from avf_core import noise
 from avf_core.beliefs import Belief, State
-from avf_core.distributions import FullGaussian, Gaussian, Likelihood, completed
 from avf_core.drives import Drive
-from avf_core.errors import ObservationError
-from avf_core.inference.base import Effort, Inference, Inferred
-from avf_core.models.base import Model
-from avf_core.objectives import Posterior, StepObjective
+from avf_core.errors import ConfigurationError, ObservationError
+from avf_core.estimates import Estimate, aligned
+from avf_core.gaps import blank
+from avf_core.inference.base import Effort
+from avf_core.mixtures import Mixture
+from avf_core.objectives import Posterior
+from avf_core.particles import MOST, each_particle, folded, of_rows, rejoined, rows_of, seeds_of
+from avf_core.rows import Rows
+from avf_core.smoothing import check_lag, remembered
 from avf_core.trees import stack_time, take, where
+from avf_core.weighing import weigh
 
 
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """What one observation taught, for `batch` sequences; after `scan`, with a leading time axis.
+class Filter(Rows):
+    """A model with an inference procedure that fits it: an online filter.
 
-    `prediction` is the likelihood at the prior's mean (before the observation), `likelihood` that at the posterior
-    sample `z` (after it). `free_energy` = `reconstruction` + `kl`, in nats. `iterations` says how many updates each row
-    was given; `free_energies` holds F of every iterate from the prior, in column 0, to the final posterior, in column
-    `iterations`, each on noise of its own. A row that had fewer updates than another keeps its final F to the end, so
-    that the last column is always `free_energy`.
-
-    `exact`: the procedure keeps the past in closed form, not by a sample. Then prior, posterior, prediction and
-    likelihood have its spread in them, `z` is the posterior's mean and F is -log p(x_t | x_<t) itself.
+    Predictions that have no closed form are made of `prediction_samples` draws from the prior.
     """
 
-    prior: Posterior
-    posterior: Posterior
-    prediction: Likelihood
-    likelihood: Likelihood
-    z: Float[Tensor, "*time batch latent"]
-    free_energy: Float[Tensor, "*time batch"]
-    reconstruction: Float[Tensor, "*time batch"]
-    kl: Float[Tensor, "*time batch"]
-    free_energies: Float[Tensor, "*time batch iterates"]
-    iterations: Int64[Tensor, "*time batch"]
-    exact: bool = False
+    def initial(self, seeds: Int64[Tensor, " batch"], *, particles: int = 1, lag: int = 0) -> Belief:
+        """The belief before the first observation, for sequences with these seeds.
 
+        With more than one of `particles`, up to 1,024, each sequence is filtered by so many weighted rows, which
+        together represent the posterior; with one, and for a procedure that keeps the past in closed form whatever
+        the number, by a single row. With a `lag`, estimates look back so many steps too (`Estimate.smoothed`).
+        Raises ConfigurationError for numbers that make no sense.
+        """
+        if not 1 <= particles <= MOST:
+            raise ConfigurationError(f"particles is {particles}, expected a number in [1, {MOST}]")
+        return self.spread(seeds, particles=1 if self.inference.exact else particles, lag=lag)
 
-class Filter(nn.Module):
-    """A model with an inference procedure that fits it: an online filter."""
-
-    def __init__(self, model: Model, inference: Inference) -> None:
-        super().__init__()
-        self.model = model
-        self.inference = inference
-
-    def initial(self, seeds: Int64[Tensor, " batch"]) -> Belief:
-        """The belief before the first observation, for sequences with these seeds."""
-        batch = int(seeds.shape[0])
-        return Belief(
-            model=self.model.initial(batch),
-            inference=self.inference.initial(batch),
-            seed=seeds,
-            step=torch.zeros_like(seeds),
-        )
+    def spread(self, seeds: Int64[Tensor, " batch"], *, particles: int, lag: int = 0) -> Belief:
+        """`initial` with as many particles as one likes, also of a procedure whose particles are all the same."""
+        check_lag(lag, possible=particles > 1)
+        if particles == 1:
+            return self.initial_rows(seeds)
+        belief = of_rows(self.initial_rows(seeds_of(seeds, particles).reshape(-1)), seeds, particles)
+        latents = torch.zeros(len(seeds), particles, lag, self.model.latent_size, dtype=self.model.dtype)
+        return replace(belief, past={"z": latents.to(seeds.device)} if lag else {})
 
     def step(
         self,
@@ -79,6 +63,7 @@ class Filter(nn.Module):
         iterations: int | Int[Tensor, " rows"] | None = None,
         tolerance: float | None = None,
         budget: float | None = None,
+        threshold: float = 0.5,
     ) -> tuple[Belief, Estimate]:
         """Filter one observation of every sequence.
 
@@ -92,36 +77,23 @@ class Filter(nn.Module):
         F of a row by less than `tolerance` nats, or when `budget` seconds are spent: see `Effort`. With noise of its
         own for every iteration, a change of F is that of a sample; with `keep_best` it is on common random numbers.
 
+        Particles are resampled once their effective sample size falls below `threshold` times their number: 0 for
+        never, as importance-weighted bounds want it.
+
         Raises ObservationError where x does not fit, InputError and TimeStepError where inputs and dt do not,
         ConfigurationError where a limit makes no sense.
         """
-        effort = Effort(iterations=iterations, tolerance=tolerance, budget=budget)
+        count = belief.particle_count
+        effort = Effort(iterations=each_particle(iterations, count), tolerance=tolerance, budget=budget)
         x = self._checked(belief, x, observed)
-        objective = self.objective(belief, x, observed=observed, drive=self.drive(belief, inputs=inputs, dt=dt))
-        prior = objective.expected
-        inferred = self.inference.infer(objective, belief.inference, effort=effort)
-        posterior = inferred.posterior
-        if observed is not None:
-            posterior = where(observed.any(-1), posterior, _like(posterior, prior))
-        z = objective.sample(posterior)
-        likelihood = objective.likelihood(posterior, z)
-        reconstruction, kl = objective.expected_reconstruction(posterior, likelihood), objective.kl(posterior)
-        free_energy = reconstruction + kl
-        heard = objective.x if observed is None else _imputed(likelihood, belief, x, observed)
-        following = self.advance(belief, objective, x=heard, z=z, inference=inferred.state)
-        return following, Estimate(
-            prior=prior,
-            posterior=posterior,
-            prediction=objective.predicted(),
-            likelihood=likelihood,
-            z=z,
-            free_energy=free_energy,
-            reconstruction=reconstruction,
-            kl=kl,
-            free_energies=_carried_forward(inferred, free_energy),
-            iterations=inferred.iterations,
-            exact=objective.exact,
-        )
+        drive = self.drive(belief, inputs=inputs, dt=dt)
+        xs, mask, driven = each_particle((x, observed, drive), count)
+        following, rows = self.step_rows(rows_of(belief), xs, observed=mask, drive=driven, effort=effort)
+        if not belief.particles:
+            return following, rows
+        seen = None if observed is None else observed.any(-1)
+        outlook = self.outlook(belief, drive)
+        return weigh(belief, following, replace(rows, outlook=outlook), seen=seen, threshold=threshold)
 
     def predict(
         self,
@@ -130,75 +102,21 @@ class Filter(nn.Module):
         inputs: Float[Tensor, "... inputs"] | None = None,
         dt: Float[Tensor, "..."] | None = None,
     ) -> tuple[State, Posterior]:
-        """The context of the next step, and all that the belief says of its latent."""
-        like = next(iter(belief.model.values()))
-        blank = like.new_full((1, self.model.observation.size), self._blank).expand(belief.batch_size, -1)
-        objective = self.objective(belief, blank, drive=self.drive(belief, inputs=inputs, dt=dt))
+        """The context of the next step, and all that the belief says of its latent; a row for each particle."""
+        drive = self.drive(belief, inputs=inputs, dt=dt)
+        objective = self.expecting(rows_of(belief), each_particle(drive, belief.particle_count))
         return objective.context, objective.expected
 
-    def drive(
+    def prediction(
         self,
         belief: Belief,
         *,
         inputs: Float[Tensor, "... inputs"] | None = None,
         dt: Float[Tensor, "..."] | None = None,
-        time: tuple[int, ...] = (),
-    ) -> Drive:
-        """What moves the sequences of a belief: checked, in the model's precision; `time` is an axis before the batch.
-
-        Raises InputError and TimeStepError where it does not fit the model.
-        """
-        like = next(iter(belief.model.values()))
-        return self.model.reader.drive(inputs, dt, shape=(*time, belief.batch_size), like=like)
-
-    def objective(
-        self,
-        belief: Belief,
-        x: Float[Tensor, "batch observation"],
-        *,
-        observed: Bool[Tensor, "batch observation"] | None = None,
-        drive: Drive | None = None,
-        kl_weight: float = 1.0,
-    ) -> StepObjective:
-        """F of the next step as a function of its posterior. Dimensions not observed are filled by the prediction.
-
-        Without a `drive` it is the one of a model that needs none told.
-        """
-        drive = self.drive(belief) if drive is None else drive
-        context, prior = self.model.predict(belief.model, drive)
-        prediction = None
-        if observed is not None:
-            prediction = self.model.decode(context, prior.mean)
-            x = completed(prediction, x, observed)
-        objective = StepObjective(
-            model=self.model,
-            context=context,
-            prior=prior,
-            x=x,
-            observed=observed,
-            seed=belief.seed,
-            step=belief.step,
-            kl_weight=kl_weight,
-            prediction=prediction,
-        )
-        return self.inference.objective(objective, belief.inference)
-
-    def advance(
-        self,
-        belief: Belief,
-        objective: StepObjective,
-        *,
-        x: Float[Tensor, "batch observation"],
-        z: Float[Tensor, "batch latent"],
-        inference: State,
-    ) -> Belief:
-        """The belief after a step: its latent `z`, the observation `x` that is fed back, inference's own state."""
-        return Belief(
-            model=self.model.transition(objective.context, x, z),
-            inference=inference,
-            seed=belief.seed,
-            step=belief.step + 1,
-        )
+        samples: int | None = None,
+    ) -> Mixture:
+        """The distribution of the next observation: what the next estimate's `prediction` is, before it comes."""
+        return self.outlook(belief, self.drive(belief, inputs=inputs, dt=dt)).prediction(samples)
 
     def scan(
         self,
@@ -235,7 +153,7 @@ class Filter(nn.Module):
                 budget=budget,
             )
             estimates.append(estimate)
-        return belief, stack_time(_aligned(estimates))
+        return belief, stack_time(aligned(estimates))
 
     def skip(
         self,
@@ -259,22 +177,11 @@ class Filter(nn.Module):
         return belief
 
     def _unobserved(self, belief: Belief, drive: Drive) -> Belief:
-        """One step of the model as a generator. The prediction is only decoded for a procedure that has a state."""
-        like = next(iter(belief.model.values()))
-        x = like.new_full((belief.batch_size, self.model.observation.size), self._blank)
-        nothing = torch.zeros_like(x, dtype=torch.bool) if belief.inference else None
-        objective = self.objective(belief, x, observed=nothing, drive=drive)
-        state = belief.inference
-        if state:
-            state = self.inference.infer(objective, state, effort=Effort(iterations=0)).state
-        z = objective.sample(objective.expected)
-        heard = _imputed(objective.likelihood(objective.expected, z), belief, x, torch.zeros_like(x, dtype=torch.bool))
-        return self.advance(belief, objective, x=heard, z=z, inference=state)
-
-    @property
-    def _blank(self) -> float:
-        """What stands for a missing number until it is filled: the number within range that is nearest to zero."""
-        return min(max(0.0, self.model.observation.low), self.model.observation.high)
+        count = belief.particle_count
+        following, z = self.unobserved_rows(rows_of(belief), each_particle(drive, count))
+        if not belief.particles:
+            return following
+        return replace(rejoined(following, belief), past=remembered(belief.past, folded(z, count), belief.step))
 
     def _checked(self, belief: Belief, x: Tensor, observed: Tensor | None) -> Tensor:
         if not isinstance(x, Tensor) or x.is_complex():
@@ -293,45 +200,9 @@ class Filter(nn.Module):
                     f"observed is {observed.dtype} of shape {tuple(observed.shape)}, "
                     f"expected torch.bool of shape {tuple(x.shape)}"
                 )
-            x = torch.where(observed, x, self._blank)
+            x = torch.where(observed, x, blank(self.model.observation))
         self.model.observation.check(x)
         return x
-
-
-def _like(posterior: Posterior, prior: Posterior) -> Posterior:
-    """The prior in the form of the posterior, so that rows of both can be mixed."""
-    if isinstance(prior, FullGaussian):
-        return prior
-    if isinstance(posterior, FullGaussian):
-        return FullGaussian(prior.mean.expand_as(posterior.mean), torch.diag_embed(prior.deviation))
-    return Gaussian(prior.mean.expand_as(posterior.mean), prior.log_variance.expand_as(posterior.mean))
-
-
-def _imputed(likelihood: Likelihood, belief: Belief, x: Tensor, observed: Tensor) -> Tensor:
-    """The observation, with a sample of it for the dimensions that were not observed."""
-    mean = likelihood.mean
-    drawn = noise.uniform(belief.seed, belief.step, streams=[noise.IMPUTATION], size=mean.shape[-1])
-    below_one = 1.0 - 0.5 * torch.finfo(mean.dtype).eps  # to which a number below one may be rounded up
-    return completed(likelihood, x, observed, drawn[0].to(mean.dtype).clamp(max=below_one))
-
-
-def _carried_forward(inferred: Inferred, free_energy: Tensor) -> Float[Tensor, "batch iterates"]:
-    """F of every iterate, with the final F from each row's last update on."""
-    met, final = inferred.free_energies, free_energy[:, None]
-    reached = torch.arange(met.shape[-1], device=met.device) < inferred.iterations[:, None]
-    return torch.cat([torch.where(reached, met, final), final], dim=-1)
-
-
-def _aligned(estimates: list[Estimate]) -> list[Estimate]:
-    """Successive estimates with as many iterates each: those of a step with fewer updates keep the final F."""
-    width = max(estimate.free_energies.shape[-1] for estimate in estimates)
-
-    def widened(estimate: Estimate) -> Estimate:
-        missing = width - estimate.free_energies.shape[-1]
-        rest = estimate.free_energy[:, None].expand(-1, missing)
-        return replace(estimate, free_energies=torch.cat([estimate.free_energies, rest], dim=-1))
-
-    return [widened(estimate) for estimate in estimates]
 
 
 def _checked_count(belief: Belief, count: int | Tensor) -> int | Tensor:

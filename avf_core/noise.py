@@ -28,10 +28,12 @@ PATHS = 4  # the seeds of paths and particles, derived from a row's
 RESAMPLING = 5
 ANCESTORS = 6  # the particles that the paths of a forecast start from
 RANKS = 7
+PARTICLE = 8  # the particle whose sample stands for all
 ITERATION = 16
 MEASURE = 1 << 32
 COMMON = 1 << 40  # the common random numbers on which proposals of one step are compared
 SAMPLES = 1 << 41  # the latents of a step in training, beyond the first
+PREDICTION = 1 << 42  # the prior samples that a prediction is made of
 
 
 def _signed(value: int) -> int:

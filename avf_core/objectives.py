@@ -67,9 +67,13 @@ class StepObjective:
         """The distribution of the latent before the observation: the prior, given a sampled past."""
         return self.prior
 
-    def predicted(self) -> Likelihood:
-        """The likelihood at the prior's mean: the prediction before the observation."""
+    def at_prior_mean(self) -> Likelihood:
+        """The likelihood at the prior's mean."""
         return self.model.decode(self.context, self.prior.mean) if self.prediction is None else self.prediction
+
+    def marginal(self) -> Likelihood | None:
+        """p(x_t | past), the latent integrated out; None where that has no closed form."""
+        return self.model.marginal(self.context, self.expected)
 
     def noise(self, *, streams: Sequence[int]) -> Float[Tensor, "streams batch latent"]:
         """Standard normal noise of these rows and this step."""

@@ -26,7 +26,7 @@ from avf_wire import binary
 
 from avf_core.belief_rows import BeliefRows
 from avf_core.beliefs import Belief, unstack
-from avf_core.filtering import Estimate
+from avf_core.estimates import Estimate
 from avf_core.trees import finite_rows
 
 MODELS = ("srnn-jsb", "srnn-speech-small")

@@ -18,14 +18,11 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from avf_core.analysis.evaluation import Progress, batches, ratio
-from avf_core.analysis.particles import (
-    Weighing,
-    initial,
-    path_seeds,
-    step,
-)
 from avf_core.errors import ConfigurationError, DataError
+from avf_core.estimates import Estimate
 from avf_core.filtering import Filter
+from avf_core.particles import path_seeds
+from avf_core.trees import take
 
 Kind = Literal["iw", "fivo"]
 THRESHOLDS: dict[Kind, float] = {"iw": 0.0, "fivo": 0.5}
@@ -89,13 +86,12 @@ def bound(
     tally = _Tally(sequences, repeats)
     for repeat in range(repeats):
         for batch in batches(filter, sequences, size=max(1, max_rows // particles)):
-            cloud = initial(filter, _seeds(seed + batch.seeds, repeat), count=particles)
+            belief = filter.spread(_seeds(seed + batch.seeds, repeat), particles=particles)
             for t in range(len(batch.xs)):
                 x, observed, scored = batch.at(t)
                 now = batch.drive_at(t)
-                cloud, weighing = step(
-                    filter,
-                    cloud.first(len(x)),
+                belief, estimate = filter.step(
+                    take(belief, slice(0, len(x))),
                     x,
                     observed=observed,
                     inputs=now.inputs,
@@ -103,7 +99,7 @@ def bound(
                     iterations=iterations,
                     threshold=THRESHOLDS[kind],
                 )
-                tally.add(repeat, batch.rows, t, weighing, scored.cpu().numpy())
+                tally.add(repeat, batch.rows, t, estimate, scored.cpu().numpy())
                 if progress:
                     progress(tally.done, tally.total)
     return tally.result(kind, particles)
@@ -131,14 +127,15 @@ class _Tally:
         """The frames filtered so far."""
         return int(self.reached.sum())
 
-    def add(self, repeat: int, rows: list[int], t: int, weighing: Weighing, scored: np.ndarray) -> None:
+    def add(self, repeat: int, rows: list[int], t: int, estimate: Estimate, scored: np.ndarray) -> None:
         """Count step t of the first sequences of a batch."""
         places = rows[: len(scored)]
-        self.log_evidence[repeat, places] += weighing.log_evidence.cpu().numpy()
+        self.log_evidence[repeat, places] -= estimate.evidence_bound.cpu().numpy()
         self.steps[repeat, places] += scored
-        self.effective[t] += float(weighing.effective.sum())
+        self.effective[t] += float(estimate.effective_sample_size.sum())
         self.reached[t] += len(places)
-        self.resampled += int(weighing.resampled.sum())
+        if estimate.particles is not None:
+            self.resampled += int(estimate.particles.resampled.sum())
 
     def result(self, kind: Kind, particles: int) -> Bound:
         """The averages, over sequences with any observation."""

@@ -17,10 +17,10 @@ from torch import Tensor
 from avf_core import noise
 from avf_core.analysis.evaluation import Progress, batches
 from avf_core.analysis.forecasting import forecast
-from avf_core.analysis.particles import Particles, initial, step
+from avf_core.beliefs import Belief
 from avf_core.errors import ConfigurationError, DataError
 from avf_core.filtering import Filter
-from avf_core.trees import tree_map
+from avf_core.trees import take, tree_map
 
 BINS = 10
 
@@ -74,15 +74,15 @@ def calibrate(
     tally = _Tally(levels)
     total, done = sum(len(s) for s in sequences), 0
     for batch in batches(filter, sequences, size=max(1, max_rows // particles)):
-        cloud = initial(filter, seed + batch.seeds, count=particles)
+        belief = filter.spread(seed + batch.seeds, particles=particles)
         for t in range(len(batch.xs)):
             x, observed, _ = batch.at(t)
-            now, cloud = batch.drive_at(t), cloud.first(len(x))
+            now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
             ahead = tree_map(lambda tensor: tensor[None], now)
-            drawn = forecast(filter, cloud, horizon=1, paths=samples, inputs=ahead.inputs, dt=ahead.dt).paths[0]
+            drawn = forecast(filter, belief, horizon=1, paths=samples, inputs=ahead.inputs, dt=ahead.dt).paths[0]
             known = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
-            tally.add(transform(drawn, x, cloud), crps(drawn, x), known)
-            cloud, _ = step(filter, cloud, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations)
+            tally.add(transform(drawn, x, belief), crps(drawn, x), known)
+            belief, _ = filter.step(belief, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations)
             done += len(x)
             if progress:
                 progress(done, total)
@@ -90,14 +90,14 @@ def calibrate(
 
 
 def transform(
-    samples: Float[Tensor, "batch paths observation"], x: Float[Tensor, "batch observation"], cloud: Particles
+    samples: Float[Tensor, "batch paths observation"], x: Float[Tensor, "batch observation"], belief: Belief
 ) -> Float64[Tensor, "batch observation"]:
     """The randomised probability integral transform: uniform in (0, 1) if x is one more sample.
 
     The rank of x among the n samples, ties broken at random, plus a uniform number, over n + 1.
     """
     size = x.shape[-1]
-    drawn = noise.uniform(cloud.seed, cloud.step, streams=[noise.RANKS], size=size)[0]
+    drawn = noise.uniform(belief.seed, belief.step, streams=[noise.RANKS], size=size)[0]
     below = (samples < x[:, None]).sum(1)
     equal = (samples == x[:, None]).sum(1)
     return (below + drawn * (equal + 1)) / (samples.shape[1] + 1)

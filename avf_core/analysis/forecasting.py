@@ -1,10 +1,10 @@
 """What comes next: sample paths of the model from a belief, and values for what was not observed.
 
 A path samples the latent from the prior and the observation from the likelihood, feeds both back, and goes on. What
-it is a forecast of depends on what it starts from. A filter's belief holds one sample of the past latents, so the
-paths are draws from p(x_t+1..t+k | x_<=t, z_<=t), *conditional on that sample*. `Particles` represent the latents'
-whole posterior: paths from them are draws from p(x_t+1..t+k | x_<=t), the Kalman predictive for a linear Gaussian
-model. So are paths from a belief of a procedure that keeps the past in closed form (`inference.kalman`).
+it is a forecast of depends on what it starts from. A belief of one row holds one sample of the past latents, so the
+paths are draws from p(x_t+1..t+k | x_<=t, z_<=t), *conditional on that sample*. Particles represent the latents'
+whole posterior: paths from a belief of them are draws from p(x_t+1..t+k | x_<=t), the Kalman predictive for a linear
+Gaussian model. So are paths from a belief of a procedure that keeps the past in closed form (`inference.kalman`).
 
 The law: a forecast leaves the belief as it is, and depends on it only. Path j of a row has a seed of its own, hashed
 from (row's seed, row's step, j), so it is the same alone, in a batch, and among more paths.
@@ -12,24 +12,23 @@ from (row's seed, row's step, j), so it is the same alone, in a batch, and among
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from avf_core import noise
-from avf_core.analysis import particles
-from avf_core.analysis.particles import Particles
 from avf_core.beliefs import Belief
-from avf_core.distributions import Bernoulli, Likelihood, completed
+from avf_core.distributions import Likelihood, completed
 from avf_core.drives import Drive
 from avf_core.errors import ConfigurationError, ObservationError
 from avf_core.filtering import Filter
+from avf_core.mixtures import Mixture, variance
+from avf_core.particles import each_particle, folded, path_seeds, rows_of, systematic, unfolded
 from avf_core.trees import take, tree_map
 
 CHUNK = 4096  # paths that are simulated at once
-QUADRATURE = 256  # points, for likelihoods whose variance is not known in closed form
 Feedback = Literal["sample", "mean"]
 
 
@@ -57,7 +56,7 @@ class Forecast:
 @torch.no_grad()
 def forecast(
     filter: Filter,
-    belief: Belief | Particles,
+    belief: Belief,
     *,
     horizon: int,
     paths: int = 100,
@@ -65,7 +64,7 @@ def forecast(
     inputs: Float[Tensor, "horizon batch inputs"] | None = None,
     dt: Float[Tensor, "horizon batch"] | None = None,
 ) -> Forecast:
-    """The next `horizon` observations, by `paths` sample paths for every row of a belief, or sequence of particles.
+    """The next `horizon` observations, by `paths` sample paths for every row of a belief; from its particles, if any.
 
     `feedback` says what the model hears of its own observations on the way: the sample, as it would in truth, or the
     likelihood's mean. A forecast is one under given `inputs`, for a model that takes them, and for the times at which
@@ -77,8 +76,8 @@ def forecast(
     batch, count = int(belief.seed.shape[0]), int(belief.seed.shape[0]) * paths
     origin = torch.arange(count, device=belief.seed.device) // paths
     held, rows = _starts(belief, paths, origin)
-    drive = filter.drive(_one_a_sequence(belief), inputs=inputs, dt=dt, time=(horizon,))
-    seeds = particles.path_seeds(belief.seed, belief.step, paths).reshape(-1)
+    drive = filter.drive(belief, inputs=inputs, dt=dt, time=(horizon,))
+    seeds = path_seeds(belief.seed, belief.step, paths).reshape(-1)
     steps = belief.step[origin]
     drawn, parts = [], []
     for start in range(0, count, CHUNK):
@@ -173,13 +172,12 @@ def impute(
             f"xs has shape {tuple(xs.shape)} and observed {tuple(observed.shape)}, "
             "expected the same (time, batch, observation) with time > 0"
         )
-    cloud = particles.initial(filter, seeds, count=paths)
-    drive = filter.drive(_one_a_sequence(cloud), inputs=inputs, dt=dt, time=(len(xs),))
+    belief = filter.spread(seeds, particles=paths)
+    drive = filter.drive(belief, inputs=inputs, dt=dt, time=(len(xs),))
     samples, means = [], []
     for t, (x, mask) in enumerate(zip(xs, observed, strict=True)):
-        before, now = cloud, take(drive, t)
-        cloud, weighing = particles.step(
-            filter,
+        before, now = belief, take(drive, t)
+        belief, estimate = filter.step(
             before,
             x,
             observed=mask,
@@ -189,47 +187,41 @@ def impute(
             threshold=0.5 if weighted else 0.0,
         )
         if not weighted:
-            cloud = replace(cloud, log_weights=before.log_weights)
-        weights = weighing.log_weights if weighted else before.log_weights
-        drawn, mean = _filled(before, weighing.estimate.likelihood, weights, x, mask, resample=weighted)
+            belief = replace(belief, particles=before.particles)
+        drawn, mean = _filled(before, estimate.likelihood, x, mask, weighted=weighted)
         samples.append(torch.where(mask[:, None], x[:, None], drawn))
         means.append(torch.where(mask, x, mean))
     return Imputation(samples=torch.stack(samples), mean=torch.stack(means))
 
 
 def _filled(
-    before: Particles, likelihood: Likelihood, log_weights: Tensor, x: Tensor, observed: Tensor, *, resample: bool
+    before: Belief, likelihood: Likelihood | Mixture, x: Tensor, observed: Tensor, *, weighted: bool
 ) -> tuple[Float[Tensor, "batch paths observation"], Float[Tensor, "batch observation"]]:
     """The values with which `Filter.step` filled the gaps, as equally weighted samples, and their weighted mean."""
-    batch, paths = log_weights.shape
-    belief = before.belief
-    rows, seen = (part.repeat_interleave(paths, 0) for part in (torch.where(observed, x, 0.0), observed))
-    expected = completed(likelihood, rows, seen)
-    uniform = _uniform(likelihood, belief.seed, belief.step, noise.IMPUTATION)
-    drawn = completed(likelihood, rows, seen, uniform).reshape(batch, paths, -1)
-    mean = torch.einsum("bp,bpo->bo", log_weights.exp(), expected.double().reshape(batch, paths, -1))
-    if resample:
+    rows, paths = rows_of(before), before.particle_count
+    each = cast(Likelihood, unfolded(likelihood.components)) if isinstance(likelihood, Mixture) else likelihood
+    known, seen = each_particle((torch.where(observed, x, 0.0), observed), paths)
+    uniform = _uniform(each, rows.seed, rows.step, noise.IMPUTATION)
+    drawn = folded(completed(each, known, seen, uniform), paths)
+    expected = folded(completed(each, known, seen), paths)
+    if not isinstance(likelihood, Mixture):
+        return drawn, expected[:, 0]
+    log_weights = likelihood.log_weights if weighted else before.particles["log_weights"]
+    mean = torch.einsum("bp,bpo->bo", log_weights.exp(), expected.double()).to(expected.dtype)
+    if weighted:
         start = noise.uniform(before.seed, before.step, streams=[noise.ANCESTORS], size=1)[0]
-        chosen = particles.systematic(log_weights, start.expand(batch, paths))
+        chosen = systematic(log_weights, start.expand(-1, paths))
         drawn = torch.take_along_dim(drawn, chosen[..., None], 1)
-    return drawn, mean.to(expected.dtype)
+    return drawn, mean
 
 
-def _starts(belief: Belief | Particles, paths: int, origin: Tensor) -> tuple[Belief, Int64[Tensor, " paths"]]:
-    """A belief, and the row of it that each path starts from: for particles, as often as their weights say."""
-    if isinstance(belief, Belief):
+def _starts(belief: Belief, paths: int, origin: Tensor) -> tuple[Belief, Int64[Tensor, " paths"]]:
+    """Rows of a belief, and which of them each path starts from: of particles, as often as their weights say."""
+    if not belief.particles:
         return belief, origin
     start = noise.uniform(belief.seed, belief.step, streams=[noise.ANCESTORS], size=1)[0]
-    chosen = particles.systematic(belief.log_weights, start.expand(-1, paths))
-    return belief.belief, chosen.reshape(-1) + belief.count * origin
-
-
-def _one_a_sequence(belief: Belief | Particles) -> Belief:
-    """A row of every sequence."""
-    if isinstance(belief, Belief):
-        return belief
-    first: Belief = take(belief.belief, slice(None, None, belief.count))
-    return first
+    chosen = systematic(belief.particles["log_weights"], start.expand(-1, paths))
+    return rows_of(belief), chosen.reshape(-1) + belief.particle_count * origin
 
 
 def _simulate(
@@ -248,7 +240,7 @@ def _simulate(
         mean = likelihood.mean
         x = _drawn(likelihood, seed, step + ahead, noise.FORECAST_OBSERVATION)
         drawn.append(x)
-        moments.append(torch.stack([mean.double(), mean.double() ** 2, _variance(likelihood).double()]))
+        moments.append(torch.stack([mean.double(), mean.double() ** 2, variance(likelihood).double()]))
         if ahead + 1 < horizon:
             state = model.transition(context, x if feedback == "sample" else mean, z)
             context, prior = model.predict(state, take(drive, ahead + 1))
@@ -266,16 +258,3 @@ def _uniform(likelihood: Likelihood, seed: Tensor, step: Tensor, stream: int) ->
     uniform = noise.uniform(seed, step, streams=[stream], size=mean.shape[-1])[0]
     below_one = 1.0 - 0.5 * torch.finfo(mean.dtype).eps  # to which a number below one may be rounded up
     return uniform.to(mean.dtype).clamp(max=below_one)
-
-
-def _variance(likelihood: Likelihood) -> Tensor:
-    """The variance of the observation in every dimension; by quantiles where it has no closed form here."""
-    if isinstance(likelihood, Bernoulli):
-        return likelihood.mean * (1.0 - likelihood.mean)
-    log_variance = getattr(likelihood, "log_variance", None)
-    if isinstance(log_variance, Tensor):
-        return log_variance.exp()
-    mean = likelihood.mean
-    levels = ((torch.arange(QUADRATURE) + 0.5) / QUADRATURE).tolist()
-    squares = [(likelihood.sample(torch.full_like(mean, level)) - mean) ** 2 for level in levels]
-    return torch.stack(squares).mean(0)

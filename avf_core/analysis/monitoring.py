@@ -18,7 +18,8 @@ from avf_core import noise
 from avf_core.analysis.evaluation import Progress, batches, ratio
 from avf_core.distributions import Gaussian
 from avf_core.errors import ConfigurationError, DataError
-from avf_core.filtering import Estimate, Filter
+from avf_core.estimates import Estimate, gaussian
+from avf_core.filtering import Filter
 from avf_core.inference import gradient
 from avf_core.objectives import Posterior, StepObjective
 from avf_core.trees import take
@@ -97,7 +98,7 @@ def monitor(
             tally.add(batch.rows, estimate, scored)
             if t in times:
                 objective = filter.objective(belief, x, observed=observed, drive=now)
-                tally.add_gap(batch.rows, _gap(objective, estimate.posterior, reference, samples), scored)
+                tally.add_gap(batch.rows, _gap(objective, gaussian(estimate.posterior), reference, samples), scored)
             belief = following
             done += len(x)
             if progress:

@@ -20,11 +20,11 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from avf_core.analysis import particles
 from avf_core.analysis.evaluation import Progress, batches
 from avf_core.data import numbers
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
+from avf_core.trees import take
 
 FEWEST = 100  # scores that make a reference
 TAIL = 0.02  # the part of the scores, from the top, that the tail is fitted to
@@ -259,14 +259,12 @@ def step_scores(
     scores = [np.full(len(s), np.nan) for s in sequences]
     total, done = sum(len(s) for s in sequences), 0
     for batch in batches(filter, sequences, size=max(1, max_rows // count)):
-        cloud = particles.initial(filter, seed + batch.seeds, count=count)
+        belief = filter.spread(seed + batch.seeds, particles=count)
         for t in range(len(batch.xs)):
             x, observed, scored = batch.at(t)
-            now, cloud = batch.drive_at(t), cloud.first(len(x))
-            cloud, w = particles.step(
-                filter, cloud, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations
-            )
-            found = -w.log_evidence if score == "evidence" else w.estimate.free_energy.double()
+            now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
+            belief, e = filter.step(belief, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations)
+            found = e.evidence_bound if score == "evidence" else e.free_energy.double()
             for n in scored.nonzero()[:, 0].tolist():
                 scores[batch.rows[n]][t] = float(found[n])
             done += len(x)

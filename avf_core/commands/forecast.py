@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from avf_core.analysis import particles
 from avf_core.analysis.calibration import crps
 from avf_core.analysis.forecasting import Forecast, forecast
 from avf_core.commands.options import archive_name
@@ -88,14 +87,12 @@ def _forecast(
     picked: Picked, start: int, horizon: int, paths: int, count: int, iterations: int | None, seed: int
 ) -> Forecast:
     filter = picked.checkpoint.filter
-    cloud = particles.initial(filter, torch.tensor([seed]), count=count)
+    belief = filter.spread(torch.tensor([seed]), particles=count)
     for t, (x, observed) in enumerate(zip(picked.xs[:start], picked.observed[:start], strict=True)):
         mask, now = None if bool(observed.all()) else observed[None], take(picked.drive, t)
-        cloud, _ = particles.step(
-            filter, cloud, x[None], observed=mask, inputs=now.inputs, dt=now.dt, iterations=iterations
-        )
+        belief, _ = filter.step(belief, x[None], observed=mask, inputs=now.inputs, dt=now.dt, iterations=iterations)
     ahead = picked.driven(start, horizon)
-    return forecast(filter, cloud, horizon=horizon, paths=paths, inputs=ahead.inputs, dt=ahead.dt)
+    return forecast(filter, belief, horizon=horizon, paths=paths, inputs=ahead.inputs, dt=ahead.dt)
 
 
 def _truth(picked: Picked, start: int, horizon: int) -> Float[Tensor, "horizon observation"]:

@@ -92,7 +92,9 @@ class LinearPrediction:
 
     def log_prob(self, x: Float[Tensor, "... frame"]) -> Float[Tensor, "... frame"]:
         """log P of the level around each sample, given the samples before it, in nats."""
-        signal = torch.cat([self.history, self.units.standardize(x).to(self.history.dtype)], dim=-1)
+        values = self.units.standardize(x).to(self.history.dtype)
+        lead = torch.broadcast_shapes(self.history.shape[:-1], values.shape[:-1])  # type: ignore[no-untyped-call]
+        signal = torch.cat([self.history.expand(*lead, -1), values.expand(*lead, -1)], dim=-1)
         order = self.coefficients.shape[-1]
         errors = signal[..., order:] - _filters.predictions(signal, self.coefficients)
         log_scale = self._following(errors)
@@ -232,7 +234,7 @@ class Emission(base.Emission):
             coefficients=_filters.of_spectrum(numbers, config.order) if spectral else _filters.of_reflections(numbers),
             log_scale=gains.clamp(least, MOST_SCALE).repeat_interleave(self.size // config.gains, dim=-1),
             reactivity=torch.sigmoid(following) if config.reactive else None,
-            history=context[BEFORE],
+            history=context[BEFORE].expand(*numbers.shape[:-1], -1),
             noise=NOISES[config.noise],
             units=self.units,
             window=config.reactive,

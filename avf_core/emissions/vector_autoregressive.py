@@ -175,10 +175,11 @@ class Emission(base.Emission):
         if not isinstance(output, Gaussian):
             raise TypeError(f"expected the moments of the observation, not {type(output).__name__}")
         mean = at_least_float32(output.mean)
+        mixing = torch.tril(self.mixing, -1) + torch.eye(self.size, dtype=mean.dtype, device=mean.device)
         return Correlated(
             expected=mean + context[EXPECTED],
             noise_log_variance=at_least_float32(output.log_variance) + self.log_variance,
-            mixing=(torch.tril(self.mixing, -1) + torch.eye(self.size, dtype=mean.dtype, device=mean.device))[None],
+            mixing=mixing.expand(*mean.shape, self.size),
             family=self.noise,
             units=self.units,
         )

@@ -98,9 +98,12 @@ class Inference(nn.Module, ABC):
     `learns`: how its parameters, phi, learn from clips. `nothing`: there are none. `in the E-step`: from what its
     `study` saw while it inferred. `with theta`: in the M-step, by the clip's free energy, differentiated through its
     posteriors. A trainer refuses parameters that nothing trains.
+
+    `exact`: its objective keeps the past in closed form, so that nothing is sampled.
     """
 
     learns: ClassVar[Learning] = "nothing"
+    exact: ClassVar[bool] = False
 
     @property
     def iterations(self) -> int:

@@ -43,6 +43,7 @@ class Inference(base.Inference):
     """The exact filtering distribution p(z_t | x_<=t) of a linear Gaussian model."""
 
     learns = "with theta"
+    exact = True
 
     def __init__(self, config: Config, model: Model) -> None:
         super().__init__()
@@ -96,7 +97,7 @@ class Marginal(StepObjective):
         mean, scale, _ = self._after
         return FullGaussian(mean.to(self.prior.mean.dtype), scale.to(self.prior.mean.dtype))
 
-    def predicted(self) -> Likelihood:
+    def marginal(self) -> Likelihood:
         """The marginals of p(x_t | x_<t)."""
         return self._observation(*self._before)
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from avf_core import drives
 from avf_core.beliefs import State
-from avf_core.distributions import Gaussian, Likelihood, reconstruction
+from avf_core.distributions import FullGaussian, Gaussian, Likelihood, reconstruction
 from avf_core.drives import FREE, Drive
 from avf_core.errors import ObservationError
 from avf_core.trees import stack_time, take, tree_map
@@ -126,6 +126,10 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
         """The distribution of the observation given the latent."""
+
+    def marginal(self, context: State, prior: Gaussian | FullGaussian) -> Likelihood | None:
+        """The distribution of the observation with the latent integrated out; None where it has no closed form."""
+        return None
 
     def decode_samples(self, context: State, z: Float[Tensor, "samples batch latent"]) -> Likelihood:
         """The distributions of the observation given several latents a row, with a leading axis of samples.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from avf_core import drives
 from avf_core.beliefs import State
-from avf_core.distributions import Gaussian, Likelihood
+from avf_core.distributions import FullGaussian, Gaussian, Likelihood
 from avf_core.drives import FREE, Drive
 from avf_core.models import base
 
@@ -131,6 +131,14 @@ class Model(base.Model):
         """N(C z + D u + d, R)."""
         mean = self.sensed(z, context)
         return Gaussian(mean, self.noise_log_variance.expand_as(mean))
+
+    def marginal(self, context: State, prior: Gaussian | FullGaussian) -> Likelihood:
+        """The marginals of N(C m + d, C P C' + R) of a prior N(m, P); in float64, as noise may be small."""
+        scale = prior.scale if isinstance(prior, FullGaussian) else torch.diag_embed(prior.deviation)
+        spread = (self.emission.double() @ scale.double()).pow(2).sum(-1)
+        variance = spread + self.noise_log_variance.double().exp()
+        mean = self.sensed(prior.mean.double(), context)
+        return Gaussian(mean.to(prior.mean.dtype), variance.log().to(prior.mean.dtype))
 
     def decode_samples(self, context: State, z: Float[Tensor, "samples batch latent"]) -> Likelihood:
         """Samples of a row share its context, by broadcasting."""

@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from avf_core import noise
-from avf_core.analysis.particles import log_weight
 from avf_core.beliefs import State
 from avf_core.distributions import Gaussian, reconstruction
 from avf_core.drives import FREE, Drive
@@ -23,6 +22,7 @@ from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
 from avf_core.inference.base import OnePass, Study
 from avf_core.models.base import Model, ObservationDriven
+from avf_core.particles import log_weight
 from avf_core.training.latents import Latents, bound, draw, streams
 from avf_core.training.walks import Walk
 from avf_core.trees import Tree, stack_time, tree_map

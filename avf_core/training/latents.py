@@ -18,8 +18,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from avf_core import noise
-from avf_core.analysis.particles import log_weight, multinomial
 from avf_core.objectives import Posterior, StepObjective
+from avf_core.particles import log_weight, multinomial
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from avf_core import checkpoints
-from avf_core.filtering import Estimate, Filter
+from avf_core.estimates import Estimate
+from avf_core.filtering import Filter
 from avf_core.trees import tree_map
 from tests.support import models
 

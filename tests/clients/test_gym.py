@@ -137,14 +137,15 @@ def test_a_server_gives_what_this_process_gives(checkpoint: Path, server: str) -
 
 
 def test_a_reset_shows_the_first_prior(make: Make) -> None:
-    """The posterior is the prior, the first observation is predicted as it will be, F is 0."""
+    """The posterior is the prior, F is 0, and the first observation is predicted as it will be, by other samples."""
     env = make()
     before, info = env.reset(seed=1)
     after, *_ = env.step(rolls(1)[0])
     np.testing.assert_array_equal(before["posterior_mean"], before["prior_mean"])
     assert info == {"filtered": False, "free_energy": 0.0, "reconstruction": 0.0, "kl": 0.0, "iterations": 0}
-    for name in ("prior_mean", "prior_log_variance", "prediction"):
+    for name in ("prior_mean", "prior_log_variance"):
         np.testing.assert_allclose(before[name], after[name], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(before["prediction"], after["prediction"], atol=0.05)
 
 
 def test_iterations_are_as_told(make: Make) -> None:

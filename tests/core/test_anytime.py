@@ -7,7 +7,8 @@ import torch
 
 from avf_core.configuration import build
 from avf_core.errors import ConfigurationError
-from avf_core.filtering import Estimate, Filter
+from avf_core.estimates import Estimate
+from avf_core.filtering import Filter
 from avf_core.inference import _descent
 from avf_core.trees import take
 from tests.support.comparing import FIVE, close, exact

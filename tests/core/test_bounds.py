@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from avf_core.analysis import particles
 from avf_core.analysis.bounds import Kind, bound
 from avf_core.analysis.evaluation import evaluate
 from avf_core.distributions import Gaussian
 from avf_core.errors import ConfigurationError, DataError
 from avf_core.filtering import Filter
 from avf_core.inference import exact
+from avf_core.particles import rows_of
 from tests.support.lgssm import independent, random_model, simulate
 
 from . import nonlinear
@@ -123,7 +123,7 @@ def test_the_importance_weighted_bound_is_that_of_its_definition() -> None:
     """The log of the mean over rows of the product over time of w, each density by torch's own distributions."""
     filter, xs = nonlinear.build(), nonlinear.simulate(30, 5)
     found = bound(filter, [xs], kind="iw", particles=16)
-    own = particles.initial(filter, torch.tensor([0]), count=16).belief
+    own = rows_of(filter.spread(torch.tensor([0]), particles=16))
     _, e = filter.scan(own, torch.as_tensor(xs)[:, None].expand(-1, 16, -1))
 
     def log_prob(of: object, value: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy import stats
 
-from avf_core.analysis import particles
 from avf_core.analysis.calibration import (
     calibrate,
     crps,
@@ -55,9 +54,9 @@ def test_crps_is_its_definition() -> None:
 def test_the_transform_is_uniform_for_exchangeable_data() -> None:
     """Continuous and binary: x drawn as the samples are."""
     filter = make("srnn-direct")
-    cloud = particles.initial(filter, torch.arange(20000), count=1)
+    belief = filter.initial(torch.arange(20000))
     for draw in (normal(20000, 10, 1), (normal(20000, 10, 1) > 1.2).double()):
-        found = transform(draw[:, 1:], draw[:, 0], cloud)[:, 0].numpy()
+        found = transform(draw[:, 1:], draw[:, 0], belief)[:, 0].numpy()
         assert stats.kstest(found, "uniform").pvalue > 0.01
 
 

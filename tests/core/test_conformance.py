@@ -12,7 +12,8 @@ from torch import Tensor
 from avf_core import beliefs
 from avf_core.belief_rows import BeliefRows
 from avf_core.errors import BeliefFormatError, ObservationError
-from avf_core.filtering import Estimate, Filter
+from avf_core.estimates import Estimate
+from avf_core.filtering import Filter
 from avf_core.trees import take, tree_map, where
 from tests.support.comparing import FIVE, assert_finite, close, exact
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from avf_core import beliefs, drives
 from avf_core.errors import ConfigurationError, InputError, TimeStepError
-from avf_core.filtering import Estimate, Filter
+from avf_core.estimates import Estimate
+from avf_core.filtering import Filter
 from avf_core.trees import take, tree_map
 from tests.support.comparing import FIVE, close, exact
 

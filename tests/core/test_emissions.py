@@ -11,7 +11,7 @@ from avf_core.configuration import build
 from avf_core.distributions import Gaussian
 from avf_core.emissions import Units
 from avf_core.errors import ConfigurationError
-from avf_core.filtering import Estimate
+from avf_core.estimates import Estimate
 
 from .pairs import ITERATIVE, SRNN
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from avf_core.analysis import forecasting, particles
+from avf_core.analysis import forecasting
 from avf_core.analysis.forecasting import forecast, generate, impute
+from avf_core.beliefs import Belief
 from avf_core.commands import evaluate
 from avf_core.commands import forecast as commands_forecast
 from avf_core.commands import impute as commands_impute
@@ -19,6 +20,7 @@ from avf_core.distributions import Bernoulli, Gaussian
 from avf_core.errors import AvfError
 from avf_core.filtering import Filter
 from avf_core.inference import exact
+from avf_core.mixtures import variance
 from avf_core.models import lgssm
 from avf_core.trees import take, tree_map
 from tests.support.lgssm import independent, random_model, simulate
@@ -56,12 +58,12 @@ def without_second(model: lgssm.Model) -> lgssm.Model:
     ).requires_grad_(False)
 
 
-def filtered(filter: Filter, xs: Tensor, count: int) -> particles.Particles:
+def filtered(filter: Filter, xs: Tensor, count: int) -> Belief:
     """The particles after these observations."""
-    cloud = particles.initial(filter, torch.arange(xs.shape[1]), count=count)
+    belief = filter.spread(torch.arange(xs.shape[1]), particles=count)
     for x in xs:
-        cloud, _ = particles.step(filter, cloud, x)
-    return cloud
+        belief, _ = filter.step(belief, x)
+    return belief
 
 
 @pytest.mark.parametrize(("size", "latent"), [(1, 1), (2, 2), (3, 2)])
@@ -164,10 +166,10 @@ def test_variance_of_a_likelihood_that_does_not_say_it() -> None:
         def sample(self, uniform: Tensor) -> Tensor:
             return self.mean + torch.logit(uniform)
 
-    known = forecasting._variance(Logistic(torch.tensor([0.0, 3.0], dtype=torch.float64)))
+    known = variance(Logistic(torch.tensor([0.0, 3.0], dtype=torch.float64)))
     np.testing.assert_allclose(known, np.pi**2 / 3.0, rtol=0.02)
-    torch.testing.assert_close(forecasting._variance(Bernoulli(torch.zeros(2))), torch.full((2,), 0.25))
-    torch.testing.assert_close(forecasting._variance(Gaussian(torch.zeros(2), torch.ones(2))), torch.ones(2).exp())
+    torch.testing.assert_close(variance(Bernoulli(torch.zeros(2))), torch.full((2,), 0.25))
+    torch.testing.assert_close(variance(Gaussian(torch.zeros(2), torch.ones(2))), torch.ones(2).exp())
 
 
 def test_quantiles_are_numpys() -> None:
@@ -245,7 +247,7 @@ def test_the_how_to_runs_and_its_options_exist() -> None:
     names: dict[str, object] = {}
     for block in re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL):
         exec(compile(block, "forecast.md", "exec"), names)
-    assert {"ahead", "filled", "alarm"} <= set(names)
+    assert {"ahead", "filled", "verdict"} <= set(names)
     commands = (evaluate.command, commands_forecast.command, commands_impute.command)
     known = {option for command in commands for p in command.params for option in p.opts}
     assert set(re.findall(r"--[a-z][a-z-]*", page)) <= known

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from avf_core.filtering import Estimate, Filter
+from avf_core.estimates import Estimate
+from avf_core.filtering import Filter
 from avf_core.inference import exact, gradient, iterative
 from avf_core.inference.base import Inference
 from avf_core.models import lgssm

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from avf_core import data
-from avf_core.analysis import bounds, calibration, evaluation, forecasting, particles, surprise
+from avf_core.analysis import bounds, calibration, evaluation, forecasting, surprise
 from avf_core.errors import DataError, TrainingError
 from avf_core.filtering import Filter
 from avf_core.training import trainer
@@ -63,12 +63,8 @@ def test_particles_and_imputations_read_nothing_behind_a_mask(name: str) -> None
     observed, seeds = gaps(xs), torch.arange(2)
 
     def run(x: torch.Tensor) -> list[Any]:
-        cloud = particles.initial(filter, seeds, count=5)
-        weighings = []
-        for step, mask in zip(x, observed, strict=True):
-            cloud, weighing = particles.step(filter, cloud, step, observed=mask)
-            weighings.append(weighing)
-        return [cloud, weighings, forecasting.impute(filter, x, observed, seeds=seeds, paths=6)]
+        belief, estimates = filter.scan(filter.initial(seeds, particles=5), x, observed=observed)
+        return [belief, estimates, forecasting.impute(filter, x, observed, seeds=seeds, paths=6)]
 
     first = run(xs)
     for behind in BEHIND:

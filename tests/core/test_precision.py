@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from avf_core.filtering import Estimate, Filter
+from avf_core.estimates import Estimate
+from avf_core.filtering import Filter
 from avf_core.trees import tree_map
 
 from .pairs import LISTED, make, observations

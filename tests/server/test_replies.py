@@ -53,7 +53,7 @@ def as_of_old(estimate: Any, row: int, like: Row, surprise: float | None) -> wir
 
     def moments(distribution: Any) -> wire.Moments:
         mean = [float(value) for value in distribution.mean[row]]
-        if not hasattr(distribution, "log_variance"):
+        if not hasattr(distribution, "log_variance") or getattr(distribution, "discrete", False):
             return wire.Moments(mean=mean)
         return wire.Moments(mean=mean, deviation=[float(v) for v in torch.exp(0.5 * distribution.log_variance)[row]])
 

@@ -17,7 +17,7 @@ from avf_client.gym.filters import Array, Estimates, Failures, Rows, Spec
 from avf_core import checkpoints
 from avf_core.beliefs import Belief
 from avf_core.errors import CheckpointError, PluginError
-from avf_core.filtering import Estimate
+from avf_core.estimates import Estimate
 from avf_core.trees import take, tree_map
 
 

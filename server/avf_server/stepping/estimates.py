@@ -24,7 +24,8 @@ from torch import Tensor
 
 from avf_core.belief_rows import BeliefRows
 from avf_core.beliefs import Belief
-from avf_core.filtering import Estimate
+from avf_core.estimates import Estimate
+from avf_core.mixtures import Mixture
 from avf_server.models.references import Reference
 from avf_server.stepping.rows import Row
 
@@ -40,7 +41,10 @@ def _mean_of(part: str) -> _Of:
 
 def _deviation_of(part: str) -> _Of:
     def deviation(estimate: Estimate) -> Tensor | None:
-        log_variance: Tensor | None = getattr(getattr(estimate, part), "log_variance", None)
+        distribution = getattr(estimate, part)
+        if isinstance(distribution, Mixture) and distribution.discrete:
+            return None
+        log_variance: Tensor | None = getattr(distribution, "log_variance", None)
         return None if log_variance is None else torch.exp(0.5 * log_variance)
 
     return deviation

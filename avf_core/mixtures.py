@@ -1,0 +1,130 @@
+"""Mixtures: what many weighted distributions say together, dimension by dimension.
+
+    p(x) = sum_k W_k p_k(x)
+
+The law: a mixture has the moments, probabilities and quantiles that it claims, whatever its components are; one
+component alone is itself, bit for bit.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from avf_core.distributions import Bernoulli, FullGaussian, Gaussian, Likelihood, Sequential
+
+QUADRATURE = 256  # points, for likelihoods whose variance is not known in closed form
+HALVINGS = 40  # of the bracket around a quantile
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Distributions over the last axis, weighted: those of `components` lie along the axis before it.
+
+    `log_weights` are normalised. All figures are marginal, for every dimension.
+    """
+
+    components: Likelihood | FullGaussian
+    log_weights: Float64[Tensor, "*batch components"]
+
+    @property
+    def mean(self) -> Float[Tensor, "*batch dimension"]:
+        """The expected value."""
+        return self._average(self.components.mean)
+
+    @property
+    def variance(self) -> Float[Tensor, "*batch dimension"]:
+        """That within the components, and that between them."""
+        apart = self.components.mean - self.mean.unsqueeze(-2)
+        return self._average(variance(self.components) + apart**2)
+
+    @property
+    def deviation(self) -> Float[Tensor, "*batch dimension"]:
+        """The standard deviation."""
+        return self.variance.sqrt()
+
+    @property
+    def log_variance(self) -> Float[Tensor, "*batch dimension"]:
+        """The logarithm of the variance."""
+        found = self.variance
+        return found.clamp(min=torch.finfo(found.dtype).tiny).log()
+
+    @property
+    def discrete(self) -> bool:
+        """Whether values are zeros and ones, so that the mean says all."""
+        return isinstance(self.components, Bernoulli)
+
+    def log_prob(self, x: Float[Tensor, "*batch dimension"]) -> Float[Tensor, "*batch dimension"]:
+        """log p(x_d) for every dimension d, in nats."""
+        found = self.marginals.log_prob(x.unsqueeze(-2))
+        return (found.double() + self.log_weights[..., None]).logsumexp(-2).to(found.dtype)
+
+    def cdf(self, x: Float[Tensor, "*batch dimension"]) -> Float[Tensor, "*batch dimension"]:
+        """The probability of values up to x."""
+        return self._average(cdf(self.marginals, x.unsqueeze(-2)))
+
+    def quantile(self, level: float) -> Float[Tensor, "*batch dimension"]:
+        """The value that is not exceeded with this probability, in (0, 1)."""
+        return self.sample(torch.full_like(self.mean, level))
+
+    def sample(self, uniform: Float[Tensor, "*batch dimension"]) -> Float[Tensor, "*batch dimension"]:
+        """The quantiles at `uniform`, in (0, 1): by halving the bracket that those of the components make."""
+        of_each = self.marginals.sample(uniform.unsqueeze(-2).expand_as(self.components.mean))
+        low, high = of_each.amin(-2), of_each.amax(-2)
+        if of_each.shape[-2] == 1:
+            return low
+        high = torch.where(self.cdf(low) >= uniform, low, high)
+        for _ in range(HALVINGS):
+            middle = 0.5 * (low + high)
+            below = self.cdf(middle) < uniform
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return high
+
+    def _average(self, values: Tensor) -> Tensor:
+        return (self._weights * values.double()).sum(-2).to(values.dtype)
+
+    @cached_property
+    def _weights(self) -> Float64[Tensor, "*batch components 1"]:
+        return self.log_weights.exp()[..., None]
+
+    @cached_property
+    def marginals(self) -> Likelihood:
+        """The components, dimension by dimension: Gaussians of their moments, where dimensions hear each other."""
+        if isinstance(self.components, FullGaussian | Sequential):
+            return Gaussian(self.components.mean, cast(Any, self.components).log_variance)
+        return self.components
+
+
+def variance(distribution: Any) -> Tensor:
+    """The variance in every dimension; by quantiles where it has no closed form here."""
+    if isinstance(distribution, Bernoulli):
+        return distribution.mean * (1.0 - distribution.mean)
+    log_variance = getattr(distribution, "log_variance", None)
+    if isinstance(log_variance, Tensor):
+        return log_variance.exp()
+    mean = distribution.mean
+    levels = ((torch.arange(QUADRATURE) + 0.5) / QUADRATURE).tolist()
+    squares = [(distribution.sample(torch.full_like(mean, level)) - mean) ** 2 for level in levels]
+    return torch.stack(squares).mean(0)
+
+
+def cdf(distribution: Any, x: Tensor) -> Tensor:
+    """P(X <= x) in every dimension, of bins that of their Gaussian; by halving where it has no closed form here."""
+    if isinstance(distribution, Bernoulli):
+        return torch.where(x < 0.0, 0.0, torch.where(x < 1.0, 1.0 - distribution.mean, 1.0))
+    if hasattr(distribution, "cdf"):
+        known: Tensor = distribution.cdf(x)
+        return known
+    log_variance = getattr(distribution, "log_variance", None)
+    if isinstance(log_variance, Tensor):
+        below: Tensor = torch.special.ndtr((x - distribution.mean) * torch.exp(-0.5 * log_variance))
+        return below
+    low, high = torch.zeros_like(distribution.mean + x), torch.ones_like(distribution.mean + x)
+    for _ in range(HALVINGS):
+        middle = 0.5 * (low + high)
+        inside = distribution.sample(middle) <= x
+        low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
+    return low
