@@ -86,7 +86,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         thread = ModelThread(threads=settings.threads)
         stack.callback(thread.close)
         engine = Engine(models, thread, max_batch=settings.max_batch)
-        await engine.warm()
+        stack.callback(supervisor.start("avf-warm-up", engine.warm).cancel)  # nobody waits for it
         cached = CachedBeliefs(settings.hot_sessions)
         stores = StoresByDurability(
             limits(durability.Limits, settings), store, changed=feed.changed, supervisor=supervisor

@@ -10,7 +10,15 @@ from avf_server.problems import StoreError
 from avf_server.stores import evictions
 from avf_server.tasks import Supervisor, end
 
-TASKS = {"avf-ticks", "avf-sweeps", "avf-saves", "avf-redis-probe", "avf-redis-evictions", "avf-replication"}
+TASKS = {
+    "avf-ticks",
+    "avf-sweeps",
+    "avf-saves",
+    "avf-redis-probe",
+    "avf-redis-evictions",
+    "avf-replication",
+    "avf-warm-up",
+}
 """Those of a server; one that has a Redis of its own has `avf-redis-keeper`, too."""
 
 
@@ -88,6 +96,10 @@ async def test_every_task_of_a_server_comes_back(
                 await stores.is_replicated(session)
             await until(lambda: came_back("avf-replication"))
             assert not await stores.is_replicated(session)
+        with monkeypatch.context() as patch:
+            patch.setattr(server.thread, "aside", failing_once(server.thread.aside))
+            await supervisor.start("avf-warm-up", server.engine.warm)
+            assert came_back("avf-warm-up")
         assert set(supervisor.tasks) == TASKS
         counted = server.telemetry.expose().decode()
         assert all(f'avf_task_failures_total{{task="{name}"}} 1.0' in counted for name in TASKS)

@@ -5,6 +5,7 @@ trace; standard output carries the ready line only; a stopping server refuses ne
 and exits with 0.
 """
 
+import gc
 import json
 import logging
 import os
@@ -53,6 +54,7 @@ def command(as_json: bool, **options: Any) -> None:
         settings = read(given)
         descriptors.raise_limit()
         listener = _listen(settings)
+        gc.disable()  # until the server runs: imports leave nothing to collect, and it is looked for all the time
         from avf_server.serve.uvicorn import run  # imports torch: not before the options are known to be right
 
         run(settings, listener, announce=_announce_json if as_json else _announce)

@@ -76,8 +76,8 @@ async def _serve(
     hand_over: Callable[[Stop], None] | None,
 ) -> None:
     async with app.router.lifespan_context(app):
-        gc.collect()
         gc.freeze()  # what is there now stays: a full collection would else hold up every stream, for 0.2 seconds
+        gc.enable()
         runtime: Runtime = app.state.runtime
         if not runtime.settings.api_keys:
             who = "whoever reaches this server" if runtime.settings.insecure else "every program on this machine"

@@ -7,6 +7,7 @@ row that fails is answered by itself and harms no other; what comes out for a ro
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -45,6 +46,7 @@ class Engine:
         self._thread = thread
         self._sizes = decisions.warmed_sizes(max_batch)
         self._costs = Costs()
+        self._met: set[tuple[str, int]] = set()  # models at sizes of batches
 
     def expected_seconds(self, meta: Meta, *, rows: int) -> float:
         """What a batch of so many rows like those of this session will take; 0 while nothing is known of its model."""
@@ -55,10 +57,10 @@ class Engine:
         return await self._thread.run(lambda: self._step(rows))
 
     async def warm(self) -> None:
-        """Run every model once at every size, so that no client waits for a first run."""
-        rows = [self._idle(name) for name in self._models]
+        """Run every model at every size, in turns with ticks, so that few clients wait for a first run."""
         for size in self._sizes:
-            await self.step([row for row in rows for _ in range(size)])
+            for name in self._models:
+                await self._thread.aside(partial(self._step, [self._idle(name)] * size))
 
     def _idle(self, model: str) -> Row:
         """An observation to warm with: with nothing observed, nothing would be inferred."""
@@ -85,11 +87,17 @@ class Engine:
             members = list(indices)
             began = time.perf_counter()
             answers = self._step_group(model, iterations, [rows[i] for i in members])
-            work = self._work(model, iterations, rows=len(members))
-            self._costs.took(model, work, seconds=time.perf_counter() - began)
+            self._note(model, iterations, rows=len(members), seconds=time.perf_counter() - began)
             for index, answer in zip(members, answers, strict=True):
                 results[index] = answer
         return results
+
+    def _note(self, model: str, iterations: int, *, rows: int, seconds: float) -> None:
+        """How long a batch took; the first of its size is none to judge others by."""
+        work = self._work(model, iterations, rows=rows)
+        if (model, work.rows) in self._met:
+            self._costs.took(model, work, seconds=seconds)
+        self._met.add((model, work.rows))
 
     def _work(self, model: str, iterations: int, *, rows: int) -> Work:
         padded = decisions.padded_size(rows, self._sizes)
