@@ -43,3 +43,42 @@ SPEECH = Preset(
     ),
     baseline_training=SPEECH_DIRECT,
 )
+
+ACTIONS_DIRECT = TrainingConfig(
+    epochs=60,
+    clip_length=8,
+    draw="frames",
+    batch_size=4,
+    theta_rate=2e-3,
+    phi_rate=1e-3,
+    learning_rate_decay=0.965,
+    clip_norm=2000.0,
+    average_decay=0.98,
+    validate_every=10,
+)
+ACTIONS = Preset(
+    model={
+        "kind": "svg",
+        "latent_size": 16,
+        "encoding_size": 64,
+        "hidden_size": 64,
+        "predictor_layers": 1,
+        "encoder": "dcgan",
+        "widths": [8, 16, 32, 32],
+        "norm": "group",
+        "likelihood": "residual",
+        "bin": 1 / 255,
+    },
+    inference={
+        "kind": "iterative",
+        "iterations": 1,
+        "inputs": "whitened",
+        "append_observation": True,
+        "samples": 2,
+        "antithetic": True,
+        "units": 128,
+    },
+    baseline={"kind": "direct", "widths": [128], "context": ["g", "prior_hidden"]},
+    training=dataclasses.replace(ACTIONS_DIRECT, epochs=20, theta_rate=3e-4),
+    baseline_training=ACTIONS_DIRECT,
+)

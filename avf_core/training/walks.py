@@ -17,7 +17,7 @@ from avf_core.beliefs import State
 from avf_core.distributions import Gaussian, at_least_float32
 from avf_core.drives import FREE, Drive
 from avf_core.emissions.base import MEMORY
-from avf_core.models.base import Model, ObservationDriven
+from avf_core.models.base import Model, ObservationDriven, PastDriven
 from avf_core.objectives import StepObjective
 from avf_core.trees import take, tree_map
 
@@ -87,6 +87,8 @@ class Walk:
     def _predict(self, t: int) -> tuple[State, Gaussian]:
         if isinstance(self.evaluated, ObservationDriven) and self.contexts is not None:
             context: State = take(self.contexts, t)
+            if isinstance(self.evaluated, PastDriven):
+                return context, self.evaluated.prior_in(context)
             return context, self.evaluated.prior_of(context, self.state["z"].to(self.dtype))
         with self._mixed():
             self.context, prior = self.model.predict(self.state, take(self.drive, t))

@@ -1,0 +1,115 @@
+"""The residual emission against quadrature, finite differences, and what it says it remembers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from avf_core import emissions
+from avf_core.emissions import Units, residual
+from avf_core.emissions.residual import TwoScales
+from avf_core.errors import ConfigurationError
+
+
+def built(
+    size: int = 6, shape: tuple[int, ...] | None = None, *, units: Units | None = None, **options: int
+) -> residual.Emission:
+    """A residual emission with random parameters."""
+    torch.manual_seed(4)
+    emission = emissions.build("residual", options, units=units or Units(), size=size, shape=shape)
+    assert isinstance(emission, residual.Emission)
+    with torch.no_grad():
+        for parameter in emission.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return emission.double().requires_grad_(False)
+
+
+def test_probabilities_of_levels_add_up_to_one_and_are_those_of_scipy() -> None:
+    """A mixture of two logistics, from scipy's cumulative probabilities, over every level."""
+    center, log_scale, odds = (torch.tensor([value], dtype=torch.float64) for value in (0.3, -1.2, -0.7))
+    units = Units(bin=0.5, center=1.0, scale=2.0)
+    found = TwoScales(center, log_scale, odds, units)
+    levels = torch.arange(-400.0, 401.0, dtype=torch.float64)[:, None] * 0.5
+    logs = found.log_prob(levels)
+    torch.testing.assert_close(logs.exp().sum(), torch.ones((), dtype=torch.float64), rtol=0.0, atol=1e-9)
+    share, scale = float(torch.sigmoid(odds)), math.exp(-1.2)
+    x = (levels[:, 0].numpy() - 1.0) / 2.0
+    expected = sum(
+        weight * (stats.logistic.cdf(x + 0.125, 0.3, s) - stats.logistic.cdf(x - 0.125, 0.3, s))
+        for weight, s in ((1.0 - share, scale), (share, residual.WIDER * scale))
+    )
+    np.testing.assert_allclose(logs[:, 0].exp(), expected, atol=1e-12)
+    mean = float((levels * logs.exp()).sum())
+    variance = float(((levels - mean) ** 2 * logs.exp()).sum())
+    assert float(found.mean) == pytest.approx(mean, abs=1e-6)
+    # Levels add a twelfth of their square.
+    assert float(found.log_variance.exp()) == pytest.approx(variance - 0.25 / 12.0, rel=1e-3)
+
+
+def test_samples_are_quantiles() -> None:
+    """The mixture's cumulative probability at a sample is the number that it was drawn at."""
+    center, log_scale, odds = torch.randn(3, 200, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    uniform = torch.linspace(1e-4, 1.0 - 1e-4, 200, dtype=torch.float64)
+    drawn = TwoScales(center, log_scale, odds, Units()).sample(uniform)
+    position = ((drawn - center) / log_scale.exp()).numpy()
+    share = torch.sigmoid(odds).numpy()
+    reached = (1.0 - share) * stats.logistic.cdf(position) + share * stats.logistic.cdf(position / residual.WIDER)
+    np.testing.assert_allclose(reached, uniform, atol=1e-9)
+
+
+def test_slopes_are_those_of_finite_differences() -> None:
+    """With respect to each of the decoder's numbers, with a missing dimension."""
+    emission = built(units=Units(bin=0.05))
+    said, x = torch.randn(2, 3, 6, dtype=torch.float64), torch.randn(2, 6, dtype=torch.float64)
+    context = emission.context(emission.remember(emission.initial(2, like=x), x.flip(-1)))
+    observed = torch.ones(2, 6, dtype=torch.bool)
+    observed[1, 3] = False
+    energy, slope = emission.sloped(said, context, x, observed)
+    assert isinstance(slope, Tensor)
+    step = 1e-6
+    for number in range(3):
+        for place in range(6):
+            moved = said.clone()
+            moved[:, number, place] += step
+            above, _ = emission.sloped(moved, context, x, observed)
+            torch.testing.assert_close((above - energy) / step, slope[:, number, place], rtol=1e-4, atol=1e-4)
+
+
+def test_a_vector_is_expected_where_it_was() -> None:
+    """Without corrections: at the last observation, and before it at the training data's mean, place by place."""
+    emission = built(frames=1)
+    data = [np.random.default_rng(0).normal([1, 2, 3, 4, 5, 6], 2.0, (50, 6)).astype(np.float32)]
+    emission.begin(data)
+    x, none = torch.randn(2, 6, dtype=torch.float64), torch.zeros(2, 3, 6, dtype=torch.float64)
+    memory = emission.initial(2, like=x)
+    first = emission.likelihood_of(none, emission.context(memory))
+    np.testing.assert_allclose(first.mean[0], data[0].mean(0), rtol=1e-5)
+    context = emission.context(emission.remember(memory, x))
+    torch.testing.assert_close(emission.likelihood_of(none, context).mean, x)
+
+
+@pytest.mark.parametrize("shape", [None, (8, 8)])
+def test_contexts_of_a_stretch_are_those_of_its_steps(shape: tuple[int, ...] | None) -> None:
+    """The network hears all steps as one batch, and a step alone; the first frame stands for those before it."""
+    emission = built(64, shape, frames=3, channels=2)
+    xs = torch.rand(5, 2, 64, dtype=torch.float64)
+    memory = emission.initial(2, like=xs)
+    together = emission.contexts(memory, xs)
+    for t, x in enumerate(xs):
+        context = emission.context(memory)
+        for name, value in context.items():
+            torch.testing.assert_close(together[name][t], value)
+        memory = emission.remember(context, x)
+    older = torch.unflatten(memory[residual.LAST], -1, (3, 64))
+    torch.testing.assert_close(older, xs[2:].flip(0).transpose(0, 1))
+    early = emission.remember(emission.initial(2, like=xs), xs[0])[residual.LAST]
+    torch.testing.assert_close(early, xs[0].repeat(1, 3))
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    """There has to be a frame to be heard."""
+    with pytest.raises(ConfigurationError, match="frames is 0"):
+        emissions.build("residual", {"frames": 0}, units=Units(), size=4)
