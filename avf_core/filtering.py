@@ -20,7 +20,7 @@ from avf_core.mixtures import Mixture
 from avf_core.objectives import Posterior
 from avf_core.particles import MOST, each_particle, folded, of_rows, rejoined, rows_of, seeds_of
 from avf_core.rows import Rows
-from avf_core.smoothing import check_lag, remembered
+from avf_core.smoothing import check_lag, remembered, without_oldest
 from avf_core.trees import stack_time, take, where
 from avf_core.weighing import weigh
 
@@ -45,9 +45,11 @@ class Filter(Rows):
 
     def spread(self, seeds: Int64[Tensor, " batch"], *, particles: int, lag: int = 0) -> Belief:
         """`initial` with as many particles as one likes, also of a procedure whose particles are all the same."""
-        check_lag(lag, possible=particles > 1)
         if particles == 1:
-            return self.initial_rows(seeds)
+            past = self.inference.past(len(seeds), lag) if lag > 0 else {}
+            check_lag(lag, possible=past is not None)
+            return replace(self.initial_rows(seeds), past=past or {})
+        check_lag(lag, possible=not self.inference.exact)
         belief = of_rows(self.initial_rows(seeds_of(seeds, particles).reshape(-1)), seeds, particles)
         latents = torch.zeros(len(seeds), particles, lag, self.model.latent_size, dtype=self.model.dtype)
         return replace(belief, past={"z": latents.to(seeds.device)} if lag else {})
@@ -181,7 +183,8 @@ class Filter(Rows):
         following, z = self.unobserved_rows(rows_of(belief), each_particle(drive, count))
         if not belief.particles:
             return following
-        return replace(rejoined(following, belief), past=remembered(belief.past, folded(z, count), belief.step))
+        kept = remembered(belief.past, {"z": folded(z, count)}, belief.step, axis=2)
+        return replace(rejoined(following, belief), past=without_oldest(kept, axis=2))
 
     def _checked(self, belief: Belief, x: Tensor, observed: Tensor | None) -> Tensor:
         if not isinstance(x, Tensor) or x.is_complex():

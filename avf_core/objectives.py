@@ -75,6 +75,10 @@ class StepObjective:
         """p(x_t | past), the latent integrated out; None where that has no closed form."""
         return self.model.marginal(self.context, self.expected)
 
+    def looked_back(self, past: State, posterior: "Posterior") -> tuple[State, Gaussian | None]:
+        """What is kept to look back after this step, and what is known of the latent so long ago; here, nothing."""
+        return past, None
+
     def noise(self, *, streams: Sequence[int]) -> Float[Tensor, "streams batch latent"]:
         """Standard normal noise of these rows and this step."""
         if self.drawn is not None and all(stream in self.drawn for stream in streams):

@@ -22,7 +22,7 @@ from avf_core.objectives import StepObjective
 from avf_core.particles import each_particle, rows_of
 from avf_core.trees import stack_time, take, tree_map
 
-SAMPLES = 32  # draws from the prior where there is no closed form, unless a filter is told another number
+SAMPLES = 16  # draws from the prior where there is no closed form, unless a filter is told another number
 
 
 @dataclass(frozen=True, kw_only=True)

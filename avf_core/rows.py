@@ -6,6 +6,8 @@ The law: a step of rows is pure, and row i of its result depends on row i of its
 that whatever steps rows steps particles (`filtering`).
 """
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
@@ -66,8 +68,9 @@ class Rows(nn.Module):
         reconstruction, kl = objective.expected_reconstruction(posterior, likelihood), objective.kl(posterior)
         free_energy = reconstruction + kl
         heard = objective.x if observed is None else imputed(likelihood, belief, x, observed)
+        past, smoothed = objective.looked_back(belief.past, posterior)
         following = self.advance(belief, objective, x=heard, z=z, inference=inferred.state)
-        return following, Estimate(
+        return replace(following, past=past), Estimate(
             prior=prior,
             posterior=posterior,
             likelihood=likelihood,
@@ -80,6 +83,7 @@ class Rows(nn.Module):
             evidence_bound=free_energy.double(),
             effective_sample_size=torch.ones_like(free_energy, dtype=torch.float64),
             outlook=self.outlook(belief, drive),
+            smoothed=smoothed,
             exact=objective.exact,
         )
 
@@ -97,7 +101,9 @@ class Rows(nn.Module):
             state = self.inference.infer(objective, state, effort=Effort(iterations=0)).state
         z = objective.sample(objective.expected)
         heard = imputed(objective.likelihood(objective.expected, z), belief, x, torch.zeros_like(x, dtype=torch.bool))
-        return self.advance(belief, objective, x=heard, z=z, inference=state), z
+        past, _ = objective.looked_back(belief.past, objective.expected)
+        following = self.advance(belief, objective, x=heard, z=z, inference=state)
+        return replace(following, past=past), z
 
     def outlook(self, belief: Belief, drive: Drive) -> Outlook:
         """What predictions of the next observation are made from."""

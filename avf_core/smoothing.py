@@ -1,19 +1,26 @@
 """Looking back: the posterior of the latent some steps ago, given all that was observed since.
 
-    p(z_{t-L} | x_1..t)  ~  sum_k W_t^k delta(z_{t-L}^k),      z_{t-L}^k the ancestor of particle k
+By the ancestors of particles (Kitagawa 1996): resampling takes the past of a particle along, so that weights of today
+weigh the latents of then,
 
-Kitagawa (1996): resampling takes the past of a particle along, so that weights of today weigh the latents of then. The
-law: a belief keeps the last L latents of every particle, and nothing else; while there are fewer, the first one stands
-for those before it, so that what is said is of z_1.
+    p(z_{t-L} | x_1..t)  ~  sum_k W_t^k delta(z_{t-L}^k)
+
+and in closed form, where the posterior has one, by the gain of Rauch, Tung & Striebel (1965) on what x_t said of z_t:
+
+    J = Cov(z_s, z_t | x_<t) P^-1,     mean_s + J (m' - m),     Cov_s + J (P' - P) J',     Cov(z_s, z_t | x_<=t) = J P'
+
+The law: a belief keeps what it needs of the last L latents, and nothing else. While there are fewer, the first one
+stands for those before it, so that what is said is of z_1.
 """
 
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from avf_core.beliefs import State
+from avf_core.beliefs import Belief, State
 from avf_core.distributions import Gaussian
 from avf_core.errors import ConfigurationError
+from avf_core.trees import tree_map
 
 MOST = 1024  # steps that may be looked back
 
@@ -28,38 +35,94 @@ def check_lag(lag: int, *, possible: bool) -> None:
         )
 
 
-def kept_of(
-    past: State, z: Float[Tensor, "batch particles latent"], step: Int64[Tensor, " batch"]
-) -> Float[Tensor, "batch particles steps latent"]:
-    """The latents that are kept, the oldest first, and those of this step."""
-    first = (step == 0)[:, None, None, None]
-    return torch.cat([torch.where(first, z[:, :, None], past["z"]), z[:, :, None]], dim=2)
+def remembered(past: State, now: State, step: Int64[Tensor, " batch"], *, axis: int) -> State:
+    """What is kept, the oldest first, with what is known of this step's latent; `axis` is that of steps."""
+
+    def joined(kept: Tensor, new: Tensor) -> Tensor:
+        new = new.unsqueeze(axis)
+        first = (step == 0).reshape(-1, *[1] * (kept.ndim - 1))
+        return torch.cat([torch.where(first, new, kept), new], dim=axis)
+
+    return tree_map(joined, past, now)
 
 
-def remembered(past: State, z: Float[Tensor, "batch particles latent"], step: Int64[Tensor, " batch"]) -> State:
-    """What is kept after a step with these latents."""
-    return {"z": kept_of(past, z, step)[:, :, 1:]} if past else past
+def without_oldest(kept: State, *, axis: int) -> State:
+    """What the next step needs."""
+    return tree_map(lambda tensor: tensor.narrow(axis, 1, tensor.shape[axis] - 1), kept)
 
 
-def looked_back(
+def by_ancestors(
     past: State,
     z: Float[Tensor, "batch particles latent"],
     step: Int64[Tensor, " batch"],
     log_weights: Float64[Tensor, "batch particles"],
 ) -> tuple[State, Gaussian | None]:
-    """What is kept after a step with these latents, and the moments of the oldest; None where nobody looks back."""
+    """What is kept after a step of particles with these latents, and moments of the oldest; None of no past."""
     if not past:
         return past, None
-    kept = kept_of(past, z, step)
-    return {"z": kept[:, :, 1:]}, weighted_moments(kept[:, :, 0], log_weights)
+    kept = remembered(past, {"z": z}, step, axis=2)
+    return without_oldest(kept, axis=2), weighted_moments(kept["z"][:, :, 0], log_weights)
 
 
-def weighted_moments(
-    z: Float[Tensor, "batch particles latent"], log_weights: Float64[Tensor, "batch particles"]
-) -> Gaussian:
-    """Mean and variance of weighted samples; the variance without the bias that few samples give it."""
+def in_closed_form(
+    past: State,
+    step: Int64[Tensor, " batch"],
+    *,
+    dynamics: Float64[Tensor, "*batch latent latent"],
+    before: tuple[Float64[Tensor, "batch latent"], Float64[Tensor, "batch latent latent"]],
+    after: tuple[Float64[Tensor, "batch latent"], Float64[Tensor, "batch latent latent"]],
+) -> tuple[State, Gaussian]:
+    """What is kept after a step, and the oldest latent's moments; `before` and `after` it: mean, covariance's factor.
+
+    Kept are mean and variance of the last latents, and their covariance with the present one ("cross"), in float64.
+    """
+    (prior, scale), (posterior, known) = before, after
+    moved = past["cross"] @ dynamics.mT.unsqueeze(-3)
+    # J' solves P J' = Cov(z_t, z_s): by the factor of P.
+    gain = torch.cholesky_solve(moved.mT, scale.unsqueeze(1)).mT
+    learned = (gain @ known.unsqueeze(1)).pow(2).sum(-1) - (gain @ scale.unsqueeze(1)).pow(2).sum(-1)
+    covariance = known @ known.mT
+    updated = {
+        "mean": past["mean"] + (gain @ (posterior - prior)[:, None, :, None])[..., 0],
+        "variance": past["variance"] + learned,
+        "cross": gain @ covariance.unsqueeze(1),
+    }
+    now = {"mean": posterior, "variance": covariance.diagonal(dim1=-2, dim2=-1), "cross": covariance}
+    kept = remembered(updated, now, step, axis=1)
+    oldest = tree_map(lambda tensor: tensor[:, 0], kept)
+    return without_oldest(kept, axis=1), _marginals(oldest["mean"], oldest["variance"])
+
+
+def nothing_known(batch: int, lag: int, latent: int, like: Tensor) -> State:
+    """What is kept in closed form before the first observation."""
+    zeros = torch.zeros(batch, lag, latent, dtype=torch.float64, device=like.device)
+    return {"mean": zeros, "variance": zeros.clone(), "cross": zeros[..., None].repeat(1, 1, 1, latent)}
+
+
+def last_latents(belief: Belief) -> Gaussian:
+    """The moments, of shape (batch, lag, latent), of the last latents of a belief, given all that was observed.
+
+    While there were fewer steps than it looks back, the first of them stands for those before it. Raises
+    ConfigurationError for a belief that does not look back.
+    """
+    if not belief.past:
+        raise ConfigurationError("this belief does not look back: expected one of `Filter.initial` with a lag")
+    if "z" not in belief.past:
+        return _marginals(belief.past["mean"], belief.past["variance"])
+    log_weights = belief.particles["log_weights"]
+    return weighted_moments(belief.past["z"].transpose(1, 2), log_weights[:, None], axis=2)
+
+
+def weighted_moments(z: Float[Tensor, "... latent"], log_weights: Float64[Tensor, "..."], *, axis: int = 1) -> Gaussian:
+    """Mean and variance of weighted samples along an axis; the variance without the bias that few samples give it."""
     weights = log_weights.exp()[..., None]
-    mean = (weights * z.double()).sum(1)
-    spread = (weights * (z.double() - mean[:, None]) ** 2).sum(1)
-    unbiased = spread / (1.0 - (weights**2).sum(1)).clamp(min=1e-6)
-    return Gaussian(mean.to(z.dtype), unbiased.clamp(min=torch.finfo(torch.float32).tiny).log().to(z.dtype))
+    mean = (weights * z.double()).sum(axis)
+    spread = (weights * (z.double() - mean.unsqueeze(axis)) ** 2).sum(axis)
+    unbiased = spread / (1.0 - (weights**2).sum(axis)).clamp(min=1e-6)
+    return _marginals(mean, unbiased, dtype=z.dtype)
+
+
+def _marginals(mean: Tensor, variance: Tensor, *, dtype: torch.dtype | None = None) -> Gaussian:
+    """A Gaussian of these moments; one of no variance at all is kept finite."""
+    log_variance = variance.clamp(min=torch.finfo(torch.float32).tiny).log()
+    return Gaussian(mean.to(dtype or mean.dtype), log_variance.to(dtype or mean.dtype))

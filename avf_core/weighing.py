@@ -18,7 +18,7 @@ from avf_core.distributions import FullGaussian, Gaussian
 from avf_core.estimates import Estimate, Weighted, gaussian
 from avf_core.mixtures import Mixture
 from avf_core.particles import folded, log_weight
-from avf_core.smoothing import looked_back
+from avf_core.smoothing import by_ancestors
 
 KERNELS = 16.0  # effective particles up to which their posteriors, not their samples, say what is known
 
@@ -36,7 +36,7 @@ def weigh(
     effective = particles.effective(log_weights)
     few = effective < threshold * count
     weighted = Weighted(z=folded(rows.z, count), log_weights=log_weights, resampled=few)
-    past, smoothed = looked_back(before.past, weighted.z, before.step, log_weights)
+    past, smoothed = by_ancestors(before.past, weighted.z, before.step, log_weights)
     belief = replace(particles.rejoined(following, before), particles={"log_weights": log_weights}, past=past)
     estimate = replace(
         _together(before, rows, weighted, kernels=_kernels(rows, effective, seen)),

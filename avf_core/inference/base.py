@@ -114,6 +114,10 @@ class Inference(nn.Module, ABC):
         """The procedure's own recurrent state before the first observation; empty for most."""
         return {}
 
+    def past(self, batch_size: int, lag: int) -> State | None:
+        """What a belief keeps to look back so many steps in closed form; None for a procedure that cannot."""
+        return None
+
     def objective(self, objective: StepObjective, state: State) -> StepObjective:
         """F of a step as this procedure has it: with the spread of the past, where its state keeps that."""
         return objective

@@ -28,6 +28,7 @@ from avf_core.inference._square_root import deviations, kalman_update, lower
 from avf_core.models import lgssm
 from avf_core.models.base import Model
 from avf_core.objectives import Posterior, StepObjective
+from avf_core.smoothing import in_closed_form, nothing_known
 from avf_core.trees import where
 
 
@@ -58,6 +59,11 @@ class Inference(base.Inference):
         """No spread beyond that of z_1's prior: there is no past."""
         assert isinstance(self.known, Tensor)
         return {"scale": self.known.repeat(batch_size, 1, 1)}
+
+    def past(self, batch_size: int, lag: int) -> State:
+        """Moments of the last latents, and their covariances with the present one."""
+        assert isinstance(self.known, Tensor)
+        return nothing_known(batch_size, lag, len(self.known), like=self.known)
 
     def objective(self, objective: StepObjective, state: State) -> "Marginal":
         """F of the step given the observations before it alone."""
@@ -100,6 +106,17 @@ class Marginal(StepObjective):
     def marginal(self) -> Likelihood:
         """The marginals of p(x_t | x_<t)."""
         return self._observation(*self._before)
+
+    def looked_back(self, past: State, posterior: Posterior) -> tuple[State, Gaussian | None]:
+        """The fixed-lag smoother."""
+        if not past:
+            return past, None
+        dynamics = self._linear.dynamics.double()
+        kept, oldest = in_closed_form(
+            past, self.step, dynamics=dynamics, before=self._before, after=(posterior.mean.double(), _scale(posterior))
+        )
+        dtype = self.prior.mean.dtype
+        return kept, Gaussian(oldest.mean.to(dtype), oldest.log_variance.to(dtype))
 
     def sample(self, posterior: Posterior) -> Float[Tensor, "batch latent"]:
         """The posterior's mean: its spread is kept, not sampled."""

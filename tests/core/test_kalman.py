@@ -17,6 +17,7 @@ from avf_core.filtering import Filter
 from avf_core.inference import exact, kalman
 from avf_core.mixtures import Mixture
 from avf_core.models import lgssm
+from avf_core.smoothing import last_latents
 from avf_core.training import em
 from avf_core.trees import take
 from tests.support.comparing import exact as same
@@ -138,6 +139,31 @@ def test_the_mean_is_nearer_to_the_latent_than_that_of_a_sampled_past() -> None:
         if found.exact:
             np.testing.assert_allclose(errors[-1], float(found.posterior.log_variance.exp().mean()), rtol=0.03)
     assert errors[0] < 0.8 * errors[1]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+@pytest.mark.parametrize(("size", "latent", "offsets"), SYSTEMS)
+def test_looking_back_is_the_fixed_lag_smoother(
+    size: int, latent: int, offsets: bool, dtype: torch.dtype, tolerance: float
+) -> None:
+    """Moments of z_{t-3} given x_1..t, with a gap, against pykalman's smoother of every beginning."""
+    model = random_model(size, latent, offsets=offsets)
+    xs = simulate(model, 9, 1, seed=2)
+    observed = torch.ones_like(xs, dtype=torch.bool)
+    observed[[4, 7]] = False
+    masked, reference = np.ma.asarray(xs[:, 0].numpy()), independent(model)
+    masked[[4, 7]] = np.ma.masked
+    filter = filter_of(model).to(dtype)
+    belief, found = filter.scan(filter.initial(torch.arange(1), lag=3), xs.to(dtype), observed=observed)
+    assert found.smoothed is not None
+    for t in range(1, 9):
+        means, covariances = reference.smooth(masked[: t + 1])
+        place = max(t - 3, 0)
+        np.testing.assert_allclose(found.smoothed.mean[t, 0], means[place], atol=tolerance, rtol=tolerance)
+        variance = found.smoothed.log_variance[t, 0].exp()
+        np.testing.assert_allclose(variance, np.diag(covariances[place]), atol=tolerance, rtol=tolerance)
+    rest = last_latents(belief)
+    np.testing.assert_allclose(rest.mean[0], means[-3:], atol=tolerance, rtol=tolerance)
 
 
 def test_nothing_depends_on_seeds() -> None:
