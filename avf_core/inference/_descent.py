@@ -9,7 +9,7 @@ is never the noise that its free energy is reported on, so that what is reported
 
 import sys
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -35,25 +35,38 @@ GUARD_SAMPLES = 2  # common random numbers on which updates that are not trusted
 class Config:
     """How long to descend, and on what evidence.
 
-    samples: gradient samples an iteration, in antithetic pairs where `antithetic`.
+    samples: gradient samples an iteration, in antithetic pairs where `antithetic`; or a number for each iteration, of
+    which the last is that of all after it: early iterations do with few, at a fraction of the time.
     keep_best: accept or keep. Every proposal is compared with the present posterior on common random numbers, one
     draw of `common_samples` antithetic samples for the whole step, and made only where F on them does not rise. Few
     samples let what is kept suit them rather than the posterior.
     """
 
     iterations: int = 1
-    samples: int = 1
+    samples: int | tuple[int, ...] = 1
     antithetic: bool = False
     keep_best: bool = False
     common_samples: int = 16
 
     def __post_init__(self) -> None:
-        if self.iterations < 1 or self.samples < 1:
+        counts = (self.samples,) if isinstance(self.samples, int) else self.samples
+        if self.iterations < 1 or not counts or min(counts) < 1:
             raise ConfigurationError(f"iterations={self.iterations}, samples={self.samples}: each must be at least 1")
-        if self.antithetic and self.samples % 2:
+        if self.antithetic and any(count % 2 for count in counts):
             raise ConfigurationError(f"antithetic pairs need an even number of samples, not {self.samples}")
         if self.common_samples < 2 or self.common_samples % 2:
             raise ConfigurationError(f"common_samples is {self.common_samples}, expected an even number from 2 up")
+
+    def samples_of(self, iteration: int) -> int:
+        """The gradient samples of one iteration."""
+        return self.samples if isinstance(self.samples, int) else self.samples[min(iteration, len(self.samples) - 1)]
+
+    def samples_before(self, iteration: int) -> int:
+        """The gradient samples of all iterations before this one together."""
+        if isinstance(self.samples, int):
+            return iteration * self.samples
+        beyond = max(0, iteration - len(self.samples))
+        return sum(self.samples[:iteration]) + beyond * self.samples[-1]
 
 
 class Inference(base.Inference):
@@ -133,16 +146,21 @@ class Inference(base.Inference):
         """The noise of the gradient samples of one iteration."""
         return self.draws(objective, range(iteration, iteration + 1))[0]
 
-    def draws(self, objective: StepObjective, iterations: range) -> Float[Tensor, "iterations samples batch latent"]:
+    def draws(self, objective: StepObjective, iterations: range) -> Sequence[Float[Tensor, "samples batch latent"]]:
         """The noise of the gradient samples of several iterations: the same as one by one, and cheaper."""
         drawn = objective.noise(streams=self.streams(iterations))
-        drawn = drawn.reshape(len(iterations), -1, *drawn.shape[1:])
-        return torch.cat([drawn, -drawn], dim=1) if self.config.antithetic else drawn
+        each: Sequence[Tensor] = drawn.split([self._independent(i) for i in iterations])  # type: ignore[no-untyped-call]
+        return [torch.cat([one, -one]) for one in each] if self.config.antithetic else each
 
     def streams(self, iterations: range) -> list[int]:
         """The numbers of the streams that the gradient samples of these iterations are drawn from."""
-        count = self.config.samples // 2 if self.config.antithetic else self.config.samples
-        return [noise.ITERATION + i * self.config.samples + sample for i in iterations for sample in range(count)]
+        first = {iteration: noise.ITERATION + self.config.samples_before(iteration) for iteration in iterations}
+        return [first[i] + sample for i in iterations for sample in range(self._independent(i))]
+
+    def _independent(self, iteration: int) -> int:
+        """How many samples of an iteration are drawn: half of them in antithetic pairs."""
+        count = self.config.samples_of(iteration)
+        return count // 2 if self.config.antithetic else count
 
     def common(self, objective: StepObjective) -> Float[Tensor, "samples batch latent"]:
         """The step's common random numbers, in antithetic pairs: shifting the mean cannot make them look good."""

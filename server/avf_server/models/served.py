@@ -71,7 +71,8 @@ class Models:
     def samples(self, name: str, iterations: int) -> int:
         """The gradient samples that so many iterations of a model take of a row together."""
         config = getattr(self.checkpoint(name).filter.inference, "config", None)
-        return iterations * getattr(config, "samples", 1)
+        before = getattr(config, "samples_before", None)
+        return iterations if before is None else int(before(iterations))
 
     def info(self, name: str) -> wire.ModelInfo:
         """A model as clients see it. Raises UnknownModelError."""
