@@ -5,6 +5,7 @@ noise of its own, not as its mean.
 """
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from avf_core import noise
@@ -12,6 +13,7 @@ from avf_core.beliefs import Belief
 from avf_core.distributions import FullGaussian, Gaussian, Likelihood, completed
 from avf_core.models.base import ObservationSpec
 from avf_core.objectives import Posterior
+from avf_core.trees import where
 
 
 def blank(spec: ObservationSpec) -> float:
@@ -19,7 +21,14 @@ def blank(spec: ObservationSpec) -> float:
     return min(max(0.0, spec.low), spec.high)
 
 
-def as_posterior(posterior: Posterior, prior: Posterior) -> Posterior:
+def where_observed(
+    posterior: Posterior, prior: Posterior, observed: Bool[Tensor, "batch observation"] | None
+) -> Posterior:
+    """The posterior; the prior in rows of which nothing was observed."""
+    return posterior if observed is None else where(observed.any(-1), posterior, _as_posterior(posterior, prior))
+
+
+def _as_posterior(posterior: Posterior, prior: Posterior) -> Posterior:
     """The prior in the form of the posterior, so that rows of both can be mixed."""
     if isinstance(prior, FullGaussian):
         return prior

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from avf_core import noise
 from avf_core.beliefs import State
-from avf_core.distributions import FullGaussian, Gaussian, Likelihood, reconstruction
+from avf_core.distributions import FullGaussian, Gaussian, Likelihood, completed, reconstruction
 from avf_core.models.base import Model
 
 Posterior = Gaussian | FullGaussian
@@ -30,6 +30,20 @@ class Gradient:
     mean: Float[Tensor, "batch latent"]
     log_variance: Float[Tensor, "batch latent"]
     free_energy: Float[Tensor, " batch"]
+
+
+def expected(
+    model: Model,
+    context: State,
+    prior: Gaussian,
+    x: Float[Tensor, "batch observation"],
+    observed: Bool[Tensor, "batch observation"] | None,
+) -> tuple[Float[Tensor, "batch observation"], Likelihood | None]:
+    """`x` with what was not `observed` by its prediction, and that prediction where it was decoded: x and None."""
+    if observed is None:
+        return x, None
+    prediction = model.decode(context, prior.mean)
+    return completed(prediction, x, observed), prediction
 
 
 @dataclass(frozen=True, kw_only=True)

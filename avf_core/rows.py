@@ -14,16 +14,14 @@ from torch import Tensor, nn
 
 from avf_core import predictions
 from avf_core.beliefs import Belief, State
-from avf_core.distributions import completed
 from avf_core.drives import Drive
 from avf_core.errors import ConfigurationError
 from avf_core.estimates import Estimate, carried_forward
-from avf_core.gaps import as_posterior, blank, imputed
+from avf_core.gaps import blank, imputed, where_observed
 from avf_core.inference.base import Effort, Inference
 from avf_core.models.base import Model
-from avf_core.objectives import StepObjective
+from avf_core.objectives import StepObjective, expected
 from avf_core.predictions import Outlook
-from avf_core.trees import where
 
 
 class Rows(nn.Module):
@@ -60,9 +58,7 @@ class Rows(nn.Module):
         objective = self.objective(belief, x, observed=observed, drive=drive)
         prior = objective.expected
         inferred = self.inference.infer(objective, belief.inference, effort=effort)
-        posterior = inferred.posterior
-        if observed is not None:
-            posterior = where(observed.any(-1), posterior, as_posterior(posterior, prior))
+        posterior = where_observed(inferred.posterior, prior, observed)
         z = objective.sample(posterior)
         likelihood = objective.likelihood(posterior, z)
         reconstruction, kl = objective.expected_reconstruction(posterior, likelihood), objective.kl(posterior)
@@ -145,10 +141,7 @@ class Rows(nn.Module):
         """
         drive = self.drive(belief) if drive is None else drive
         context, prior = self.model.predict(belief.model, drive)
-        prediction = None
-        if observed is not None:
-            prediction = self.model.decode(context, prior.mean)
-            x = completed(prediction, x, observed)
+        x, prediction = expected(self.model, context, prior, x, observed)
         objective = StepObjective(
             model=self.model,
             context=context,

@@ -50,5 +50,7 @@ def clip_batch(sequences: Sequence[np.ndarray], config: TrainingConfig, epoch: i
             clip = transposed(clip, int(generator.integers(-SEMITONES, SEMITONES + 1)))
         clips.append(clip)
     xs, real = pad(clips)
+    missing = xs.isnan()
+    observed = ~missing if bool(missing.any()) else None
     seeds = torch.from_numpy(generator.integers(0, 2**62, len(clips), dtype=np.int64))
-    return Clip.whole(xs, real, seeds, pad_drive(clips))
+    return Clip.whole(xs.nan_to_num(), real, seeds, pad_drive(clips), observed)

@@ -8,7 +8,7 @@ The law: posteriors of the E-step are those of the filter, by the same code, wha
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -20,20 +20,23 @@ from avf_core.distributions import Gaussian, reconstruction
 from avf_core.drives import FREE, Drive
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
+from avf_core.gaps import imputed, where_observed
 from avf_core.inference.base import OnePass, Study
 from avf_core.models.base import Model, ObservationDriven
+from avf_core.objectives import expected
 from avf_core.particles import log_weight
 from avf_core.training.latents import Latents, bound, draw, streams
 from avf_core.training.walks import Walk
-from avf_core.trees import Tree, stack_time, tree_map
+from avf_core.trees import Tree, stack_time, take, tree_map
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
     """A batch of clips: observations and what drove them, which frames are real (not padding), and a seed a row.
 
-    `frames` and `sequences` count the real frames and the rows of the whole batch, of which this may be a part
-    (data-parallel training): sums are divided by them.
+    `observed` marks the numbers that were observed, all where it is None. `frames` and `sequences` count the real
+    frames and the rows of the whole batch, of which this may be a part (data-parallel training): sums are divided by
+    them.
     """
 
     xs: Float[Tensor, "time batch observation"]
@@ -42,6 +45,7 @@ class Clip:
     frames: Int64[Tensor, ""]
     sequences: Int64[Tensor, ""]
     drive: Drive = FREE
+    observed: Bool[Tensor, "time batch observation"] | None = None
 
     @classmethod
     def whole(
@@ -50,10 +54,17 @@ class Clip:
         real: Bool[Tensor, "time batch"],
         seeds: Int64[Tensor, " batch"],
         drive: Drive = FREE,
+        observed: Bool[Tensor, "time batch observation"] | None = None,
     ) -> "Clip":
-        """The batch that is all there is."""
-        sequences = torch.tensor(len(seeds))
-        return cls(xs=xs, real=real, seeds=seeds, frames=real.sum(), sequences=sequences, drive=drive)
+        """The batch that is all there is. A frame of which nothing was observed does not count."""
+        real = real if observed is None else real & observed.any(-1)
+        counts = {"frames": real.sum(), "sequences": torch.tensor(len(seeds))}
+        return cls(xs=xs, real=real, seeds=seeds, drive=drive, observed=observed, **counts)
+
+    @property
+    def flat_mask(self) -> Bool[Tensor, "rows observation"] | None:
+        """`observed`, with time and batch as one axis."""
+        return None if self.observed is None else self.observed.flatten(0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +106,7 @@ def step_bounds(
 def _replayed(model: Model, clip: Clip, latents: Latents) -> tuple[Float[Tensor, "time samples batch"], Gaussian]:
     """-log p(x_t | z_t) of all samples in nats, and the priors."""
     contexts, priors = model.replay(model.initial(clip.real.shape[1]), clip.xs, latents.z, clip.drive)
-    return _replayed_reconstruction(model, contexts, clip, latents.samples), priors
+    return _replayed_reconstruction(model, contexts, clip, latents.samples, priors), priors
 
 
 def _bounds(
@@ -111,13 +122,29 @@ def _by_sample(distribution: Tree) -> Tree:
 
 
 def _replayed_reconstruction(
-    model: Model, contexts: State, clip: Clip, zs: Float[Tensor, "time samples batch latent"]
+    model: Model, contexts: State, clip: Clip, zs: Float[Tensor, "time samples batch latent"], priors: Gaussian
 ) -> Float[Tensor, "time samples batch"]:
-    """-log p(x_t | z_t) of all steps and samples, decoded as one batch, in nats."""
-    flat_contexts = tree_map(lambda t: t.flatten(0, 1), contexts)
+    """-log p(x_t | z_t) of all steps and samples, decoded as one batch, in nats; gaps hold what priors predict."""
+    flat_contexts, flat_priors = tree_map(lambda t: t.flatten(0, 1), (contexts, priors))
     flat_z = zs.transpose(0, 1).flatten(1, 2)
-    energy = reconstruction(model.decode_samples(flat_contexts, flat_z), clip.xs.flatten(0, 1), None)
+    with torch.no_grad():
+        xs, _ = expected(model, flat_contexts, flat_priors, clip.xs.flatten(0, 1), clip.flat_mask)
+    energy = reconstruction(model.decode_samples(flat_contexts, flat_z), xs, clip.flat_mask)
     return energy.view(-1, *clip.real.shape).transpose(0, 1)
+
+
+@torch.no_grad()
+def filled(filter: Filter, clip: Clip) -> Clip:
+    """The clip with what is missing in it as the filter hears it: a draw, after the inference of its step."""
+    if clip.observed is None:
+        return clip
+    belief, heard = filter.initial(clip.seeds), []
+    for t, (x, observed) in enumerate(zip(clip.xs, clip.observed, strict=True)):
+        drive = take(clip.drive, t)
+        following, estimate = filter.step(belief, x, observed=observed, inputs=drive.inputs, dt=drive.dt)
+        heard.append(imputed(estimate.likelihood, belief, x, observed))
+        belief = following
+    return replace(clip, xs=torch.stack(heard))
 
 
 @torch.no_grad()
@@ -132,6 +159,8 @@ def expectation(
 ) -> tuple[Latents, Study]:
     """The E-step: latents, `samples` a step, and the procedure's study of the clip: what phi has to learn from it.
 
+    A clip with gaps is one that was `filled`.
+
     `learn` is called after every time step with what was learned from it alone: online learning. Matrix products are
     in `dtype` where phi learns here, or in the model's own where none is given. Raises ConfigurationError for a
     procedure that keeps the past in closed form: it has no latents.
@@ -140,7 +169,16 @@ def expectation(
     dtype = (dtype or own) if inference.learns == "in the E-step" else own
     study = inference.study(dtype)
     numbers = [*streams(samples), *study.streams()]
-    walk = Walk(filter.model, clip.xs, clip.seeds, kl_weight=kl_weight, dtype=dtype, streams=numbers, drive=clip.drive)
+    walk = Walk(
+        filter.model,
+        clip.xs,
+        clip.seeds,
+        kl_weight=kl_weight,
+        dtype=dtype,
+        streams=numbers,
+        drive=clip.drive,
+        observed=clip.observed,
+    )
     found, state = [], inference.initial(len(clip.seeds))
     for t in range(len(clip.xs)):
         objective = inference.objective(walk.objective(t), state)
@@ -154,7 +192,8 @@ def expectation(
         if learn is not None:
             learn(study)
             study.renew()
-        found.append(draw(objective, inferred.posterior, objective.noise(streams=streams(samples))))
+        posterior = where_observed(inferred.posterior, objective.prior, objective.observed)
+        found.append(draw(objective, posterior, objective.noise(streams=streams(samples))))
         walk.go_on(t, found[-1].z)
     return stack_time(found), study
 
@@ -167,14 +206,16 @@ def backward_through_updates(study: Study, frames: Int64[Tensor, ""], outlier: f
 def joint_free_energy(filter: Filter, clip: Clip, *, kl_weight: float) -> tuple[Float[Tensor, ""], Totals]:
     """The objective of procedures that learn with theta: mean F per real frame, differentiable in theta and phi.
 
-    Where neither the model's contexts nor the procedure hear latents, all steps are one pass; else they are filtered
-    one by one.
+    Where neither the model's contexts nor the procedure hear latents, and nothing is missing, all steps are one pass;
+    else they are filtered one by one.
     """
     model, posteriors = filter.model, filter.inference.in_one_pass()
-    if isinstance(model, ObservationDriven) and posteriors is not None:
+    if isinstance(model, ObservationDriven) and posteriors is not None and clip.observed is None:
         return _joint_in_one_pass(model, posteriors, clip, kl_weight)
     drive = clip.drive
-    _, estimates = filter.scan(filter.initial(clip.seeds), clip.xs, inputs=drive.inputs, dt=drive.dt)
+    _, estimates = filter.scan(
+        filter.initial(clip.seeds), clip.xs, observed=clip.observed, inputs=drive.inputs, dt=drive.dt
+    )
     return _mean_per_frame(estimates.reconstruction, estimates.kl, clip, kl_weight)
 
 
@@ -189,7 +230,7 @@ def _joint_in_one_pass(
     drawn = noise.standard_normal(seeds, numbers, streams=[noise.POSTERIOR], size=model.latent_size)
     zs = posteriors.transform(drawn.view(steps, batch, -1).to(posteriors.mean.dtype))
     priors = model.priors(state, contexts, zs)
-    energy = _replayed_reconstruction(model, contexts, clip, zs[:, None])[:, 0]
+    energy = _replayed_reconstruction(model, contexts, clip, zs[:, None], priors)[:, 0]
     return _mean_per_frame(energy, posteriors.total_kl(priors), clip, kl_weight)
 
 

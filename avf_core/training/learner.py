@@ -103,6 +103,7 @@ class Learner:
             objective, totals = em.joint_free_energy(self.filter, clip, kl_weight=weight)
         else:
             self.filter.model.eval()
+            clip = em.filled(self.filter, clip)
             latents = self._expectation(clip, weight)
             self.filter.model.train()
             objective, totals = em.clip_free_energy(

@@ -57,6 +57,7 @@ class Group:
             frames=clip.frames,
             sequences=clip.sequences,
             drive=tree_map(lambda tensor: tensor[:, mine], clip.drive),
+            observed=None if clip.observed is None else clip.observed[:, mine],
         )
 
     def add_gradients(self, module: nn.Module) -> None:

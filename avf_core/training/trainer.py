@@ -19,7 +19,6 @@ import numpy as np
 
 from avf_core import checkpoints
 from avf_core.analysis.evaluation import evaluate
-from avf_core.data import numbers
 from avf_core.errors import TrainingError
 from avf_core.filtering import Filter
 from avf_core.training import em, state
@@ -67,7 +66,6 @@ class Trainer:
         precision: Precision = "float32",
         group: Group | None = None,
     ) -> None:
-        _check_complete(run.train)
         self.run, self.filter, self.listener = run, filter, listener
         self.group = group or Group()
         self.group.agree(filter)
@@ -202,13 +200,3 @@ class Trainer:
         sizes = [len(s) for s in self.run.train], [len(s) for s in self.run.valid]
         start = self.run.facts.get("init")
         return {"settings": self.run.settings, "training": schedule, "data": sizes, "start": start}
-
-
-def _check_complete(sequences: Sequences) -> None:
-    """Raise TrainingError where a training sequence has missing values: the M-step needs whole observations."""
-    for index, sequence in enumerate(sequences):
-        if bool(np.isnan(numbers(sequence)).any()):
-            raise TrainingError(
-                f"training sequence {index} has missing values (NaN or masked), expected whole observations: fill "
-                "them (avf impute does, with a model trained on whole ones) or cut the sequence; filters take gaps"
-            )

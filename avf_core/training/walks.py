@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from avf_core import noise
@@ -18,7 +18,7 @@ from avf_core.distributions import Gaussian, at_least_float32
 from avf_core.drives import FREE, Drive
 from avf_core.emissions.base import MEMORY
 from avf_core.models.base import Model, ObservationDriven, PastDriven
-from avf_core.objectives import StepObjective
+from avf_core.objectives import StepObjective, expected
 from avf_core.trees import take, tree_map
 
 STEPS_AHEAD = 25  # steps of a clip whose noise is drawn in one go
@@ -42,9 +42,10 @@ class Walk:
         dtype: torch.dtype,
         streams: Sequence[int] = (),
         drive: Drive = FREE,
+        observed: Bool[Tensor, "time batch observation"] | None = None,
     ) -> None:
         self.model, self.xs, self.seeds, self.kl_weight, self.dtype = model, xs, seeds, kl_weight, dtype
-        self.drive = drive
+        self.drive, self.observed = drive, observed
         self.streams, self.ahead = list(streams), seeds.new_zeros(0, 0, 0, 0, dtype=torch.float64)
         self.evaluated = copy.deepcopy(model).to(dtype).requires_grad_(False)
         self.state, self.context = model.initial(len(seeds)), State()
@@ -55,15 +56,18 @@ class Walk:
     def objective(self, t: int) -> StepObjective:
         """F of step t as a function of its posterior, given the latents before; latents in at least float32."""
         context, prior = self._predict(t)
+        observed = None if self.observed is None else self.observed[t]
+        x, prediction = expected(self.evaluated, context, prior, self.xs[t], observed)
         return StepObjective(
             model=self.evaluated,
             context=context,
             prior=tree_map(at_least_float32, prior),
-            x=self.xs[t],
-            observed=None,
+            x=x,
+            observed=observed,
             seed=self.seeds,
             step=torch.full_like(self.seeds, t),
             kl_weight=self.kl_weight,
+            prediction=prediction,
             drawn=dict(zip(self.streams, self._noise(t), strict=True)),
         )
 

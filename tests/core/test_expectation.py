@@ -67,19 +67,24 @@ def made(name: str, changes: dict[str, Any]) -> Filter:
     return told(build({**pair, "inference": {**pair["inference"], **changes}})).double().eval().requires_grad_(False)
 
 
-def clip_of(filter: Filter) -> em.Clip:
-    """A clip without padding."""
+def clip_of(filter: Filter, *, gaps: bool = False) -> em.Clip:
+    """A clip without padding; with `gaps`, of some numbers, and of a whole frame."""
     seeds, real = torch.arange(ROWS), torch.ones(STEPS, ROWS, dtype=torch.bool)
     drive = filter.drive(filter.initial(seeds), time=(STEPS,))
-    return em.Clip.whole(observations(filter, STEPS, ROWS), real, seeds, drive)
+    xs, observed = observations(filter, STEPS, ROWS), None
+    if gaps:
+        observed = torch.rand(xs.shape, generator=torch.Generator().manual_seed(0)) < 0.7
+        observed[1, 2] = False
+        xs = torch.where(observed, xs, 0.0)
+    return em.filled(filter, em.Clip.whole(xs, real, seeds, drive, observed))
 
 
-def agree(filter: Filter) -> base.Study:
+def agree(filter: Filter, *, gaps: bool = False) -> base.Study:
     """Latents, posteriors and F of the E-step are the filter's; the study that the E-step made."""
-    clip = clip_of(filter)
+    clip = clip_of(filter, gaps=gaps)
     latents, study = em.expectation(filter, clip, kl_weight=1.0)
     with torch.no_grad():
-        _, estimates = filter.scan(filter.initial(clip.seeds), clip.xs)
+        _, estimates = filter.scan(filter.initial(clip.seeds), clip.xs, observed=clip.observed)
         _, reconstruction, kl = em.step_bounds(filter, clip, latents, kl_weight=1.0)
     close(latents.posterior, estimates.posterior, 1e-9)
     close(latents.z, estimates.z, 1e-9)
@@ -104,6 +109,20 @@ def test_the_e_step_finds_what_the_filter_finds(name: str, option: str) -> None:
         em.expectation(filter, clip, kl_weight=1.0)
     assert filter.inference.learns == "with theta"
     close(em.joint_free_energy(filter, clip, kl_weight=1.0)[0], estimate.free_energy.mean(), 1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(PAIRS))
+def test_also_where_something_is_missing(name: str) -> None:
+    """Of gaps, the E-step hears what the filter hears, and theta is taught by what was observed."""
+    filter = made(name, {})
+    clip = clip_of(filter, gaps=True)
+    assert int(clip.frames) == STEPS * ROWS - 1
+    _, estimate = filter.scan(filter.initial(clip.seeds), clip.xs, observed=clip.observed)
+    if not estimate.exact:
+        agree(filter, gaps=True)
+        return
+    mean = estimate.free_energy.sum() / clip.frames
+    close(em.joint_free_energy(filter, clip, kl_weight=1.0)[0], mean, 1e-9)
 
 
 @pytest.fixture(params=[name for name in sorted(LISTED) if LISTED[name]["inference"]["kind"] == "iterative"])

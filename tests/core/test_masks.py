@@ -11,9 +11,10 @@ import torch
 
 from avf_core import data
 from avf_core.analysis import bounds, calibration, evaluation, forecasting, surprise
-from avf_core.errors import DataError, TrainingError
+from avf_core.errors import DataError
 from avf_core.filtering import Filter
-from avf_core.training import trainer
+from avf_core.training.clips import clip_batch
+from avf_core.training.config import TrainingConfig
 
 from .pairs import make, observations
 
@@ -98,13 +99,16 @@ def test_masked_sequences_are_those_with_nan() -> None:
     assert all(str(each) == str(figures[0]) for each in figures)
 
 
-def test_training_on_masked_sequences_is_refused_as_on_nan() -> None:
-    """The M-step needs whole observations; a mask that covers nothing is none."""
+def test_clips_of_masked_sequences_are_those_of_nan() -> None:
+    """A mask that covers nothing is none; else it says what was observed, and what it covers is not read."""
+    config = TrainingConfig(clip_length=3, batch_size=2)
     whole = np.ma.masked_array(np.ones((3, 2)), mask=False)
-    trainer._check_complete([whole, np.ones((3, 2))])
+    assert clip_batch([whole, np.ones((3, 2))], config, 0, 0).observed is None
     whole[1, 1] = np.ma.masked
-    with pytest.raises(TrainingError, match="sequence 1 has missing values"):
-        trainer._check_complete([np.ones((3, 2)), whole])
+    clip = clip_batch([whole, whole], config, 0, 0)
+    assert clip.observed is not None
+    assert (~clip.observed).nonzero()[:, [0, 2]].tolist() == [[1, 1], [1, 1]]
+    assert clip.xs.isfinite().all()
 
 
 def test_sequences_of_no_numbers_are_told() -> None:
@@ -121,6 +125,8 @@ def test_what_is_no_tensor_is_no_observation() -> None:
 import numpy as np, torch
 from avf_core.errors import ObservationError
 from avf_core.filtering import Filter
+from avf_core.training.clips import clip_batch
+from avf_core.training.config import TrainingConfig
 from avf_core.inference import exact
 from avf_core.models import lgssm
 model = lgssm.Model(lgssm.Config())

@@ -16,6 +16,7 @@ from avf_core.errors import CheckpointError, ConfigurationError, TrainingError
 from avf_core.training import em, presets
 from avf_core.training.clips import clip_batch, transposed
 from avf_core.training.config import Preset, TrainingConfig
+from avf_core.training.em import Clip
 from avf_core.training.trainer import Run
 from tests.support.training import make_run, melodies, never, trainer_of
 
@@ -157,12 +158,22 @@ def test_padding_trains_nothing(tmp_path: Path) -> None:
             torch.testing.assert_close(a, b)
 
 
-def test_training_data_with_gaps_is_refused(tmp_path: Path) -> None:
-    """The error names the sequence and what to do."""
-    run = make_run(tmp_path, "srnn-gaussian")
-    gap = np.array([[0.1] * 6, [float("nan")] * 6])
-    with pytest.raises(TrainingError, match="sequence 1 has missing values"):
-        trainer_of(dataclasses.replace(run, train=[gap[:1], gap]))
+@pytest.mark.parametrize("pair", ["srnn-gaussian", "srnn-direct", "vrnn-iterative"])
+def test_what_is_missing_teaches_nothing(tmp_path: Path, pair: str) -> None:
+    """Gradients of a clip with gaps do not depend on what stands in them, and all are finite."""
+    trainer = trainer_of(make_run(tmp_path, pair, phi_steps="clip"))
+    clip = clip_batch(trainer.run.train, trainer.run.config, 0, 0)
+    observed = torch.rand(clip.xs.shape, generator=torch.Generator().manual_seed(1)) < 0.6
+    observed[2, 0] = False
+    gradients = []
+    for filling in (0.0, 1.0):
+        xs = torch.where(observed, clip.xs, filling)
+        trainer.learner.zero_gradients()
+        trainer.learner.backward(Clip.whole(xs, clip.real, clip.seeds, clip.drive, observed), 1.0)
+        gradients.append([p.grad.clone() for p in trainer.filter.parameters() if p.grad is not None])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b)
+        assert a.isfinite().all()
 
 
 def test_transposed_rolls_keep_their_notes() -> None:
