@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NATIVE_READY := $(VENV)/.native
 PAGE := clients/avf_dashboard/page
 PAGE_LINT := tests/dashboard/lint
 PAGE_READY := $(PAGE_LINT)/node_modules/.ready
@@ -44,12 +45,16 @@ $(PAGE_READY): $(PAGE_LINT)/package.json $(PAGE_LINT)/package-lock.json | $(READ
 		"npm registry: see what npm says above, let it reach the registry, and run this again" >&2; exit 1; }
 	@touch $@
 
-setup: $(READY)
+$(NATIVE_READY): $(wildcard avf_core/native/source/*) avf_core/native/build.py | $(READY)
+	@$(BIN)/python -m avf_core.native.build >/dev/null
+	@touch $@
 
-demo: $(READY)
+setup: $(READY) $(NATIVE_READY)
+
+demo: $(NATIVE_READY)
 	@$(BIN)/python examples/demo.py
 
-serve: $(READY)
+serve: $(NATIVE_READY)
 	@$(BIN)/avf serve --data-dir $(DATA_DIR)
 
 lint: $(READY) $(PAGE_READY)
@@ -61,16 +66,16 @@ lint: $(READY) $(PAGE_READY)
 	$(NODE)/eslint/bin/eslint.js --config $(PAGE_LINT)/eslint.config.js --max-warnings 0 $(PAGE)
 	$(NODE)/typescript/bin/tsc --project $(PAGE_LINT)
 
-test: lint
+test: lint $(NATIVE_READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-check: lint
+check: lint $(NATIVE_READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow and not long"
 
-test-long: $(READY)
+test-long: $(NATIVE_READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal -m long
 
-bench: $(READY)
+bench: $(NATIVE_READY)
 	@$(BIN)/python -m benchmarks
 
 fuzz: $(READY)

@@ -14,12 +14,15 @@ from torch import Tensor, nn
 
 from avf_core import predictions
 from avf_core.beliefs import Belief, State
+from avf_core.distributions import Gaussian
 from avf_core.drives import Drive
 from avf_core.errors import ConfigurationError
 from avf_core.estimates import Estimate, carried_forward
 from avf_core.gaps import blank, imputed, where_observed
 from avf_core.inference.base import Effort, Inference
 from avf_core.models.base import Model
+from avf_core.native import running
+from avf_core.native.engine import Engine
 from avf_core.objectives import StepObjective, expected
 from avf_core.predictions import Outlook
 
@@ -55,6 +58,9 @@ class Rows(nn.Module):
         effort: Effort,
     ) -> tuple[Belief, Estimate]:
         """The step of rows that are no particles, each by itself; x was checked."""
+        engine = running.engine_for(self, x, *belief.model.values(), *belief.inference.values())
+        if engine is not None:
+            return self._natively(engine, belief, x, observed=observed, drive=drive, effort=effort)
         objective = self.objective(belief, x, observed=observed, drive=drive)
         prior = objective.expected
         inferred = self.inference.infer(objective, belief.inference, effort=effort)
@@ -83,6 +89,49 @@ class Rows(nn.Module):
             exact=objective.exact,
         )
 
+    def _natively(
+        self,
+        engine: Engine,
+        belief: Belief,
+        x: Float[Tensor, "batch observation"],
+        *,
+        observed: Bool[Tensor, "batch observation"] | None,
+        drive: Drive,
+        effort: Effort,
+    ) -> tuple[Belief, Estimate]:
+        """The same step by the native executor; what was not observed is imputed here."""
+        missing = None if observed is None or bool(observed.all()) else observed
+        did = engine.step(
+            belief.model,
+            belief.inference,
+            x,
+            observed=missing,
+            seed=belief.seed,
+            number=belief.step,
+            limits=effort.told(belief.step),
+            tolerance=effort.tolerance,
+            budget=effort.budget,
+        )
+        following = did.following
+        if missing is not None:
+            heard = imputed(did.likelihood, belief, x, missing)
+            following = engine.advance(belief.model, heard, did.z)
+        estimate = Estimate(
+            prior=Gaussian(*did.prior),
+            posterior=Gaussian(*did.posterior),
+            likelihood=did.likelihood,
+            z=did.z,
+            free_energy=did.free_energy,
+            reconstruction=did.reconstruction,
+            kl=did.kl,
+            free_energies=did.free_energies,
+            iterations=did.iterations,
+            evidence_bound=did.free_energy.double(),
+            effective_sample_size=torch.ones_like(did.free_energy, dtype=torch.float64),
+            outlook=self.outlook(belief, drive),
+        )
+        return replace(belief, model=following, inference=did.memory, step=belief.step + 1), estimate
+
     def unobserved_rows(self, belief: Belief, drive: Drive) -> tuple[Belief, Float[Tensor, "rows latent"]]:
         """One step of the model as a generator, and its latents: the same as a step with nothing observed.
 
@@ -90,13 +139,18 @@ class Rows(nn.Module):
         """
         like = next(iter(belief.model.values()))
         x = like.new_full((belief.batch_size, self.model.observation.size), blank(self.model.observation))
-        nothing = torch.zeros_like(x, dtype=torch.bool) if belief.inference else None
-        objective = self.objective(belief, x, observed=nothing, drive=drive)
+        unseen = torch.zeros_like(x, dtype=torch.bool)
+        engine = running.engine_for(self, x, *belief.model.values(), *belief.inference.values())
+        if engine is not None:
+            nothing = Effort(iterations=0)
+            following, estimate = self._natively(engine, belief, x, observed=unseen, drive=drive, effort=nothing)
+            return following, estimate.z
+        objective = self.objective(belief, x, observed=unseen if belief.inference else None, drive=drive)
         state = belief.inference
         if state:
             state = self.inference.infer(objective, state, effort=Effort(iterations=0)).state
         z = objective.sample(objective.expected)
-        heard = imputed(objective.likelihood(objective.expected, z), belief, x, torch.zeros_like(x, dtype=torch.bool))
+        heard = imputed(objective.likelihood(objective.expected, z), belief, x, unseen)
         past, _ = objective.looked_back(belief.past, objective.expected)
         following = self.advance(belief, objective, x=heard, z=z, inference=state)
         return replace(following, past=past), z

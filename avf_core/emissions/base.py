@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from avf_core.beliefs import State
 from avf_core.distributions import Gaussian, Likelihood, Sloped, at_least_float32, reconstruction
 from avf_core.errors import ConfigurationError
+from avf_core.native.plan import EmissionPlan, LikelihoodName, Undescribed
 from avf_core.nets import MLP, GaussianNet
 from avf_core.trees import stack_time, tree_map
 
@@ -199,6 +200,10 @@ class Emission(nn.Module, ABC):
             slopes = torch.autograd.grad(energy.sum(), leaves)
         return energy.detach(), Gaussian(*slopes) if isinstance(leaf, Gaussian) else slopes[0]
 
+    def plan(self) -> EmissionPlan:
+        """The likelihood for the native executor. Raises Undescribed where it is not one that is known there."""
+        raise Undescribed(f"{type(self).__module__}.{type(self).__qualname__} does not describe itself")
+
 
 class Moments(Emission):
     """An emission whose decoder says mean and log-variance of every dimension of the standardised observation."""
@@ -261,3 +266,14 @@ class Moments(Emission):
             raise TypeError(f"expected the moments of the observation, not {type(output).__name__}")
         moments = at_least_float32(output.mean), at_least_float32(output.log_variance)
         return self.family(self.units.restore(moments[0]), self.units.restore_log_variance(moments[1]))
+
+    def planned(self, kind: LikelihoodName) -> EmissionPlan:
+        """The plan of a likelihood of the executor's, with these units."""
+        units = self.units
+        return EmissionPlan(
+            kind=kind,
+            bin=units.bin,
+            center=numbers(units.center),
+            scale=numbers(units.scale),
+            likelihood=lambda output: self.likelihood_of(Gaussian(output[0], output[1]), {}),
+        )

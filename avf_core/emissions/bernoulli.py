@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from avf_core.beliefs import State
 from avf_core.distributions import Bernoulli, Likelihood, at_least_float32
 from avf_core.emissions import base
-from avf_core.emissions.base import Config, Output
+from avf_core.emissions.base import Config, Output, numbers
+from avf_core.native.plan import EmissionPlan
 from avf_core.nets import MLP
 
 EXAMPLES: Mapping[str, Config] = {"plain": Config()}
@@ -43,3 +44,14 @@ class Emission(base.Emission):
         if observed is not None:
             energy, slope = torch.where(observed, energy, 0.0), torch.where(observed, slope, 0.0)
         return energy.sum(-1), slope.to(output.dtype)
+
+    def plan(self) -> EmissionPlan:
+        """The executor has it."""
+        units = self.units
+        return EmissionPlan(
+            kind="bernoulli",
+            bin=units.bin,
+            center=numbers(units.center),
+            scale=numbers(units.scale),
+            likelihood=lambda output: self.likelihood_of(output[0], {}),
+        )

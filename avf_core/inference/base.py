@@ -21,6 +21,7 @@ from avf_core.beliefs import State
 from avf_core.distributions import Gaussian
 from avf_core.errors import ConfigurationError
 from avf_core.models.base import Model
+from avf_core.native.plan import InferencePlan, ModelPlan, Registers, Undescribed
 from avf_core.objectives import Posterior, StepObjective
 
 Learning = Literal["nothing", "in the E-step", "with theta"]
@@ -60,17 +61,21 @@ class Effort:
             if value is not None and not value >= 0.0:
                 raise ConfigurationError(f"{name} is {value}, expected {unit}, 0 or more")
 
+    def told(self, step: Int64[Tensor, " batch"]) -> int | Int[Tensor, " rows"] | None:
+        """`iterations`, of which there is one a row where there are several. Raises ConfigurationError otherwise."""
+        if isinstance(self.iterations, Tensor) and self.iterations.shape != step.shape:
+            raise ConfigurationError(
+                f"{len(self.iterations)} numbers of iterations for {len(step)} sequences: expected one a row"
+            )
+        return self.iterations
+
     def limits(self, objective: StepObjective, *, configured: int) -> Int64[Tensor, " batch"]:
         """The most updates that each row may be given: none where nothing was observed, as F has its minimum there.
 
         Raises ConfigurationError where there is not one number a row.
         """
-        told = configured if self.iterations is None else self.iterations
-        if isinstance(told, Tensor) and told.shape != objective.step.shape:
-            raise ConfigurationError(
-                f"{len(told)} numbers of iterations for {len(objective.step)} sequences: expected one a row"
-            )
-        limits = torch.zeros_like(objective.step) + told
+        told = self.told(objective.step)
+        limits = torch.zeros_like(objective.step) + (configured if told is None else told)
         return limits if objective.observed is None else torch.where(objective.observed.any(-1), limits, 0)
 
 
@@ -125,6 +130,13 @@ class Inference(nn.Module, ABC):
     @abstractmethod
     def infer(self, objective: StepObjective, state: State, *, effort: Effort = CONFIGURED) -> Inferred:
         """The posterior of this step, within `effort` where the procedure iterates."""
+
+    def plan(self, registers: Registers, model: ModelPlan) -> InferencePlan:
+        """The procedure for the native executor, with this model: what `infer` computes in evaluation.
+
+        Raises Undescribed where there is no plan; torch then computes it.
+        """
+        raise Undescribed(f"{type(self).__module__}.{type(self).__qualname__} does not describe itself")
 
     def study(self, dtype: torch.dtype) -> "Study":
         """The procedure at work on a clip in training; with matrix products in `dtype`, if it learns there."""

@@ -20,7 +20,8 @@ from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian
 from avf_core.errors import ConfigurationError
 from avf_core.inference import base
 from avf_core.models.base import Model, PastDriven
-from avf_core.nets import ACTIVATIONS, MLP, ActivationName, GaussianNet, LearnedStartLSTM
+from avf_core.native.plan import InferencePlan, ModelPlan, Program, Register, Registers
+from avf_core.nets import ACTIVATIONS, MLP, ActivationName, GaussianNet, LearnedStartLSTM, described
 from avf_core.objectives import StepObjective
 from avf_core.trees import where
 
@@ -118,6 +119,26 @@ class Inference(base.Inference):
         hidden, cell = self.lstm(self.embed(features), state["hidden"], state["cell"])
         heard = {"hidden": hidden, "cell": cell}
         return heard if objective.observed is None else where(objective.observed.any(-1), heard, state)
+
+    def plan(self, registers: Registers, model: ModelPlan) -> InferencePlan:
+        """The network as a program, behind its recurrence where it has one."""
+        infer = Program(registers)
+        read = infer.joined([model.seen, *(model.context[name] for name in self.config.context)])
+        memory: dict[str, Register] = {}
+        remembered: dict[str, Register] = {}
+        if self.config.recurrent:
+            memory = {name: registers.new(self.config.recurrent) for name in ("hidden", "cell")}
+            (embedded,) = described(infer, self.embed, read)
+            read, cell = infer.lstm(embedded, memory["hidden"], memory["cell"], self.lstm.cell)
+            remembered = {"hidden": read, "cell": cell}
+        return InferencePlan(
+            infer=infer,
+            said=described(infer, self.net, read),
+            memory=memory,
+            remembered=remembered,
+            relative=self.config.relative,
+            latent_log_variance=LATENT_LOG_VARIANCE,
+        )
 
 
 def unwhitened(position: Gaussian, prior: Gaussian) -> Gaussian:

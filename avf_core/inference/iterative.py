@@ -10,25 +10,26 @@ gradient needs no second evaluation of F: the chain rule joins dF/dlambda_i, alr
 batched pass of f_phi over all iterates of a clip.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian
 from avf_core.errors import ConfigurationError
-from avf_core.inference import _descent, base
+from avf_core.inference import _descent
 from avf_core.inference._descent import unwhiten, whiten
+from avf_core.inference._study import Study
 from avf_core.models.base import Model
-from avf_core.nets import Highway, Record, RecordedHighways
+from avf_core.native.plan import Descent, InferencePlan, ModelPlan, Program, Registers
+from avf_core.nets import Highway, RecordedHighways, described
 from avf_core.objectives import Gradient, StepObjective
-from avf_core.trees import concatenate
 
 GRADIENT_SCALE = 10.0  # gradients over 1 / 10 nats per deviation are encoded by their logarithm
 INITIAL_HEAD_SCALE = 0.1
@@ -160,7 +161,34 @@ class Inference(_descent.Inference):
             updated = unwhiten(updated, prior)
         return Gaussian(updated.mean, updated.log_variance.clamp(*LATENT_LOG_VARIANCE))
 
-    def study(self, dtype: torch.dtype) -> "Study":
+    def plan(self, registers: Registers, model: ModelPlan) -> InferencePlan:
+        """Trunk and heads as a program; what leads to it and from it is a `Descent`."""
+        config, infer = self.config, Program(registers)
+        seen = model.seen.size if config.append_observation else 0
+        asked = registers.new(4 * model.z.size + seen)
+        (read,) = described(infer, self.trunk, asked)
+        return InferencePlan(
+            infer=infer,
+            asked=asked,
+            said=(infer.linear(read, self.heads, parts=4),),
+            latent_log_variance=LATENT_LOG_VARIANCE,
+            descent=Descent(
+                rule=config.rule,
+                whitened=config.inputs == "whitened",
+                normalize_mean=config.normalize_mean,
+                reads_observation=config.append_observation,
+                iterations=config.iterations,
+                samples=(config.samples,) if isinstance(config.samples, int) else config.samples,
+                antithetic=config.antithetic,
+                keep_best=config.keep_best,
+                common_samples=config.common_samples,
+                guard_samples=_descent.GUARD_SAMPLES,
+                reach=_descent.REACH,
+                gradient_scale=GRADIENT_SCALE,
+            ),
+        )
+
+    def study(self, dtype: torch.dtype) -> Study:
         """f_phi at work on a clip, in this precision, with a record of its applications."""
         return Study(self, dtype)
 
@@ -169,114 +197,6 @@ class Inference(_descent.Inference):
         trunk = [layer for layer in self.trunk if isinstance(layer, Highway)]
         dropout = self.config.dropout if self.training else 0.0
         return RecordedHighways(trunk, self.heads, dropout=dropout, dtype=dtype)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Application:
-    """One application of f_phi: its terms, what it said, and the gradient of F at what that led to.
-
-    `net` applied it and has its backward pass; `real` marks the rows that are no padding.
-    """
-
-    net: RecordedHighways
-    record: Record
-    terms: Float[Tensor, "batch terms latent"]
-    said: Float[Tensor, "batch outputs"]
-    prior: Gaussian
-    target: Gradient
-    real: Bool[Tensor, " batch"]
-
-
-class Study(base.Study):
-    """f_phi at work on a clip: every application is trained by F at its own proposal."""
-
-    inference: Inference
-
-    def __init__(self, inference: Inference, dtype: torch.dtype) -> None:
-        super().__init__(inference)
-        self.net = inference.recorded(dtype)
-        self.applications: list[Application] = []
-
-    def streams(self) -> Sequence[int]:
-        """Those of the gradient samples, also of the last iterate's."""
-        return self.inference.streams(range(self.inference.iterations + 1))
-
-    def infer(self, objective: StepObjective, state: State, *, real: Bool[Tensor, " batch"]) -> base.Inferred:
-        """Descend as in filtering, by f_phi's recorded copy."""
-        recorder = _Recorder(self, objective, real)
-        inferred = self.inference.descended(objective, state, by=recorder, recorder=recorder)
-        self.applications += recorder.end()
-        return inferred
-
-    def backward(self, weigh: base.Weigh) -> None:
-        """One pass over all applications; they stay."""
-        joined = concatenate(self.applications) if len(self.applications) > 1 else self.applications[0]
-        target = joined.target
-        weight = weigh(target.free_energy, joined.real)[:, None].to(target.mean.dtype)
-        with torch.enable_grad():
-            said = joined.said.detach().requires_grad_()
-            updated = self.inference.settle(joined.terms, said, joined.prior)
-            (slope,) = torch.autograd.grad(
-                [updated.mean, updated.log_variance], said, [target.mean * weight, target.log_variance * weight]
-            )
-        joined.net.backward(joined.record, slope)
-
-    def renew(self) -> None:
-        """The copy takes the parameters' values anew."""
-        self.net.refresh()
-        self.applications = []
-
-
-class _Recorder(_descent.Recorder):
-    """Proposes as f_phi does at one step, and completes each application by F's gradient at what it proposed."""
-
-    def __init__(self, study: Study, objective: StepObjective, real: Bool[Tensor, " batch"]) -> None:
-        super().__init__()
-        self.inference, self.net = study.inference, study.net
-        self.objective, self.real = objective, real
-        self.complete: list[Application] = []
-
-    def begin(self, objective: StepObjective) -> State:
-        """As f_phi does."""
-        return self.inference.begin(objective)
-
-    def propose(
-        self, posterior: Gaussian, gradient: Gradient, prior: Gaussian, memory: State, *, iteration: int
-    ) -> tuple[Gaussian, State]:
-        """One application of f_phi, recorded."""
-        self.terms = self.inference.terms(posterior, gradient, prior)
-        self.said, self.record = self.net(self.inference.features(self.terms, memory["seen"]))
-        return self.inference.settle(self.terms, self.said, prior), memory
-
-    def proposed(self, proposal: Gaussian, accepted: Bool[Tensor, " batch"]) -> None:
-        """What the application led to, whether or not it is gone on from."""
-        self.proposal, self.everywhere = proposal, bool(accepted.all())
-
-    def visited(self, gradient: Gradient, free_energy: Float[Tensor, " batch"]) -> None:
-        """The gradient at what all rows went on from is had for nothing; at what one did not accept, it is not."""
-        if self.free_energies:
-            self._judge(gradient if self.everywhere else self._at_proposal())
-        super().visited(gradient, free_energy)
-
-    def end(self) -> list[Application]:
-        """All applications of the step, the last of which no iteration has read."""
-        self._judge(self._at_proposal())
-        return self.complete
-
-    def _at_proposal(self) -> Gradient:
-        return self.objective.gradient(self.proposal, self.inference.draw(self.objective, len(self.complete) + 1))
-
-    def _judge(self, target: Gradient) -> None:
-        application = Application(
-            net=self.net,
-            record=self.record,
-            terms=self.terms,
-            said=self.said,
-            prior=self.objective.prior,
-            target=target,
-            real=self.real,
-        )
-        self.complete.append(application)
 
 
 def compress(gradient: Float[Tensor, "... latent"]) -> Float[Tensor, "... latent"]:

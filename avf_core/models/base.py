@@ -24,6 +24,7 @@ from avf_core.beliefs import State
 from avf_core.distributions import FullGaussian, Gaussian, Likelihood, reconstruction
 from avf_core.drives import FREE, Drive
 from avf_core.errors import ObservationError
+from avf_core.native.plan import ModelPlan, Registers, Undescribed
 from avf_core.trees import stack_time, take, tree_map
 
 
@@ -163,6 +164,13 @@ class Model(nn.Module, ABC):
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
     ) -> State:
         """The state that the next step starts from."""
+
+    def plan(self, registers: Registers) -> ModelPlan:
+        """The model for the native executor: what predict, decode and transition compute in evaluation.
+
+        Raises Undescribed where there is no plan; torch then computes it.
+        """
+        raise Undescribed(f"{type(self).__module__}.{type(self).__qualname__} does not describe itself")
 
     def replay(
         self,

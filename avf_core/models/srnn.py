@@ -21,7 +21,8 @@ from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
 from avf_core.drives import FREE, Drive
 from avf_core.emissions import SIXTEEN_BITS, Units
 from avf_core.models import base
-from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, activate, clipped_leaky_relu, with_backward
+from avf_core.native.plan import ModelPlan, Program, Registers, Undescribed, plan_of
+from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, activate, clipped_leaky_relu, described, with_backward
 
 OUTPUT_LOG_VARIANCE = (-10.0, 20.0)  # of the standardised observation
 
@@ -164,3 +165,37 @@ class Model(base.ObservationDriven):
         driven = torch.cat(self.reader.features(drive), dim=-1)
         read = torch.cat([heard, driven], dim=-1) if self.decodes_inputs else heard
         return {"heard": heard, "decoder": self.decoder_hidden(read), "drive": driven}
+
+    def plan(self, registers: Registers) -> ModelPlan:
+        """The three maps as programs; dropout has no part in them."""
+        if self.reader.size:
+            raise Undescribed("a model that takes inputs or dt has no plan")
+        state = {"hidden": registers.new(self.lstm.cell.hidden_size), "cell": registers.new(self.lstm.cell.hidden_size)}
+        state["z"], x, z = (
+            registers.new(self.latent_size),
+            registers.new(self.observation.size),
+            registers.new(self.latent_size),
+        )
+        predict, features, transition = Program(registers), Program(registers), Program(registers)
+        context = {**state, "heard": state["hidden"], "decoder": predict.linear(state["hidden"], self.decoder_hidden)}
+        mean, log_variance = described(predict, self.prior, predict.joined([state["hidden"], state["z"]]))
+        decode, latents = Program(registers, sampled=True), registers.new(self.latent_size, sampled=True)
+        read = decode.linear(latents, self.decoder_latent, other=context["decoder"], activation="clipped_leaky_relu")
+        seen = features.standardized(x)
+        hidden, cell = transition.lstm(seen, state["hidden"], state["cell"], self.lstm.cell)
+        return ModelPlan(
+            state=state,
+            following={"hidden": hidden, "cell": cell, "z": z},
+            context=context,
+            prior=(mean, log_variance),
+            x=x,
+            seen=seen,
+            z=z,
+            latents=latents,
+            outputs=described(decode, self.decoder, read),
+            predict=predict,
+            features=features,
+            decode=decode,
+            transition=transition,
+            emission=plan_of(self.emission),
+        )

@@ -22,7 +22,8 @@ from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
 from avf_core.drives import FREE, Drive
 from avf_core.emissions import SIXTEEN_BITS, Units
 from avf_core.models import base
-from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, activate, with_backward
+from avf_core.native.plan import ModelPlan, Program, Registers, Undescribed, plan_of
+from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, activate, described, with_backward
 
 OUTPUT_LOG_VARIANCE = (-20.0, 5.0)  # of the standardised observation
 
@@ -182,3 +183,35 @@ class Model(base.Model):
         both = torch.cat([hidden, driven], dim=-1)
         decoder = self.decoder_hidden(both if self.decodes_inputs else hidden)
         return context | {"decoder": decoder, "drive": driven}, self.prior(both)
+
+    def plan(self, registers: Registers) -> ModelPlan:
+        """The three maps as programs; dropout has no part in them."""
+        if self.reader.size:
+            raise Undescribed("a model that takes inputs or dt has no plan")
+        state = {"hidden": registers.new(self.lstm.cell.hidden_size), "cell": registers.new(self.lstm.cell.hidden_size)}
+        x, z = registers.new(self.observation.size), registers.new(self.latent_size)
+        predict, features, transition = Program(registers), Program(registers), Program(registers)
+        context = {**state, "decoder": predict.linear(state["hidden"], self.decoder_hidden)}
+        mean, log_variance = described(predict, self.prior, state["hidden"])
+        decode, latents = Program(registers, sampled=True), registers.new(self.latent_size, sampled=True)
+        (heard,) = described(decode, self.latent_features, latents)
+        read = decode.linear(heard, self.decoder_latent, other=context["decoder"], activation="relu")
+        (seen,) = described(features, self.observation_features, features.standardized(x))
+        (kept,) = described(transition, self.latent_features, z)
+        hidden, cell = transition.lstm(transition.joined([seen, kept]), state["hidden"], state["cell"], self.lstm.cell)
+        return ModelPlan(
+            state=state,
+            following={"hidden": hidden, "cell": cell},
+            context=context,
+            prior=(mean, log_variance),
+            x=x,
+            seen=seen,
+            z=z,
+            latents=latents,
+            outputs=described(decode, self.decoder, read),
+            predict=predict,
+            features=features,
+            decode=decode,
+            transition=transition,
+            emission=plan_of(self.emission),
+        )

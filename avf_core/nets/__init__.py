@@ -9,6 +9,7 @@ from avf_core.nets.dense import (
     Highway,
     clipped_leaky_relu,
 )
+from avf_core.nets.described import activation_name, described
 from avf_core.nets.recorded import Record, RecordedHighways
 from avf_core.nets.recurrent import LearnedStartLSTM
 from avf_core.nets.sloped import activate, with_backward
@@ -24,6 +25,8 @@ __all__ = [
     "Record",
     "RecordedHighways",
     "activate",
+    "activation_name",
     "clipped_leaky_relu",
+    "described",
     "with_backward",
 ]

@@ -11,6 +11,7 @@ from typing import cast
 
 from avf_core import checkpoints, plugins
 from avf_core.errors import AvfError
+from avf_core.native import running
 from avf_server import redaction, status
 from avf_server.metrics.telemetry import Telemetry
 from avf_server.models.served import Models
@@ -153,6 +154,7 @@ def _models(settings: Settings) -> Models:
         raise StartError("no model to serve: the zoo is empty; give --model with the folder of a checkpoint")
     try:
         plugins.use(settings.plugins)
+        running.choose(settings.native)
         models = Models(names, device=settings.device)
     except (AvfError, RuntimeError) as error:  # torch raises RuntimeError for devices that it does not have
         raise StartError(" ".join(str(error).split())) from error

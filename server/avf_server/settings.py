@@ -10,7 +10,7 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -39,7 +39,10 @@ class Settings(BaseModel):
     models: Names = Field(default=(), description="names in the zoo, or folders, by commas; empty means all of the zoo")
     plugins: Names = Field(default=(), description="modules, by commas, that checkpoints may name")
     device: str = Field(default="cpu", description="torch device of the models")
-    threads: int = Field(default=0, ge=0, description="torch threads; 0 means half of the cores")
+    threads: int = Field(default=0, ge=0, description="threads of a tick; 0 means half of the cores")
+    native: Literal["auto", "off", "float32", "mixed"] = Field(
+        default="auto", description="native executor: where it can, not at all, or in which precision it must"
+    )
     max_body_bytes: int = Field(default=4 << 20, ge=1024, description="bytes of a request's body or a stream's message")
     max_connections: int = Field(default=8192, ge=1, description="open connections, before new ones are refused")
     request_s: float = Field(

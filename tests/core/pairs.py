@@ -19,6 +19,8 @@ from avf_core.configuration import build
 from avf_core.drives import Drive
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
+from avf_core.native import running
+from avf_core.native.plan import Undescribed
 from avf_core.plugins import Folder, kinds, plugin
 
 Pair = dict[str, dict[str, Any]]
@@ -226,6 +228,18 @@ def make(name: str, dtype: torch.dtype = torch.float32) -> Filter:
 def told(filter: Filter) -> Told:
     """The same filter, whose sequences are told something where they are to be told."""
     return Told(filter.model, filter.inference)
+
+
+def describes_itself(name: str) -> bool:
+    """Whether a pair has a plan, and so is computed natively where that is asked for."""
+    try:
+        running.plans(make(name))
+    except Undescribed:
+        return False
+    return True
+
+
+DESCRIBED = sorted(filter(describes_itself, PAIRS))
 
 
 def observations(filter: Filter, time: int, batch: int, seed: int = 3) -> torch.Tensor:

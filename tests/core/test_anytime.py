@@ -10,6 +10,7 @@ from avf_core.errors import ConfigurationError
 from avf_core.estimates import Estimate
 from avf_core.filtering import Filter
 from avf_core.inference import _descent
+from avf_core.native import running
 from avf_core.trees import take
 from tests.support.comparing import FIVE, close, exact
 
@@ -142,7 +143,7 @@ def test_a_budget_of_seconds(monkeypatch: pytest.MonkeyPatch, budget: float, spe
     filter = make("srnn-gated")
     x = observations(filter, 1, 5)[0]
     monkeypatch.setattr("avf_core.inference._policies.time", Clock())
-    with torch.no_grad():
+    with torch.no_grad(), running.using("off"):  # whose clock can be set
         _, estimate = filter.step(filter.initial(FIVE), x, iterations=12, budget=budget)
         _, told = filter.step(filter.initial(FIVE), x, iterations=spent)
     assert estimate.iterations.tolist() == [spent] * 5

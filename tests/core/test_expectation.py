@@ -13,7 +13,7 @@ from avf_core import inference
 from avf_core.configuration import build
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
-from avf_core.inference import _descent, base, iterative
+from avf_core.inference import _descent, _study, base, iterative
 from avf_core.objectives import StepObjective
 from avf_core.plugins import plugin
 from avf_core.training import em
@@ -139,7 +139,7 @@ def misled(request: pytest.FixtureRequest) -> Filter:
 def test_bad_proposals_are_refused_in_training_too(misled: Filter) -> None:
     """With accept-or-keep the E-step goes on from what the filter goes on from, and trains what was refused as well."""
     study = agree(misled)
-    assert isinstance(study, iterative.Study)
+    assert isinstance(study, _study.Study)
     assert len(study.applications) == 4 * STEPS
     free = copy.deepcopy(misled)
     assert isinstance(free.inference, iterative.Inference)
@@ -168,6 +168,6 @@ def test_proposals_beyond_reach_leave_their_rows_where_they_are() -> None:
     inferred = procedure.infer(objective, {})
     torch.testing.assert_close(inferred.posterior.mean[0], objective.prior.mean[0], rtol=0, atol=0)
     assert not bool((inferred.posterior.mean[1:] == objective.prior.mean[1:]).all(-1).any())
-    assert isinstance(study, iterative.Study)
+    assert isinstance(study, _study.Study)
     assert bool(study.applications[0].target.mean[0].isnan().all())
     assert bool(study.applications[0].target.mean[1:].isfinite().all())

@@ -9,7 +9,7 @@ from torch import Tensor
 from avf_core import trees
 from avf_core.distributions import Gaussian
 from avf_core.drives import Drive
-from avf_core.inference import iterative
+from avf_core.inference import _study, iterative
 from avf_core.models import svg
 from avf_core.models.base import Model
 from avf_core.nets import ACTIVATIONS, activate, with_backward
@@ -163,7 +163,7 @@ def test_update_models_gradient_equals_that_of_the_sum_over_iterates(name: str, 
     xs = observations(filter, 3, 4)
     clip = em.Clip.whole(xs, torch.ones(3, 4, dtype=torch.bool), torch.arange(4))
     _, study = em.expectation(filter, clip, kl_weight=1.0)
-    assert isinstance(study, iterative.Study)
+    assert isinstance(study, _study.Study)
     em.backward_through_updates(study, torch.tensor(1))
     batched = {k: p.grad.clone() for k, p in inference.named_parameters() if p.grad is not None}
     inference.zero_grad()

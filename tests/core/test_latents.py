@@ -7,7 +7,7 @@ import torch
 
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
-from avf_core.inference import exact, iterative
+from avf_core.inference import _study, exact
 from avf_core.training import em
 from avf_core.training.latents import Latents
 from tests.support.lgssm import independent, random_model, simulate
@@ -117,7 +117,7 @@ def test_frames_that_cost_too_much_count_in_proportion_less() -> None:
     filter.requires_grad_(True)
     clip = clip_of(observations(filter, 1, 3))
     latents, study = em.expectation(filter, clip, kl_weight=1.0)
-    assert isinstance(study, iterative.Study)
+    assert isinstance(study, _study.Study)
     applications = study.applications
     _, reconstruction, kl = em.step_bounds(filter, clip, latents, kl_weight=1.0)
     energies = (reconstruction + kl).detach()[0]

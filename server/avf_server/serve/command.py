@@ -93,4 +93,5 @@ def _log_to_stderr() -> None:
     if sys.stderr.isatty():
         handler, form = RichHandler(console=Console(stderr=True), show_path=False), "%(message)s"
     logging.basicConfig(level=logging.WARNING, format=form, handlers=[handler])
-    logging.getLogger("avf_server").setLevel(logging.INFO)
+    for name in ("avf_server", "avf_core.native"):
+        logging.getLogger(name).setLevel(logging.INFO)

@@ -1,0 +1,108 @@
+"""The structures of source/plan.hpp, field by field, for ctypes."""
+
+import ctypes
+from ctypes import POINTER, c_double, c_float, c_int32, c_int64, c_void_p
+from typing import ClassVar
+
+Fields = list[tuple[str, type]]
+
+
+def _ints(names: str) -> Fields:
+    return [(name, c_int32) for name in names.split()]
+
+
+class Operation(ctypes.Structure):
+    """An operation on registers."""
+
+    _fields_: ClassVar[Fields] = [
+        *_ints("kind read other out second gates matrix slope activation offset adds"),
+        ("low", c_float),
+        ("high", c_float),
+    ]
+
+
+class Program(ctypes.Structure):
+    """Operations in order."""
+
+    _fields_: ClassVar[Fields] = [("operations", POINTER(Operation)), ("count", c_int32)]
+
+
+class Register(ctypes.Structure):
+    """The size of a row, how far it is to the next, and whether rows are samples."""
+
+    _fields_: ClassVar[Fields] = _ints("size stride sampled")
+
+
+class Plan(ctypes.Structure):
+    """A model and a procedure."""
+
+    _fields_: ClassVar[Fields] = [
+        ("registers", POINTER(Register)),
+        *[(name, Program) for name in ("predict", "features", "decode", "infer", "transition")],
+        *[(name, POINTER(c_int32)) for name in ("state", "following", "memory", "remembered")],
+        *_ints("register_count state_count memory_count x z seen prior_mean prior_log_variance latents"),
+        ("outputs", c_int32 * 2),
+        ("asked", c_int32),
+        ("said", c_int32 * 2),
+        *_ints("latent_size observation_size likelihood"),
+        *[(name, POINTER(c_float)) for name in ("center", "scale", "shift")],
+        *[(name, c_float) for name in ("bin", "lowest", "highest")],
+        ("schedule", POINTER(c_int32)),
+        *_ints("procedure rule whitened normalize_mean reads_observation"),
+        *_ints("iterations scheduled samples antithetic keep_best common_samples guard_samples"),
+        *_ints("posterior_stream iteration_stream"),
+        ("common_stream", c_int64),
+        ("reach", c_float),
+        ("gradient_scale", c_float),
+    ]
+
+
+class Step(ctypes.Structure):
+    """One step: addresses of what goes in and of where what comes out is put."""
+
+    _fields_: ClassVar[Fields] = [
+        *[(name, c_void_p) for name in ("state", "memory", "following", "remembered", "x", "observed")],
+        *[(name, c_void_p) for name in ("seed", "step", "limits")],
+        *[
+            (name, c_void_p)
+            for name in ("prior_mean", "prior_log_variance", "posterior_mean", "posterior_log_variance")
+        ],
+        ("z", c_void_p),
+        ("likelihood", c_void_p * 2),
+        *[
+            (name, c_void_p)
+            for name in ("free_energy", "reconstruction", "kl", "free_energies", "iterations", "visited")
+        ],
+        ("tolerance", c_double),
+        ("budget", c_double),
+        *_ints("rows most threads mixed"),
+    ]
+
+
+class Advance(ctypes.Structure):
+    """A transition."""
+
+    _fields_: ClassVar[Fields] = [
+        *[(name, c_void_p) for name in ("state", "following", "x", "z")],
+        *_ints("rows threads"),
+    ]
+
+
+STRUCTURES = (Operation, Program, Register, Plan, Step, Advance)  # in the order of avf_size
+
+
+def of_library(library: ctypes.CDLL) -> ctypes.CDLL:
+    """The library with its functions' types."""
+    signatures = {
+        "avf_usable": (c_int32, []),
+        "avf_size": (c_int32, [c_int32]),
+        "avf_new": (c_void_p, [POINTER(Plan)]),
+        "avf_free": (None, [c_void_p]),
+        "avf_matrix": (c_int32, [c_void_p, c_void_p, c_void_p, c_int32, c_int32, c_int32, c_int32]),
+        "avf_step": (None, [c_void_p, POINTER(Step)]),
+        "avf_advance": (None, [c_void_p, POINTER(Advance)]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library

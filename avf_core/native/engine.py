@@ -1,0 +1,181 @@
+"""An engine: a plan with the matrices of its parameters, which steps rows.
+
+The law: a step is a pure function of belief and observation, and a row's result the same bits in any batch and with
+any number of threads.
+"""
+
+import ctypes
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from avf_core.native import _layout as layout
+from avf_core.native._lowering import Lowered
+from avf_core.native.library import Library
+from avf_core.native.plan import InferencePlan, ModelPlan, Operation, Registers
+
+ROWS_A_THREAD = 2  # with fewer, a thread of its own does not pay
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepped:
+    """What a step of rows gave; `following` is empty where something was missing, and is to be fed back first."""
+
+    prior: tuple[Tensor, Tensor]
+    posterior: tuple[Tensor, Tensor]
+    likelihood: Any
+    z: Tensor
+    free_energy: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+    free_energies: Tensor
+    iterations: Tensor
+    following: dict[str, Tensor]
+    memory: dict[str, Tensor]
+
+
+class Engine:
+    """Steps rows of one model and one procedure, whose parameters it has copied."""
+
+    def __init__(
+        self, registers: Registers, model: ModelPlan, inference: InferencePlan, *, library: Library, mixed: bool
+    ) -> None:
+        self.model, self.inference, self.mixed = model, inference, mixed
+        self._functions = library.functions
+        self._lowered = Lowered(registers.all, model, inference)
+        self._handle = self._functions.avf_new(ctypes.byref(self._lowered.plan))
+        self._end = weakref.finalize(self, self._functions.avf_free, self._handle)
+        for name, program in self._lowered.programs.items():
+            searched = name == "decode" or (name == "infer" and inference.descent is not None)
+            for operation, lowered in zip(program.operations, self._lowered.operations[name], strict=True):
+                self._pack(operation, lowered, sloped=name == "decode", halves=mixed and searched)
+
+    @torch.no_grad()
+    def _pack(self, operation: Operation, lowered: layout.Operation, *, sloped: bool, halves: bool) -> None:
+        if operation.weights is None:
+            return
+        weight, bias = operation.weights()
+        single = not halves or sloped
+        lowered.matrix = self._matrix(weight, bias, single=single, halves=halves)
+        if sloped:
+            lowered.slope = self._matrix(weight.t(), None, single=not halves, halves=halves)
+
+    def _matrix(self, weight: Tensor, bias: Tensor | None, *, single: bool, halves: bool) -> int:
+        weight = weight.detach().contiguous()
+        bias = None if bias is None else bias.detach().contiguous()
+        outputs, inputs = weight.shape
+        found: int = self._functions.avf_matrix(
+            self._handle, weight.data_ptr(), None if bias is None else bias.data_ptr(), outputs, inputs, single, halves
+        )
+        return found
+
+    def step(
+        self,
+        state: State,
+        memory: State,
+        x: Tensor,
+        *,
+        observed: Tensor | None,
+        seed: Tensor,
+        number: Tensor,
+        limits: Tensor | int | None,
+        tolerance: float | None,
+        budget: float | None,
+    ) -> Stepped:
+        """One step of the rows of a belief; `limits` are the updates that each may be given, None as configured.
+
+        `observed` is None where everything was.
+        """
+        rows, latent = len(x), self.model.z.size
+        configured = 0 if self.inference.descent is None else self.inference.descent.iterations
+        each, most = _limits(configured if limits is None else limits, rows)
+        moments = [x.new_empty(rows, latent) for _ in range(5)]
+        scalars = [x.new_empty(rows) for _ in range(3)]
+        energies, iterations = x.new_empty(rows, most + 1), seed.new_empty(rows)
+        outputs = [x.new_empty(rows, register.size) for register in self.model.outputs]
+        following = {name: x.new_empty(rows, register.size) for name, register in self.model.following.items()}
+        remembered = {name: x.new_empty(rows, register.size) for name, register in self.inference.remembered.items()}
+        kept = [_addresses(state, self.model.state), _addresses(memory, self.inference.memory)]
+        made = [_addresses(following, self.model.state), _addresses(remembered, self.inference.memory)]
+        visited = ctypes.c_int32(0)
+        inputs = [tensor.contiguous() for tensor in (x, seed, number)]
+        mask = None if observed is None else observed.contiguous()
+        step = layout.Step(
+            ctypes.addressof(kept[0][0]),
+            ctypes.addressof(kept[1][0]),
+            ctypes.addressof(made[0][0]) if mask is None else None,
+            ctypes.addressof(made[1][0]),
+            inputs[0].data_ptr(),
+            None if mask is None else mask.data_ptr(),
+            inputs[1].data_ptr(),
+            inputs[2].data_ptr(),
+            each.data_ptr(),
+            *[tensor.data_ptr() for tensor in moments],
+            _two(outputs),
+            *[tensor.data_ptr() for tensor in scalars],
+            energies.data_ptr(),
+            iterations.data_ptr(),
+            ctypes.addressof(visited),
+            -1.0 if tolerance is None else tolerance,
+            -1.0 if budget is None else budget,
+            rows,
+            most,
+            threads(rows),
+            self.mixed,
+        )
+        self._functions.avf_step(self._handle, ctypes.byref(step))
+        width = visited.value + 1
+        return Stepped(
+            prior=(moments[0], moments[1]),
+            posterior=(moments[2], moments[3]),
+            likelihood=self.model.emission.likelihood(outputs),
+            z=moments[4],
+            free_energy=scalars[0],
+            reconstruction=scalars[1],
+            kl=scalars[2],
+            free_energies=energies if width == most + 1 else energies[:, :width].contiguous(),
+            iterations=iterations,
+            following=following if mask is None else {},
+            memory=remembered,
+        )
+
+    def advance(self, state: State, x: Tensor, z: Tensor) -> dict[str, Tensor]:
+        """The state after an observation of which some was imputed."""
+        rows = len(x)
+        following = {name: x.new_empty(rows, register.size) for name, register in self.model.following.items()}
+        kept, made = _addresses(state, self.model.state), _addresses(following, self.model.state)
+        x, z = x.contiguous(), z.contiguous()
+        advance = layout.Advance(
+            ctypes.addressof(kept[0]), ctypes.addressof(made[0]), x.data_ptr(), z.data_ptr(), rows, threads(rows)
+        )
+        self._functions.avf_advance(self._handle, ctypes.byref(advance))
+        return following
+
+
+def threads(rows: int) -> int:
+    """How many threads share so many rows: torch's number at most."""
+    return max(1, min(torch.get_num_threads(), rows // ROWS_A_THREAD))
+
+
+def _limits(told: Tensor | int, rows: int) -> tuple[Tensor, int]:
+    """The most updates of each row, and of any."""
+    if isinstance(told, Tensor):
+        each = told.to(torch.int64).contiguous()
+        return each, int(each.max()) if rows else 0
+    return torch.full((rows,), told, dtype=torch.int64), told
+
+
+def _addresses(tensors: State, names: Mapping[str, Any]) -> tuple[Any, list[Tensor]]:
+    """The addresses of tensors in the order of `names`, and the tensors that must live as long."""
+    held = [tensors[name].contiguous() for name in names]
+    return (ctypes.c_void_p * max(len(held), 1))(*[tensor.data_ptr() for tensor in held]), held
+
+
+def _two(tensors: Sequence[Tensor]) -> Any:
+    return (ctypes.c_void_p * 2)(*[tensor.data_ptr() for tensor in tensors])

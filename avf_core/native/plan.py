@@ -1,0 +1,258 @@
+"""Plans: what a model, an emission and an inference procedure say of themselves, so that others may compute them.
+
+A plan is data: registers, and programs of few operations on them. A part that has a plan is computed by the native
+executor; one that has none, or is derived from a class that has, is computed by torch. Nothing here knows a model.
+
+    plan     = model.plan(registers)            programs: predict, features, decode, transition
+    infer    = inference.plan(registers, plan)  a program, and by which rule its words move the posterior
+
+The law: a plan says exactly what the part's own torch code computes in evaluation. That code is the reference, and
+tests hold the one to the other.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+PANEL = 32  # rows of registers are padded to a multiple of it; so is each part of a register
+
+ActivationName = Literal["identity", "relu", "clipped_leaky_relu", "clamp"]
+LikelihoodName = Literal["bernoulli", "gaussian", "discretized", "discretized_authors"]
+Weights = Callable[[], tuple[Tensor, Tensor | None]]
+"""A matrix and a bias, read anew whenever parameters have changed."""
+
+
+class Undescribed(Exception):  # noqa: N818
+    """A part has no plan, and why: not an error, torch computes it."""
+
+
+@dataclass(frozen=True)
+class Register:
+    """Rows of `size` numbers, or of as many `parts` of that size; one row a sequence, or one a sample."""
+
+    index: int
+    size: int
+    parts: int = 1
+    sampled: bool = False
+
+
+class Registers:
+    """All registers of a plan."""
+
+    def __init__(self) -> None:
+        self.all: list[Register] = []
+
+    def new(self, size: int, *, parts: int = 1, sampled: bool = False) -> Register:
+        """One more."""
+        register = Register(len(self.all), size, parts, sampled)
+        self.all.append(register)
+        return register
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operation; what its fields mean for each kind is said in source/plan.hpp."""
+
+    kind: Literal["linear", "paste", "highway", "lstm", "standardize"]
+    read: Register
+    out: Register
+    other: Register | None = None
+    second: Register | None = None
+    gates: Register | None = None
+    weights: Weights | None = None
+    activation: ActivationName = "identity"
+    offset: int = 0
+    low: float = 0.0
+    high: float = 1.0
+
+
+@dataclass
+class Program:
+    """Operations in order, written down by calls that return the registers of results.
+
+    `sampled`: on one row a sample; such programs are differentiated, and are linear layers with activations only.
+    """
+
+    registers: Registers
+    sampled: bool = False
+    operations: list[Operation] = field(default_factory=list)
+
+    def linear(
+        self,
+        read: Register,
+        layer: nn.Linear,
+        *,
+        other: Register | None = None,
+        activation: ActivationName = "identity",
+        limits: tuple[float, float] = (0.0, 1.0),
+        parts: int = 1,
+    ) -> Register:
+        """activation(W read + b + other); `limits` are those of `clamp`. The output may be laid out in `parts`."""
+        out = self.registers.new(layer.out_features // parts, parts=parts, sampled=self.sampled)
+        low, high = limits
+
+        def weights() -> tuple[Tensor, Tensor | None]:
+            return padded(layer.weight.chunk(parts)), None if layer.bias is None else padded(layer.bias.chunk(parts))
+
+        self._add(
+            Operation(
+                kind="linear",
+                read=read,
+                out=out,
+                other=other,
+                weights=weights,
+                activation=activation,
+                low=low,
+                high=high,
+            )
+        )
+        return out
+
+    def joined(self, reads: Sequence[Register]) -> Register:
+        """Registers side by side."""
+        if len(reads) == 1:
+            return reads[0]
+        out = self.registers.new(sum(read.size for read in reads))
+        at = 0
+        for read in reads:
+            self._add(Operation(kind="paste", read=read, out=out, offset=at))
+            at += read.size
+        return out
+
+    def highway(self, read: Register, linears: Sequence[nn.Linear]) -> Register:
+        """A highway layer with ELU: transform, gate, and carry where it is a linear map."""
+        out = self.registers.new(linears[0].out_features)
+        gates = self.registers.new(out.size, parts=len(linears))
+
+        def weights() -> tuple[Tensor, Tensor | None]:
+            return padded([one.weight for one in linears]), padded([one.bias for one in linears])
+
+        carries = int(len(linears) == 3)
+        self._add(Operation(kind="highway", read=read, out=out, gates=gates, weights=weights, offset=carries))
+        return out
+
+    def lstm(self, read: Register, hidden: Register, cell: Register, layer: nn.LSTMCell) -> tuple[Register, Register]:
+        """One step of an LSTM: hidden and cell."""
+        following, kept = self.registers.new(layer.hidden_size), self.registers.new(layer.hidden_size)
+        gates = self.registers.new(layer.hidden_size, parts=4)
+
+        def weights() -> tuple[Tensor, Tensor | None]:
+            joined = torch.cat([layer.weight_ih, layer.weight_hh], dim=1)
+            return padded(joined.chunk(4)), padded((layer.bias_ih + layer.bias_hh).chunk(4))
+
+        self._add(
+            Operation(
+                kind="lstm",
+                read=self.joined([read, hidden]),
+                other=cell,
+                out=following,
+                second=kept,
+                gates=gates,
+                weights=weights,
+            )
+        )
+        return following, kept
+
+    def standardized(self, x: Register) -> Register:
+        """The observation (x - center) / scale, by the emission's units."""
+        out = self.registers.new(x.size)
+        self._add(Operation(kind="standardize", read=x, out=out))
+        return out
+
+    def _add(self, operation: Operation) -> None:
+        if self.sampled and operation.kind != "linear":
+            raise Undescribed(f"{operation.kind} has no backward pass here")
+        self.operations.append(operation)
+
+
+def padded(parts: Sequence[Tensor]) -> Tensor:
+    """Parts one after another; where there are several, each is padded with zeros to whole panels."""
+    if len(parts) == 1:
+        return parts[0]
+    missing = -len(parts[0]) % PANEL
+    return torch.cat([torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) for part in parts])
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmissionPlan:
+    """A likelihood of closed form, and what the decoder's output registers become in torch."""
+
+    kind: LikelihoodName
+    bin: float
+    center: tuple[float, ...]  # one for all of an observation, or one for each of its numbers
+    scale: tuple[float, ...]
+    likelihood: Callable[[Sequence[Tensor]], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPlan:
+    """A model: what it reads and makes by name, and the programs between.
+
+    predict: from `state` to `context` and `prior`. features: from `x` to `seen`. decode, sampled: from `latents` and
+    context to `outputs`. transition: from state, x, seen and z to `following`, reading nothing that predict made.
+    """
+
+    state: dict[str, Register]
+    following: dict[str, Register]
+    context: dict[str, Register]
+    prior: tuple[Register, Register]
+    x: Register
+    seen: Register
+    z: Register
+    latents: Register
+    outputs: tuple[Register, ...]
+    predict: Program
+    features: Program
+    decode: Program
+    transition: Program
+    emission: EmissionPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descent:
+    """How an iterative procedure goes on: see the `Config` of avf_core/inference/iterative.py."""
+
+    rule: Literal["gated", "learned_sgd"]
+    whitened: bool
+    normalize_mean: bool
+    reads_observation: bool
+    iterations: int
+    samples: tuple[int, ...]  # of each iteration, the last of all after it
+    antithetic: bool
+    keep_best: bool
+    common_samples: int
+    guard_samples: int
+    reach: float
+    gradient_scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferencePlan:
+    """A procedure: its program, and what that reads and says.
+
+    With a `descent` the program reads `asked` (four terms of the latent, and what is seen of the observation), and
+    `said` is one register of four parts. Without one it reads features, context and memory, and says mean and
+    log-variance of the posterior, in the prior's units where `relative`, and what it remembers.
+    """
+
+    infer: Program
+    said: tuple[Register, ...]
+    asked: Register | None = None
+    descent: Descent | None = None
+    memory: dict[str, Register] = field(default_factory=dict)
+    remembered: dict[str, Register] = field(default_factory=dict)
+    relative: bool = False
+    latent_log_variance: tuple[float, float]
+
+
+def plan_of(part: Any, *arguments: Any) -> Any:
+    """The plan of a part, by its own class: what a derived class changed, an inherited plan would not say.
+
+    Raises Undescribed.
+    """
+    if "plan" not in vars(type(part)):
+        raise Undescribed(f"{type(part).__module__}.{type(part).__qualname__} does not describe itself")
+    return part.plan(*arguments)

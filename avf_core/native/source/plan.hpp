@@ -1,0 +1,84 @@
+// The plan: what a model and its inference procedure say of themselves, as the library lays it out in memory.
+//
+// The same structures stand in avf_core.native._layout.py; their fields are 32 bits wide, but for addresses.
+#pragma once
+#include <cstdint>
+
+namespace avf {
+
+enum OperationKind : int32_t { LINEAR, PASTE, HIGHWAY, LSTM, STANDARDIZE };
+enum Activation : int32_t { IDENTITY, RELU, CLIPPED_LEAKY_RELU, CLAMP };
+enum LikelihoodKind : int32_t { BERNOULLI, GAUSSIAN, DISCRETIZED, DISCRETIZED_AUTHORS };
+enum ProcedureKind : int32_t { ITERATIVE, DIRECT };
+enum Rule : int32_t { GATED, LEARNED_SGD };
+
+// One operation on registers; -1 for those it has none of.
+//
+// LINEAR       out = activation(W read + b + other); on the way back `slope` is W transposed, and `adds` says that
+//              another layer has read the same before.
+// PASTE        out[offset...] = read
+// HIGHWAY      gates = W read = (transform, gate, carry), the carry being `read` itself where `offset` is 0
+// LSTM         gates = W read = (input, forget, cell, output), `other` is the cell before, out = hidden, second = cell
+// STANDARDIZE  out = (read - center) / scale, of an observation
+struct Operation {
+  int32_t kind, read, other, out, second, gates, matrix, slope, activation, offset, adds;
+  float low, high;
+};
+
+struct Program {
+  const Operation* operations;
+  int32_t count;
+};
+
+// A register: rows of `size` numbers, one row a sequence, or one a sample where `sampled`.
+struct Register {
+  int32_t size, stride, sampled;
+};
+
+struct Plan {
+  const Register* registers;
+  Program predict, features, decode, infer, transition;
+  // Where the values of a step stand; -1 for none.
+  const int32_t *state, *following, *memory, *remembered;
+  int32_t register_count, state_count, memory_count;
+  int32_t x, z, seen, prior_mean, prior_log_variance, latents, outputs[2];
+  int32_t asked, said[2];  // what the procedure's program reads, and what it says
+  int32_t latent_size, observation_size;
+  int32_t likelihood;
+  const float *center, *scale, *shift;  // of each number of an observation; shift is 2 log scale
+  float bin, lowest, highest;           // the last two: what log-variances of latents are clamped to
+  const int32_t* schedule;  // gradient samples of each iteration, the last of all after it
+  int32_t procedure, rule, whitened, normalize_mean, reads_observation;
+  int32_t iterations, scheduled, samples, antithetic, keep_best, common_samples, guard_samples;  // samples: the most of any
+  int32_t posterior_stream, iteration_stream;
+  int64_t common_stream;
+  float reach, gradient_scale;
+};
+
+// One step of `rows` sequences: what goes in, row after row, and where what comes out is put.
+struct Step {
+  const float* const* state;
+  const float* const* memory;
+  float* const* following;   // nothing is fed back where this is null: `advance` does it
+  float* const* remembered;
+  const float* x;
+  const uint8_t* observed;   // null where all of it is
+  const int64_t *seed, *step, *limits;
+  float *prior_mean, *prior_log_variance, *posterior_mean, *posterior_log_variance, *z;
+  float* likelihood[2];
+  float *free_energy, *reconstruction, *kl, *free_energies;
+  int64_t* iterations;
+  int32_t* visited;
+  double tolerance, budget;  // negative where there is none
+  int32_t rows, most, threads, mixed;
+};
+
+// A transition alone: after a step of which some was missing.
+struct Advance {
+  const float* const* state;
+  float* const* following;
+  const float *x, *z;
+  int32_t rows, threads;
+};
+
+}  // namespace avf

@@ -1,0 +1,2 @@
+#pragma once
+namespace avf { inline int tiles_allowed() { return 1; } }
