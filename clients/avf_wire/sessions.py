@@ -8,6 +8,8 @@ class CreateSession(Request, frozen=True):
     """POST /v1/sessions. `seed` fixes all randomness of the session; the server draws one where it is absent.
 
     With `audio`, the session also takes samples in chunks of any length, which the server cuts into observations.
+    A session that says how many seconds an answer may take, or how many observations a second are to be answered, may
+    be given fewer `iterations` where it would be late; each estimate says how many it was given.
     """
 
     model: str
@@ -15,6 +17,8 @@ class CreateSession(Request, frozen=True):
     iterations: int | None = None
     durability: Durability = "group"
     audio: Audio | None = None
+    deadline_s: float | None = None
+    rate_hz: float | None = None
 
 
 class Session(Message, frozen=True):
@@ -40,6 +44,7 @@ class Session(Message, frozen=True):
     next_sample: int | None = None
     input_size: int = 0
     timed: bool = False
+    deadline_s: float | None = None  # from when an observation comes to its answer
 
 
 class SessionSummary(Message, frozen=True):

@@ -77,6 +77,8 @@ class Client(Connection):
         iterations: int | None = None,
         durability: wire.Durability | None = None,
         audio: wire.Audio | None = None,
+        deadline_s: float | None = None,
+        rate_hz: float | None = None,
     ) -> Session:
         """Open a session; as a context manager it ends when the block does.
 
@@ -85,6 +87,8 @@ class Client(Connection):
         durability  "group": saved before each reply; "wait": replicated, too; "behind": saved soon after; "none":
                     kept in the server's memory only. The client's own where absent
         audio       of models of sound, such as `Audio(rate=16_000)`: the session streams samples, not observations
+        deadline_s  seconds that an answer may take: where it would take longer, fewer iterations are made, which the
+                    estimate says. `rate_hz` says the same by how many observations a second are to be answered
 
         Raises UnknownModel, InvalidSetting.
         """
@@ -94,6 +98,8 @@ class Client(Connection):
             iterations=iterations,
             durability=durability or self.durability,
             audio=audio,
+            deadline_s=deadline_s,
+            rate_hz=rate_hz,
         )
         return Session(self, self.call(rest.create(request)), owned=True)
 

@@ -34,6 +34,11 @@ class Telemetry:
         self.loop_lag = Histogram(
             "avf_loop_lag_seconds", "How late the event loop is", buckets=SECONDS, registry=self.registry
         )
+        self.shortened = Counter(
+            "avf_shortened_steps",
+            "Steps that were given fewer iterations than they chose, to be in time",
+            registry=self.registry,
+        )
         self.queue = Gauge("avf_queue_observations", "Observations waiting", registry=self.registry)
         self.hot = Gauge("avf_hot_beliefs", "Beliefs in the cache", registry=self.registry)
         self.streams = Gauge("avf_streams", "Open WebSocket streams", registry=self.registry)

@@ -71,6 +71,7 @@ class Branches:
             iterations=_number(metadata.get("iterations")) if options.iterations is None else options.iterations,
             durability=options.durability or "group",
             audio=_audio(metadata.get("audio")),
+            deadline_s=_deadline(metadata.get("deadline_s")),
         )
         return await self._sessions.create(request, owner=owner, belief=saved)
 
@@ -92,6 +93,7 @@ class Branches:
             iterations=meta.iterations if options.iterations is None else options.iterations,
             durability=options.durability or meta.durability,
             audio=meta.audio,
+            deadline_s=meta.deadline_s,
         )
         return await self._sessions.create(request, owner=owner, belief=saved)
 
@@ -110,6 +112,8 @@ class Branches:
         }
         if (time := kept.unpack(record.belief).time) is not None:
             provenance["time"] = repr(time)
+        if meta.deadline_s is not None:
+            provenance["deadline_s"] = repr(meta.deadline_s)
         if meta.audio is not None:
             provenance["audio"] = msgspec.json.encode(meta.audio).decode()
         return beliefs.to_bytes(self._own(record), provenance=provenance)
@@ -172,11 +176,21 @@ def _number(text: str | None) -> int | None:
 
 def _time(text: str | None) -> float | None:
     """What a header says of the time of the last observation; None where it says none, or where that is unreadable."""
+    return _finite(text)
+
+
+def _deadline(text: str | None) -> float | None:
+    """The seconds that an answer may take, as a header says; None where it says none, or none that make sense."""
+    seconds = _finite(text)
+    return seconds if seconds is not None and seconds > 0.0 else None
+
+
+def _finite(text: str | None) -> float | None:
     try:
-        time = math.nan if text is None else float(text)
+        number = math.nan if text is None else float(text)
     except ValueError:
         return None
-    return time if math.isfinite(time) else None
+    return number if math.isfinite(number) else None
 
 
 def _audio(text: str | None) -> wire.Audio | None:

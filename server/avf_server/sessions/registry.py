@@ -4,6 +4,7 @@ The laws: nobody sees another's session: whatever is not the caller's does not e
 identifiers are unguessable. Open sessions are not harmed by new ones: past the limit, new ones are refused.
 """
 
+import math
 import secrets
 import time
 from collections import OrderedDict
@@ -88,6 +89,7 @@ class Sessions:
             durability=request.durability,
             created_at=time.time(),
             audio=agreed_audio(request.audio, checkpoint),
+            deadline_s=_deadline(request),
         )
         self._admit()
         try:
@@ -282,5 +284,16 @@ class Sessions:
             audio=meta.audio,
             input_size=form.input_size,
             timed=form.timed,
+            deadline_s=meta.deadline_s,
             next_sample=None if meta.audio is None else (next_seq - 1) * form.size + rest,
         )
+
+
+def _deadline(request: wire.CreateSession) -> float | None:
+    """Seconds that an answer may take, by what was asked for; None where it may take any."""
+    asked = {"deadline_s": request.deadline_s, "rate_hz": request.rate_hz}
+    for name, value in asked.items():
+        if value is not None and not (math.isfinite(value) and value > 0.0):
+            raise problems.InvalidSettingError(f"{name} is {value}, expected a number above 0")
+    of_rate = None if request.rate_hz is None else 1.0 / request.rate_hz
+    return min((each for each in (request.deadline_s, of_rate) if each is not None), default=None)

@@ -25,7 +25,7 @@ from avf_server.stepping import decisions, estimates
 from avf_server.stepping.costs import Costs, Work
 from avf_server.stepping.estimates import Batch
 from avf_server.stepping.rows import Row, Stepped
-from avf_server.stores.base import Meta, Position
+from avf_server.stores.base import Position
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +48,9 @@ class Engine:
         self._costs = Costs()
         self._met: set[tuple[str, int]] = set()  # models at sizes of batches
 
-    def expected_seconds(self, meta: Meta, *, rows: int) -> float:
-        """What a batch of so many rows like those of this session will take; 0 while nothing is known of its model."""
-        return self._costs.seconds(meta.model, self._work(meta.model, meta.iterations, rows=rows))
+    def expected_seconds(self, model: str, rows: int, iterations: int) -> float:
+        """What a batch of so many rows of a model will take; 0 while nothing is known of it."""
+        return self._costs.seconds(model, self._work(model, iterations, rows=rows))
 
     async def step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
         """Filter one observation of every row, one batch for each model and number of iterations."""

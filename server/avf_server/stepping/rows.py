@@ -15,6 +15,7 @@ from avf_server.problems import ProblemError
 from avf_server.sessions.clocks import Moment
 from avf_server.stepping import decisions
 from avf_server.stepping.cached import CachedBelief
+from avf_server.stepping.deadlines import Asked
 from avf_server.stepping.decisions import Verdict
 from avf_server.stepping.observations import to_stored
 from avf_server.stepping.replies import Reply
@@ -84,12 +85,19 @@ def judge(frame: Frame, position: Position, reply: bytes | None) -> Verdict:
     return decisions.judge(position, epoch=frame.epoch, seq=frame.seq, digest=frame.digest, stored=stored)
 
 
-def to_row(item: Ready) -> Row:
+def to_asked(item: Ready, *, now: float) -> Asked:
+    """What the frame asks of a tick that is filtered from `now` on, in seconds of the event loop's clock."""
+    meta = item.frame.meta
+    left = None if meta.deadline_s is None else item.frame.came + meta.deadline_s - now
+    return Asked(model=meta.model, iterations=meta.iterations, left=left)
+
+
+def to_row(item: Ready, *, iterations: int) -> Row:
     """The frame as the engine takes it."""
     meta = item.frame.meta
     return Row(
         model=meta.model,
-        iterations=meta.iterations,
+        iterations=iterations,
         durability=meta.durability,
         belief=item.continues.kept.belief,
         seed=meta.seed,

@@ -21,6 +21,7 @@ class Run:
         self.owner = owner
         self.epoch = record.position.epoch
         self.answered = record.position.seq
+        self.came: float | None = None  # when what is observed next came, by the event loop's clock; None: just now
 
     async def observe(self, seq: int, observed: Observed) -> Reply:
         """Filter observation `seq`. Raises SessionMovedError where it is the next one, and another was applied."""
@@ -33,6 +34,7 @@ class Run:
                 time=observed.time,
                 owner=self.owner,
                 epoch=self.epoch,
+                came=self.came,
             )
         except problems.ObservationConflictError as conflict:
             if seq <= self.answered:

@@ -10,6 +10,7 @@ commit of a tick at a time, so that what waits for it becomes one batch. See `st
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from avf_server.metrics.telemetry import Telemetry
 from avf_server.problems import ProblemError
 from avf_server.sessions.expiry import Sweeper
 from avf_server.sessions.registry import Sessions
-from avf_server.stepping import decisions, rows
+from avf_server.stepping import deadlines, decisions, rows
 from avf_server.stepping.answers import Answers
 from avf_server.stepping.cached import CachedBeliefs
 from avf_server.stepping.engine import Engine
@@ -29,13 +30,15 @@ from avf_server.stepping.gathering import Gathering
 from avf_server.stepping.observations import checked
 from avf_server.stepping.queue import Queue
 from avf_server.stepping.replies import Reply
-from avf_server.stepping.rows import Frame, Ready
+from avf_server.stepping.rows import Frame, Ready, Row
 from avf_server.stepping.stages import Done, Stages
 from avf_server.stopping import Stopping
 from avf_server.stores.base import MAX_SEQ, Meta, Store
 from avf_server.tasks import Supervisor, end
 
 logger = logging.getLogger(__name__)
+
+SMOOTHING = 0.2  # of what a tick takes after it is filtered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,7 @@ class Service:
         self._stages = Stages(sessions, cached, self._answers, telemetry, window=limits.replay_window)
         self._gathering = Gathering()
         self._awaited: dict[str, float] = {}  # who is about to come, and until when the next tick waits for it
+        self._afterwards = 0.0  # seconds that a tick takes from when it is filtered to its answers
         self._loaded: list[Ready] = []
         self._under_way: set[str] = set()  # sessions that are in a tick
         self._parts: set[asyncio.Task[None]] = set()  # of ticks: loads and commits
@@ -127,10 +131,12 @@ class Service:
         epoch: int | None = None,
         inputs: ArrayLike | None = None,
         time: float | None = None,
+        came: float | None = None,
     ) -> Reply:
         """Filter observation `seq`, float32 with NaN where missing; `epoch` None means the current one.
 
-        `inputs` and `time` are what came with it, where the model takes them.
+        `inputs` and `time` are what came with it, where the model takes them. `came` is when, by the event loop's
+        clock, of one that has waited elsewhere; None means just now.
 
         Raises a ProblemError, which names the session and the seq; the session is then as it was. Cancelling is safe:
         the observation is then applied or not, and sending it again finds out.
@@ -145,14 +151,17 @@ class Service:
             observed = checked(x, spec, models.form(meta.model), inputs=inputs, time=time)
             self.stopping.check()  # again: the server may have stopped while the session was looked up
             self._queue.make_room(owner)
-            return await self._enqueue(meta, epoch=epoch, seq=seq, observed=observed)
+            return await self._enqueue(meta, epoch=epoch, seq=seq, observed=observed, came=came)
         except ProblemError as problem:
             self._telemetry.steps.labels(problem.name).inc()
             problem.at(session=session, seq=max(0, min(seq, MAX_SEQ)))
             raise
 
-    async def _enqueue(self, meta: Meta, *, epoch: int | None, seq: int, observed: Observed) -> Reply:
+    async def _enqueue(
+        self, meta: Meta, *, epoch: int | None, seq: int, observed: Observed, came: float | None
+    ) -> Reply:
         loop = asyncio.get_running_loop()
+        now = loop.time()
         answer: asyncio.Future[Reply] = loop.create_future()
         frame = Frame(
             meta=meta,
@@ -162,10 +171,10 @@ class Service:
             form=self.sessions.models.form(meta.model),
             digest=decisions.observation_digest(observed),
             answer=answer,
-            came=loop.time(),
+            came=now if came is None else came,
         )
         self._queue.add(frame)
-        self._gathering.came(meta.id, now=frame.came)
+        self._gathering.came(meta.id, now=now)
         self._awaited.pop(meta.id, None)
         self._idle.clear()
         if not self._awaited or len(self._queue) >= self._limits.max_batch:
@@ -214,7 +223,9 @@ class Service:
         oldest = self._queue.oldest
         if oldest is None or self._loaded or len(self._queue) >= self._limits.max_batch:
             return
-        until = oldest.came + self._engine.expected_seconds(oldest.meta, rows=len(self._queue) + len(self._under_way))
+        meta, count = oldest.meta, len(self._queue) + len(self._under_way)
+        takes = self._engine.expected_seconds(meta.model, count, meta.iterations)
+        until = oldest.came + min(takes, max(0.0, (meta.deadline_s or math.inf) - takes - self._afterwards))
         self._awaited = self._gathering.expected(self._under_way, now=loop.time(), until=until)
         while self._awaited and (left := max(self._awaited.values()) - loop.time()) > 0.0:
             self._wanted.clear()
@@ -239,7 +250,8 @@ class Service:
         """Filter a batch; to commit and to answer it goes on beside the next one."""
         began = asyncio.get_running_loop().time()
         self._telemetry.batched(len(batch))
-        stepped = await self._engine.step([rows.to_row(item) for item in batch])
+        stepped = await self._engine.step(self._in_time(batch, now=began))
+        filtered = asyncio.get_running_loop().time()
         done = self._stages.filtered(batch, stepped)
         committed = {item.frame for group in done.values() for item, _ in group}
         self._release([item.frame for item in batch if item.frame not in committed])
@@ -247,15 +259,24 @@ class Service:
             before = self._commits.get(store)
             if before is not None and not before.done():
                 await asyncio.wait([before])
-            self._commits[store] = self._committed(store, group, began=began)
+            self._commits[store] = self._committed(store, group, began=began, filtered=filtered)
 
-    def _committed(self, store: Store, done: Done, *, began: float) -> "asyncio.Task[None]":
+    def _in_time(self, batch: Sequence[Ready], *, now: float) -> list[Row]:
+        """The rows of a tick, with fewer iterations where somebody would else be late, and allows it."""
+        asked = [rows.to_asked(item, now=now + self._afterwards) for item in batch]
+        given = deadlines.in_time(asked, self._engine.expected_seconds)
+        self._telemetry.shortened.inc(sum(row.iterations != few for row, few in zip(asked, given, strict=True)))
+        return [rows.to_row(item, iterations=iterations) for item, iterations in zip(batch, given, strict=True)]
+
+    def _committed(self, store: Store, done: Done, *, began: float, filtered: float) -> "asyncio.Task[None]":
         frames = [item.frame for item, _ in done]
 
         async def commit() -> None:
             await self._stages.commit(store, done)
             self._release(frames)
-            self._telemetry.tick.observe(asyncio.get_running_loop().time() - began)
+            now = asyncio.get_running_loop().time()
+            self._afterwards += SMOOTHING * (now - filtered - self._afterwards)
+            self._telemetry.tick.observe(now - began)
 
         return self._beside(commit, frames)
 

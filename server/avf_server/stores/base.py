@@ -46,6 +46,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     durability: wire.Durability
     created_at: float  # seconds since 1970
     audio: wire.Audio | None = None
+    deadline_s: float | None = None
     version: int = META_VERSION
 
 

@@ -56,7 +56,7 @@ class Conversation:
         self._runtime = runtime
         self._session = session
         self._dialect = dialect
-        self._items: asyncio.Queue[tuple[Item | wire.GoAway | ProblemError, int]] = asyncio.Queue()
+        self._items: asyncio.Queue[tuple[Item | wire.GoAway | ProblemError, int, float | None]] = asyncio.Queue()
         self._credit = flow.Credit(runtime.settings.stream_credit)
 
     async def hold(self) -> None:
@@ -115,9 +115,11 @@ class Conversation:
 
     async def _read(self) -> None:
         """Queue what the client sends, as long as it has credit, until it ends the stream or leaves."""
+        clock = asyncio.get_running_loop().time
         while True:
             item = await self._dialect.decode(await self._websocket.receive(), form=self._form)
-            self._items.put_nowait((item, await self._credit.take(self._cost(item))))
+            came = clock()
+            self._items.put_nowait((item, await self._credit.take(self._cost(item)), came))
             if isinstance(item, wire.End | Fatal):
                 break
         while True:  # nothing more is expected, but that the client may leave
@@ -135,9 +137,9 @@ class Conversation:
         try:
             async with asyncio.timeout(seconds if math.isfinite(seconds) else None):
                 await self._runtime.stopping.begun.wait()
-            self._items.put_nowait((wire.GoAway(), 0))
+            self._items.put_nowait((wire.GoAway(), 0, None))
         except TimeoutError:
-            self._items.put_nowait((problems.UnauthorisedError("the token has expired: ask for a new one"), 0))
+            self._items.put_nowait((problems.UnauthorisedError("the token has expired: ask for a new one"), 0, None))
 
     async def _work(self) -> None:
         """Answer the queue, in order, until the stream ends; then end the reader too, by an exception."""
@@ -145,7 +147,7 @@ class Conversation:
             while True:
                 if self._items.empty():
                     await self._ack()
-                item, cost = await self._items.get()
+                item, cost, self._run.came = await self._items.get()
                 if isinstance(item, wire.GoAway):
                     break
                 if not await self._answered(item):

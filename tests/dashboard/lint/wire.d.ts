@@ -40,6 +40,8 @@ declare namespace Wire {
     iterations?: number | null;
     durability?: "none" | "behind" | "group" | "wait";
     audio?: Audio | null;
+    deadline_s?: number | null;
+    rate_hz?: number | null;
   }
 
   interface End {
@@ -243,6 +245,7 @@ declare namespace Wire {
     next_sample: number | null;
     input_size: number;
     timed: boolean;
+    deadline_s: number | null;
   }
 
   interface SessionSummary {
