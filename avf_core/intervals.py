@@ -24,6 +24,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from avf_core.native import elements
+
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 SQRT_HALF = math.sqrt(0.5)
 # Below these half-widths the first form is used: what it neglects, h^6 / 3000, then is of the order of rounding. Levels
@@ -97,6 +99,8 @@ def _in_pieces(
     found: Callable[..., tuple[Tensor, ...]], x: Tensor, mean: Tensor, log_variance: Tensor, width: float
 ) -> tuple[Tensor, ...]:
     """What is found of pieces that stay in the cache, with what is computed on the way."""
+    if (native := elements.log_probability(x, mean, log_variance, width, sloped=found is _slopes)) is not None:
+        return native
     pieces = zip(*(torch.split(value.flatten(), PIECE) for value in (x, mean, log_variance)), strict=True)
     parts = zip(*(found(*piece, width) for piece in pieces), strict=True)
     return tuple((torch.cat(part) if len(part) > 1 else part[0]).view(x.shape) for part in parts)

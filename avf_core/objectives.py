@@ -19,6 +19,7 @@ from avf_core import noise
 from avf_core.beliefs import State
 from avf_core.distributions import FullGaussian, Gaussian, Likelihood, completed, reconstruction
 from avf_core.models.base import Model
+from avf_core.native import elements
 
 Posterior = Gaussian | FullGaussian
 
@@ -98,8 +99,17 @@ class StepObjective:
         if self.drawn is not None and all(stream in self.drawn for stream in streams):
             drawn = torch.stack([self.drawn[stream] for stream in streams])
         else:
-            drawn = noise.standard_normal(self.seed, self.step, streams=streams, size=self.prior.mean.shape[-1])
+            drawn = self._drawn(streams)
         return drawn.to(self.prior.mean.dtype)
+
+    def _drawn(self, streams: Sequence[int]) -> Float[Tensor, "streams batch latent"]:
+        """Noise in float32 or better, as the latent wants it."""
+        size = self.prior.mean.shape[-1]
+        if self.prior.mean.dtype is torch.float32:
+            drawn = elements.standard_normal(self.seed, self.step, streams=streams, size=size)
+            if drawn is not None:
+                return drawn
+        return noise.standard_normal(self.seed, self.step, streams=streams, size=size)
 
     def sample(self, posterior: Posterior) -> Float[Tensor, "batch latent"]:
         """The latent that filtering goes on from: a draw from the posterior, on this step's own noise."""

@@ -8,6 +8,7 @@ dt_t, where it has them, are read by the prior of z_t, by its LSTM beside g_t, a
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +22,8 @@ from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
 from avf_core.drives import FREE, Drive
 from avf_core.emissions import EIGHT_BITS, Units
 from avf_core.models import base
+from avf_core.native.pictures import pixels_of
+from avf_core.native.plan import Undescribed
 from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, images, with_backward
 
 OUTPUT_LOG_VARIANCE = (-10.0, 20.0)
@@ -136,14 +139,27 @@ class Model(base.Model):
             heard, step = lstm.with_backward(heard, offset, context[f"cell{layer}"])
             steps.append(step)
         vectors, predicted = with_backward(self.predicted, heard.flatten(0, 1))
-        skips = [context[name].repeat(len(z), 1, 1, 1) for name in self.skip_names]
-        frames, decoder = self.decoder.with_backward(vectors, skips)
-        maps = frames.reshape(*z.shape[:2], -1, x.shape[-1])
-        energy, slope = self.emission.sloped_maps(maps, context, x, observed, log_variance_range=OUTPUT_LOG_VARIANCE)
-        slope = predicted(decoder(slope.view(frames.shape))).view(*z.shape[:2], -1)
+        energy, slope = self._decoded_slope(context, vectors, x, observed)
+        slope = predicted(slope).view(*z.shape[:2], -1)
         for step in reversed(steps):
             slope = step(slope)
-        return energy, slope.to(z.dtype)
+        return energy.view(z.shape[:2]), slope.to(z.dtype)
+
+    def _decoded_slope(
+        self, context: State, vectors: Tensor, x: Tensor, observed: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """-log p(x) of what vectors are decoded to, samples after samples, and its slope by the vectors."""
+        samples = len(vectors) // len(x)
+        skips = [context[name].repeat(samples, 1, 1, 1) for name in self.skip_names]
+        with suppress(Undescribed):
+            pixels = pixels_of(self.emission.plan(), OUTPUT_LOG_VARIANCE)
+            native = None if pixels is None else self.decoder.energy_slope(vectors, skips, pixels, x, observed)
+            if native is not None:
+                return native
+        frames, decoder = self.decoder.with_backward(vectors, skips)
+        maps = frames.reshape(samples, len(x), -1, x.shape[-1])
+        energy, slope = self.emission.sloped_maps(maps, context, x, observed, log_variance_range=OUTPUT_LOG_VARIANCE)
+        return energy, decoder(slope.view(frames.shape))
 
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
@@ -182,7 +198,8 @@ class Model(base.Model):
     def _encode(self, x: Float[Tensor, "... observation"]) -> State:
         """g and the skips of frames."""
         side = self.config.frame_size
-        g, skips = self.encoder(x.to(self.dtype).reshape(-1, 1, side, side))
+        frames = x.to(self.dtype).reshape(-1, 1, side, side)
+        g, skips = self.encoder(frames) if self.skip_names else (self.encoder.vectors(frames), [])
         encoded = {"g": g, **dict(zip(self.skip_names, skips, strict=False))}
         return {name: value.unflatten(0, x.shape[:-1]) for name, value in encoded.items()}
 

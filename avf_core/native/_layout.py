@@ -79,6 +79,12 @@ class Step(ctypes.Structure):
     ]
 
 
+class Pixels(ctypes.Structure):
+    """The likelihood of a picture's pixels; no bin where it is a density."""
+
+    _fields_: ClassVar[Fields] = [(name, c_float) for name in ("bin", "center", "scale", "low", "high")]
+
+
 class Advance(ctypes.Structure):
     """A transition."""
 
@@ -91,6 +97,10 @@ class Advance(ctypes.Structure):
 STRUCTURES = (Operation, Program, Register, Plan, Step, Advance)  # in the order of avf_size
 
 
+NET = [c_int32, c_int32, POINTER(c_int32), POINTER(c_int32), c_float, POINTER(c_void_p)]
+"""Sizes, widths, groups, epsilon and weights of an encoder or a decoder."""
+
+
 def of_library(library: ctypes.CDLL) -> ctypes.CDLL:
     """The library with its functions' types."""
     signatures = {
@@ -101,6 +111,18 @@ def of_library(library: ctypes.CDLL) -> ctypes.CDLL:
         "avf_matrix": (c_int32, [c_void_p, c_void_p, c_void_p, c_int32, c_int32, c_int32, c_int32]),
         "avf_step": (None, [c_void_p, POINTER(Step)]),
         "avf_advance": (None, [c_void_p, POINTER(Advance)]),
+        "avf_decoder_new": (c_void_p, NET),
+        "avf_decoder_free": (None, [c_void_p]),
+        "avf_decoder_decode": (None, [c_void_p, c_void_p, c_int32, c_void_p, c_int32]),
+        "avf_decoder_slope": (
+            None,
+            [c_void_p, POINTER(Pixels), *[c_void_p] * 3, c_int32, c_int32, c_void_p, c_void_p, c_int32],
+        ),
+        "avf_encoder_new": (c_void_p, NET),
+        "avf_encoder_free": (None, [c_void_p]),
+        "avf_encoder_encode": (None, [c_void_p, c_void_p, c_int32, c_void_p, c_int32]),
+        "avf_standard_normal": (None, [*[c_void_p] * 3, c_int32, c_int32, c_int32, c_void_p]),
+        "avf_log_probability": (None, [*[c_void_p] * 3, c_int64, c_float, *[c_void_p] * 3]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)

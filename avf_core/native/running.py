@@ -64,7 +64,7 @@ class Runner:
     def __init__(self, parts: nn.Module, choice: Choice) -> None:
         self.choice = choice
         self.parameters = [
-            (module._parameters, name, parameter, _stamp(parameter))
+            (module._parameters, name, parameter, stamp(parameter))
             for module in parts.modules()
             for name, parameter in module._parameters.items()
             if parameter is not None
@@ -75,7 +75,7 @@ class Runner:
     def is_current(self) -> bool:
         """Whether every parameter is the same, with the values that were copied."""
         return all(
-            held[name] is parameter and _stamp(parameter) == stamp for held, name, parameter, stamp in self.parameters
+            held[name] is parameter and stamp(parameter) == copied for held, name, parameter, copied in self.parameters
         )
 
     def wants_gradients(self) -> bool:
@@ -102,7 +102,7 @@ def engine_for(parts: Any, *data: Tensor) -> Engine | None:
     return None if runner.engine is None or runner.wants_gradients() else runner.engine
 
 
-def _stamp(parameter: Tensor) -> tuple[int, int]:
+def stamp(parameter: Tensor) -> tuple[int, int]:
     """What changes when a parameter's values do."""
     return parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version
 

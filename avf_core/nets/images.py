@@ -7,7 +7,7 @@ output of each stage: skip connections, which the decoder reads where it was mad
 The law: rows are independent of each other, but for batch normalisation in training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import gcd
 from typing import Literal, TypeVar
@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from avf_core import memory
 from avf_core.errors import ConfigurationError
+from avf_core.native import pictures
+from avf_core.native._layout import Pixels
 from avf_core.nets.sloped import with_backward
 from avf_core.nets.sloped_images import Backward, Doubling
 
@@ -27,6 +29,7 @@ NormName = Literal["batch", "group"]
 Net = TypeVar("Net", bound=nn.Module)
 SMALLEST = 4  # pixels a side, where convolution ends
 GROUPS = 8
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
 def frame_size(widths: Sequence[int]) -> int:
@@ -87,6 +90,15 @@ class Encoder(nn.Module):
         vectors: Tensor = self.last(frames).flatten(1)
         return vectors, skips
 
+    def vectors(self, frames: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch size"]:
+        """The vectors alone: natively, where that can be."""
+        net = pictures.net_for(self, pictures.Encoder, self._layers, frames)
+        vectors: Tensor = self(frames)[0] if net is None else net.encode(frames)
+        return vectors
+
+    def _layers(self) -> list[pictures.Layer] | None:
+        return None if self.pooled else _described(self.stages, self.last)
+
 
 class Decoder(nn.Module):
     """Vectors to frames. Where `enlarged`, resolution is doubled by repeating pixels; else each stage doubles it."""
@@ -100,12 +112,35 @@ class Decoder(nn.Module):
     def forward(
         self, vectors: Float[Tensor, "batch size"], skips: Sequence[Float[Tensor, "batch _ _ _"]]
     ) -> Float[Tensor, "batch channels height width"]:
-        """The frames; `skips` as the encoder gives them, or none."""
+        """The frames; `skips` as the encoder gives them, or none. Natively, where that can be."""
+        if (net := self._net(vectors, skips)) is not None:
+            return net.decode(vectors)
         frames: Tensor = self.first(vectors[:, :, None, None])
         for place, stage in enumerate(self.stages, start=1):
             frames = F.interpolate(frames, scale_factor=2.0, mode="nearest") if self.enlarged else frames
             frames = stage(torch.cat([frames, skips[-place]], dim=1) if skips else frames)
         return frames
+
+    def _net(self, vectors: Tensor, skips: Sequence[Tensor]) -> pictures.Decoder | None:
+        return None if skips else pictures.net_for(self, pictures.Decoder, self._layers, vectors)
+
+    def _layers(self) -> list[pictures.Layer] | None:
+        return None if self.enlarged else _described([self.first, *self.stages[:-1]], self.stages[-1])
+
+    def energy_slope(
+        self,
+        vectors: Float[Tensor, "batch size"],
+        skips: Sequence[Float[Tensor, "batch _ _ _"]],
+        pixels: Pixels,
+        x: Float[Tensor, "observations pixels"],
+        observed: Tensor | None,
+    ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch size"]] | None:
+        """-log p(x) of such pixels and its slope by the vectors, natively; None where that cannot be.
+
+        Vector i is of the observation i modulo their number.
+        """
+        net = self._net(vectors, skips)
+        return None if net is None else net.slope(vectors, pixels, x, observed)
 
     @torch.no_grad()
     def with_backward(
@@ -128,6 +163,20 @@ class Decoder(nn.Module):
             return first(slope).flatten(1)
 
         return frames, backward
+
+
+def _described(stages: Iterable[nn.Module], last: nn.Module) -> list[pictures.Layer] | None:
+    """The layers of stages of one convolution each, and of the last one; None where they are others."""
+    layers = []
+    for stage in stages:
+        parts = list(stage) if isinstance(stage, nn.Sequential) else [stage]
+        if len(parts) != 3 or not isinstance(parts[0], CONVOLUTIONS) or not isinstance(parts[1], nn.GroupNorm):
+            return None
+        layers.append(pictures.Layer(parts[0], parts[1]))
+    parts = list(last) if isinstance(last, nn.Sequential) else [last]
+    if not isinstance(parts[0], CONVOLUTIONS) or any(isinstance(part, nn.BatchNorm2d) for part in parts):
+        return None
+    return [*layers, pictures.Layer(parts[0], None)]
 
 
 def _channels_last(net: Net) -> Net:

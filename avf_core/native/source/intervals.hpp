@@ -8,7 +8,7 @@
 
 namespace avf {
 
-constexpr float NARROW = 0.05f;  // half-widths below it have the first form
+constexpr float NARROW = 0.3f;  // half-widths below it have the first form
 constexpr double FAR = 10.0;
 constexpr double ROOT_HALF = 0.70710678118654752, HALF_LOG_2PI = 0.91893853320467274;
 
@@ -19,12 +19,13 @@ struct Interval {
 inline Interval narrow(Lanes a, Lanes h) {
   const Lanes y = higher(a * h, all(1e-30f));
   const Lanes decay = -exponential_less_one(-2.0f * y);
-  const Lanes y_coth = y * (2.0f - decay) / decay, squared = y * y, h_squared = h * h;
-  const Lanes near = 1.0f / 3.0f + squared * (2.0f / 45.0f - squared * (4.0f / 945.0f));
-  const Lanes spread = y < 0.1f ? near : 1.0f - 2.0f * (y_coth - 1.0f) / squared;
-  const Lanes kept = 1.0f - 0.5f * h_squared * spread;
-  const Lanes value = y - 0.5f * a * a - (float)HALF_LOG_2PI + logarithm(decay / y * h * kept);
-  const Lanes ratio = exponential(-0.5f * h_squared) / kept;
+  const Lanes y_coth = y * (2.0f - decay) / decay, squared = clamped(y * y, 1e-12f, 1e12f), half = 0.5f * h * h;
+  const Lanes near = 1.0f / 3.0f + squared * (2.0f / 45.0f - squared * (4.0f / 945.0f - squared * (2.0f / 4725.0f)));
+  const Lanes mean = y < 0.5f ? near : 1.0f - 2.0f * (y_coth - 1.0f) / squared;
+  const Lanes variance = (0.0887298f + 0.0321257f * squared) / (1.0f + squared * (0.2567954f + 0.0102636f * squared));
+  const Lanes kept = half * (0.5f * half * variance - mean);  // the logarithm of the expectation
+  const Lanes value = y - 0.5f * a * a - (float)HALF_LOG_2PI + logarithm(decay / y * h) + kept;
+  const Lanes ratio = exponential(-half - kept);
   return {value, a * ratio, y_coth * ratio};
 }
 

@@ -2,6 +2,8 @@
 #include <mutex>
 #include <thread>
 
+#include "elements_face.hpp"
+#include "pictures_face.hpp"
 #include "step.hpp"
 #include "tiles.hpp"
 

@@ -1,0 +1,36 @@
+// The interface of functions of elements by themselves to Python, in C: for what torch computes but for them.
+#pragma once
+#include <algorithm>
+
+#include "intervals.hpp"
+#include "noise.hpp"
+
+using namespace avf;
+
+extern "C" {
+
+// log P of the interval of this width around each x, and where they are asked for its slopes by mean and log-variance.
+void avf_log_probability(const float* x, const float* mean, const float* log_variance, int64_t count, float width,
+                         float* value, float* by_mean, float* by_log_variance) {
+  for (int64_t i = 0; i < count; i += LANES) {
+    const size_t bytes = sizeof(float) * (size_t)std::min<int64_t>(LANES, count - i);
+    Lanes seen = {}, middle = {}, logarithm = {};
+    std::memcpy(&seen, x + i, bytes), std::memcpy(&middle, mean + i, bytes);
+    std::memcpy(&logarithm, log_variance + i, bytes);
+    const Lanes precision = exponential(-0.5f * logarithm), u = (seen - middle) * precision;
+    const Interval found = interval(magnitude(u), 0.5f * width * precision);
+    std::memcpy(value + i, &found.value, bytes);
+    if (!by_mean) continue;
+    const Lanes first = with_sign(found.outward, u) * precision;
+    const Lanes second = 0.5f * (magnitude(u) * found.outward - found.by_width);
+    std::memcpy(by_mean + i, &first, bytes), std::memcpy(by_log_variance + i, &second, bytes);
+  }
+}
+
+// Standard normal numbers of some streams of each row, (streams, rows, size).
+void avf_standard_normal(const int64_t* seed, const int64_t* step, const int64_t* streams, int count, int rows, int size,
+                         float* out) {
+  for (int stream = 0; stream < count; stream++)
+    for (int row = 0; row < rows; row++, out += size) standard_normal(seed[row], step[row], streams[stream], size, out);
+}
+}
