@@ -28,6 +28,8 @@ SMOOTHED_SEQ, QUANTILE_LEVELS, QUANTILES = 14, 15, 16
 SCALARS = {"time": 17, "evidence_bound": 18, "effective_sample_size": 19}
 """The names of arrays of one number each, f64, by the fields of an estimate."""
 KNOWN = frozenset(range(1, max(SCALARS.values()) + 1))
+ORDER = (*SCALARS.values(), *sorted(KNOWN - {*SCALARS.values()}))
+"""In which arrays come."""
 
 TYPES: tuple[np.dtype[np.floating[Any]], ...] = (np.dtype("<f4"), np.dtype("<f8"))
 """Of the numbers in an array, by their codes."""

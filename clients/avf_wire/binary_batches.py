@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import avf_wire as wire
 from avf_wire.binary import HEADER, MAGIC, Kind
-from avf_wire.binary_arrays import HEAD, SCALARS, TYPES, Floats, Numbers, type_code
+from avf_wire.binary_arrays import HEAD, SCALARS, TYPES, Numbers, type_code
 from avf_wire.binary_estimates import DURABILITIES, FIXED, UNKNOWN, decode
 
 LENGTHS_KNOWN = 256  # of arrays, whose tables are kept
@@ -30,11 +30,11 @@ class Estimates:
 
     epoch: NDArray[np.uint64]
     seq: NDArray[np.uint64]
-    free_energy: Floats
-    reconstruction: Floats
-    kl: Floats
+    free_energy: Numbers
+    reconstruction: Numbers
+    kl: Numbers
     surprise: NDArray[np.float64]
-    iterations: Floats | NDArray[np.uint32]
+    iterations: Numbers | NDArray[np.uint32]
     durability: NDArray[np.uint8]
     arrays: Mapping[int, Numbers]
 

@@ -159,6 +159,9 @@ def decode(count: int, *, seq: int, payload: memoryview) -> Estimate:
         for part in PARTS
         if mean_name(part) in arrays
     }
+    back = binary_arrays.whole(arrays, SMOOTHED_SEQ)
+    if back is None:
+        found.pop("smoothed", None)  # there was no observation so far back
     return Estimate(
         epoch=epoch,
         seq=seq,
@@ -170,7 +173,7 @@ def decode(count: int, *, seq: int, payload: memoryview) -> Estimate:
         surprise=None if math.isnan(surprise) else surprise,
         durable_seq=known(durable_seq),
         free_energies=arrays.get(FREE_ENERGIES),
-        smoothed_seq=binary_arrays.whole(arrays, SMOOTHED_SEQ),
+        smoothed_seq=back,
         quantile_levels=arrays.get(QUANTILE_LEVELS),
         quantiles=binary_arrays.by_level(arrays),
         **found,

@@ -20,7 +20,10 @@ class ModelInfo(Message, frozen=True):
     `modality` says what an observation is a piece of, and so how to draw it: `music`, the keys of a piano roll from
     MIDI pitch `first_pitch` up; `audio`, samples at `sample_rate` Hz; `video`, a frame of `shape` (height, width), row
     by row; `series`, plain numbers. `normal` is what free energy is on data that are normal for the model, in nats.
-    What is not known is null.
+    `channels` and `inputs` are the names of an observation's numbers and of inputs, with their units in brackets. An
+    observation comes with `input_size` inputs, and a time where the model is `timed`, `usual_dt` after the one before
+    where it is not said. Sessions may ask for up to `max_particles` and `max_lag`; those that ask for nothing else have
+    `prediction_samples` and `quantiles`. What is not known is null.
     """
 
     name: str
@@ -39,6 +42,15 @@ class ModelInfo(Message, frozen=True):
     sample_rate: int | None = None
     first_pitch: int | None = None
     normal: Quantiles | None = None
+    channels: list[str] | None = None
+    inputs: list[str] | None = None
+    input_size: int = 0
+    timed: bool = False
+    usual_dt: float | None = None
+    max_particles: int = 1
+    max_lag: int = 0
+    prediction_samples: int = 0
+    quantiles: tuple[float, ...] = ()
 
 
 class Models(Message, frozen=True):

@@ -7,9 +7,11 @@ from avf_wire.estimates import HistoryEntry
 class CreateSession(Request, frozen=True):
     """POST /v1/sessions. `seed` fixes all randomness of the session; the server draws one where it is absent.
 
-    With `audio`, the session also takes samples in chunks of any length, which the server cuts into observations.
-    A session that says how many seconds an answer may take, or how many observations a second are to be answered, may
-    be given fewer `iterations` where it would be late; each estimate says how many it was given.
+    With `audio`, the session also takes samples in chunks of any length, which the server cuts into observations. Each
+    step is filtered by so many weighted `particles`, and looks back by `lag` steps. Where predictions have no closed
+    form they are made of `prediction_samples` draws, and come with `quantiles` at these levels; the model's own where
+    absent. A session that says how many seconds an answer may take, or how many observations a second are to be
+    answered, may be given fewer `iterations` where it would be late; each estimate says how many it was given.
     """
 
     model: str
@@ -19,13 +21,18 @@ class CreateSession(Request, frozen=True):
     audio: Audio | None = None
     deadline_s: float | None = None
     rate_hz: float | None = None
+    particles: int = 1
+    lag: int = 0
+    prediction_samples: int | None = None
+    quantiles: tuple[float, ...] | None = None
 
 
 class Session(Message, frozen=True):
     """A session: its model, where it stands and how it was opened.
 
     `next_sample` counts the samples that the session has in this epoch; null where it was opened without `audio`.
-    `input_size` inputs come with each observation, and a time may where the model is `timed`.
+    `input_size` inputs come with each observation, and a time may where the model is `timed`. The last four are those
+    of `CreateSession`.
     """
 
     id: str
@@ -45,6 +52,10 @@ class Session(Message, frozen=True):
     input_size: int = 0
     timed: bool = False
     deadline_s: float | None = None  # from when an observation comes to its answer
+    particles: int = 1
+    lag: int = 0
+    prediction_samples: int = 0
+    quantiles: tuple[float, ...] = ()
 
 
 class SessionSummary(Message, frozen=True):
@@ -67,7 +78,7 @@ class Branch(Request, frozen=True):
 
     Without `seed` it goes on with the noise of the belief that it begins with: the same observations give the same
     estimates. `iterations` and `durability` are those of its origin where absent; of a snapshot, `durability` is
-    "group".
+    "group". All else is its origin's.
     """
 
     seed: int | None = None

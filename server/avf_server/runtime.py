@@ -17,7 +17,7 @@ from avf_server.metrics.telemetry import Telemetry
 from avf_server.models.served import Models
 from avf_server.models.thread import ModelThread
 from avf_server.problems import StartError, StoreError
-from avf_server.sessions import forecasts, registry
+from avf_server.sessions import forecasts, options, registry
 from avf_server.sessions.branches import Branches
 from avf_server.sessions.forecasts import Forecasts
 from avf_server.sessions.listing import Listing
@@ -92,7 +92,16 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         stores = StoresByDurability(
             limits(durability.Limits, settings), store, changed=feed.changed, supervisor=supervisor
         )
-        sessions = Sessions(limits(registry.Limits, settings), models, stores, feed, telemetry, drop=cached.drop)
+        sessions = Sessions(
+            limits(registry.Limits, settings),
+            limits(options.Limits, settings),
+            models,
+            thread,
+            stores,
+            feed,
+            telemetry,
+            drop=cached.drop,
+        )
         service = Service(limits(stepping.Limits, settings), engine, sessions, cached, stopping, telemetry, supervisor)
         service.start()
         stack.push_async_callback(service.stop)

@@ -57,6 +57,9 @@ class Settings(BaseModel):
     session_ttl_s: float = Field(default=3600.0, gt=0, description="seconds without a step after which a session ends")
     replay_window: int = Field(default=128, ge=1, le=4096, description="stored replies a session, and steps a request")
     history_length: int = Field(default=10_000, ge=1, description="notes kept of a session's last steps, at least")
+    max_particles: int = Field(default=1024, ge=1, le=1024, description="the most particles a session may ask for")
+    max_lag: int = Field(default=64, ge=0, le=4096, description="the most steps that a session may look back")
+    max_samples: int = Field(default=256, ge=1, description="the most draws a session may ask for in predictions")
     max_iterations: int = Field(default=100, ge=1, description="the most inference iterations a session may ask for")
     api_keys: Names = Field(
         default=(), description="keys by commas; without any the server is open to this machine", repr=False

@@ -19,7 +19,9 @@ QUEUES = st.lists(st.integers(0, 5), max_size=40)
 
 def one_tick(queue: list[tuple[int, int]], max_batch: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """One tick of a queue of numbered items, all of one owner."""
-    taken, left, _ = take(queue, session=lambda item: item[1], owner=lambda item: "", ahead={}, max_batch=max_batch)
+    taken, left, _ = take(
+        queue, session=lambda item: item[1], owner=lambda item: "", weight=lambda item: 1, ahead={}, max_batch=max_batch
+    )
     return taken, left
 
 

@@ -67,7 +67,7 @@ def test_futures_do_not_touch_each_other(client: Client, observations: Any) -> N
 
 
 def test_another_seed_is_other_noise_from_here_on(client: Client, observations: Any) -> None:
-    """The same belief and other samples: the prediction is the same, what follows is not; with the seed it is."""
+    """The same belief, so the same prior's mean, and other samples from there on; with the seed, the same ones."""
     xs = observations(6)
     with client.session("tiny", seed=2) as origin:
         origin.steps(xs[:3])
@@ -75,7 +75,7 @@ def test_another_seed_is_other_noise_from_here_on(client: Client, observations: 
         with origin.fork(seed=3) as fork, client.restore(saved, seed=3) as restored:
             truth, found, again = origin.steps(xs[3:]), fork.steps(xs[3:]), restored.steps(xs[3:])
             assert fork.info.seed == restored.info.seed == 3
-        np.testing.assert_array_equal(found[0].prediction, truth[0].prediction)
+        np.testing.assert_array_equal(found[0].prediction_at_prior_mean, truth[0].prediction_at_prior_mean)
         assert found[2].free_energy != truth[2].free_energy
         assert [e.free_energy for e in found] == [e.free_energy for e in again]
         for seed in (-1, 2**63):
@@ -111,6 +111,7 @@ def test_a_snapshot_is_a_file_that_others_can_read(client: Client, tiny: Path, o
         "iterations": "2",
         "epoch": "1",
         "seq": "5",
+        "setup": '{"particles":1,"lag":0,"prediction_samples":32,"quantiles":[]}',
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from avf_server.models.catalogue import model_info
 from avf_server.models.references import Reference
+from avf_server.models.setups import Setup
 
 from avf_core import checkpoints, configuration
 from avf_core.analysis.surprise import ReferenceDistribution
@@ -45,7 +46,7 @@ def info(folder: Path, settings: dict[str, Any], card: dict[str, Any]) -> wire.M
     """What is said of a checkpoint with these settings and this card."""
     checkpoints.save(folder, filter=configuration.build(settings), settings=settings, card=card)
     checkpoint = checkpoints.load(folder)
-    return model_info(checkpoint, iterations=0, reference=Reference.of(checkpoint))
+    return model_info(checkpoint, setup=Setup(model="m", iterations=0), reference=Reference.of(checkpoint))
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ async def test_a_late_session_is_given_fewer_iterations_and_says_so(
     """Its estimates are those of a session that chose so few; its neighbour, and one with time, have all of theirs."""
     xs = observations(3)
     async with runtime() as server:
-        whole = server.models.iterations("tiny")
+        whole = server.models.setup("tiny").iterations
         assert whole > 1
         for _ in range(2):
             await server.engine.warm()

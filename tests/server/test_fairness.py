@@ -25,7 +25,9 @@ def tick(
     queue: list[Item], max_batch: int, ahead: Mapping[Hashable, int]
 ) -> tuple[list[Item], list[Item], Mapping[Hashable, int]]:
     """One tick."""
-    return take(queue, session=lambda x: x[1], owner=lambda x: x[2], ahead=ahead, max_batch=max_batch)
+    return take(
+        queue, session=lambda x: x[1], owner=lambda x: x[2], weight=lambda x: 1, ahead=ahead, max_batch=max_batch
+    )
 
 
 @given(QUEUES, st.integers(1, 8), st.dictionaries(st.integers(0, 2), st.integers(0, 5)))
@@ -59,10 +61,45 @@ def test_owners_who_wait_all_the_time_are_served_alike(sizes: list[int], max_bat
     served: Counter[int] = Counter()
     ahead: Mapping[Hashable, int] = {}
     for _ in range(20):
-        taken, left, ahead = take(queue, session=lambda x: x[1], owner=lambda x: x[2], ahead=ahead, max_batch=max_batch)
+        taken, left, ahead = take(
+            queue,
+            session=lambda x: x[1],
+            owner=lambda x: x[2],
+            weight=lambda x: 1,
+            ahead=ahead,
+            max_batch=max_batch,
+        )
         served.update(x[2] for x in taken)
         assert max(served.values()) - min(served[owner] for owner in range(len(sizes))) <= 1
         queue = [*left, *((len(queue) + x[0], x[1], x[2]) for x in taken)]  # they come back at once, as the newest
+
+
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=5), st.integers(1, 64))
+def test_turns_are_shared_by_rows_and_a_tick_has_so_many_of_them(weights: list[int], max_batch: int) -> None:
+    """Sessions of many particles count as so many: no owner gets more rows than another, but for one step's."""
+    sessions = [(owner, k) for owner in range(len(weights)) for k in range(4)]
+    queue = [(i, session, session[0]) for i, session in enumerate(sessions)]
+    served: Counter[int] = Counter()
+    ahead: Mapping[Hashable, int] = {}
+    for _ in range(40):
+        taken, left, ahead = take(
+            queue,
+            session=lambda x: x[1],
+            owner=lambda x: x[2],
+            weight=lambda x: weights[x[2]],
+            ahead=ahead,
+            max_batch=max_batch,
+        )
+        rows = [weights[x[2]] for x in taken]
+        assert taken
+        assert len(rows) == 1 or sum(rows) <= max_batch
+        served.update({x[2]: 0 for x in taken})
+        for item in taken:
+            served[item[2]] += weights[item[2]]
+        queue = [*left, *((len(queue) + x[0], x[1], x[2]) for x in taken)]
+    rows_had = [served[owner] for owner in range(len(weights))]
+    if max_batch < min(weights):  # one step a tick: whoever had the fewest rows
+        assert max(rows_had) - min(rows_had) <= max(weights)
 
 
 def test_a_newcomer_waits_for_no_backlog() -> None:

@@ -12,8 +12,10 @@ import pytest
 import redis
 import torch
 from avf_server.models.served import Models
+from avf_server.models.setups import Setup
 from avf_server.stepping import estimates
 from avf_server.stepping.decisions import observation_digest
+from avf_server.stepping.estimates import Told
 from avf_server.stepping.replies import Reply, last_of
 from avf_server.stepping.rows import Row
 from avf_server.stores import replies
@@ -25,19 +27,20 @@ from avf_wire.rows import Observed, RowForm
 from avf_core import configuration
 from avf_core.belief_rows import BeliefRows
 from avf_core.filtering import Filter
+from avf_core.mixtures import Mixture
 
 SIZE = 6
 X = [1.0, None, 0.1, -0.0, None, 1.0]
 DIGEST = b"d" * replies.DIGEST_SIZE
+SETUP = Setup(model="m", iterations=1, samples=8)
 LGSSM = {"model": {"kind": "lgssm", "latent_size": 3, "observation_size": 6}, "inference": {"kind": "exact"}}
 
 
-def rows_of(model: str, count: int) -> list[Row]:
+def rows_of(count: int) -> list[Row]:
     """Rows of as many sessions, each standing elsewhere."""
     return [
         Row(
-            model=model,
-            iterations=1,
+            setup=SETUP,
             durability=("none", "group", "behind", "wait")[row % 4],
             belief=None,
             seed=row,
@@ -48,13 +51,16 @@ def rows_of(model: str, count: int) -> list[Row]:
     ]
 
 
-def as_of_old(estimate: Any, row: int, like: Row, surprise: float | None) -> wire.Estimate:
-    """The message of a row as releases before made it: a tensor's numbers, one by one, as Python has them."""
+def message_of_row(estimate: Any, row: int, like: Row, surprise: float | None) -> wire.Estimate:
+    """The message of a row made of its numbers alone: a tensor's, one by one, as Python has them."""
+    prediction = estimate.outlook.prediction(SETUP.samples)
 
     def moments(distribution: Any) -> wire.Moments:
         mean = [float(value) for value in distribution.mean[row]]
-        if not hasattr(distribution, "log_variance") or getattr(distribution, "discrete", False):
+        if getattr(distribution, "discrete", not hasattr(distribution, "log_variance")):
             return wire.Moments(mean=mean)
+        if isinstance(distribution, Mixture):
+            return wire.Moments(mean=mean, deviation=[float(v) for v in distribution.deviation[row]])
         return wire.Moments(mean=mean, deviation=[float(v) for v in torch.exp(0.5 * distribution.log_variance)[row]])
 
     return wire.Estimate(
@@ -67,8 +73,11 @@ def as_of_old(estimate: Any, row: int, like: Row, surprise: float | None) -> wir
         iterations=int(estimate.iterations[row]),
         prior=moments(estimate.prior),
         posterior=moments(estimate.posterior),
-        prediction=moments(estimate.prediction),
+        prediction=moments(prediction),
         likelihood=moments(estimate.likelihood),
+        prediction_at_prior_mean=moments(estimate.prediction_at_prior_mean),
+        evidence_bound=float(estimate.evidence_bound[row]),
+        effective_sample_size=float(estimate.effective_sample_size[row]),
         durability=like.durability,
         surprise=surprise,
     )
@@ -84,15 +93,15 @@ def filter(request: pytest.FixtureRequest, tiny: Path) -> Filter:
 
 def test_a_batch_becomes_the_messages_of_its_rows(filter: Filter) -> None:
     """Each is the message that is made of its row's numbers alone, in binary and, number for number, in JSON."""
-    rows, p = rows_of("m", 5), np.array([0.5, np.nan, 1e-300, 1.0, 0.1])
+    rows, p = rows_of(5), np.array([0.5, np.nan, 1e-300, 1.0, 0.1])
     with torch.no_grad():
         belief, estimate = filter.step(filter.initial(torch.arange(7)), torch.ones(7, SIZE))
         form = BeliefRows(belief, provenance={})
-        batch = estimates.to_host(belief, estimate, form, count=5)
+        batch = estimates.to_host(belief, Told.of(estimate, SETUP), form, count=5)
     assert batch.finite.tolist() == [True] * 5
     assert [row.tobytes() for row in batch.beliefs] == [row.numpy().tobytes() for row in form.rows(belief)[:5]]
     for row, message in enumerate(estimates.to_messages(batch, rows, surprise=p)):
-        alone = as_of_old(estimate, row, rows[row], None if math.isnan(p[row]) else float(p[row]))
+        alone = message_of_row(estimate, row, rows[row], None if math.isnan(p[row]) else float(p[row]))
         assert message == binary.encode(binary.estimate_of(alone))
         told = Reply(row + 1, 10 * row + 1, message, durable_seq=7).message()
         assert msgspec.json.encode(told) == msgspec.json.encode(msgspec.structs.replace(alone, durable_seq=7))
@@ -113,7 +122,8 @@ def test_a_row_that_is_not_finite_is_found_alone(tiny: Path, name: str) -> None:
     {"posterior": estimate.posterior.mean, "kl": estimate.kl[:, None], "belief": belief.model["hidden"]}[name][1, 0] = (
         math.inf
     )
-    batch = estimates.to_host(belief, estimate, models.belief_rows("tiny"), count=3)
+    setup = models.setup("tiny")
+    batch = estimates.to_host(belief, Told.of(estimate, setup), models.belief_rows(setup), count=3)
     assert batch.finite.tolist() == [True, False, True]
 
 

@@ -86,10 +86,10 @@ async def test_a_row_that_fails_is_answered_by_itself(runtime: Any, open_session
         sessions = [await open_session(server) for _ in range(4)]
         filtered = server.engine._filter
 
-        def faulty(model: str, iterations: int, beliefs: Any, rows: Sequence[Row]) -> Any:
+        def faulty(setup: Any, beliefs: Any, rows: Sequence[Row]) -> Any:
             if any(row.x[0] == 1.0 for row in rows):
                 raise RuntimeError("a fault of the test")
-            return filtered(model, iterations, beliefs, rows)
+            return filtered(setup, beliefs, rows)
 
         monkeypatch.setattr(server.engine, "_filter", faulty)
         xs = [ZERO, ONE, ZERO, ZERO]

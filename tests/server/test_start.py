@@ -35,4 +35,4 @@ async def test_models_are_warmed_at_every_size_in_turns_with_ticks(runtime: Any,
         await engine.warm()
         assert engine._met == {(name, size) for name in server.models for size in decisions.warmed_sizes(8)}
         await engine.warm()
-        assert engine.expected_seconds("tiny", 8, server.models.iterations("tiny")) > 0.0
+        assert engine.expected_seconds("tiny", 8, server.models.setup("tiny").iterations) > 0.0

@@ -8,6 +8,7 @@ The law: this is a thin face. What to send, what a reply means and when to try a
 I/O. In a stream, an estimate is given before the next observation is taken, where it has arrived.
 """
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any, Self
 
@@ -79,6 +80,10 @@ class AsyncClient(AsyncConnection):
         audio: wire.Audio | None = None,
         deadline_s: float | None = None,
         rate_hz: float | None = None,
+        particles: int = 1,
+        lag: int = 0,
+        prediction_samples: int | None = None,
+        quantiles: Sequence[float] | None = None,
     ) -> AsyncSession:
         """Open a session; as a context manager it ends when the block does.
 
@@ -89,6 +94,10 @@ class AsyncClient(AsyncConnection):
         audio       of models of sound, such as `Audio(rate=16_000)`: the session streams samples, not observations
         deadline_s  seconds that an answer may take: where it would take longer, fewer iterations are made, which the
                     estimate says. `rate_hz` says the same by how many observations a second are to be answered
+        particles   so many weighted rows filter the session, and say together what is known; 1 is the paper's filter
+        lag         estimates look back so many steps: `smoothed_mean`, `smoothed_deviation`
+        prediction_samples  draws that predictions without a closed form are made of; the model's own where absent
+        quantiles   levels within (0, 1) at which predictions are told; the model's own where absent
 
         Raises UnknownModel, InvalidSetting.
         """
@@ -100,6 +109,10 @@ class AsyncClient(AsyncConnection):
             audio=audio,
             deadline_s=deadline_s,
             rate_hz=rate_hz,
+            particles=particles,
+            lag=lag,
+            prediction_samples=prediction_samples,
+            quantiles=None if quantiles is None else tuple(quantiles),
         )
         return AsyncSession(self, await self.call(rest.create(request)), owned=True)
 

@@ -37,6 +37,8 @@ class Wanted:
     every: int
     seed: int | None
     iterations: int | None
+    particles: int
+    lag: int
     kind: str | None
     reading: Options
     plot: Path | None
@@ -69,6 +71,8 @@ class Wanted:
 @reading_options
 @click.option("--seed", type=int, help="Fixes all randomness of the session.")
 @click.option("--iterations", type=click.IntRange(min=0), help="Updates of the posterior a step.")
+@click.option("--particles", type=click.IntRange(min=1), default=1, help="Weighted rows that filter the session.")
+@click.option("--lag", type=click.IntRange(min=0), default=0, help="Steps that estimates look back.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture (PNG, SVG or PDF).")
 @json_option
 def command(server: str, as_json: bool, **options: Any) -> None:
@@ -114,8 +118,11 @@ def report(trace: Trace | hearing.SoundTrace, *, server_url: str, plot: Path | N
 
 def _streamed(client: Client, wanted: Wanted, console: Console, known: Recording | None) -> Trace | hearing.SoundTrace:
     """Stream what is wanted, show it, and sum it up; a file of sound is read in the model's frames, so not before."""
-    if wanted.session is not None and (wanted.model, wanted.seed, wanted.iterations) != (None, None, None):
-        raise InvalidArgument("--session goes on with a session as it was opened: no --model, --seed, --iterations")
+    asked = (wanted.model, wanted.seed, wanted.iterations, wanted.particles, wanted.lag)
+    if wanted.session is not None and asked != (None, None, None, 1, 0):
+        raise InvalidArgument(
+            "--session goes on with a session as it was opened: no --model, --seed, --iterations, --particles, --lag"
+        )
     attached = None if wanted.session is None else client.attach(wanted.session)
     info = _model(client, wanted.model if attached is None else attached.info.model)
     recording = known if wanted.file is None or known is not None else _read(wanted.file, wanted, info)
@@ -128,7 +135,14 @@ def _streamed(client: Client, wanted: Wanted, console: Console, known: Recording
     if wanted.every > 1 and not sound:
         raise InvalidArgument("--every is for sound: other files are shown frame by frame")
     audio = wire.Audio(rate=rate) if sound and rate is not None and info.sample_rate == rate else None
-    with attached or client.session(info.name, seed=wanted.seed, iterations=wanted.iterations, audio=audio) as session:
+    with attached or client.session(
+        info.name,
+        seed=wanted.seed,
+        iterations=wanted.iterations,
+        audio=audio,
+        particles=wanted.particles,
+        lag=wanted.lag,
+    ) as session:
         start = time.perf_counter()
         if not sound and recording is not None:
             seen = watch(session, recording, console=console, pace=wanted.pace, limit=wanted.limit)

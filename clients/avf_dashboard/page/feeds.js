@@ -4,17 +4,18 @@
 
 const KEPT = 30; // seconds of a microphone
 
-/** Observations at `pace` a second; with `loop`, over and over. */
+/** Observations at `pace` a second; with `loop`, over and over. Models that take `inputs` are told that nothing was done. */
 export class Frames {
   /**
    * @param {number[][]} frames
-   * @param {{ pace: number, loop?: boolean }} options
+   * @param {{ pace: number, loop?: boolean, inputs?: number }} options
    */
-  constructor(frames, { pace, loop = false }) {
+  constructor(frames, { pace, loop = false, inputs = 0 }) {
     this.frames = frames;
     this.pace = pace;
     this.loop = loop;
     this.total = loop ? null : frames.length;
+    this.nothing = inputs ? { inputs: Array.from({ length: inputs }, () => 0) } : {};
   }
 
   /**
@@ -33,7 +34,7 @@ export class Frames {
    * @returns {(Wire.Observe | Wire.Samples)[]}
    */
   messages(from, to) {
-    return Array.from({ length: to - from }, (_, i) => ({ type: /** @type {const} */ ("observe"), seq: from + i + 1, x: this.frames[(from + i) % this.frames.length] }));
+    return Array.from({ length: to - from }, (_, i) => ({ type: /** @type {const} */ ("observe"), seq: from + i + 1, x: this.frames[(from + i) % this.frames.length], ...this.nothing }));
   }
 }
 

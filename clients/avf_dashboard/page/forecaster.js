@@ -18,13 +18,15 @@ export class Forecaster {
   #closed = new AbortController();
 
   /**
-   * `wanted()` says whether to go on asking; `show(forecast)` takes what comes.
-   * @param {{ id: string, model: Wire.ModelInfo, horizon: number, wanted: () => boolean, show: (forecast: Wire.Forecast) => void, place: () => string | null }} options
+   * `wanted()` says whether to go on asking; `show(forecast)` takes what comes. Where the model takes inputs, the last
+   * ones, of `inputs()`, are held.
+   * @param {{ id: string, model: Wire.ModelInfo, horizon: number, inputs: () => number[], wanted: () => boolean, show: (forecast: Wire.Forecast) => void, place: () => string | null }} options
    */
-  constructor({ id, model, horizon, wanted, show, place }) {
+  constructor({ id, model, horizon, inputs, wanted, show, place }) {
     this.id = id;
     this.model = model;
     this.horizon = horizon;
+    this.inputs = inputs;
     this.wanted = wanted;
     this.show = show;
     this.place = place;
@@ -39,7 +41,7 @@ export class Forecaster {
     const paths = Math.max(2, Math.min(PATHS, most));
     const here = this.place();
     try {
-      const body = { horizon: this.horizon, paths, quantiles: QUANTILES };
+      const body = { horizon: this.horizon, paths, quantiles: QUANTILES, ...this.#held() };
       this.show(await api.forecast(this.id, body, this.#closed.signal));
       this.#last = here;
       return null;
@@ -48,6 +50,14 @@ export class Forecaster {
     } finally {
       this.#asking = false;
     }
+  }
+
+  #held() {
+    const size = this.model.input_size;
+    if (!size) return {};
+    const last = this.inputs();
+    const held = Array.from({ length: size }, (_, i) => last[i] ?? 0);
+    return { inputs: Array.from({ length: this.horizon }, () => held) };
   }
 
   close() {

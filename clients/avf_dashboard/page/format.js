@@ -22,6 +22,17 @@ export function short(value) {
   return value.toFixed(size >= 10 ? 1 : 2);
 }
 
+const EPOCHS = 1e8; // from which on a time is one of the clock, in seconds since 1970
+
+/**
+ * When a step was, by its own time stamp: a time of day where it is one of the clock, else the number.
+ * @param {number} time
+ */
+export function moment(time) {
+  if (!Number.isFinite(time)) return "–";
+  return time >= EPOCHS ? clock(time) : short(time);
+}
+
 /**
  * Steps a second, one decimal.
  * @param {number} value

@@ -24,10 +24,10 @@ export class Running {
 
   /**
    * Open a session and stream a feed through it; gives the session.
-   * @param {{ name: string, feed: Feed, model: string, audio?: Wire.Audio | null, onStop?: () => void }} options
+   * @param {{ name: string, feed: Feed, model: string, audio?: Wire.Audio | null, particles?: number, onStop?: () => void }} options
    */
-  async start({ name, feed, model, audio = null, onStop }) {
-    const session = await api.create({ model, ...(audio ? { audio } : {}) });
+  async start({ name, feed, model, audio = null, particles = 1, onStop }) {
+    const session = await api.create({ model, particles, ...(audio ? { audio } : {}) });
     const streamer = new Streamer({ session, feed, name, onStop, onChange: (one) => this.#show(one) });
     this.#show(streamer);
     return session;

@@ -2,6 +2,8 @@
 // seen. Bounded: figures of the last STEPS steps, arrays of as many as fit in ARRAYS bytes.
 // @ts-check
 
+import { short } from "./format.js";
+
 /** @typedef {Place & { kind: string, text: string }} Mark what happened before a step */
 
 const STEPS = 20_000;
@@ -38,8 +40,13 @@ export function estimateOf(said) {
     posterior: belief(said.posterior),
     prediction: moments(said.prediction),
     likelihood: moments(said.likelihood),
+    quantiles: said.prediction_quantiles && {
+      levels: said.prediction_quantiles.levels,
+      values: said.prediction_quantiles.values.map(floats),
+    },
     energies: said.free_energies,
     observation: said.observation && floats(said.observation),
+    inputs: said.inputs && floats(said.inputs),
   };
 }
 
@@ -162,10 +169,11 @@ export class Trace {
    */
   #note(before, entry) {
     if (entry.epoch > before.epoch) this.addMark(entry.epoch, entry.seq, "reset", `reset: epoch ${entry.epoch} begins`);
-    const gap = entry.at - before.at;
+    const timed = Number.isFinite(entry.time) && Number.isFinite(before.time) && entry.epoch === before.epoch;
+    const gap = timed ? entry.time - before.time : entry.at - before.at;
     if (!(gap >= 0)) return;
-    if (this.#gap !== null && gap > Math.max(LEAST_PAUSE, PAUSE * this.#gap)) {
-      this.addMark(entry.epoch, entry.seq, "resume", `resumed after ${Math.round(gap)} s`);
+    if (this.#gap !== null && gap > Math.max(timed ? 0 : LEAST_PAUSE, PAUSE * this.#gap)) {
+      this.addMark(entry.epoch, entry.seq, "resume", timed ? `gap of ${short(gap)}` : `resumed after ${Math.round(gap)} s`);
     } else {
       this.#gap = this.#gap === null ? gap : 0.9 * this.#gap + 0.1 * gap;
     }
@@ -202,6 +210,9 @@ function figures(said, known) {
     iterations: said.iterations,
     surprise: said.surprise ?? known.surprise ?? null,
     durability: "durability" in said ? said.durability : known.durability,
+    bound: said.evidence_bound ?? known.bound ?? NaN,
+    effective: said.effective_sample_size ?? known.effective ?? NaN,
+    time: said.time ?? known.time ?? NaN,
   };
 }
 
@@ -210,5 +221,7 @@ function weight(full) {
   const sizes = /** @type {Expected[]} */ ([full.prior, full.posterior, full.prediction, full.likelihood]).map(
     (each) => each.mean.byteLength + (each.deviation?.byteLength ?? 0),
   );
-  return sizes.reduce((a, b) => a + b, full.observation?.byteLength ?? 0);
+  const levels = full.quantiles?.values ?? [];
+  const beside = levels.reduce((sum, values) => sum + values.byteLength, full.observation?.byteLength ?? 0);
+  return sizes.reduce((a, b) => a + b, beside);
 }

@@ -5,7 +5,7 @@ these do not say is null, never guessed.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args
 
 import avf_wire as wire
@@ -17,12 +17,13 @@ from avf_core.errors import ConfigurationError
 from avf_core.plugins import plugin
 from avf_server import problems
 from avf_server.models.references import Reference
+from avf_server.models.setups import Setup
 
 PIANO_KEYS, LOWEST_KEY = 88, 21  # MIDI pitch of A0
 PITCHES = 128  # a roll of all of MIDI's
 
 
-def model_info(checkpoint: Checkpoint, *, iterations: int, reference: Reference | None) -> wire.ModelInfo:
+def model_info(checkpoint: Checkpoint, *, setup: Setup, reference: Reference | None) -> wire.ModelInfo:
     """A model as clients see it; bounds that are infinite are null."""
     model, card = checkpoint.filter.model, checkpoint.card
     low, high, size = model.observation.low, model.observation.high, model.observation.size
@@ -33,7 +34,7 @@ def model_info(checkpoint: Checkpoint, *, iterations: int, reference: Reference 
         digest=checkpoint.digest,
         kind=checkpoint.settings["model"]["kind"],
         inference=checkpoint.settings["inference"]["kind"],
-        iterations=iterations,
+        iterations=setup.iterations,
         observation_size=size,
         latent_size=model.latent_size,
         low=None if low == float("-inf") else low,
@@ -45,7 +46,24 @@ def model_info(checkpoint: Checkpoint, *, iterations: int, reference: Reference 
         sample_rate=sample_rate_of(checkpoint) if modality == "audio" else None,
         first_pitch=first_pitch if modality == "music" else None,
         normal=None if reference is None else reference.quantiles,
+        channels=_names(checkpoint, "channels", count=size),
+        inputs=_names(checkpoint, "inputs", count=model.input_size),
+        input_size=model.input_size,
+        timed=model.timed,
+        usual_dt=model.reader.usual_dt if model.timed else None,
+        prediction_samples=setup.samples,
+        quantiles=setup.quantiles,
     )
+
+
+def _names(checkpoint: Checkpoint, kind: str, *, count: int) -> list[str] | None:
+    """The names of so many numbers, where a card has them all: of the data, or of what was read of it."""
+    facts = _data(checkpoint)
+    options = facts.get("options")
+    for found in (facts.get(kind), options.get(kind) if isinstance(options, Mapping) else None):
+        if isinstance(found, Sequence) and not isinstance(found, str) and 0 < len(found) == count:
+            return [str(name) for name in found]
+    return None
 
 
 def modality_of(checkpoint: Checkpoint) -> wire.Modality:

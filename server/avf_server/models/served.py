@@ -14,10 +14,15 @@ from avf_core.belief_rows import BeliefRows
 from avf_core.beliefs import Belief
 from avf_core.checkpoints import Checkpoint
 from avf_core.errors import BeliefFormatError
+from avf_core.filtering import Filter
 from avf_core.trees import tree_map
 from avf_server import problems
 from avf_server.models.catalogue import model_info
 from avf_server.models.references import Reference
+from avf_server.models.setups import QUANTILES, WIDEST, Setup
+
+FORMS_KEPT = 64
+"""Forms of beliefs, by particles and lag, that are remembered beside the models' own."""
 
 
 class Models:
@@ -28,9 +33,12 @@ class Models:
         found = (checkpoints.load(name, device=device) for name in names)
         self._checkpoints = {checkpoint.name: checkpoint for checkpoint in found}
         self._references = {name: Reference.of(checkpoint) for name, checkpoint in self._checkpoints.items()}
-        self._rows = {name: _rows_of(checkpoint, device) for name, checkpoint in self._checkpoints.items()}
         self._forms = {name: _form_of(checkpoint) for name, checkpoint in self._checkpoints.items()}
+        self._setups = {name: _setup_of(checkpoint) for name, checkpoint in self._checkpoints.items()}
+        self._rows: dict[tuple[str, int, int], BeliefRows] = {}
         self.device = device
+        for setup in self._setups.values():
+            self.belief_rows(setup)
 
     def __len__(self) -> int:
         return len(self._checkpoints)
@@ -64,9 +72,14 @@ class Models:
         """What is normal for a model; None where that is not known."""
         return self._references[name]
 
-    def iterations(self, name: str) -> int:
-        """The number of iterations that a model was configured with; 0 where its inference does not iterate."""
-        return self.checkpoint(name).filter.inference.iterations
+    def setup(self, name: str) -> Setup:
+        """How sessions of a model are filtered that ask for nothing. Raises UnknownModelError."""
+        self.checkpoint(name)
+        return self._setups[name]
+
+    def row_bytes(self, name: str) -> int:
+        """What a belief of one particle, without a lag, takes. Raises UnknownModelError."""
+        return self.belief_rows(self.setup(name)).width
 
     def samples(self, name: str, iterations: int) -> int:
         """The gradient samples that so many iterations of a model take of a row together."""
@@ -77,27 +90,35 @@ class Models:
     def info(self, name: str) -> wire.ModelInfo:
         """A model as clients see it. Raises UnknownModelError."""
         checkpoint = self.checkpoint(name)
-        return model_info(checkpoint, iterations=self.iterations(name), reference=self.reference(name))
+        return model_info(checkpoint, setup=self.setup(name), reference=self.reference(name))
 
-    def belief_rows(self, name: str) -> BeliefRows:
-        """How the beliefs of a model lie in bytes."""
-        return self._rows[name]
+    def belief_rows(self, setup: Setup) -> BeliefRows:
+        """How the beliefs of a setup lie in bytes. On the models' thread."""
+        key = (setup.model, setup.particles, setup.lag)
+        if key not in self._rows:
+            if len(self._rows) >= len(self) + FORMS_KEPT:
+                del self._rows[next(each for each in self._rows if each[1:] != (1, 0))]
+            provenance = {"model": self.checkpoint(setup.model).digest}
+            self._rows[key] = BeliefRows(self.belief(setup, None, seed=0), provenance=provenance)
+        return self._rows[key]
 
-    def belief_row(self, name: str, saved: bytes | None, *, seed: int) -> bytes:
+    def belief_row(self, setup: Setup, saved: bytes | None, *, seed: int) -> bytes:
         """A saved belief as a row; None is the prior. On the models' thread. Raises BeliefUnreadableError."""
+        form = self.belief_rows(setup)
         try:
             if saved is not None:
-                return self._rows[name].from_bytes(saved)
+                return form.from_bytes(saved)
         except BeliefFormatError as error:
             raise problems.BeliefUnreadableError(str(error)) from error
-        return self._rows[name].rows(self.belief(name, None, seed=seed)).cpu().numpy().tobytes()
+        return form.rows(self.belief(setup, None, seed=seed)).cpu().numpy().tobytes()
 
-    def belief(self, name: str, saved: bytes | None, *, seed: int) -> Belief:
+    def belief(self, setup: Setup, saved: bytes | None, *, seed: int) -> Belief:
         """A saved belief on the device; None is the prior. On the models' thread. Raises BeliefUnreadableError."""
-        checkpoint = self.checkpoint(name)
+        checkpoint = self.checkpoint(setup.model)
         if saved is None:
+            seeds = torch.tensor([seed], device=self.device)
             with torch.no_grad():
-                return checkpoint.filter.initial(torch.tensor([seed], device=self.device))
+                return checkpoint.filter.initial(seeds, particles=setup.particles, lag=setup.lag)
         try:
             found = beliefs.from_bytes(saved, expected={"model": checkpoint.digest})
         except BeliefFormatError as error:
@@ -110,7 +131,21 @@ def _form_of(checkpoint: Checkpoint) -> RowForm:
     return RowForm(size=model.observation.size, input_size=model.input_size, timed=model.timed)
 
 
-def _rows_of(checkpoint: Checkpoint, device: str) -> BeliefRows:
+def _is_binary(filter: Filter) -> bool:
+    """Whether observations are zeros and ones, of which the mean says all."""
+    size = filter.model.input_size
     with torch.no_grad():
-        example = checkpoint.filter.initial(torch.zeros(1, dtype=torch.int64, device=device))
-    return BeliefRows(example, provenance={"model": checkpoint.digest})
+        belief = filter.initial(torch.zeros(1, dtype=torch.int64, device=next(filter.parameters()).device))
+        inputs = next(iter(belief.model.values())).new_zeros(1, size) if size else None
+        return filter.prediction(belief, inputs=inputs, samples=1).discrete
+
+
+def _setup_of(checkpoint: Checkpoint) -> Setup:
+    filter = checkpoint.filter
+    told = filter.model.observation.size <= WIDEST and not _is_binary(filter)
+    return Setup(
+        model=checkpoint.name,
+        iterations=filter.inference.iterations,
+        samples=filter.prediction_samples,
+        quantiles=QUANTILES if told else (),
+    )

@@ -11,13 +11,13 @@ router = APIRouter(tags=["models"])
 @router.get("/v1/models")
 async def list_models(server: Server, visitor: Visitor, writer: Writer) -> Response:
     """The models this server holds."""
-    return reply(writer, wire.Models(models=[server.models.info(name) for name in server.models]))
+    return reply(writer, wire.Models(models=[server.sessions.model(name) for name in server.models]))
 
 
 @router.get("/v1/models/{name}")
 async def get_model(name: str, server: Server, visitor: Visitor, writer: Writer) -> Response:
     """One model."""
-    return reply(writer, server.models.info(name))
+    return reply(writer, server.sessions.model(name))
 
 
 @router.get("/v1/status")

@@ -13,15 +13,16 @@ from typing import Any
 import avf_wire as wire
 import msgspec
 import torch
-from torch import Tensor
 
 from avf_core import beliefs
 from avf_core.beliefs import Belief
 from avf_core.errors import BeliefFormatError
 from avf_core.trees import finite_rows
 from avf_server import problems
+from avf_server.models.setups import Setup
 from avf_server.models.thread import ModelThread
 from avf_server.problems import InvalidSnapshotError
+from avf_server.sessions import options
 from avf_server.sessions.registry import MAX_SEED, Sessions
 from avf_server.stores import kept
 from avf_server.stores.base import Record
@@ -34,6 +35,15 @@ class _Header(msgspec.Struct, rename={"metadata": "__metadata__"}):
     """What a safetensors file says of itself."""
 
     metadata: dict[str, str] = {}
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What the session of a snapshot had been opened with."""
+
+    particles: int = 1
+    lag: int = 0
+    prediction_samples: int | None = None
+    quantiles: tuple[float, ...] | None = None
 
 
 class Branches:
@@ -50,7 +60,7 @@ class Branches:
         self._models.checkpoint(record.meta.model)
         return await self._thread.aside(lambda: self._snapshot(record))
 
-    async def restore(self, data: bytes, options: wire.Branch, *, owner: str) -> wire.Session:
+    async def restore(self, data: bytes, wanted: wire.Branch, *, owner: str) -> wire.Session:
         """A new session that goes on from a snapshot. Raises InvalidSnapshotError, InvalidSettingError."""
         metadata = metadata_of(data)
         digest = metadata.get("model", "")
@@ -61,21 +71,25 @@ class Branches:
                 f"the snapshot is of model {metadata.get('name', 'unknown')} with weights {digest or 'unknown'}; "
                 f"this server has {known}"
             )
-        _check_seed(options)
-        name = found.name
-        time = _time(metadata.get("time")) if self._models.form(name).timed else None
-        saved, seed = await self._thread.aside(lambda: self._pack(self._read(data, name), name, options, time=time))
+        _check_seed(wanted)
+        name, asked = found.name, _asked(metadata.get("setup"))
         request = wire.CreateSession(
             model=name,
-            seed=seed,
-            iterations=_number(metadata.get("iterations")) if options.iterations is None else options.iterations,
-            durability=options.durability or "group",
+            iterations=_number(metadata.get("iterations")) if wanted.iterations is None else wanted.iterations,
+            durability=wanted.durability or "group",
             audio=_audio(metadata.get("audio")),
             deadline_s=_deadline(metadata.get("deadline_s")),
+            particles=asked.particles,
+            lag=asked.lag,
+            prediction_samples=asked.prediction_samples,
+            quantiles=asked.quantiles,
         )
-        return await self._sessions.create(request, owner=owner, belief=saved)
+        setup = await self._sessions.granted(request)
+        time = _time(metadata.get("time")) if self._models.form(name).timed else None
+        saved, seed = await self._thread.aside(lambda: self._pack(self._read(data, setup), name, wanted, time=time))
+        return await self._sessions.create(msgspec.structs.replace(request, seed=seed), owner=owner, belief=saved)
 
-    async def fork(self, session: str, options: wire.Branch, *, owner: str) -> wire.Session:
+    async def fork(self, session: str, wanted: wire.Branch, *, owner: str) -> wire.Session:
         """A new session that goes on from where a session stands, and leaves it.
 
         Raises UnknownSessionError, InvalidSettingError, BeliefUnreadableError.
@@ -83,23 +97,28 @@ class Branches:
         record = await self._sessions.record(session, owner=owner)
         meta, saved = record.meta, record.belief
         self._models.checkpoint(meta.model)
-        _check_seed(options)
-        if saved is not None and options.seed is not None:
+        _check_seed(wanted)
+        if saved is not None and wanted.seed is not None:
             time = kept.unpack(saved).time
-            saved, _ = await self._thread.aside(lambda: self._pack(self._own(record), meta.model, options, time=time))
+            saved, _ = await self._thread.aside(lambda: self._pack(self._own(record), meta.model, wanted, time=time))
         request = wire.CreateSession(
             model=meta.model,
-            seed=meta.seed if options.seed is None else options.seed,
-            iterations=meta.iterations if options.iterations is None else options.iterations,
-            durability=options.durability or meta.durability,
+            seed=meta.seed if wanted.seed is None else wanted.seed,
+            iterations=meta.iterations if wanted.iterations is None else wanted.iterations,
+            durability=wanted.durability or meta.durability,
             audio=meta.audio,
             deadline_s=meta.deadline_s,
+            particles=meta.particles,
+            lag=meta.lag,
+            prediction_samples=meta.prediction_samples,
+            quantiles=meta.quantiles,
         )
         return await self._sessions.create(request, owner=owner, belief=saved)
 
     def _own(self, record: Record) -> Belief:
         """The belief that a session of this server stands at."""
-        return self._models.belief(record.meta.model, kept.unpack(record.belief).belief, seed=record.meta.seed)
+        setup = options.setup_of(record.meta, self._models)
+        return self._models.belief(setup, kept.unpack(record.belief).belief, seed=record.meta.seed)
 
     def _snapshot(self, record: Record) -> bytes:
         meta, at = record.meta, record.position
@@ -110,6 +129,8 @@ class Branches:
             "epoch": str(at.epoch),
             "seq": str(at.seq),
         }
+        asked = _Asked(meta.particles, meta.lag, meta.prediction_samples, meta.quantiles)
+        provenance["setup"] = msgspec.json.encode(asked).decode()
         if (time := kept.unpack(record.belief).time) is not None:
             provenance["time"] = repr(time)
         if meta.deadline_s is not None:
@@ -118,21 +139,19 @@ class Branches:
             provenance["audio"] = msgspec.json.encode(meta.audio).decode()
         return beliefs.to_bytes(self._own(record), provenance=provenance)
 
-    def _read(self, data: bytes, model: str) -> Belief:
+    def _read(self, data: bytes, setup: Setup) -> Belief:
         """The belief of a snapshot, checked."""
         try:
-            belief = beliefs.from_bytes(data, expected={"model": self._models.checkpoint(model).digest})
+            belief = beliefs.from_bytes(data, expected={"model": self._models.checkpoint(setup.model).digest})
         except (BeliefFormatError, RecursionError) as error:
             raise InvalidSnapshotError(str(error)) from error
-        self._check_form(belief, self._models.belief(model, None, seed=0))
+        self._check_form(belief, self._models.belief(setup, None, seed=0))
         return belief
 
-    def _pack(
-        self, belief: Belief, model: str, options: wire.Branch, *, time: float | None
-    ) -> tuple[bytes | None, int]:
+    def _pack(self, belief: Belief, model: str, wanted: wire.Branch, *, time: float | None) -> tuple[bytes | None, int]:
         """The belief as it is stored, with the new seed where one is given; and its seed."""
-        if options.seed is not None:
-            belief = replace(belief, seed=torch.full_like(belief.seed, options.seed))
+        if wanted.seed is not None:
+            belief = replace(belief, seed=torch.full_like(belief.seed, wanted.seed))
         digest = self._models.checkpoint(model).digest
         file = beliefs.to_bytes(belief, provenance={"model": digest})
         return kept.pack(Kept(file, time)), int(belief.seed[0])
@@ -163,10 +182,7 @@ def metadata_of(data: bytes) -> Mapping[str, str]:
 
 def _form(belief: Belief) -> dict[str, Any]:
     """Shapes and types of a belief's tensors, by name."""
-    tensors: dict[str, Tensor] = {"seed": belief.seed, "step": belief.step}
-    tensors |= {f"model.{name}": tensor for name, tensor in belief.model.items()}
-    tensors |= {f"inference.{name}": tensor for name, tensor in belief.inference.items()}
-    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in beliefs.named(belief).items()}
 
 
 def _number(text: str | None) -> int | None:
@@ -193,6 +209,14 @@ def _finite(text: str | None) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def _asked(text: str | None) -> _Asked:
+    """What a header says of how its session was opened; of a release before, or where that is unreadable, nothing."""
+    try:
+        return _Asked() if text is None else msgspec.json.decode(text, type=_Asked)
+    except (msgspec.DecodeError, RecursionError):
+        return _Asked()
+
+
 def _audio(text: str | None) -> wire.Audio | None:
     """What a header says of the sound that its session took; None where it took none, or where that is unreadable."""
     try:
@@ -201,7 +225,7 @@ def _audio(text: str | None) -> wire.Audio | None:
         return None
 
 
-def _check_seed(options: wire.Branch) -> None:
+def _check_seed(wanted: wire.Branch) -> None:
     """Raises InvalidSettingError for a seed out of range."""
-    if options.seed is not None and not 0 <= options.seed <= MAX_SEED:
-        raise problems.InvalidSettingError(f"seed is {options.seed}, expected a number in [0, {MAX_SEED}]")
+    if wanted.seed is not None and not 0 <= wanted.seed <= MAX_SEED:
+        raise problems.InvalidSettingError(f"seed is {wanted.seed}, expected a number in [0, {MAX_SEED}]")

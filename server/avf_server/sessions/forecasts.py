@@ -13,7 +13,7 @@ from torch import Tensor
 from avf_core.analysis import forecasting
 from avf_server import problems
 from avf_server.models.thread import ModelThread
-from avf_server.sessions import clocks
+from avf_server.sessions import clocks, options
 from avf_server.sessions.registry import Sessions
 from avf_server.stores import kept
 from avf_server.stores.base import Record
@@ -61,7 +61,7 @@ class Forecasts:
 
     def _forecast(self, record: Record, request: wire.ForecastRequest) -> wire.Forecast:
         stood, last = kept.unpack(record.belief)
-        belief = self._models.belief(record.meta.model, stood, seed=record.meta.seed)
+        belief = self._models.belief(options.setup_of(record.meta, self._models), stood, seed=record.meta.seed)
         filter = self._models.checkpoint(record.meta.model).filter
         found = forecasting.forecast(
             filter,

@@ -4,7 +4,6 @@ The laws: nobody sees another's session: whatever is not the caller's does not e
 identifiers are unguessable. Open sessions are not harmed by new ones: past the limit, new ones are refused.
 """
 
-import math
 import secrets
 import time
 from collections import OrderedDict
@@ -12,13 +11,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import avf_wire as wire
+import msgspec
 from avf_wire.rows import RowForm
 
+from avf_core.errors import ConfigurationError
 from avf_server import problems
 from avf_server.metrics.telemetry import Telemetry
 from avf_server.models.catalogue import agreed_audio
 from avf_server.models.served import Models
+from avf_server.models.setups import Setup
+from avf_server.models.thread import ModelThread
 from avf_server.problems import StoreError
+from avf_server.sessions import options
 from avf_server.sessions.audience import Audience
 from avf_server.stores.base import META_VERSION, REST_WIDTH, Meta, Outcome, Record, Store, Summary
 from avf_server.stores.durability import StoresByDurability
@@ -36,7 +40,6 @@ class Limits:
     max_sessions: int
     max_sessions_per_key: int
     hot_sessions: int
-    max_iterations: int
     retry_after_s: int
 
 
@@ -46,17 +49,24 @@ class Sessions:
     def __init__(
         self,
         limits: Limits,
+        most: options.Limits,
         models: Models,
+        thread: ModelThread,
         stores: StoresByDurability,
         audience: Audience,
         telemetry: Telemetry,
         *,
         drop: Callable[[str], None],
     ) -> None:
-        """`drop` forgets what else is held of a session on this server: its cached belief."""
+        """`most` is what a session may ask for.
+
+        `drop` forgets what else is held of a session on this server: its cached belief.
+        """
         self._limits = limits
+        self._most = most
         self._telemetry = telemetry
         self.models = models
+        self._thread = thread
         self.stores = stores
         self.audience = audience
         self._drop = drop
@@ -80,16 +90,21 @@ class Sessions:
         seed = secrets.randbits(53) if request.seed is None else request.seed
         if not 0 <= seed <= MAX_SEED:
             raise problems.InvalidSettingError(f"seed is {seed}, expected a number in [0, {MAX_SEED}]")
+        setup = await self.granted(request)
         meta = Meta(
             id=secrets.token_hex(12),  # no "-", which a command line would take for an option
             owner=owner,
             model=request.model,
             seed=seed,
-            iterations=self._iterations(request),
+            iterations=setup.iterations,
             durability=request.durability,
             created_at=time.time(),
             audio=agreed_audio(request.audio, checkpoint),
-            deadline_s=_deadline(request),
+            deadline_s=options.deadline(request),
+            particles=setup.particles,
+            lag=setup.lag,
+            prediction_samples=setup.samples,
+            quantiles=setup.quantiles,
         )
         self._admit()
         try:
@@ -106,6 +121,23 @@ class Sessions:
         opened = self._message(meta, epoch=1, next_seq=1, expires_in=self._limits.session_ttl_s)
         self.audience.opened(owner, opened)
         return opened
+
+    async def granted(self, request: wire.CreateSession) -> Setup:
+        """What is granted of what a session asks for. Raises InvalidSettingError."""
+        setup = options.granted(request, self.models, self._most)
+        if (setup.particles, setup.lag) != (1, 0):
+            options.check_size(self.models.row_bytes(setup.model) * setup.particles, setup, self._most)
+            try:
+                form = await self._thread.aside(lambda: self.models.belief_rows(setup))
+            except ConfigurationError as error:  # of what the procedure cannot do, such as look back without particles
+                raise problems.InvalidSettingError(str(error)) from error
+            options.check_size(form.width, setup, self._most)
+        return setup
+
+    def model(self, name: str) -> wire.ModelInfo:
+        """A model as clients see it, and what its sessions may ask for. Raises UnknownModelError."""
+        info, most = self.models.info(name), options.most_particles(name, self.models, self._most)
+        return msgspec.structs.replace(info, max_particles=most, max_lag=self._most.max_lag)
 
     async def session(self, session: str, *, owner: str) -> wire.Session:
         """Where a session stands. Raises UnknownSessionError."""
@@ -209,22 +241,6 @@ class Sessions:
             f"{error}. Send the same again", session=session, retry_after=self._limits.retry_after_s
         )
 
-    def _iterations(self, request: wire.CreateSession) -> int:
-        own, wanted, most = (
-            self.models.iterations(request.model),
-            request.iterations,
-            self._limits.max_iterations,
-        )
-        if wanted is None or wanted == own:
-            return own
-        if own == 0:
-            raise problems.InvalidSettingError(
-                f"iterations is {wanted}, but the inference of {request.model} does not iterate: leave it out"
-            )
-        if not 1 <= wanted <= most:
-            raise problems.InvalidSettingError(f"iterations is {wanted}, expected a number in [1, {most}]")
-        return wanted
-
     def expire(self) -> None:
         """Forget sessions that were not used here for as long as any may live: they have ended, or live elsewhere."""
         over = time.monotonic() - self._limits.session_ttl_s
@@ -267,7 +283,7 @@ class Sessions:
 
     def _message(self, meta: Meta, *, epoch: int, next_seq: int, expires_in: float, rest: int = 0) -> wire.Session:
         checkpoint = self.models.checkpoint(meta.model)
-        form = self.models.form(meta.model)
+        form, setup = self.models.form(meta.model), options.setup_of(meta, self.models)
         return wire.Session(
             id=meta.id,
             model=meta.model,
@@ -285,15 +301,9 @@ class Sessions:
             input_size=form.input_size,
             timed=form.timed,
             deadline_s=meta.deadline_s,
+            particles=setup.particles,
+            lag=setup.lag,
+            prediction_samples=setup.samples,
+            quantiles=setup.quantiles,
             next_sample=None if meta.audio is None else (next_seq - 1) * form.size + rest,
         )
-
-
-def _deadline(request: wire.CreateSession) -> float | None:
-    """Seconds that an answer may take, by what was asked for; None where it may take any."""
-    asked = {"deadline_s": request.deadline_s, "rate_hz": request.rate_hz}
-    for name, value in asked.items():
-        if value is not None and not (math.isfinite(value) and value > 0.0):
-            raise problems.InvalidSettingError(f"{name} is {value}, expected a number above 0")
-    of_rate = None if request.rate_hz is None else 1.0 / request.rate_hz
-    return min((each for each in (request.deadline_s, of_rate) if each is not None), default=None)

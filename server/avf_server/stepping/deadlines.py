@@ -15,11 +15,15 @@ Seconds = Callable[[str, int, int], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a row asks of a tick: `left` seconds until it is to be filtered, None where it can wait."""
+    """What a session asks of a tick: `left` seconds until it is to be filtered, None where it can wait.
+
+    `rows` are those of its particles.
+    """
 
     model: str
     iterations: int
     left: float | None = None
+    rows: int = 1
 
 
 def in_time(asked: Sequence[Asked], seconds: Seconds) -> list[int]:
@@ -41,5 +45,7 @@ def _limited(asked: Sequence[Asked], limit: int) -> list[int]:
 
 def _total(asked: Sequence[Asked], given: Sequence[int], seconds: Seconds) -> float:
     """What the tick takes: its batches, one after the other."""
-    batches = Counter((row.model, iterations) for row, iterations in zip(asked, given, strict=True))
+    batches: Counter[tuple[str, int]] = Counter()
+    for row, iterations in zip(asked, given, strict=True):
+        batches[row.model, iterations] += row.rows
     return sum(seconds(model, rows, iterations) for (model, iterations), rows in batches.items())

@@ -6,10 +6,12 @@ where the session stands, its seq, and the stored reply, and from nothing else.
 """
 
 import hashlib
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
+from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
@@ -38,6 +40,7 @@ def take(
     *,
     session: Callable[[Item], Hashable],
     owner: Callable[[Item], Hashable],
+    weight: Callable[[Item], int],
     ahead: Mapping[Hashable, int],
     max_batch: int,
     under_way: Container[Hashable] = (),
@@ -46,9 +49,11 @@ def take(
 
     Of sessions that are `under_way`, in a tick before this one, nothing is taken.
 
-    `ahead` says how many turns an owner has had more than the one who has had the fewest, among those who wait; who is
-    not in it has had no more. Each turn goes to the owner who has had the fewest, and of those to the one whose item
-    is the oldest. Every item taken is the oldest of its session, and of the oldest ones the oldest of its owner.
+    An item is `weight` rows, one for each particle; a tick has `max_batch` rows, or one item of more, or none where
+    that is 0. `ahead` says how many rows an owner has had more than the one who has had the fewest, among those who
+    wait; who is not in it has had no more. Each turn goes to the owner who has had the fewest, and of those to the one
+    whose item is the oldest. Every item taken is the oldest of its session, and of the oldest ones the oldest of its
+    owner.
     """
     ready: dict[Hashable, deque[int]] = {}
     seen: set[Hashable] = set()
@@ -61,17 +66,27 @@ def take(
     heapify(turns)
     taken: set[int] = set()
     had: dict[Hashable, int] = dict(ahead)
-    while turns and len(taken) < max_batch:
+    rows = 0
+    while turns and max_batch > 0:
         count, index, each = heappop(turns)
+        rows += weight(queue[index])
+        if taken and rows > max_batch:
+            break  # it is the first of the next tick: what is large is not passed over for what is small
         taken.add(index)
-        had[each] = count + 1
+        had[each] = count + weight(queue[index])
         ready[each].popleft()
         if ready[each]:
-            heappush(turns, (count + 1, ready[each][0], each))
+            heappush(turns, (had[each], ready[each][0], each))
     left = [item for index, item in enumerate(queue) if index not in taken]
     waiting = {each: had.get(each, 0) for each in map(owner, left)}
     fewest = min(waiting.values(), default=0)
     return [queue[index] for index in sorted(taken)], left, {each: count - fewest for each, count in waiting.items()}
+
+
+def fitting(weights: Sequence[int], *, most: int) -> int:
+    """How many of these items, from the first on, fit in `most` rows; one at least, where there is any."""
+    rows = list(accumulate(weights))
+    return max(min(1, len(rows)), bisect_right(rows, most))
 
 
 def gives_way(held: Mapping[Owner, int], owner: Owner, *, limit: int) -> Owner | None:

@@ -19,11 +19,12 @@ from torch import Tensor
 from avf_core.errors import AvfError, InputError, TimeStepError
 from avf_server import problems
 from avf_server.models.served import Models
+from avf_server.models.setups import Setup
 from avf_server.models.thread import ModelThread
 from avf_server.sessions import clocks
 from avf_server.stepping import decisions, estimates
 from avf_server.stepping.costs import Costs, Work
-from avf_server.stepping.estimates import Batch
+from avf_server.stepping.estimates import Batch, Told
 from avf_server.stepping.rows import Row, Stepped
 from avf_server.stores.base import Position
 
@@ -49,25 +50,25 @@ class Engine:
         self._met: set[tuple[str, int]] = set()  # models at sizes of batches
 
     def expected_seconds(self, model: str, rows: int, iterations: int) -> float:
-        """What a batch of so many rows of a model will take; 0 while nothing is known of it."""
+        """What a batch of so many rows of a model, of particles or alone, will take; 0 while nothing is known of it."""
         return self._costs.seconds(model, self._work(model, iterations, rows=rows))
 
     async def step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
-        """Filter one observation of every row, one batch for each model and number of iterations."""
+        """Filter one observation of every row, one batch for each setup."""
         return await self._thread.run(lambda: self._step(rows))
 
     async def warm(self) -> None:
         """Run every model at every size, in turns with ticks, so that few clients wait for a first run."""
         for size in self._sizes:
             for name in self._models:
-                await self._thread.aside(partial(self._step, [self._idle(name)] * size))
+                await self._thread.aside(partial(self._step, [self._idle(self._models.setup(name))] * size))
 
-    def _idle(self, model: str) -> Row:
+    def _idle(self, setup: Setup) -> Row:
         """An observation to warm with: with nothing observed, nothing would be inferred."""
+        model = setup.model
         spec, form = self._models.checkpoint(model).filter.model.observation, self._models.form(model)
         return Row(
-            model=model,
-            iterations=self._models.iterations(model),
+            setup=setup,
             durability="group",
             belief=None,
             seed=0,
@@ -80,59 +81,55 @@ class Engine:
     def _step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
         results: list[Any] = [None] * len(rows)
 
-        def group(index: int) -> tuple[str, int]:
-            return rows[index].model, rows[index].iterations
+        def group(index: int) -> Setup:
+            return rows[index].setup
 
-        for (model, iterations), indices in groupby(sorted(range(len(rows)), key=group), key=group):
+        for setup, indices in groupby(sorted(range(len(rows)), key=group), key=group):
             members = list(indices)
             began = time.perf_counter()
-            answers = self._step_group(model, iterations, [rows[i] for i in members])
-            self._note(model, iterations, rows=len(members), seconds=time.perf_counter() - began)
+            answers = self._step_group(setup, [rows[i] for i in members])
+            self._note(setup, rows=len(members), seconds=time.perf_counter() - began)
             for index, answer in zip(members, answers, strict=True):
                 results[index] = answer
         return results
 
-    def _note(self, model: str, iterations: int, *, rows: int, seconds: float) -> None:
+    def _note(self, setup: Setup, *, rows: int, seconds: float) -> None:
         """How long a batch took; the first of its size is none to judge others by."""
-        work = self._work(model, iterations, rows=rows)
-        if (model, work.rows) in self._met:
-            self._costs.took(model, work, seconds=seconds)
-        self._met.add((model, work.rows))
+        work = self._work(setup.model, setup.iterations, rows=rows * setup.particles)
+        if (setup.model, work.rows) in self._met:
+            self._costs.took(setup.model, work, seconds=seconds)
+        self._met.add((setup.model, work.rows))
 
     def _work(self, model: str, iterations: int, *, rows: int) -> Work:
         padded = decisions.padded_size(rows, self._sizes)
         return Work(rows=padded, iterations=iterations, samples=self._models.samples(model, iterations))
 
-    def _step_group(self, model: str, iterations: int, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
-        """The rows of one model; those whose belief cannot be read are answered and left out of the batch."""
+    def _step_group(self, setup: Setup, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
+        """The rows of one setup; those whose belief cannot be read are answered and left out of the batch."""
         results: list[Any] = [self._belief_row(row) for row in rows]
         good = [i for i, result in enumerate(results) if isinstance(result, bytes)]
         if good:
-            answers = self._isolated(model, iterations, [results[i] for i in good], [rows[i] for i in good])
+            answers = self._isolated(setup, [results[i] for i in good], [rows[i] for i in good])
             for index, answer in zip(good, answers, strict=True):
                 results[index] = answer
         return results
 
-    def _isolated(
-        self, model: str, iterations: int, found: list[bytes], rows: list[Row]
-    ) -> list[Stepped | problems.ProblemError]:
+    def _isolated(self, setup: Setup, found: list[bytes], rows: list[Row]) -> list[Stepped | problems.ProblemError]:
         """Filter a batch; where it fails, filter its rows one by one, so that only the guilty ones fail."""
         try:
-            return self._filter(model, iterations, found, rows)
+            return self._filter(setup, found, rows)
         except AvfError as error:
             kind = next((REFUSALS[each] for each in type(error).__mro__ if each in REFUSALS), None)
             failure: problems.ProblemError = (kind or problems.InvalidObservationError)(str(error))
         except Exception:
-            logger.exception("a batch of %d rows of %s failed", len(rows), model)
+            logger.exception("a batch of %d rows of %s failed", len(rows), setup.model)
             failure = problems.internal()
         if len(rows) == 1:
             return [failure]
-        return [self._isolated(model, iterations, [belief], [row])[0] for belief, row in zip(found, rows, strict=True)]
+        return [self._isolated(setup, [belief], [row])[0] for belief, row in zip(found, rows, strict=True)]
 
-    def _filter(
-        self, model: str, iterations: int, found: list[bytes], rows: list[Row]
-    ) -> list[Stepped | problems.ProblemError]:
-        checkpoint, form = self._models.checkpoint(model), self._models.belief_rows(model)
+    def _filter(self, setup: Setup, found: list[bytes], rows: list[Row]) -> list[Stepped | problems.ProblemError]:
+        checkpoint, form = self._models.checkpoint(setup.model), self._models.belief_rows(setup)
         padding = decisions.padded_size(len(rows), self._sizes) - len(rows)
         kept = torch.frombuffer(bytearray().join(found + found[:1] * padding), dtype=torch.uint8)
         belief = form.belief(kept.reshape(-1, form.width).to(self._models.device))
@@ -145,17 +142,17 @@ class Engine:
                 inputs=self._column(rows, padding, lambda row: row.inputs),
                 dt=self._column(rows, padding, lambda row: None if row.moment is None else row.moment.dt),
                 observed=None if observed.all() else torch.from_numpy(observed).to(self._models.device),
-                iterations=iterations or None,
+                iterations=setup.iterations or None,
             )
-            batch = estimates.to_host(following, estimate, form, count=len(rows))
-        return self._results(model, batch, rows, seen=np.asarray(observed[: len(rows)].any(axis=1)))
+            batch = estimates.to_host(following, Told.of(estimate, setup), form, count=len(rows))
+        return self._results(setup, batch, rows, seen=np.asarray(observed[: len(rows)].any(axis=1)))
 
     def _results(
-        self, model: str, batch: Batch, rows: list[Row], *, seen: NDArray[np.bool_]
+        self, setup: Setup, batch: Batch, rows: list[Row], *, seen: NDArray[np.bool_]
     ) -> list[Stepped | problems.ProblemError]:
         """What came of every row; `seen` says of which something was observed."""
-        form = self._models.belief_rows(model)
-        surprise = estimates.surprise_of(batch, seen, self._models.reference(model))
+        form = self._models.belief_rows(setup)
+        surprise = estimates.surprise_of(batch, seen, self._models.reference(setup.model))
         messages = estimates.to_messages(batch, rows, surprise=surprise)
         notes = estimates.to_notes(batch, rows, surprise=surprise)
         return [
@@ -175,6 +172,6 @@ class Engine:
     def _belief_row(self, row: Row) -> bytes | problems.ProblemError:
         """The row's belief in bytes, or why it cannot be read."""
         try:
-            return self._models.belief_row(row.model, row.belief, seed=row.seed)
+            return self._models.belief_row(row.setup, row.belief, seed=row.seed)
         except problems.BeliefUnreadableError as problem:
             return problem

@@ -6,18 +6,28 @@ cut from it. What is not finite never becomes an estimate.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import cast
+from itertools import accumulate, pairwise
+from typing import Any, cast
 
 import avf_wire as wire
 import msgspec
 import numpy as np
 import torch
-from avf_wire import binary_arrays, binary_batches
-from avf_wire.binary import Floats
-from avf_wire.binary_arrays import ALWAYS, FREE_ENERGIES, Numbers, deviation_name, mean_name
+from avf_wire import binary_batches
+from avf_wire.binary_arrays import (
+    FREE_ENERGIES,
+    ORDER,
+    PARTS,
+    QUANTILE_LEVELS,
+    QUANTILES,
+    SMOOTHED_SEQ,
+    Numbers,
+    deviation_name,
+    mean_name,
+)
+from avf_wire.binary_arrays import SCALARS as ALONE
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
@@ -27,35 +37,63 @@ from avf_core.beliefs import Belief
 from avf_core.estimates import Estimate
 from avf_core.mixtures import Mixture
 from avf_server.models.references import Reference
+from avf_server.models.setups import Setup
 from avf_server.stepping.rows import Row
-
-_Of = Callable[[Estimate], Tensor | None]
 
 SCALARS = ("free_energy", "reconstruction", "kl", "iterations")
 """The fields of an estimate that are one number a row."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Told:
+    """What is said of a batch: its estimate, and the prediction that sessions of this setup are told."""
+
+    estimate: Estimate
+    prediction: Mixture
+    setup: Setup
+
+    @classmethod
+    def of(cls, estimate: Estimate, setup: Setup) -> "Told":
+        """The prediction is made here, once, of as many draws as the setup says."""
+        return cls(estimate=estimate, prediction=estimate.outlook.prediction(setup.samples), setup=setup)
+
+    def part(self, name: str) -> Any:
+        """A distribution by its name in messages; None where there is none."""
+        return self.prediction if name == "prediction" else getattr(self.estimate, name)
+
+
+_Of = Callable[[Told], Tensor | None]
+
+
 def _mean_of(part: str) -> _Of:
-    return lambda estimate: cast(Tensor, getattr(estimate, part).mean)
+    return lambda told: None if told.part(part) is None else cast(Tensor, told.part(part).mean)
 
 
 def _deviation_of(part: str) -> _Of:
-    def deviation(estimate: Estimate) -> Tensor | None:
-        distribution = getattr(estimate, part)
-        if isinstance(distribution, Mixture) and distribution.discrete:
-            return None
-        log_variance: Tensor | None = getattr(distribution, "log_variance", None)
+    def deviation(told: Told) -> Tensor | None:
+        found = told.part(part)
+        if isinstance(found, Mixture):
+            return None if found.discrete else found.deviation
+        log_variance: Tensor | None = getattr(found, "log_variance", None)
         return None if log_variance is None else torch.exp(0.5 * log_variance)
 
     return deviation
 
 
+def _quantiles(told: Told) -> Tensor | None:
+    levels = told.setup.quantiles
+    return torch.cat([told.prediction.quantile(level) for level in levels], dim=1) if levels else None
+
+
 ARRAYS: Mapping[int, _Of] = {
-    FREE_ENERGIES: lambda estimate: estimate.free_energies,
-    **{mean_name(part): _mean_of(part) for part in ALWAYS},
-    **{deviation_name(part): _deviation_of(part) for part in ALWAYS},
+    ALONE["evidence_bound"]: lambda told: told.estimate.evidence_bound[:, None],
+    ALONE["effective_sample_size"]: lambda told: told.estimate.effective_sample_size[:, None],
+    FREE_ENERGIES: lambda told: told.estimate.free_energies,
+    **{mean_name(part): _mean_of(part) for part in PARTS},
+    **{deviation_name(part): _deviation_of(part) for part in PARTS},
+    QUANTILES: _quantiles,
 }
-"""The arrays (B, N) of an estimate, by their names in messages; None where an estimate has none of that name.
+"""The arrays (B, N) of an estimate, by their names in messages; None where there is none.
 
 There is no deviation where a distribution is Bernoulli, which has no variance of its own.
 """
@@ -71,35 +109,66 @@ class Batch:
     """
 
     beliefs: NDArray[np.uint8]
-    scalars: Mapping[str, Floats]
-    arrays: Mapping[int, Floats]
+    scalars: Mapping[str, Numbers]
+    arrays: Mapping[int, Numbers]
     finite: NDArray[np.bool_]
+    setup: Setup
 
 
-def to_host(belief: Belief, estimate: Estimate, form: BeliefRows, *, count: int) -> Batch:
+def to_host(belief: Belief, told: Told, form: BeliefRows, *, count: int) -> Batch:
     """The first `count` rows of a batch, in the host's memory."""
-    arrays = {name: found for name in sorted(ARRAYS) if (found := ARRAYS[name](estimate)) is not None}
-    columns = [getattr(estimate, name)[:, None] for name in SCALARS]  # float32: whole numbers up to 2^24 are exact
-    rows, flat = _in_host(form.rows(belief), [*columns, *arrays.values()])
-    beliefs, flat = rows[:count], flat[:count]
-    ends = list(accumulate((x.shape[1] for x in arrays.values()), initial=len(SCALARS)))
-    spans = zip(arrays, ends, ends[1:], strict=False)
+    arrays = {name: array for name, of in ARRAYS.items() if (array := of(told)) is not None}
+    columns: dict[Hashable, Tensor] = {name: getattr(told.estimate, name)[:, None] for name in SCALARS}
+    rows, flats = _in_host(form.rows(belief), columns | arrays)
+    beliefs = rows[:count]
+    finite = np.logical_and.reduce([form.finite(beliefs), *(np.isfinite(x[:count]).all(1) for x, _ in flats)])
+    parts = {name: x[:count, start:end] for x, spans in flats for name, (start, end) in spans.items()}
     return Batch(
         beliefs=beliefs,
-        scalars={name: flat[:, column] for column, name in enumerate(SCALARS)},
-        arrays={name: flat[:, start:end] for name, start, end in spans},
-        finite=np.isfinite(flat).all(1) & form.finite(beliefs),
+        scalars={name: parts[name][:, 0] for name in SCALARS},
+        arrays={name: parts[name] for name in arrays},
+        finite=finite,
+        setup=told.setup,
     )
 
 
-def _in_host(rows: UInt8[Tensor, "batch width"], parts: Sequence[Tensor]) -> tuple[NDArray[np.uint8], Floats]:
-    """The rows, and the parts (B, N) side by side, in the host's memory: by one transfer where they are elsewhere."""
+_Flat = tuple[Numbers, Mapping[Hashable, tuple[int, int]]]
+"""Columns of one type side by side, and where each of them is."""
+
+
+def _in_host(
+    rows: UInt8[Tensor, "batch width"], parts: Mapping[Hashable, Tensor]
+) -> tuple[NDArray[np.uint8], list[_Flat]]:
+    """The rows, and the parts (B, N), in the host's memory: by one transfer where they are elsewhere.
+
+    Parts of 64 bits stay so; all else becomes float32, in which whole numbers up to 2^24 are exact.
+    """
+    wide = {name: part for name, part in parts.items() if part.dtype == torch.float64}
+    narrow = {name: part for name, part in parts.items() if name not in wide}
+    groups = [(group, kind) for group, kind in ((narrow, _NARROW), (wide, _WIDE)) if group]
     if rows.is_cpu:  # by numpy, whose calls cost a fraction of torch's
-        numbers = np.concatenate([part.numpy() for part in parts], axis=1, dtype=np.float32, casting="unsafe")
-        return rows.numpy(), numbers
-    width, beside = rows.shape[1], torch.cat([part.float() for part in parts], dim=1)
-    host = torch.cat([rows, beside.view(torch.uint8)], dim=1).cpu().numpy()
-    return host[:, :width], host[:, width:].view(np.float32)
+        return rows.numpy(), [
+            (np.concatenate([x.numpy() for x in group.values()], axis=1, dtype=kind, casting="unsafe"), _spans(group))
+            for group, kind in groups
+        ]
+    joined = [torch.cat(list(group.values()), dim=1).to(_TORCH[kind]).view(torch.uint8) for group, kind in groups]
+    host = torch.cat([rows, *joined], dim=1).cpu().numpy()
+    ends = accumulate((x.shape[1] for x in joined), initial=rows.shape[1])
+    flats: list[_Flat] = [
+        (host[:, start:end].view(kind), _spans(group))
+        for (start, end), (group, kind) in zip(pairwise(ends), groups, strict=True)
+    ]
+    return host[:, : rows.shape[1]], flats
+
+
+_NARROW: np.dtype[Any] = np.dtype(np.float32)
+_WIDE: np.dtype[Any] = np.dtype(np.float64)
+_TORCH = {_NARROW: torch.float32, _WIDE: torch.float64}
+
+
+def _spans(parts: Mapping[Hashable, Tensor]) -> dict[Hashable, tuple[int, int]]:
+    ends = list(accumulate((part.shape[1] for part in parts.values()), initial=0))
+    return dict(zip(parts, pairwise(ends), strict=True))
 
 
 def to_messages(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float64]) -> list[bytes]:
@@ -110,16 +179,24 @@ def to_messages(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float
             seq=np.array([row.continues.seq + 1 for row in rows], dtype=np.uint64),
             surprise=surprise,
             durability=np.array([binary_batches.durability_code(row.durability) for row in rows], dtype=np.uint8),
-            arrays=_times(rows) | dict(batch.arrays),
+            arrays=_beside(batch, rows),
             **batch.scalars,
         )
     )
 
 
-def _times(rows: Sequence[Row]) -> dict[int, Numbers]:
-    """When the observations of one model were; nothing where it takes no times."""
+def _beside(batch: Batch, rows: Sequence[Row]) -> dict[int, Numbers]:
+    """The arrays of a batch, in the order of messages: those of its estimates, and what these do not say."""
+    setup, said = batch.setup, dict(batch.arrays)
     times = [[row.moment.time] for row in rows if row.moment is not None]
-    return {binary_arrays.SCALARS["time"]: np.array(times)} if times else {}
+    if times:
+        said[ALONE["time"]] = np.array(times)
+    if setup.lag:
+        back = np.array([[row.continues.seq + 1.0 - setup.lag] for row in rows])
+        said[SMOOTHED_SEQ] = np.where(back < 1.0, np.nan, back)  # before the session there is no seq
+    if setup.quantiles:
+        said[QUANTILE_LEVELS] = np.tile(np.array(setup.quantiles), (len(rows), 1))
+    return {name: said[name] for name in ORDER if name in said}
 
 
 def surprise_of(batch: Batch, seen: NDArray[np.bool_], reference: Reference | None) -> NDArray[np.float64]:
@@ -136,7 +213,8 @@ def to_notes(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float64]
     priors = met[:, 0].tolist() if met.shape[1] > 1 else [None] * len(rows)
     scalars = [batch.scalars[name].tolist() for name in ("free_energy", "reconstruction", "kl")]
     iterations = batch.scalars["iterations"].astype(np.int64).tolist()
-    columns = zip(rows, *scalars, iterations, priors, surprise.tolist(), strict=True)
+    alone = [batch.arrays[ALONE[name]][:, 0].tolist() for name in ("evidence_bound", "effective_sample_size")]
+    columns = zip(rows, *scalars, iterations, priors, surprise.tolist(), *alone, strict=True)
     now = time.time()
     return [
         _encoder.encode(
@@ -151,7 +229,9 @@ def to_notes(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float64]
                 iterations=count,
                 surprise=None if p != p else p,
                 time=None if row.moment is None else row.moment.time,
+                evidence_bound=bound,
+                effective_sample_size=effective,
             )
         )
-        for row, free_energy, reconstruction, kl, count, prior, p in columns
+        for row, free_energy, reconstruction, kl, count, prior, p, bound, effective in columns
     ]

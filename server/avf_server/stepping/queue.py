@@ -54,6 +54,7 @@ class Queue:
             [frame for frame in self._frames if not frame.answer.done()],
             session=lambda frame: frame.meta.id,
             owner=lambda frame: frame.meta.owner,
+            weight=lambda frame: frame.setup.particles,
             ahead=self._ahead,
             under_way=under_way,
             max_batch=max_batch,

@@ -4,13 +4,14 @@ The law: an answer is given once; to a client that has gone, not at all (a cance
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import avf_wire as wire
 from avf_wire.binary import Floats
 from avf_wire.rows import Observed, RowForm
 
 from avf_server import problems
+from avf_server.models.setups import Setup
 from avf_server.problems import ProblemError
 from avf_server.sessions.clocks import Moment
 from avf_server.stepping import decisions
@@ -33,8 +34,7 @@ class Row:
     them, `moment` where it takes times.
     """
 
-    model: str
-    iterations: int
+    setup: Setup
     durability: wire.Durability
     belief: bytes | None
     seed: int
@@ -55,7 +55,7 @@ class Stepped:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
-    """One observation on its way, of a model that takes `form`; `answer` is waited for.
+    """One observation on its way, of a model that takes `form`, filtered as `setup` says; `answer` is waited for.
 
     `came` is when, in seconds of the event loop's clock.
     """
@@ -65,6 +65,7 @@ class Frame:
     seq: int
     observed: Observed
     form: RowForm
+    setup: Setup
     digest: bytes
     answer: asyncio.Future[Reply]
     came: float
@@ -89,15 +90,14 @@ def to_asked(item: Ready, *, now: float) -> Asked:
     """What the frame asks of a tick that is filtered from `now` on, in seconds of the event loop's clock."""
     meta = item.frame.meta
     left = None if meta.deadline_s is None else item.frame.came + meta.deadline_s - now
-    return Asked(model=meta.model, iterations=meta.iterations, left=left)
+    return Asked(model=meta.model, iterations=meta.iterations, left=left, rows=meta.particles)
 
 
 def to_row(item: Ready, *, iterations: int) -> Row:
     """The frame as the engine takes it."""
     meta = item.frame.meta
     return Row(
-        model=meta.model,
-        iterations=iterations,
+        setup=replace(item.frame.setup, iterations=iterations),
         durability=meta.durability,
         belief=item.continues.kept.belief,
         seed=meta.seed,

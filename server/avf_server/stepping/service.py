@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from avf_server import problems
 from avf_server.metrics.telemetry import Telemetry
 from avf_server.problems import ProblemError
+from avf_server.sessions import options
 from avf_server.sessions.expiry import Sweeper
 from avf_server.sessions.registry import Sessions
 from avf_server.stepping import deadlines, decisions, rows
@@ -169,6 +170,7 @@ class Service:
             seq=seq,
             observed=observed,
             form=self.sessions.models.form(meta.model),
+            setup=options.setup_of(meta, self.sessions.models),
             digest=decisions.observation_digest(observed),
             answer=answer,
             came=now if came is None else came,
@@ -205,7 +207,7 @@ class Service:
         """The frames of the next tick, of sessions that are in no other, once there are any."""
         while True:
             await self._gathered()
-            room = max(0, self._limits.max_batch - len(self._loaded))
+            room = self._limits.max_batch - sum(item.frame.setup.particles for item in self._loaded)
             taken = self._queue.take(max_batch=room, under_way=self._under_way)
             self._telemetry.queue.set(self.waiting)
             if taken or self._loaded:
@@ -242,8 +244,9 @@ class Service:
         self._release(refused)
         if cold:
             self._beside(lambda: self._load(cold), cold)
-        most = self._limits.max_batch
-        batch, self._loaded = [*self._loaded[:most], *ready], self._loaded[most:]
+        weights = [item.frame.setup.particles for item in self._loaded]
+        fitting = decisions.fitting(weights, most=self._limits.max_batch)
+        batch, self._loaded = [*self._loaded[:fitting], *ready], self._loaded[fitting:]
         return batch
 
     async def _tick(self, batch: Sequence[Ready]) -> None:

@@ -36,7 +36,10 @@ class Position:
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
-    """What never changes about a session; `owner` is the hash of an API key, empty on an open server."""
+    """What never changes about a session; `owner` is the hash of an API key, empty on an open server.
+
+    `prediction_samples` and `quantiles` are null in sessions of releases that had none: they are the model's own.
+    """
 
     id: str
     owner: str
@@ -47,6 +50,10 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float  # seconds since 1970
     audio: wire.Audio | None = None
     deadline_s: float | None = None
+    particles: int = 1
+    lag: int = 0
+    prediction_samples: int | None = None
+    quantiles: tuple[float, ...] | None = None
     version: int = META_VERSION
 
 

@@ -20,14 +20,22 @@ interface Expected {
   deviation: Float32Array | null;
 }
 
+/** Quantiles of the predictive distribution: of each level, ascending, by dimension. */
+interface Quantiles {
+  levels: number[];
+  values: Float32Array[];
+}
+
 /** All of an estimate. `observation` is null where all of it was missing, and absent where it was not asked for. */
 interface Full {
   prior: Belief;
   posterior: Belief;
   prediction: Expected;
   likelihood: Expected;
+  quantiles: Quantiles | null;
   energies: number[];
   observation: Float32Array | null | undefined;
+  inputs: Float32Array | null;
 }
 
 /** The figures of a step, and its estimate where that is here. */
@@ -44,6 +52,9 @@ interface Entry {
   iterations: number;
   surprise: number | null;
   durability: Wire.Durability | undefined;
+  bound: number;
+  effective: number;
+  time: number;
 }
 
 /** A step whose estimate is here. */

@@ -42,6 +42,10 @@ declare namespace Wire {
     audio?: Audio | null;
     deadline_s?: number | null;
     rate_hz?: number | null;
+    particles?: number;
+    lag?: number;
+    prediction_samples?: number | null;
+    quantiles?: number[] | null;
   }
 
   interface End {
@@ -162,6 +166,15 @@ declare namespace Wire {
     sample_rate: number | null;
     first_pitch: number | null;
     normal: Quantiles | null;
+    channels: string[] | null;
+    inputs: string[] | null;
+    input_size: number;
+    timed: boolean;
+    usual_dt: number | null;
+    max_particles: number;
+    max_lag: number;
+    prediction_samples: number;
+    quantiles: number[];
   }
 
   interface Models {
@@ -246,6 +259,10 @@ declare namespace Wire {
     input_size: number;
     timed: boolean;
     deadline_s: number | null;
+    particles: number;
+    lag: number;
+    prediction_samples: number;
+    quantiles: number[];
   }
 
   interface SessionSummary {

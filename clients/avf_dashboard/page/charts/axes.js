@@ -1,7 +1,7 @@
 // The frame of charts over steps: where a step and a value stand, lines and labels of ticks, marks and the crosshair.
 // @ts-check
 
-import { short, ticks } from "../format.js";
+import { moment, short, ticks } from "../format.js";
 import { colours } from "./surface.js";
 
 /** Where things stand on a chart of a span: steps from left to right, values between `low` and `high` upwards. */
@@ -81,7 +81,7 @@ export function valueAxis(context, plot, { label = short, most = 4, values } = {
 }
 
 /**
- * Step numbers below. Labels are `seq`, which begins again in each epoch.
+ * Below, when steps were, where they have times, else their numbers: `seq`, which begins again in each epoch.
  * @param {Context} context
  * @param {Plot} plot
  */
@@ -95,10 +95,10 @@ export function stepAxis(context, plot) {
   const [from, to] = plot.span.seen;
   let free = plot.left - 20;
   for (let at = from; at < to; at++) {
-    const { seq } = entries[at];
+    const { seq, time } = entries[at];
     const x = plot.x(at + 0.5);
-    if ((seq % Math.max(1, Math.round(every)) === 0 || seq === 1) && x > free + 34 && x < plot.right) {
-      context.fillText(String(seq), x, plot.bottom + 6);
+    if ((seq % Math.max(1, Math.round(every)) === 0 || seq === 1) && x > free + (Number.isFinite(time) ? 64 : 34) && x < plot.right) {
+      context.fillText(Number.isFinite(time) ? moment(time) : String(seq), x, plot.bottom + 6);
       free = x;
     }
   }

@@ -1,4 +1,5 @@
-// Numbers of any kind, a strip a dimension: what was observed as dots, what was expected as a line within one and two
+// Numbers of any kind, a strip a dimension: what was observed as dots, what was expected as a line within bands. These are
+// between quantiles of the prediction, where there are any, so that they hold what they say; else within one and two
 // deviations. Dimensions without a deviation are probabilities.
 // @ts-check
 
@@ -12,12 +13,13 @@ const STRIPS = 6; // dimensions at a time
 const DOTS = 2.5; // pixels of a step from which on observations are dots
 
 /**
- * Strips of a span with `size` dimensions.
+ * Strips of a span with `size` dimensions, by their names, if they have any.
  * @param {Span} span
- * @param {{ size: number }} options
+ * @param {{ size: number, names?: string[] | null }} options
  * @returns {Chart}
  */
-export function lines(span, { size }) {
+export function lines(span, { size, names = null }) {
+  const named = names ?? Array.from({ length: size }, (_, d) => `x${d}`);
   const scales = Array.from({ length: size }, () => new Scale());
   /** @type {Shown} */
   let shown = "prediction";
@@ -32,7 +34,7 @@ export function lines(span, { size }) {
       const d = begin + i;
       moving = scales[d].fit(...extent(span, d, shown), { still: calm() }) || moving;
       const layout = { ...scales[d].range, top: i * each + 8, bottom: height - (i + 1) * each + 4 };
-      strip(context, new Plot(span, width, height, layout), d, shown);
+      strip(context, new Plot(span, width, height, layout), d, shown, named[d]);
     }
     const frame = new Plot(span, width, height, { top: 0 });
     stepAxis(context, frame);
@@ -49,8 +51,8 @@ export function lines(span, { size }) {
   const modes = [["prediction", "Expected"], ["likelihood", "Explained"]];
   if (size > STRIPS) modes.push(["more", "Others"]);
   /** @param {{ full: Full | null }} options */
-  const read = ({ full }) => (full ? `x${begin}: observed ${value(full.observation, begin)}, expected ${short(full.prediction.mean[begin])}` : "");
-  return { draw, pick, modes, read, heads: headsOf(size), rows: rowsOf(size), describe: () => describe(span, size) };
+  const read = ({ full }) => (full ? `${named[begin]}: observed ${value(full.observation, begin)}, expected ${short(full.prediction.mean[begin])}` : "");
+  return { draw, pick, modes, read, heads: headsOf(named), rows: rowsOf(size), describe: () => describe(span, size) };
 }
 
 /**
@@ -71,10 +73,9 @@ function extent(span, d, shown) {
   const [from, to] = span.seen;
   for (const { full } of span.trace.entries.slice(from, to)) {
     if (!full) continue;
-    const mean = full[shown].mean[d];
-    const spread = 2 * (full[shown].deviation?.[d] ?? 0);
-    low = Math.min(low, mean - spread);
-    high = Math.max(high, mean + spread);
+    const [least, most] = between(full, d, shown, 0);
+    low = Math.min(low, least);
+    high = Math.max(high, most);
     const x = full.observation?.[d] ?? NaN;
     if (Number.isFinite(x)) [low, high] = [Math.min(low, x), Math.max(high, x)];
   }
@@ -84,18 +85,39 @@ function extent(span, d, shown) {
 }
 
 /**
+ * The edges of a band of a dimension: the outer one, 0, or the inner one, 1.
+ * @param {Full} full
+ * @param {number} d
+ * @param {Shown} shown
+ * @param {number} which
+ * @returns {[low: number, high: number]}
+ */
+function between(full, d, shown, which) {
+  const { quantiles } = full;
+  if (shown === "prediction" && quantiles) {
+    const last = quantiles.levels.length - 1;
+    const inner = Math.min(which, last >> 1);
+    return [quantiles.values[inner][d], quantiles.values[last - inner][d]];
+  }
+  const { mean, deviation } = full[shown];
+  const spread = (2 - which) * (deviation?.[d] ?? 0);
+  return [mean[d] - spread, mean[d] + spread];
+}
+
+/**
  * @param {Context} context
  * @param {Plot} plot
  * @param {number} d
  * @param {Shown} shown
+ * @param {string} name
  */
-function strip(context, plot, d, shown) {
+function strip(context, plot, d, shown, name) {
   const colour = colours();
   valueAxis(context, plot, { most: 2 });
   plot.clip(context, () => {
     crosshair(context, plot);
     for (const run of runs(plot.span)) {
-      band(context, plot, run, d, shown, 2, colour.accent_faint);
+      band(context, plot, run, d, shown, 0, colour.accent_faint);
       band(context, plot, run, d, shown, 1, colour.accent_soft);
       context.strokeStyle = colour.accent;
       context.lineWidth = 1.4;
@@ -108,7 +130,7 @@ function strip(context, plot, d, shown) {
   context.fillStyle = colour.soft;
   context.textAlign = "left";
   context.textBaseline = "top";
-  context.fillText(`x${d}`, plot.left + 5, plot.top);
+  context.fillText(name, plot.left + 5, plot.top);
 }
 
 /**
@@ -138,23 +160,20 @@ function runs(span) {
  * @param {[number, Full][]} run
  * @param {number} d
  * @param {Shown} shown
- * @param {number} times
+ * @param {number} which
  * @param {string} colour
  */
-function band(context, plot, run, d, shown, times, colour) {
-  if (!run[0][1][shown].deviation) return;
+function band(context, plot, run, d, shown, which, colour) {
+  if (!run[0][1][shown].deviation && !run[0][1].quantiles) return;
   context.fillStyle = colour;
   context.beginPath();
   /**
    * @param {[number, Full]} given
-   * @param {number} sign
+   * @param {0 | 1} side
    */
-  const edge = ([at, full], sign) => {
-    const { mean, deviation } = full[shown];
-    context.lineTo(plot.x(at + 0.5), plot.y(mean[d] + sign * times * (deviation?.[d] ?? 0)));
-  };
+  const edge = ([at, full], side) => context.lineTo(plot.x(at + 0.5), plot.y(between(full, d, shown, which)[side]));
   run.forEach((step) => edge(step, 1));
-  [...run].reverse().forEach((step) => edge(step, -1));
+  [...run].reverse().forEach((step) => edge(step, 0));
   context.fill();
 }
 
@@ -176,8 +195,8 @@ function observed(context, plot, run, d) {
   }
 }
 
-/** @param {number} size */
-const headsOf = (size) => ["step", ...Array.from({ length: Math.min(size, STRIPS) }, (_, d) => `x${d}: observed, expected`)];
+/** @param {string[]} names */
+const headsOf = (names) => ["step", ...names.slice(0, STRIPS).map((name) => `${name}: observed, expected`)];
 /** @type {(size: number) => Chart["rows"]} */
 const rowsOf = (size) => (entries) =>
   whole(entries).map(({ seq, full }) => [

@@ -3,9 +3,11 @@
 
 import { active } from "../charts/active.js";
 import { energy } from "../charts/energy.js";
+import { evidence } from "../charts/evidence.js";
 import { fan } from "../charts/fan.js";
 import { Figure } from "../charts/figure.js";
 import { keyboard, pointers } from "../charts/gestures.js";
+import { inputs } from "../charts/inputs.js";
 import { iterations } from "../charts/iterations.js";
 import { latents } from "../charts/latents.js";
 import { Minimap } from "../charts/minimap.js";
@@ -21,6 +23,7 @@ import { FORMS } from "../forms.js";
 const SMALL = [
   { title: "Free energy by iteration", id: "iterations", chart: iterations },
   { title: "Most active latents", id: "active", chart: active },
+  { title: "Evidence and particles", id: "evidence", chart: evidence },
 ];
 
 const RECENT = 30; // seconds without a step after which a forecast is no longer renewed
@@ -39,6 +42,7 @@ export class Charts {
     this.latents = new Figure("Latents", latents(span), { span, kind: "belief", id: "latents" });
     const small = SMALL.map(({ title, id, chart }) => new Figure(title, chart(span), { span, kind: "small", id }));
     this.forecast = fan(model);
+    if (model.input_size) small.unshift(new Figure("Inputs", inputs(span, { size: model.input_size, names: model.inputs }), { span, kind: "small", id: "inputs" }));
     this.fan = new Figure("Forecast", this.forecast, { span, kind: "small", id: "forecast" });
     this.figures = [this.energy, this.form, this.latents, ...small, this.fan];
     this.minimap = new Minimap(span);
@@ -99,7 +103,7 @@ export class Charts {
     const key = ([name, text]) => h("span", { class: "key", "data-key": name, text });
     this.energy.notes.append(...[[null, "reconstruction"], ["warm", "KL"], ...(model.normal ? [["dot", "surprising"]] : [])].map(key));
     this.energy.root.append(this.minimap.canvas);
-    this.form.notes.append(...form.keys.map(key));
+    this.form.notes.append(...form.keys(model).map(key));
   }
 
   /**
@@ -114,6 +118,7 @@ export class Charts {
       id: this.id,
       model,
       horizon: form.horizon,
+      inputs: () => Array.from(this.span.trace.newest?.full?.inputs ?? []),
       wanted: () => !document.hidden && this.fan.surface.seen && this.span.live && this.#moves(),
       place: () => (this.span.trace.last ? `${this.span.trace.last.epoch}.${this.span.trace.last.seq}` : null),
       show: (forecast) => {

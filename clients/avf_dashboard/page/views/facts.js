@@ -2,7 +2,7 @@
 // @ts-check
 
 import { h, mark, write } from "../dom.js";
-import { clock, count, nats, probability, rate, surprise } from "../format.js";
+import { clock, count, moment, nats, probability, rate, short, surprise } from "../format.js";
 
 /** @type {Record<string, [title: string, text: (entry: Entry, known: Known) => string]>} */
 const FACTS = {
@@ -12,10 +12,12 @@ const FACTS = {
   reconstruction: ["Reconstruction", (entry) => nats(entry.reconstruction)],
   kl: ["KL", (entry) => nats(entry.kl)],
   surprise: ["Surprise, p", (entry) => probability(entry.surprise)],
+  bound: ["Evidence bound, nats", (entry) => nats(entry.bound)],
+  particles: ["Effective particles", (entry, known) => (Number.isFinite(entry.effective) ? `${short(entry.effective)} of ${known.session?.particles ?? 1}` : "–")],
   gain: ["Gain of inference", (entry) => (Number.isFinite(entry.prior) ? nats(entry.prior - entry.F) : "–")],
   rate: ["Steps a second", (entry, known) => (known.ended ? "ended" : rate(known.trace.rate))],
   durability: ["Durability", (entry, known) => entry.durability ?? known.session?.durability ?? "–"],
-  time: ["At", (entry) => clock(entry.at)],
+  time: ["At", (entry) => (Number.isFinite(entry.time) ? moment(entry.time) : clock(entry.at))],
 };
 
 export class Facts {

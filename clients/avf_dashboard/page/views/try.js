@@ -13,6 +13,7 @@ const PACE = { music: 6, video: 12, series: 10 }; // observations a second
 /** @type {Record<Wire.Modality, string>} */
 const NAMES = { music: "A chorale", audio: "Tones", video: "A ball", series: "Waves" };
 const RATE = 16_000;
+const PARTICLES = [1, 4, 16, 64, 256];
 
 /** @param {File} file */
 const isMidi = (file) => /\.midi?$/i.test(file.name) || file.type === "audio/midi";
@@ -27,6 +28,7 @@ export class Try {
     /** @type {Wire.ModelInfo[]} */
     this.models = [];
     this.model = h("select", { "aria-label": "Model", onchange: () => this.#fit() });
+    this.particles = h("select", { "aria-label": "Particles" });
     this.says = h("p", { role: "status", class: "soft" });
     this.file = h("input", { type: "file", accept: ".mid,.midi,.wav,audio/*", hidden: true, onchange: () => this.#picked() });
     this.sample = h("button", { type: "button", class: "main", text: "Play the sample", onclick: () => this.#guard(() => this.#sample()) });
@@ -42,7 +44,7 @@ export class Try {
     this.microphoneText = h("p");
     this.root = h(
       "div", {},
-      h("div", { class: "head" }, h("h1", { text: "Try it here" }), h("label", {}, "Model ", this.model)),
+      h("div", { class: "head" }, h("h1", { text: "Try it here" }), h("label", {}, "Model ", this.model), h("label", {}, "Particles ", this.particles)),
       h("p", { class: "soft", text: "A session is opened on this server with the model you choose, and what you play is filtered while you look." }),
       h("div", { class: "sources" },
         h("section", { class: "card source" }, h("h2", { text: "A sample" }), this.sampleText, h("div", { class: "actions" }, this.sample)),
@@ -85,7 +87,9 @@ export class Try {
   }
 
   #fit() {
-    const { modality } = this.#chosen;
+    const { modality, max_particles: most } = this.#chosen;
+    const offered = PARTICLES.filter((count) => count <= most);
+    this.particles.replaceChildren(...offered.map((count) => h("option", { value: String(count), text: String(count) })));
     const sound = this.models.some((model) => model.modality === "audio");
     write(this.sampleText, `${NAMES[modality]}, made by this page, over and over until you stop it.`);
     write(this.microphoneText, sound ? "What you say, as you say it. It is sent to this server only." : "Needs a model of sound, and this server holds none.");
@@ -107,13 +111,13 @@ export class Try {
 
   /** @param {Parameters<Running["start"]>[0]} options */
   async #go(options) {
-    const session = await this.shared.running.start(options);
+    const session = await this.shared.running.start({ ...options, particles: Number(this.particles.value) });
     location.hash = `#/session/${session.id}`;
   }
 
   #sample() {
     const model = this.#chosen;
-    const { modality, observation_size: size, low, high, name } = model;
+    const { modality, observation_size: size, input_size: inputs, low, high, name } = model;
     if (modality === "audio") {
       const rate = model.sample_rate ?? RATE;
       return this.#sound("Tones", new Sound(samples.tones({ rate }), { rate, size, loop: true }), model);
@@ -123,7 +127,7 @@ export class Try {
       video: () => samples.ball({ shape: shape(model), low, high }),
       series: () => samples.waves({ size, low, high }),
     }[modality]();
-    return this.#go({ name: NAMES[modality], model: name, feed: new Frames(frames, { pace: PACE[modality], loop: true }) });
+    return this.#go({ name: NAMES[modality], model: name, feed: new Frames(frames, { pace: PACE[modality], loop: true, inputs }) });
   }
 
   /**

@@ -1,0 +1,109 @@
+"""What a session may ask for when it is opened, and how it is filtered then.
+
+The law: what is out of its range is refused by name, before anything is kept; a belief that could not be given out and
+taken back as a snapshot is none to begin with.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import avf_wire as wire
+
+from avf_server import problems
+from avf_server.models.served import Models
+from avf_server.models.setups import MOST_LEVELS, Setup
+from avf_server.stores.base import Meta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Settings of the same names: docs/server.md."""
+
+    max_iterations: int
+    max_particles: int
+    max_lag: int
+    max_samples: int
+    max_body_bytes: int
+
+
+def granted(request: wire.CreateSession, models: Models, limits: Limits) -> Setup:
+    """How the session is to be filtered. Raises UnknownModelError, InvalidSettingError.
+
+    How large its belief is, is another question: `check_size`.
+    """
+    own = models.setup(request.model)
+    samples = own.samples if request.prediction_samples is None else request.prediction_samples
+    _check("particles", request.particles, 1, limits.max_particles)
+    _check("lag", request.lag, 0, limits.max_lag)
+    _check("prediction_samples", samples, 1, max(own.samples, limits.max_samples))
+    return replace(
+        own,
+        iterations=_iterations(request, own=own.iterations, most=limits.max_iterations),
+        particles=request.particles,
+        lag=request.lag,
+        samples=samples,
+        quantiles=own.quantiles if request.quantiles is None else _levels(request.quantiles),
+    )
+
+
+def most_particles(name: str, models: Models, limits: Limits) -> int:
+    """How many particles a session of a model may have, without a lag."""
+    return max(1, min(limits.max_particles, (limits.max_body_bytes - wire.LONGEST_CONTROL) // models.row_bytes(name)))
+
+
+def check_size(needed: int, setup: Setup, limits: Limits) -> None:
+    """Raise InvalidSettingError where a belief of so many bytes could not come back as a snapshot."""
+    if needed + wire.LONGEST_CONTROL > limits.max_body_bytes:
+        raise problems.InvalidSettingError(
+            f"{setup.particles} particles and a lag of {setup.lag} make a belief of {needed} bytes, but snapshots are "
+            f"bodies of {limits.max_body_bytes} bytes at most: ask for fewer"
+        )
+
+
+def deadline(request: wire.CreateSession) -> float | None:
+    """Seconds that an answer may take, by what was asked for; None where it may take any."""
+    asked = {"deadline_s": request.deadline_s, "rate_hz": request.rate_hz}
+    for name, value in asked.items():
+        if value is not None and not (math.isfinite(value) and value > 0.0):
+            raise problems.InvalidSettingError(f"{name} is {value}, expected a number above 0")
+    of_rate = None if request.rate_hz is None else 1.0 / request.rate_hz
+    return min((each for each in (request.deadline_s, of_rate) if each is not None), default=None)
+
+
+def setup_of(meta: Meta, models: Models) -> Setup:
+    """How a session is filtered; what its release did not know is its model's own. Raises UnknownModelError."""
+    own = models.setup(meta.model)
+    return replace(
+        own,
+        iterations=meta.iterations,
+        particles=meta.particles,
+        lag=meta.lag,
+        samples=own.samples if meta.prediction_samples is None else meta.prediction_samples,
+        quantiles=own.quantiles if meta.quantiles is None else meta.quantiles,
+    )
+
+
+def _iterations(request: wire.CreateSession, *, own: int, most: int) -> int:
+    wanted = request.iterations
+    if wanted is None or wanted == own:
+        return own
+    if own == 0:
+        raise problems.InvalidSettingError(
+            f"iterations is {wanted}, but the inference of {request.model} does not iterate: leave it out"
+        )
+    _check("iterations", wanted, 1, most)
+    return wanted
+
+
+def _levels(levels: tuple[float, ...]) -> tuple[float, ...]:
+    if len(levels) > MOST_LEVELS or not all(0.0 < level < 1.0 for level in levels):
+        raise problems.InvalidSettingError(
+            f"quantiles are {len(levels)} levels, expected up to {MOST_LEVELS}, each above 0 and below 1"
+        )
+    return levels
+
+
+def _check(name: str, value: int, least: int, most: int) -> None:
+    """Raises InvalidSettingError for a number out of its range."""
+    if not least <= value <= most:
+        raise problems.InvalidSettingError(f"{name} is {value}, expected a number in [{least}, {most}]")
