@@ -51,20 +51,24 @@ class Engine:
         self._lowered = Lowered(registers.all, model, inference)
         self._handle = self._functions.avf_new(ctypes.byref(self._lowered.plan))
         self._end = weakref.finalize(self, self._functions.avf_free, self._handle)
+        self.searched = 0  # weights that the search multiplies with in each iteration
         for name, program in self._lowered.programs.items():
             searched = name == "decode" or (name == "infer" and inference.descent is not None)
             for operation, lowered in zip(program.operations, self._lowered.operations[name], strict=True):
-                self._pack(operation, lowered, sloped=name == "decode", halves=mixed and searched)
+                size = self._pack(operation, lowered, sloped=name == "decode", halves=mixed and searched)
+                self.searched += size * searched
 
     @torch.no_grad()
-    def _pack(self, operation: Operation, lowered: layout.Operation, *, sloped: bool, halves: bool) -> None:
+    def _pack(self, operation: Operation, lowered: layout.Operation, *, sloped: bool, halves: bool) -> int:
+        """Copy an operation's matrix; its size."""
         if operation.weights is None:
-            return
+            return 0
         weight, bias = operation.weights()
         single = not halves or sloped
         lowered.matrix = self._matrix(weight, bias, single=single, halves=halves)
         if sloped:
             lowered.slope = self._matrix(weight.t(), None, single=not halves, halves=halves)
+        return weight.numel()
 
     def _matrix(self, weight: Tensor, bias: Tensor | None, *, single: bool, halves: bool) -> int:
         weight = weight.detach().contiguous()

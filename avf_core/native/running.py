@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from avf_core.errors import ConfigurationError
-from avf_core.native import library
+from avf_core.native import library, trial
 from avf_core.native.engine import Engine
 from avf_core.native.plan import InferencePlan, ModelPlan, Registers, Undescribed, plan_of
 
@@ -121,9 +121,13 @@ def _engine(parts: Any, choice: Choice) -> Engine | None:
         return None
     if choice == "mixed" and not found.mixes:
         raise ConfigurationError("AVF_NATIVE is mixed, and this machine does not multiply in bfloat16: say float32")
-    mixed = choice == "mixed"
-    _say(f"steps are computed natively, by {found.variant}, {'mixed bfloat16' if mixed else 'in float32'}")
-    return Engine(registers, model, inference, library=found, mixed=mixed)
+    engine = Engine(registers, model, inference, library=found, mixed=choice == "mixed")
+    if choice == "auto" and found.mixes and trial.worth_trying(parts, inference, engine):
+        model, inference, registers = plans(parts)
+        engine = trial.better(parts, engine, Engine(registers, model, inference, library=found, mixed=True))
+    precision = "the search in bfloat16" if engine.mixed else "in float32"
+    _say(f"steps of {type(parts.model).__module__} are computed natively ({found.variant}), {precision}")
+    return engine
 
 
 def plans(parts: Any) -> tuple[ModelPlan, InferencePlan, Registers]:

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from avf_core import checkpoints
 from avf_core.distributions import Bernoulli
 from avf_core.errors import ConfigurationError
 from avf_core.estimates import Estimate
 from avf_core.filtering import Filter
 from avf_core.models import srnn
-from avf_core.native import _layout, library, running
+from avf_core.native import _layout, build, library, running, trial
 from avf_core.native.plan import Undescribed
 from avf_core.trees import tree_map
 from tests.support.comparing import FIVE, close, exact
@@ -201,6 +202,59 @@ def test_a_choice_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("AVF_NATIVE", "fast")
     with pytest.raises(ConfigurationError, match="expected one of auto, off"):
         running.chosen()
+
+
+@pytest.mark.parametrize(("moves", "gain", "mixed"), [(1e9, 1e9, True), (0.0, 1e9, False), (1e9, 0.0, False)])
+def test_mixed_precision_is_taken_where_it_pays_and_f_stays(
+    monkeypatch: pytest.MonkeyPatch, moves: float, gain: float, mixed: bool
+) -> None:
+    """By a trial of filters of some size, whose parameters are frozen; F may not move, and time must be won."""
+    if not needed().mixes:
+        pytest.skip("this machine does not multiply in bfloat16")
+    monkeypatch.setattr(trial, "MOVES", moves)
+    monkeypatch.setattr(trial, "GAIN", gain)
+    pair = make("srnn-whitened")
+    x = observations(pair, 1, 5)[0]
+
+    def chosen() -> bool:
+        running._runners.clear()
+        with running.using("auto"):
+            engine = running.engine_for(pair, x)
+        assert engine is not None
+        return engine.mixed
+
+    assert not chosen()  # it is small
+    monkeypatch.setattr(trial, "LARGE", 0)
+    assert chosen() == mixed
+    pair.requires_grad_()
+    assert not chosen()
+
+
+def test_mixed_precision_moves_f_of_music_by_little() -> None:
+    """The shipped JSB filter on its own notes: 0.02 % of F over a batch of stretches, and bits that do change."""
+    if not needed().mixes:
+        pytest.skip("this machine does not multiply in bfloat16")
+    filter = checkpoints.load("srnn-jsb").filter
+    xs = (torch.rand(4, 64, 88, generator=torch.Generator().manual_seed(0)) > 0.95).float()
+    single, mixed = (by(choice, filter, xs)[1].free_energy for choice in ("float32", "mixed"))
+    assert not torch.equal(single, mixed)
+    assert abs(float(mixed.sum() / single.sum()) - 1.0) < 1e-3
+
+
+@pytest.mark.parametrize("variant", build.fitting())
+def test_all_instructions_of_this_machine_agree(monkeypatch: pytest.MonkeyPatch, variant: str) -> None:
+    """The library for older machines gives the same, to 1e-5."""
+    paths = build.build([variant], build.cache())
+    if not paths:
+        pytest.skip(f"the compiler does not know {variant}")
+    found = library.Library(paths[0], variant)
+    if not found.functions.avf_usable():
+        pytest.skip(f"this machine does not let {variant} be used")
+    monkeypatch.setattr(library, "load", lambda: found)
+    for name in ("srnn-whitened", "vrnn-iterative", "vrnn-recurrent"):
+        pair = make(name)
+        xs = observations(pair, 3, 17)
+        agree(by("off", pair, xs), by("float32", pair, xs))
 
 
 def test_rows_of_the_batch_stay_as_they_are() -> None:
