@@ -34,6 +34,7 @@ class Form(NamedTuple):
 
 SUITE = {
     "step": Form(),
+    "roofline": Form(),
     "serve": Form(quick=("--seconds", "1.5"), full=("--seconds", "10")),
     "peers": Form(),
     "realtime": Form(),

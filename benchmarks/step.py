@@ -4,10 +4,10 @@
 
 Milliseconds of processor time of one thread, medians over rounds in which all of a row take turns. `native` is what
 `Filter.step` does by default, `float32` the same without bfloat16, `torch` without the native executor, `authors` the
-step of the authors' public code in eager PyTorch (`benchmarks.authors`), `baseline` the `Filter.step` of commit 054c31c:
-from a folder with that version, or of this repository's history, run in a process of its own that takes its turns. A
-model is a checkpoint of the zoo, or with `preset:` before it a preset with random weights, whose cost is that of trained
-ones.
+step of the authors' public code in eager PyTorch (`benchmarks.authors`). `baseline` is the `Filter.step` of commit
+054c31c, from a folder with that version or from this repository's history, in a process of its own that takes its
+turns. A model is a checkpoint of the zoo, or with `preset:` before it a preset with random weights, whose cost is that
+of trained ones.
 """
 
 import argparse
