@@ -215,6 +215,11 @@ def at_least_float32(value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 class Sequential(Protocol):
     """A likelihood whose dimensions hear those before them, so that what is missing is filled one by one."""
 
+    @property
+    def marginal(self) -> Likelihood:
+        """Each dimension alone, the others unknown."""
+        ...
+
     def complete(
         self,
         x: Float[Tensor, "... observation"],

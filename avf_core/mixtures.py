@@ -8,7 +8,7 @@ component alone is itself, bit for bit.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64
@@ -55,7 +55,7 @@ class Mixture:
     @property
     def discrete(self) -> bool:
         """Whether values are zeros and ones, so that the mean says all."""
-        return isinstance(self.components, Bernoulli)
+        return isinstance(self.marginals, Bernoulli)
 
     def log_prob(self, x: Float[Tensor, "*batch dimension"]) -> Float[Tensor, "*batch dimension"]:
         """log p(x_d) for every dimension d, in nats."""
@@ -92,14 +92,18 @@ class Mixture:
 
     @cached_property
     def marginals(self) -> Likelihood:
-        """The components, dimension by dimension: Gaussians of their moments, where dimensions hear each other."""
-        if isinstance(self.components, FullGaussian | Sequential):
-            return Gaussian(self.components.mean, cast(Any, self.components).log_variance)
+        """The components, dimension by dimension, also where dimensions hear each other."""
+        if isinstance(self.components, Sequential):
+            return self.components.marginal
+        if isinstance(self.components, FullGaussian):
+            return Gaussian(self.components.mean, self.components.log_variance)
         return self.components
 
 
 def variance(distribution: Any) -> Tensor:
     """The variance in every dimension; by quantiles where it has no closed form here."""
+    if isinstance(distribution, Sequential):
+        return variance(distribution.marginal)
     if isinstance(distribution, Bernoulli):
         return distribution.mean * (1.0 - distribution.mean)
     log_variance = getattr(distribution, "log_variance", None)

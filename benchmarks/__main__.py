@@ -33,8 +33,7 @@ class Form(NamedTuple):
 
 
 SUITE = {
-    "step": Form(),
-    "roofline": Form(),
+    "steps": Form(quick=("--rounds", "5")),
     "serve": Form(quick=("--seconds", "1.5"), full=("--seconds", "10")),
     "peers": Form(),
     "realtime": Form(),

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from avf_core.beliefs import State
-from avf_core.distributions import Likelihood, at_least_float32
+from avf_core.distributions import Gaussian, Likelihood, at_least_float32
 from avf_core.emissions import _filters, base
 from avf_core.emissions._noise import NOISES, Noise, NoiseName
 from avf_core.emissions.base import MEMORY, Output, Units
@@ -145,6 +145,16 @@ class LinearPrediction:
             errors = torch.cat([errors, (value - predicted)[..., None]], dim=-1)
         filled = self.units.restore(signal[..., -shape[-1] :])
         return torch.where(observed, x.to(filled.dtype), filled)
+
+    @property
+    def marginal(self) -> Likelihood:
+        """Each sample alone, the frame's others unknown: a Gaussian of its moments, as a sum of many."""
+        return Gaussian(self.mean, self.log_variance)
+
+    def _shared_history(self, x: Tensor) -> Tensor:
+        """The history, once where samples of a row share it: then they share what is made of it."""
+        shared = self.history.ndim > x.ndim and self.history.stride(0) == 0
+        return self.history[0] if shared else self.history
 
     def _following(self, errors: Tensor) -> Tensor:
         """Log-scales of all samples, from the residuals of the frame and of `window` samples before it."""

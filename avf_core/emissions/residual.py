@@ -3,8 +3,9 @@
     x_t = skip(x_{t-1}, .., x_{t-frames}) + r(z_t, ...) + s_t e_t
 
 The skip is the last observation; of pictures, and where `channels` is not 0, with what a small convolutional network
-makes of the last few, which also says the scales: large where things move. The decoder corrects mean, log-scale and the
-share of the tails; numbers of a place (a pixel, a channel) have a log-scale of their own beside. e is a logistic, or
+makes of the last few, which also says the scales: large where things move. Network and decoder move
+the mean in units of the scale, so that neither begins as noise; the decoder corrects scales and the share of the tails,
+too. Numbers of a place (a pixel, a channel) have a log-scale of their own beside. e is a logistic, or
 with probability w one of `WIDER` times its scale. Levels are integrated over. Before the first observation the skip is
 a mean with a scale for each place, which `begin` takes from the training data.
 
@@ -85,15 +86,23 @@ class TwoScales:
         wide = torch.log1p((WIDER**2 - 1.0) * torch.sigmoid(self.odds))
         return self.units.restore_log_variance(2.0 * self.log_scale + wide + math.log(math.pi**2 / 3.0))
 
+    def cdf(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... observation"]:
+        """The probability of numbers up to x, levels left aside."""
+        position = (self.units.standardize(x).to(self.center.dtype) - self.center) * torch.exp(-self.log_scale)
+        return self._reached(position)
+
+    def _reached(self, position: Tensor) -> Tensor:
+        return torch.lerp(torch.sigmoid(position), torch.sigmoid(position / WIDER), torch.sigmoid(self.odds))
+
     def sample(self, uniform: Float[Tensor, "... observation"]) -> Float[Tensor, "... observation"]:
         """The quantiles at `uniform`, by bisection between those of the two; not rounded to levels."""
         inner = Logistic().quantile(uniform).to(self.center.dtype)
         ends = torch.stack([inner, WIDER * inner])
-        low, high, share = ends.amin(0), ends.amax(0), torch.sigmoid(self.odds)
+        low, high = ends.amin(0), ends.amax(0)
         for _ in range(BISECTIONS):
             middle = 0.5 * (low + high)
-            reached = torch.lerp(torch.sigmoid(middle), torch.sigmoid(middle / WIDER), share) < uniform
-            low, high = torch.where(reached, middle, low), torch.where(reached, high, middle)
+            below = self._reached(middle) < uniform
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return self.units.restore(self.center + torch.exp(self.log_scale) * 0.5 * (low + high))
 
 
@@ -155,8 +164,9 @@ class Emission(base.Emission):
         last, seen = memory[LAST], memory[SEEN] > 0.0
         frames = torch.unflatten(last, -1, (self.config.frames, self.size))
         moved = self._moved(frames)
-        mean = torch.where(seen, frames[..., 0, :] + moved[..., 0, :], self.start_mean.to(last.dtype))
         log_scale = torch.where(seen, self.place_log_scale + moved[..., 1, :], self.start_log_scale).to(last.dtype)
+        further = frames[..., 0, :] + torch.exp(log_scale) * moved[..., 0, :]
+        mean = torch.where(seen, further, self.start_mean.to(last.dtype))
         skip = torch.stack([mean, log_scale, moved[..., 2, :] + ODDS], dim=-2)
         return {LAST: last, SEEN: memory[SEEN], SKIP: skip.flatten(-2)}
 
@@ -173,7 +183,9 @@ class Emission(base.Emission):
             raise TypeError(f"expected corrections, not {type(output).__name__}")
         corrections = output if output.shape[-1] == self.size else self._by_number(output)
         skip = self._by_number(context[SKIP])
-        mean, log_scale, odds = (skip + CORRECTION * at_least_float32(corrections)).unbind(-2)
+        further, wider, odds = (CORRECTION * at_least_float32(corrections)).unbind(-2)
+        mean = skip[..., 0, :] + torch.exp(skip[..., 1, :]) * further
+        log_scale, odds = skip[..., 1, :] + wider, skip[..., 2, :] + odds
         return TwoScales(mean, log_scale.clamp(math.log(LEAST), math.log(MOST)), odds, self.units)
 
     def _by_number(self, flat: Float[Tensor, "*batch all"]) -> Float[Tensor, "*batch numbers observation"]:

@@ -91,6 +91,11 @@ class Correlated:
         """Every number is the quantile, at its place in `uniform`, given those before it."""
         return self.complete(torch.zeros_like(uniform), torch.zeros_like(uniform, dtype=torch.bool), uniform)
 
+    @property
+    def marginal(self) -> Likelihood:
+        """Each number alone, as a Gaussian."""
+        return Gaussian(self.mean, self.log_variance)
+
     def complete(
         self,
         x: Float[Tensor, "... observation"],

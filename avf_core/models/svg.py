@@ -7,13 +7,14 @@ at the first step but zeros, as there is no frame before it. Sizes follow Marino
 dt_t, where it has them, are read by the prior of z_t, by its LSTM beside g_t, and where configured by the decoder's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
+from numpy import ndarray
 from torch import Tensor, nn
 
 from avf_core import drives, emissions
@@ -99,6 +100,10 @@ class Model(base.Model):
     def features(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... features"]:
         """g(x)."""
         return self._encode(x)["g"]
+
+    def begin(self, sequences: Sequence[Float[ndarray, "_time observation"]]) -> None:
+        """What the emission begins as."""
+        self.emission.begin(sequences)
 
     def initial(self, batch_size: int) -> State:
         """g_0 and the start of the LSTMs; skips of zeros."""

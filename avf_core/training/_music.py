@@ -87,3 +87,10 @@ def music_best(
         training=avf,
         baseline_training=direct,
     )
+
+
+def autoregressive(preset: Preset, *, units: int = 128) -> Preset:
+    """The preset with keys that hear those before them: harmony within a frame is the emission's affair."""
+    return dataclasses.replace(
+        preset, model={**preset.model, "likelihood": "autoregressive", "emission": {"units": units}}
+    )

@@ -45,16 +45,16 @@ SPEECH = Preset(
 )
 
 ACTIONS_DIRECT = TrainingConfig(
-    epochs=60,
-    clip_length=8,
+    epochs=150,
+    clip_length=6,
     draw="frames",
-    batch_size=4,
-    theta_rate=2e-3,
+    batch_size=6,
+    theta_rate=1.5e-3,
     phi_rate=1e-3,
-    learning_rate_decay=0.965,
-    clip_norm=2000.0,
+    learning_rate_decay=0.98,
+    clip_norm=20_000.0,
     average_decay=0.98,
-    validate_every=10,
+    validate_every=25,
 )
 ACTIONS = Preset(
     model={

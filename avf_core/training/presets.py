@@ -11,7 +11,7 @@ from avf_core import drives, emissions
 from avf_core.configuration import configure, model_config
 from avf_core.data import Sequences, channel_statistics, input_statistics, statistics, usual_dt
 from avf_core.errors import ConfigurationError
-from avf_core.training._music import music, music_best
+from avf_core.training._music import autoregressive, music, music_best
 from avf_core.training._shipped import ACTIONS as SHIPPED_ACTIONS
 from avf_core.training._shipped import SPEECH as SHIPPED_SPEECH
 from avf_core.training.config import Preset, TrainingConfig
@@ -174,6 +174,11 @@ PRESETS = {
     "svg-actions-small": SVG_ACTIONS_SMALL,
     "speech": SHIPPED_SPEECH,
     "actions": SHIPPED_ACTIONS,
+}
+
+PRESETS |= {
+    name: autoregressive(PRESETS[f"srnn-{independent}-best"])
+    for name, independent in (("chorales", "jsb"), ("piano", "piano"), ("muse", "muse"), ("nottingham", "nottingham"))
 }
 
 
