@@ -161,6 +161,16 @@ class FullGaussian:
         """Turn standard normal noise into a sample."""
         return self.mean + (self.scale @ noise[..., None])[..., 0]
 
+    def sample(self, uniform: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
+        """The sample whose noise has these quantiles, in (0, 1)."""
+        return self.transform(_normal_quantile(uniform))
+
+    def log_prob(self, x: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
+        """log p(x_d | x_<d) for every dimension d, which sum to that of the whole, in nats."""
+        error = (x - self.mean)[..., None]
+        whitened: Tensor = torch.linalg.solve_triangular(self.scale, error, upper=False)[..., 0]
+        return -0.5 * (LOG_2PI + whitened**2) - self.scale.diagonal(dim1=-2, dim2=-1).log()
+
     def total_kl(self, other: "Gaussian | FullGaussian") -> Float[Tensor, "..."]:
         """KL(self || other) in nats."""
         log_determinant = 2.0 * self.scale.diagonal(dim1=-2, dim2=-1).log().sum(-1)
@@ -174,7 +184,11 @@ class FullGaussian:
         return 0.5 * (terms.sum(-1) - log_determinant)
 
 
-def log_density(of: Gaussian | FullGaussian, z: Float[Tensor, "... dimension"]) -> Float64[Tensor, "..."]:
+AnyGaussian = Gaussian | FullGaussian
+"""Priors and posteriors."""
+
+
+def log_density(of: AnyGaussian, z: Float[Tensor, "... dimension"]) -> Float64[Tensor, "..."]:
     """log of the density at z, of all dimensions together, in nats."""
     if isinstance(of, Gaussian):
         return of.log_prob(z).double().sum(-1)

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from avf_core import noise
 from avf_core.beliefs import State
-from avf_core.distributions import FullGaussian, Gaussian, Likelihood, completed, reconstruction
+from avf_core.distributions import AnyGaussian, Gaussian, Likelihood, completed, reconstruction
 from avf_core.models.base import Model
 from avf_core.native import elements
 
-Posterior = Gaussian | FullGaussian
+Posterior = AnyGaussian
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Gradient:
 def expected(
     model: Model,
     context: State,
-    prior: Gaussian,
+    prior: AnyGaussian,
     x: Float[Tensor, "batch observation"],
     observed: Bool[Tensor, "batch observation"] | None,
 ) -> tuple[Float[Tensor, "batch observation"], Likelihood | None]:
@@ -63,7 +63,7 @@ class StepObjective:
 
     model: Model
     context: State
-    prior: Gaussian
+    prior: Posterior
     x: Float[Tensor, "batch observation"]
     observed: Bool[Tensor, "batch observation"] | None
     seed: Int64[Tensor, " batch"]
@@ -71,6 +71,12 @@ class StepObjective:
     kl_weight: float = 1.0
     prediction: Likelihood | None = None
     drawn: Mapping[int, Float64[Tensor, "batch latent"]] | None = None
+
+    @property
+    def factorised(self) -> Gaussian:
+        """The prior, for procedures that take latents for Gaussians that factorise: a filter has seen to it."""
+        assert isinstance(self.prior, Gaussian)
+        return self.prior
 
     @cached_property
     def prior_precision(self) -> Float[Tensor, "batch latent"]:

@@ -34,6 +34,11 @@ class Rows(nn.Module):
         super().__init__()
         if prediction_samples < 1:
             raise ConfigurationError(f"prediction_samples is {prediction_samples}, expected at least 1")
+        if model.closed_form_only and not inference.exact:
+            raise ConfigurationError(
+                f"{type(inference).__module__} takes latents for Gaussians that factorise, and those of "
+                f"{type(model).__module__} as configured do not: use its exact procedure"
+            )
         self.model = model
         self.inference = inference
         self.prediction_samples = prediction_samples

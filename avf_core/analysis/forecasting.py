@@ -12,7 +12,7 @@ from (row's seed, row's step, j), so it is the same alone, in a batch, and among
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -199,7 +199,7 @@ def _filled(
 ) -> tuple[Float[Tensor, "batch paths observation"], Float[Tensor, "batch observation"]]:
     """The values with which `Filter.step` filled the gaps, as equally weighted samples, and their weighted mean."""
     rows, paths = rows_of(before), before.particle_count
-    each = cast(Likelihood, unfolded(likelihood.components)) if isinstance(likelihood, Mixture) else likelihood
+    each = unfolded(likelihood.components) if isinstance(likelihood, Mixture) else likelihood
     known, seen = each_particle((torch.where(observed, x, 0.0), observed), paths)
     uniform = _uniform(each, rows.seed, rows.step, noise.IMPUTATION)
     drawn = folded(completed(each, known, seen, uniform), paths)

@@ -209,7 +209,7 @@ def descend(
 
     `noise` is that of each iteration's gradient samples. Rows that are done, or do not accept, stay where they are.
     """
-    prior = objective.prior
+    prior = objective.factorised
     posterior = Gaussian(prior.mean.detach(), prior.log_variance.detach())
     memory = proposer.begin(objective)
     for iteration, eps in enumerate(noise):

@@ -81,7 +81,7 @@ class KeepBest(Acceptance):
 
     def __init__(self, objective: StepObjective, common: Float[Tensor, "samples batch latent"]) -> None:
         self._measure = _measure_on(objective, common)
-        self._kept = self._measure(objective.prior)
+        self._kept = self._measure(objective.factorised)
 
     def visit(self, gradient: Gradient) -> tuple[Float[Tensor, " batch"], Change]:
         """F of what was kept; what the update before would have changed was known when it was judged."""
@@ -105,7 +105,7 @@ class Guarded(Acceptance):
         self, objective: StepObjective, common: Float[Tensor, "samples batch latent"], *, trusted: int
     ) -> None:
         self._measure, self._trusted = _measure_on(objective, common), trusted
-        self._at_prior = self._kept = self._measure(objective.prior)
+        self._at_prior = self._kept = self._measure(objective.factorised)
 
     def judge(
         self, posterior: Gaussian, proposal: Gaussian, possible: Bool[Tensor, " batch"], *, iteration: int

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from avf_core.beliefs import State
 from avf_core.distributions import LOG_2PI
+from avf_core.factors import lower
 from avf_core.models import lgssm
 
 
@@ -29,22 +30,16 @@ class Measured:
 def measured(
     emission: Float[Tensor, "*batch observation latent"],
     scale: Float[Tensor, "*batch latent latent"],
-    noise: Float[Tensor, "*batch observation"],
+    noise: Float[Tensor, "*batch observation noises"],
 ) -> Measured:
-    """One orthogonal transformation of [[R^1/2, C P^1/2], [0, P^1/2]] to lower triangular form."""
+    """One orthogonal transformation of [[R^1/2, C P^1/2], [0, P^1/2]] to lower triangular form; `noise` is R^1/2."""
     size = emission.shape[-2]
-    above = torch.cat([torch.diag_embed(noise), emission @ scale], dim=-1)
-    below = torch.cat([torch.zeros_like(emission).mT, scale], dim=-1)
+    above = torch.cat([noise, emission @ scale], dim=-1)
+    below = torch.cat([noise.new_zeros(*noise.shape[:-2], scale.shape[-1], noise.shape[-1]), scale], dim=-1)
     factor = lower(torch.cat([above, below], dim=-2))
     return Measured(
         innovation=factor[..., :size, :size], gain=factor[..., size:, :size], scale=factor[..., size:, size:]
     )
-
-
-def lower(matrix: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch rows rows"]:
-    """The lower triangular L with a positive diagonal and L L' = M M', by QR of M'."""
-    factor: Tensor = torch.linalg.qr(matrix.mT).R.mT
-    return factor * torch.where(factor.diagonal(dim1=-2, dim2=-1) < 0.0, -1.0, 1.0)[..., None, :]
 
 
 def kalman_update(
@@ -58,14 +53,15 @@ def kalman_update(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, factor of the covariance and evidence after a measurement, in float64.
 
-    A dimension that is not observed has a zero row in C and no evidence; what stands in its place in x is not read.
+    A dimension that is not observed has a zero row in C, a noise of its own and no evidence; what stands in its place
+    in x is not read.
     """
-    x, noise = x.double(), deviations(model.noise_log_variance).expand(x.shape)
-    emission = model.emission.double().expand(len(x), -1, -1)
+    x, noise = x.double(), model.noise_factor().expand(len(x), -1, -1)
+    emission = model.sensing().expand(len(x), -1, -1)
     counted = torch.ones_like(x)
     if observed is not None:
-        x, noise = torch.where(observed, x, 0.0), torch.where(observed, noise, 1.0)
-        emission = torch.where(observed[..., None], emission, 0.0)
+        x, emission = torch.where(observed, x, 0.0), torch.where(observed[..., None], emission, 0.0)
+        noise = _of_observed(noise, observed, diagonal=model.noise_unit is None)
         counted = observed.double()
     step = measured(emission, scale, noise)
     error = torch.where(counted > 0.0, x - model.sensed(mean, context), 0.0)
@@ -74,14 +70,18 @@ def kalman_update(
     return mean + (step.gain @ whitened)[..., 0], step.scale, evidence
 
 
+def _of_observed(
+    noise: Float[Tensor, "batch size size"], observed: Tensor, *, diagonal: bool
+) -> Float[Tensor, "batch size noises"]:
+    """The factor of the noise of what is observed, and of a unit noise of each number that is not."""
+    kept = torch.where(observed[..., None], noise, 0.0)
+    own = torch.diag_embed((~observed).double())
+    return kept + own if diagonal else torch.cat([kept, own], dim=-1)
+
+
 def log_density(factor: Tensor, error: Tensor, counted: Tensor) -> Float[Tensor, " batch"]:
     """log N(error; 0, L L') of each row, of the dimensions that are `counted` (1, others 0), in nats."""
     whitened = torch.linalg.solve_triangular(factor, error[..., None], upper=False)[..., 0]
     log_determinant = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     density: Tensor = -0.5 * (counted * LOG_2PI + whitened**2).sum(-1) - log_determinant
     return density
-
-
-def deviations(log_variance: Tensor) -> Tensor:
-    """The standard deviations, in float64."""
-    return torch.exp(0.5 * log_variance.double())

@@ -124,7 +124,7 @@ class _Recorder(_descent.Recorder):
             record=self.record,
             terms=self.terms,
             said=self.said,
-            prior=self.objective.prior,
+            prior=self.objective.factorised,
             target=target,
             real=self.real,
         )

@@ -104,7 +104,7 @@ class Inference(nn.Module, ABC):
     `study` saw while it inferred. `with theta`: in the M-step, by the clip's free energy, differentiated through its
     posteriors. A trainer refuses parameters that nothing trains.
 
-    `exact`: its objective keeps the past in closed form, so that nothing is sampled.
+    `exact`: its objective keeps the past in closed form, so that nothing is sampled, and takes priors of whatever form.
     """
 
     learns: ClassVar[Learning] = "nothing"

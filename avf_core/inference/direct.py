@@ -92,7 +92,7 @@ class Inference(base.Inference):
             state = self._hear(objective, features, state)
             features = state["hidden"]
         return base.Inferred(
-            posterior=self._placed(self.net(features), objective.prior),
+            posterior=self._placed(self.net(features), objective.factorised),
             state=state,
             free_energies=features.new_zeros(features.shape[0], 0),
             iterations=torch.zeros_like(objective.step),

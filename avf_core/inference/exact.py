@@ -21,12 +21,15 @@ from torch import Tensor
 
 from avf_core.beliefs import State
 from avf_core.distributions import LOG_2PI, FullGaussian, Gaussian
+from avf_core.drives import FREE, Drive
 from avf_core.errors import ConfigurationError
+from avf_core.factors import deviations, lower
 from avf_core.inference import base
-from avf_core.inference._square_root import deviations, kalman_update, log_density, lower, measured
+from avf_core.inference._square_root import kalman_update, log_density, measured
 from avf_core.models import lgssm
 from avf_core.models.base import Model
 from avf_core.objectives import Posterior, StepObjective
+from avf_core.trees import take
 
 Mask = Bool[Tensor, "batch observation"]
 
@@ -57,7 +60,7 @@ class Inference(base.Inference):
         assert isinstance(objective.model, lgssm.Model)
         posterior = greedy_posterior(
             objective.model,
-            objective.prior,
+            objective.factorised,
             objective.x,
             objective.observed,
             covariance=self.config.covariance,
@@ -86,20 +89,21 @@ def greedy_posterior(
     mean, scale, _ = kalman_update(model, prior.mean.double(), scale, x, observed, context=context)
     if covariance == "full":
         return FullGaussian(mean.to(dtype), scale.to(dtype))
-    weight = torch.exp(-model.noise_log_variance.double()).expand(x.shape)
+    weight = torch.exp(-model.noise_log_variances.double()).expand(x.shape)
     weight = weight if observed is None else torch.where(observed, weight, 0.0)
-    precision = torch.exp(-prior.log_variance.double()) + weight @ model.emission.double() ** 2
+    precision = torch.exp(-prior.log_variance.double()) + weight @ model.sensing() ** 2
     return Gaussian(mean.to(dtype), -precision.log().to(dtype))
 
 
 def expected_free_energy(
     model: lgssm.Model, prior: Posterior, posterior: Posterior, x: Float[Tensor, "batch observation"]
 ) -> Float[Tensor, " batch"]:
-    """F of a posterior with E_q[-log p(x | z)] in closed form, in nats."""
-    precision = torch.exp(-model.noise_log_variance)
+    """F of a posterior with E_q[-log p(x | z)] in closed form, in nats, where R is diagonal."""
+    _check_diagonal(model)
+    emission, log_variance = model.sensing().to(x.dtype), model.noise_log_variances
     error = x - model.sensed(posterior.mean)
-    spread = torch.einsum("oi,bij,oj->bo", model.emission, _covariance(posterior), model.emission)
-    terms = LOG_2PI + model.noise_log_variance + precision * (error**2 + spread)
+    spread = torch.einsum("oi,bij,oj->bo", emission, _covariance(posterior), emission)
+    terms = LOG_2PI + log_variance + torch.exp(-log_variance) * (error**2 + spread)
     return 0.5 * terms.sum(-1) + posterior.total_kl(prior)
 
 
@@ -116,19 +120,22 @@ def kalman_filter(
     model: lgssm.Model,
     xs: Float[Tensor, "time batch observation"],
     observed: Bool[Tensor, "time batch observation"] | None = None,
+    drive: Drive = FREE,
 ) -> Kalman:
-    """log p(x_t | x_<t) of the observed dimensions, and p(z_t | x_<=t), for every step."""
+    """log p(x_t | x_<t) of the observed dimensions, and p(z_t | x_<=t), for every step under this drive."""
     batch, latent = xs.shape[1], model.latent_size
-    dynamics = model.dynamics.double()
-    process = torch.diag(deviations(model.process_log_variance)).expand(batch, latent, latent)
     mean = model.initial_mean.double().expand(batch, latent)
-    scale = torch.diag(deviations(model.initial_log_variance)).expand(batch, latent, latent)
+    scale = model.initial_factor().expand(batch, latent, latent)
     evidences, means, covariances = [], [], []
     for t, x in enumerate(xs):
+        now: Drive = take(drive, t)
         if t:
-            mean = model.moved(mean)
-            scale = lower(torch.cat([dynamics @ scale, process], dim=-1))
-        mean, scale, evidence = kalman_update(model, mean, scale, x, None if observed is None else observed[t])
+            motion = model.motion(now)
+            mean = (motion.dynamics @ mean[..., None])[..., 0] + motion.shift
+            process = motion.scale.expand(batch, latent, latent)
+            scale = lower(torch.cat([motion.dynamics @ scale, process], dim=-1))
+        mask = None if observed is None else observed[t]
+        mean, scale, evidence = kalman_update(model, mean, scale, x, mask, context=model.fed(now))
         evidences.append(evidence.to(xs.dtype))
         means.append(mean.to(xs.dtype))
         covariances.append((scale @ scale.mT).to(xs.dtype))
@@ -146,8 +153,9 @@ def greedy_optimum(
     F_t = -E log N(x_t; C A z_{t-1}, C Q C' + R), plus, for mean-field, half the log-ratio of the product of the
     precision's diagonal to its determinant. The moments of z_{t-1} under q are propagated linearly.
     """
+    _check_diagonal(model)
     batch, latent = xs.shape[1], model.latent_size
-    dynamics, emission = model.dynamics.double(), model.emission.double()
+    dynamics, emission, noises = model.dynamics.double(), model.sensing(), model.noise_factor()
     mean = model.initial_mean.double().expand(batch, latent)
     spread = torch.zeros_like(dynamics)  # the covariance of the prior's mean under q
     deviation = deviations(model.initial_log_variance)
@@ -157,12 +165,12 @@ def greedy_optimum(
             mean = model.moved(mean)
             spread = dynamics @ spread @ dynamics.t()
             deviation = deviations(model.process_log_variance)
-        step = measured(emission, torch.diag(deviation), deviations(model.noise_log_variance))
+        step = measured(emission, torch.diag(deviation), noises)
         blur = torch.linalg.solve_triangular(step.innovation, emission, upper=False)
         energy = 0.5 * torch.trace(blur @ spread @ blur.t())
         log_variances = 2.0 * step.scale.diagonal().log()
         if covariance == "diagonal":
-            precision = deviation**-2 + torch.exp(-model.noise_log_variance.double()) @ emission**2
+            precision = deviation**-2 + torch.exp(-model.noise_log_variances.double()) @ emission**2
             energy = energy + 0.5 * (precision.log() + log_variances).sum()
         error = x - model.sensed(mean)
         energies.append((energy - log_density(step.innovation, error, torch.ones_like(error))).to(xs.dtype))
@@ -178,3 +186,10 @@ def _covariance(posterior: Posterior) -> Float[Tensor, "batch latent latent"]:
     if isinstance(posterior, FullGaussian):
         return posterior.scale @ posterior.scale.mT
     return torch.diag_embed(posterior.log_variance.exp())
+
+
+def _check_diagonal(model: lgssm.Model) -> None:
+    if model.closed_form_only or model.input_size:
+        raise ConfigurationError(
+            "this closed form is of models with diagonal covariances, without inputs and dt: use the Kalman filter"
+        )

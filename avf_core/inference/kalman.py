@@ -23,8 +23,9 @@ from torch import Tensor
 from avf_core.beliefs import State
 from avf_core.distributions import FullGaussian, Gaussian, Likelihood
 from avf_core.errors import ConfigurationError
+from avf_core.factors import lower
 from avf_core.inference import base
-from avf_core.inference._square_root import deviations, kalman_update, lower
+from avf_core.inference._square_root import kalman_update
 from avf_core.models import lgssm
 from avf_core.models.base import Model
 from avf_core.objectives import Posterior, StepObjective
@@ -111,10 +112,8 @@ class Marginal(StepObjective):
         """The fixed-lag smoother."""
         if not past:
             return past, None
-        dynamics = self._linear.dynamics.double()
-        kept, oldest = in_closed_form(
-            past, self.step, dynamics=dynamics, before=self._before, after=(posterior.mean.double(), _scale(posterior))
-        )
+        after = posterior.mean.double(), _scale(posterior)
+        kept, oldest = in_closed_form(past, self.step, dynamics=self._dynamics, before=self._before, after=after)
         dtype = self.prior.mean.dtype
         return kept, Gaussian(oldest.mean.to(dtype), oldest.log_variance.to(dtype))
 
@@ -139,17 +138,16 @@ class Marginal(StepObjective):
         return FullGaussian(posterior.mean.double(), _scale(posterior)).total_kl(expected)
 
     def _observation(self, mean: Tensor, scale: Tensor) -> Gaussian:
-        """The marginals of N(C m + d, C S S' C' + R)."""
-        emission, noise = self._linear.emission.double(), self._linear.noise_log_variance.double().exp()
-        variance = (emission @ scale).pow(2).sum(-1) + noise
+        """The marginals of N(C m + D u + d, C S S' C' + R)."""
+        noise = self._linear.noise_factor().pow(2).sum(-1)
+        variance = (self._linear.sensing() @ scale).pow(2).sum(-1) + noise
         dtype = self.prior.mean.dtype
         return Gaussian(self._linear.sensed(mean, self.context).to(dtype), variance.log().to(dtype))
 
     @cached_property
     def _before(self) -> tuple[Tensor, Tensor]:
         """Mean and factor of the covariance before the observation, in float64."""
-        moved = self._linear.dynamics.double() @ self.spread.double()
-        scale = lower(torch.cat([moved, torch.diag_embed(deviations(self.prior.log_variance))], dim=-1))
+        scale = lower(torch.cat([self._dynamics @ self.spread.double(), _scale(self.prior)], dim=-1))
         return self.prior.mean.double(), scale
 
     @cached_property
@@ -159,6 +157,11 @@ class Marginal(StepObjective):
         if self.observed is None:
             return found
         return where(self.observed.any(-1), found, (*self._before, torch.zeros_like(found[2])))
+
+    @property
+    def _dynamics(self) -> Float64[Tensor, "*batch latent latent"]:
+        """A, which may depend on the time that went by."""
+        return self.context.get("dynamics", self._linear.dynamics.double())
 
     @property
     def _linear(self) -> lgssm.Model:

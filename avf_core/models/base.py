@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from avf_core import drives
 from avf_core.beliefs import State
-from avf_core.distributions import FullGaussian, Gaussian, Likelihood, reconstruction
+from avf_core.distributions import AnyGaussian, Gaussian, Likelihood, reconstruction
 from avf_core.drives import FREE, Drive
 from avf_core.errors import ObservationError
 from avf_core.native.plan import ModelPlan, Registers, Undescribed
@@ -59,10 +59,14 @@ class ObservationSpec:
 
 
 class Model(nn.Module, ABC):
-    """A dynamical latent-variable model: prior p(z_t | x_<t, z_<t) and likelihood p(x_t | x_<t, z_<=t)."""
+    """A dynamical latent-variable model: prior p(z_t | x_<t, z_<t) and likelihood p(x_t | x_<t, z_<=t).
+
+    `closed_form_only`: its latents are no Gaussians that factorise, so that it takes a procedure of its own.
+    """
 
     observation: ObservationSpec
     latent_size: int
+    closed_form_only: bool = False
 
     def __init__(self, config: drives.Config | None = None) -> None:
         """`config` says what the model is told beside observations: nothing, where there is none."""
@@ -121,14 +125,14 @@ class Model(nn.Module, ABC):
         """The state before the first observation."""
 
     @abstractmethod
-    def predict(self, state: State, drive: Drive = FREE) -> tuple[State, Gaussian]:
+    def predict(self, state: State, drive: Drive = FREE) -> tuple[State, AnyGaussian]:
         """The deterministic context of this step and the prior over its latent, of shape (batch, latent_size)."""
 
     @abstractmethod
     def decode(self, context: State, z: Float[Tensor, "batch latent"]) -> Likelihood:
         """The distribution of the observation given the latent."""
 
-    def marginal(self, context: State, prior: Gaussian | FullGaussian) -> Likelihood | None:
+    def marginal(self, context: State, prior: AnyGaussian) -> Likelihood | None:
         """The distribution of the observation with the latent integrated out; None where it has no closed form."""
         return None
 
@@ -178,7 +182,7 @@ class Model(nn.Module, ABC):
         xs: Float[Tensor, "time batch observation"],
         zs: Float[Tensor, "time batch latent"],
         drive: Drive = FREE,
-    ) -> tuple[State, Gaussian]:
+    ) -> tuple[State, AnyGaussian]:
         """The contexts and priors of a stretch whose observations, latents and drive are given, with a time axis.
 
         The same as `time` calls of predict and transition; models whose recurrence allows it do better.
@@ -213,7 +217,7 @@ class ObservationDriven(Model):
         xs: Float[Tensor, "time batch observation"],
         zs: Float[Tensor, "time batch latent"],
         drive: Drive = FREE,
-    ) -> tuple[State, Gaussian]:
+    ) -> tuple[State, AnyGaussian]:
         """The contexts, then the priors."""
         contexts = self.contexts(state, xs, drive)
         return contexts, self.priors(state, contexts, zs)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from avf_core import noise
 from avf_core.beliefs import State
-from avf_core.distributions import Gaussian, reconstruction
+from avf_core.distributions import AnyGaussian, reconstruction
 from avf_core.drives import FREE, Drive
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
@@ -103,14 +103,14 @@ def step_bounds(
     return _bounds(energy, priors, latents, kl_weight), energy.mean(1), latents.posterior.total_kl(priors)
 
 
-def _replayed(model: Model, clip: Clip, latents: Latents) -> tuple[Float[Tensor, "time samples batch"], Gaussian]:
+def _replayed(model: Model, clip: Clip, latents: Latents) -> tuple[Float[Tensor, "time samples batch"], AnyGaussian]:
     """-log p(x_t | z_t) of all samples in nats, and the priors."""
     contexts, priors = model.replay(model.initial(clip.real.shape[1]), clip.xs, latents.z, clip.drive)
     return _replayed_reconstruction(model, contexts, clip, latents.samples, priors), priors
 
 
 def _bounds(
-    energy: Float[Tensor, "time samples batch"], priors: Gaussian, latents: Latents, kl_weight: float
+    energy: Float[Tensor, "time samples batch"], priors: AnyGaussian, latents: Latents, kl_weight: float
 ) -> Float[Tensor, "time batch"]:
     prior, posterior = _by_sample(priors), _by_sample(latents.posterior)
     return bound(log_weight(energy, prior, posterior, latents.samples, kl_weight=kl_weight).transpose(0, 1))
@@ -122,7 +122,7 @@ def _by_sample(distribution: Tree) -> Tree:
 
 
 def _replayed_reconstruction(
-    model: Model, contexts: State, clip: Clip, zs: Float[Tensor, "time samples batch latent"], priors: Gaussian
+    model: Model, contexts: State, clip: Clip, zs: Float[Tensor, "time samples batch latent"], priors: AnyGaussian
 ) -> Float[Tensor, "time samples batch"]:
     """-log p(x_t | z_t) of all steps and samples, decoded as one batch, in nats; gaps hold what priors predict."""
     flat_contexts, flat_priors = tree_map(lambda t: t.flatten(0, 1), (contexts, priors))

@@ -148,6 +148,24 @@ SVG_ACTIONS_SMALL = Preset(
     baseline_training=VIDEO_SMALL_DIRECT,
 )
 
+# Sensors, two of them unless it is said otherwise: levels and trends, with maximum likelihood by the exact evidence.
+LINEAR = TrainingConfig(
+    epochs=200,
+    clip_length=50,
+    theta_rate=2e-2,
+    phi_rate=1e-3,
+    learning_rate_decay=0.99,
+    clip_norm=100.0,
+    average_decay=0.9,
+)
+LGSSM = Preset(
+    model={"kind": "lgssm", "observation_size": 2, "latent_size": 4, "offsets": True, "start": "trends"},
+    inference={"kind": "kalman"},
+    baseline={"kind": "direct", "widths": [32], "context": []},
+    training=LINEAR,
+    baseline_training=dataclasses.replace(LINEAR, theta_rate=3e-3, phi_rate=3e-3),
+)
+
 PRESETS = {
     "vrnn-speech": VRNN_SPEECH,
     "srnn-speech": SRNN_SPEECH,
@@ -172,6 +190,7 @@ PRESETS = {
     "vrnn-speech-small": VRNN_SPEECH_SMALL,
     "srnn-speech-small": SRNN_SPEECH_SMALL,
     "svg-actions-small": SVG_ACTIONS_SMALL,
+    "lgssm": LGSSM,
     "speech": SHIPPED_SPEECH,
     "actions": SHIPPED_ACTIONS,
 }
@@ -205,7 +224,7 @@ def fit(settings: Settings, train: Sequences) -> Settings:
     settings, config = {**settings, "model": model}, model_config(model)
     if not hasattr(config, "center") or "center" in model or "scale" in model:
         return settings
-    emission = emissions.named(config.likelihood)
+    emission = emissions.named(getattr(config, "likelihood", "gaussian"))
     if emission.range != (-math.inf, math.inf):
         return settings
     measured = statistics if emission.of_levels else channel_statistics

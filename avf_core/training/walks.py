@@ -14,7 +14,7 @@ from torch import Tensor
 
 from avf_core import noise
 from avf_core.beliefs import State
-from avf_core.distributions import Gaussian, at_least_float32
+from avf_core.distributions import AnyGaussian, at_least_float32
 from avf_core.drives import FREE, Drive
 from avf_core.emissions.base import MEMORY
 from avf_core.models.base import Model, ObservationDriven, PastDriven
@@ -88,7 +88,7 @@ class Walk:
             self.ahead = drawn.view(len(self.streams), len(steps), len(self.seeds), -1)
         return self.ahead[:, t % STEPS_AHEAD]
 
-    def _predict(self, t: int) -> tuple[State, Gaussian]:
+    def _predict(self, t: int) -> tuple[State, AnyGaussian]:
         if isinstance(self.evaluated, ObservationDriven) and self.contexts is not None:
             context: State = take(self.contexts, t)
             if isinstance(self.evaluated, PastDriven):
