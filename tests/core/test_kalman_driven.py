@@ -20,7 +20,9 @@ from avf_core.models._continuous import discretised
 from avf_core.training import em
 from tests.support.driven_kalman import Array, Filtered, System, filtered, smoothed
 
-TIME = 25
+pytestmark = pytest.mark.usefixtures("shapes_unchecked")
+
+TIME = 15
 SIZES = [(1, 1, 1), (2, 2, 1), (3, 2, 2), (4, 3, 1), (2, 4, 2)]  # observation, latent, inputs
 CASES = [
     (System.random(*sizes, timed=timed, seed=place), masked)
@@ -203,7 +205,6 @@ def test_forecasts_under_given_inputs_are_the_kalman_predictive() -> None:
         np.testing.assert_allclose(found.paths[h, 0].T.cov(), covariance, atol=0.05 * np.abs(covariance).max())
 
 
-@pytest.mark.usefixtures("shapes_unchecked")
 def test_the_gradient_of_the_evidence_is_that_of_finite_differences() -> None:
     """Of every parameter, in continuous time with full covariances: training is maximum likelihood."""
     system = System.random(2, 2, 1, timed=True, seed=9)
