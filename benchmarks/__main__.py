@@ -33,7 +33,8 @@ class Form(NamedTuple):
 
 
 SUITE = {
-    "steps": Form(quick=("--rounds", "5")),
+    "step": Form(),
+    "roofline": Form(),
     "serve": Form(quick=("--seconds", "1.5"), full=("--seconds", "10")),
     "peers": Form(),
     "realtime": Form(),

@@ -109,6 +109,7 @@ def of_library(library: ctypes.CDLL) -> ctypes.CDLL:
         "avf_new": (c_void_p, [POINTER(Plan)]),
         "avf_free": (None, [c_void_p]),
         "avf_matrix": (c_int32, [c_void_p, c_void_p, c_void_p, c_int32, c_int32, c_int32, c_int32]),
+        "avf_product": (None, [c_void_p, c_int32, c_void_p, c_int32, c_void_p, c_int32]),
         "avf_step": (None, [c_void_p, POINTER(Step)]),
         "avf_advance": (None, [c_void_p, POINTER(Advance)]),
         "avf_decoder_new": (c_void_p, NET),

@@ -6,7 +6,7 @@ any number of threads.
 
 import ctypes
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from avf_core.native import _layout as layout
 from avf_core.native._lowering import Lowered
 from avf_core.native.library import Library
-from avf_core.native.plan import InferencePlan, ModelPlan, Operation, Registers
+from avf_core.native.plan import PANEL, InferencePlan, ModelPlan, Operation, Registers
 
 ROWS_A_THREAD = 2  # with fewer, a thread of its own does not pay
 
@@ -78,6 +78,17 @@ class Engine:
             self._handle, weight.data_ptr(), None if bias is None else bias.data_ptr(), outputs, inputs, single, halves
         )
         return found
+
+    def multiplier(self, weight: Tensor, *, halves: bool = False) -> Callable[[Tensor], Tensor]:
+        """x W^T by the kernels of the step, in bfloat16 where `halves`: for those who measure or test them."""
+        matrix, columns = self._matrix(weight, None, single=not halves, halves=halves), len(weight)
+
+        def multiply(x: Tensor) -> Tensor:
+            y = x.new_empty(len(x), -(-columns // PANEL) * PANEL)
+            self._functions.avf_product(self._handle, matrix, x.data_ptr(), len(x), y.data_ptr(), halves)
+            return y[:, :columns]
+
+        return multiply
 
     def step(
         self,

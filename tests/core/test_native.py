@@ -257,6 +257,27 @@ def test_all_instructions_of_this_machine_agree(monkeypatch: pytest.MonkeyPatch,
         agree(by("off", pair, xs), by("float32", pair, xs))
 
 
+@pytest.mark.parametrize(("outputs", "inputs"), [(1, 1), (88, 500), (33, 31), (64, 1300)])
+@pytest.mark.parametrize("rows", [1, 2, 5, 13, 40])
+def test_products_are_those_of_matrices(outputs: int, inputs: int, rows: int) -> None:
+    """Of any shape, in both precisions; each row is the same bits alone."""
+    generator = torch.Generator().manual_seed(0)
+    weight, x = (torch.randn(n, inputs, generator=generator) for n in (outputs, rows))
+    pair = make("srnn-gated")
+    with running.using("float32"):
+        engine = running.engine_for(pair, x)
+    assert engine is not None
+    expected = x.double() @ weight.double().t()
+    single = engine.multiplier(weight)
+    torch.testing.assert_close(single(x).double(), expected, rtol=1e-5, atol=1e-4)
+    exact(single(x)[-1:], single(x[-1:]))
+    if needed().mixes:
+        half = engine.multiplier(weight, halves=True)
+        rounded = x.bfloat16().double() @ weight.bfloat16().double().t()
+        torch.testing.assert_close(half(x).double(), rounded, rtol=1e-5, atol=1e-4)
+        exact(half(x)[-1:], half(x[-1:]))
+
+
 def test_rows_of_the_batch_stay_as_they_are() -> None:
     """A step writes into nothing that it was given, and its results share no memory with later ones."""
     pair = make("srnn-whitened")

@@ -84,6 +84,16 @@ int avf_matrix(void* engine, const float* weight, const float* bias, int outputs
   return (int)matrices.size() - 1;
 }
 
+// y = x W^T + b by one of the engine's matrices, in bfloat16 where `half`; rows of y are whole panels, 64 bytes aligned.
+void avf_product(void* engine, int matrix, const float* x, int rows, float* y, int half) {
+  const Engine& of = *static_cast<Engine*>(engine);
+  const Matrix& m = of.matrices[matrix];
+  const Memory<uint16_t> halves = zeros<uint16_t>(half ? (size_t)rows * rounded_up(m.inputs, 32) : 0);
+  Space space;
+  space.matrices = &of.matrices, space.halves = halves.get();
+  product(space, matrix, x, m.inputs, rows, y, m.panels() * avf::PANEL, half);
+}
+
 void avf_step(void* engine, const Step* step) {
   Engine& of = *static_cast<Engine*>(engine);
   std::atomic<int> visited(0);
