@@ -122,6 +122,8 @@ def _slopes(x: Tensor, mean: Tensor, log_variance: Tensor, width: float) -> Slop
 def _parts(a: Tensor, h: Tensor, *, sloped: bool) -> Parts:
     """The first form everywhere, then the others written over it where they are due: nowhere, as a rule."""
     parts = _narrow(a, h, sloped=sloped)
+    if a.device.type != "cpu":
+        return _everywhere(a, h, parts)
     if not len(h) or bool(h.amax() < SMALL[a.dtype]):
         return parts
     wide = h >= SMALL[a.dtype]
@@ -133,6 +135,14 @@ def _parts(a: Tensor, h: Tensor, *, sloped: bool) -> Parts:
             for whole, part in zip(parts, better, strict=False):
                 whole[places] = part
     return parts
+
+
+def _everywhere(a: Tensor, h: Tensor, narrow: Parts) -> Parts:
+    """Every form for every element, then the one that is due: a device computes more sooner than it is asked."""
+    wide, far = h >= SMALL[a.dtype], a > FAR
+    others = zip(_central(a, h), _distant(a, h), strict=True)
+    due = [torch.where(far, distant, central) for central, distant in others]
+    return tuple(torch.where(wide, other, part) for part, other in zip(narrow, due, strict=False))
 
 
 def _narrow(a: Tensor, h: Tensor, *, sloped: bool) -> Parts:

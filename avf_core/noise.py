@@ -10,6 +10,7 @@ The key k of a stream is the mixed hash of seed, step and stream number.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float64, Int64
@@ -53,12 +54,18 @@ def mix(z: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
     return _xor_shift(z, 31)
 
 
+@lru_cache(maxsize=1024)
+def _numbers(streams: tuple[int, ...], device: torch.device) -> Int64[Tensor, " streams"]:
+    """The numbers of streams on a device: once, as copying them there holds up what it computes."""
+    return torch.tensor(streams, dtype=torch.int64, device=device)
+
+
 def words(
     seed: Int64[Tensor, " batch"], step: Int64[Tensor, " batch"], *, streams: Sequence[int], count: int
 ) -> Int64[Tensor, "streams batch count"]:
     """`count` uniformly distributed 64-bit words for every stream and row."""
     gamma = _signed(GAMMA)
-    numbers = torch.as_tensor(streams, dtype=torch.int64, device=seed.device)
+    numbers = _numbers(tuple(streams), seed.device)
     row_key = mix(mix(seed + gamma) + step * gamma)
     key = mix(row_key[None] ^ mix((numbers[:, None] + 1) * gamma))
     counter = torch.arange(1, count + 1, dtype=torch.int64, device=seed.device) * gamma

@@ -24,9 +24,9 @@ class Pace:
 
     def __init__(self, effort: Effort, objective: StepObjective, *, configured: int) -> None:
         self._effort, self._objective = effort, objective
-        self._started = _now(objective)
+        self._started = 0.0 if effort.budget is None else _now(objective)
         self._limits = effort.limits(objective, configured=configured)
-        self.most = int(self._limits.max()) if len(self._limits) else 0
+        self.most = _most(effort, objective, self._limits, configured=configured)
         self.going = self._limits > 0
         self.spent = torch.zeros_like(self._limits)
         self._made = 0
@@ -119,6 +119,15 @@ class Guarded(Acceptance):
         accepted = possible & (proposed <= torch.maximum(self._kept, self._at_prior))
         self._kept = torch.where(accepted, proposed, self._kept)
         return accepted, None
+
+
+def _most(effort: Effort, objective: StepObjective, limits: Tensor, *, configured: int) -> int:
+    """The most updates of any row; without a look at the device's numbers where it is the same for all rows."""
+    if not len(limits):
+        return 0
+    if objective.observed is None and not isinstance(effort.iterations, Tensor):
+        return configured if effort.iterations is None else effort.iterations
+    return int(limits.max())
 
 
 def _measure_on(
