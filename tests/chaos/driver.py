@@ -15,7 +15,7 @@ import httpx
 import msgspec
 
 from .history import History, Opened, Reply, Sent, Stood, Unknown, now
-from .offline import MODEL, observation, value
+from .offline import MODEL, crowd, observation, value
 
 TIMEOUT = 1.0  # seconds that one answer may take; a server that hangs is given up then
 CHUNK = 10  # observations that are asked for again in one request
@@ -75,7 +75,7 @@ class Driver:
 
     async def _open(self) -> None:
         """Open the session, as often as it takes: one of which the answer was lost is left to expire."""
-        body = {"model": MODEL, "seed": self.seed, "durability": self.durability}
+        body = {"model": MODEL, "seed": self.seed, "durability": self.durability, **crowd(self.seed)}
         while True:
             with contextlib.suppress(httpx.TransportError):
                 answer = await self.http.post("/v1/sessions", json=body)

@@ -26,11 +26,18 @@ MODEL = "tiny"
 SIZE = 6
 MISSING = 0.05  # of all dimensions
 BLOCK = 256  # steps offline at a time
+CROWD, LAG = 4, 2
+"""Of the sessions of every third seed: their particles, and how far they look back."""
 
 
 def save_model(folder: Path) -> Path:
     """A tiny checkpoint, untrained; its folder."""
     return models.save(folder / MODEL, models.TINY, name=MODEL)
+
+
+def crowd(seed: int) -> dict[str, int]:
+    """What the session of a seed asks for: every third has particles, and looks back."""
+    return {"particles": CROWD, "lag": LAG} if seed % 3 == 0 else {}
 
 
 def observation(seed: int, epoch: int, seq: int) -> Numbers:
@@ -46,6 +53,8 @@ def value(estimate: wire.Estimate) -> Value:
     return (
         estimate.free_energy,
         estimate.kl,
+        estimate.evidence_bound or 0.0,
+        estimate.effective_sample_size or 0.0,
         *estimate.free_energies,
         *estimate.posterior.mean,
         *(estimate.posterior.deviation or ()),
@@ -58,7 +67,7 @@ def scan(model: Path, seed: int, xs: Sequence[Numbers]) -> list[Value]:
     """The library's own run of one sequence."""
     filter = checkpoints.load(model).filter
     with torch.no_grad():
-        _, estimate = filter.scan(filter.initial(torch.tensor([seed])), _tensor(xs)[:, None])
+        _, estimate = filter.scan(filter.initial(torch.tensor([seed]), **crowd(seed)), _tensor(xs)[:, None])
     return [tuple(row) for row in _numbers(estimate)[:, 0].tolist()]
 
 
@@ -70,12 +79,13 @@ def truth_of(history: History, model: Path) -> Truth:
         if isinstance(event, Reply):
             place = event.session, event.epoch
             counts[place] = max(counts.get(place, 0), event.seq)
-    places = sorted(counts, key=lambda place: -counts[place])
-    values = _scan(
-        checkpoints.load(model).filter,
-        [(seeds[session], epoch, counts[session, epoch]) for session, epoch in places],
-    )
-    found = dict(zip(places, values, strict=True))
+    filter = checkpoints.load(model).filter
+    found: dict[tuple[str, int], list[Value]] = {}
+    for many in (False, True):
+        alike = [place for place in counts if bool(crowd(seeds[place[0]])) is many]
+        places = sorted(alike, key=lambda place: -counts[place])
+        runs = [(seeds[session], epoch, counts[session, epoch]) for session, epoch in places]
+        found |= zip(places, _scan(filter, runs), strict=True)
 
     def truth(session: str, epoch: int, count: int) -> Sequence[Value]:
         return found[session, epoch][:count]
@@ -84,11 +94,14 @@ def truth_of(history: History, model: Path) -> Truth:
 
 
 def _scan(filter: Filter, runs: Sequence[tuple[int, int, int]]) -> list[list[Value]]:
-    """The values of (seed, epoch, count), the longest first; rows leave the batch as they end."""
+    """The values of (seed, epoch, count), the longest first; rows leave the batch as they end.
+
+    All of these seeds ask for the same.
+    """
     values: list[list[Value]] = [[] for _ in runs]
     if not runs:
         return values
-    belief = filter.initial(torch.tensor([seed for seed, _, _ in runs]))
+    belief = filter.initial(torch.tensor([seed for seed, _, _ in runs]), **crowd(runs[0][0]))
     for start in range(0, runs[0][2], BLOCK):
         left = sum(count > start for _, _, count in runs)
         belief = tree_map(lambda tensor, left=left: tensor[:left], belief)
@@ -118,6 +131,8 @@ def _numbers(estimate: Estimate) -> torch.Tensor:
         [
             estimate.free_energy[..., None],
             estimate.kl[..., None],
+            estimate.evidence_bound[..., None],
+            estimate.effective_sample_size[..., None],
             estimate.free_energies,
             posterior.mean,
             torch.exp(0.5 * posterior.log_variance),

@@ -16,7 +16,7 @@ from avf_client.results.estimates import Estimate
 
 from .driver import TIMEOUT, Assignment, Driver, new_stream
 from .history import Opened, Reply, Sent, now
-from .offline import MODEL
+from .offline import MODEL, crowd
 
 RETRY = Retry(attempts=12, first=0.1, most=1.0)
 LONGEST = 60
@@ -83,7 +83,7 @@ class SdkDriver(_SdkDriver):
         async with AsyncClient(self.url, timeout=self.timeout, retry=self.retry) as client:
             while not stop.is_set() and not self.session:
                 with contextlib.suppress(AvfClientError):
-                    kept = await client.session(MODEL, seed=self.seed, durability=self.durability)
+                    kept = await client.session(MODEL, seed=self.seed, durability=self.durability, **crowd(self.seed))
                     self.opened(kept)
             while not stop.is_set():
                 asked = now()
@@ -126,7 +126,7 @@ class SyncDriver(_SdkDriver):
         with Client(self.url, timeout=self.timeout, retry=self.retry) as client:
             while not self._stop.is_set() and not self.session:
                 with contextlib.suppress(AvfClientError):
-                    kept = client.session(MODEL, seed=self.seed, durability=self.durability)
+                    kept = client.session(MODEL, seed=self.seed, durability=self.durability, **crowd(self.seed))
                     self.opened(kept)
             while not self._stop.is_set():
                 asked = now()
@@ -159,6 +159,8 @@ def _value(estimate: Estimate) -> tuple[float, ...]:
     return (
         estimate.free_energy,
         estimate.kl,
+        estimate.evidence_bound or 0.0,
+        estimate.effective_sample_size or 0.0,
         *map(float, estimate.free_energies),
         *map(float, estimate.posterior_mean),
         *map(float, posterior_deviation),

@@ -26,7 +26,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, 
 
 from .checker import TOLERANCE, difference
 from .history import Value
-from .offline import MODEL, Numbers, save_model, scan, value
+from .offline import MODEL, Numbers, crowd, save_model, scan, value
 
 pytestmark = pytest.mark.slow
 
@@ -105,7 +105,7 @@ class ProtocolMachine(RuleBasedStateMachine):
 
     @rule(target=sessions, server=servers, seed=st.integers(0, 3))
     def open(self, server: int, seed: int) -> str:
-        request = wire.CreateSession(model=MODEL, seed=seed)
+        request = wire.CreateSession(model=MODEL, seed=seed, **crowd(seed))
         session: str = self.call(self.runtimes[server].sessions.create(request, owner="")).id
         self.expected[session] = Expected(seed)
         return session
