@@ -113,6 +113,7 @@ async def test_a_tick_waits_for_one_forecast_at_most(runtime: Any, open_session:
     order: list[str] = []
     async with runtime() as server:
         session = await open_session(server)
+        await server.engine.warm()  # after which nothing else of it is under way
         started, gate, step = threading.Event(), threading.Event(), server.engine._step
 
         def noted(rows: Any) -> Any:
