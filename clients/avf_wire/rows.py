@@ -9,6 +9,7 @@ number is changed on its way. Not a number stands for a number that is missing, 
 import math
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from avf_wire.binary_arrays import Floats
@@ -17,8 +18,7 @@ TIME_WORDS = 2
 """Words of 4 bytes that a time takes."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Observed:
+class Observed(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One observation (D,), NaN where a number is missing, and what came with it: inputs (U,) and a time, or None."""
 
     x: Floats

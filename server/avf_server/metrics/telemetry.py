@@ -1,8 +1,6 @@
 """What the server counts, for Prometheus. One registry a server, so that two can live in one process."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -52,11 +50,8 @@ class Telemetry:
         )
         self.problems = Counter("avf_problems", "Problems sent to clients", ["name"], registry=self.registry)
 
-    @contextmanager
-    def answering(self) -> Iterator[None]:
-        """Count an observation as answered, and the time that it took."""
-        came = time.monotonic()
-        yield
+    def answered(self, came: float) -> None:
+        """Count an observation that came then, by the monotonic clock, as answered just now."""
         now = time.monotonic()
         self.recent.stepped(now, seconds=now - came)
 

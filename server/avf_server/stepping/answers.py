@@ -22,6 +22,7 @@ class Answers:
     def __init__(self, stores: StoresByDurability, telemetry: Telemetry, *, retry_after_s: int) -> None:
         self._stores = stores
         self._telemetry = telemetry
+        self._applied = telemetry.steps.labels("applied")
         self._retry_after_s = retry_after_s
         self._held: dict[Frame, asyncio.Task[None]] = {}
 
@@ -31,7 +32,7 @@ class Answers:
 
     def applied(self, frame: Frame, position: Position, estimate: bytes) -> None:
         """Answer a frame whose step was committed just now."""
-        self._telemetry.steps.labels("applied").inc()
+        self._applied.inc()
         self._give(frame, position, estimate)
 
     def replayed(self, frame: Frame, position: Position, reply: bytes) -> None:

@@ -5,14 +5,14 @@ doubt.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+
+import msgspec
 
 from avf_server.stores.base import Position
 from avf_server.stores.kept import Kept
 
 
-@dataclass(frozen=True, kw_only=True)
-class CachedBelief:
+class CachedBelief(msgspec.Struct, frozen=True, kw_only=True):
     """Where a session stood when its last commit was confirmed, and its belief then, as saved."""
 
     position: Position

@@ -7,14 +7,14 @@ nobody can be on time is as short as it can be, so that those who come next may.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 Seconds = Callable[[str, int, int], float]
 """What a batch takes: of a model, of so many rows, of so many iterations."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a session asks of a tick: `left` seconds until it is to be filtered, None where it can wait.
 
     `rows` are those of its particles.

@@ -4,8 +4,6 @@ The law: an estimate stays as it is stored until an answer is written. Whoever a
 JSON and MessagePack are made here, of the message, and nowhere before.
 """
 
-from dataclasses import dataclass
-
 import avf_wire as wire
 import msgspec
 from avf_wire import binary, binary_batches
@@ -16,8 +14,7 @@ from avf_server.stores.base import Record
 from avf_server.stores.replies import estimate_of, observation_of
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """Where an observation was applied, and its estimate as it is stored.
 
     `durable_seq` is the last observation that was as safe as its session chose when this was answered.

@@ -4,9 +4,10 @@ The law: an answer is given once; to a client that has gone, not at all (a cance
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import avf_wire as wire
+import msgspec
 from avf_wire.binary import Floats
 from avf_wire.rows import Observed, RowForm
 
@@ -26,8 +27,7 @@ from avf_server.stores.kept import Kept
 from avf_server.stores.replies import digest_of, pack
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One observation to filter. `belief` is as it was saved, None at the start of an epoch.
 
     `x` has shape (observation,), float32, NaN where nothing was observed; `inputs` are there where the model takes
@@ -44,8 +44,7 @@ class Row:
     moment: Moment | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stepped:
+class Stepped(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a row: the belief after it, the estimate and its note, as they are kept."""
 
     belief: bytes
@@ -53,8 +52,7 @@ class Stepped:
     note: bytes
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One observation on its way, of a model that takes `form`, filtered as `setup` says; `answer` is waited for.
 
     `came` is when, in seconds of the event loop's clock.
@@ -71,8 +69,7 @@ class Frame:
     came: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ready:
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """A frame that applies, what it continues, and when it was, where its session has a clock."""
 
     frame: Frame

@@ -11,6 +11,7 @@ commit of a tick at a time, so that what waits for it becomes one batch. See `st
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -181,11 +182,13 @@ class Service:
         self._idle.clear()
         if not self._awaited or len(self._queue) >= self._limits.max_batch:
             self._wanted.set()
+        began = time.monotonic()
         try:
-            with self._telemetry.answering():
-                return await answer
+            reply = await answer
         finally:
             self._gathering.answered(meta.id, now=loop.time())
+        self._telemetry.answered(began)
+        return reply
 
     async def _run(self) -> None:
         """One tick is filtered after another. One that fails answers its frames and no others."""

@@ -24,8 +24,7 @@ META_VERSION = 1
 """The form of what is kept of a session; one of another form is refused by name, never misread."""
 
 
-@dataclass(frozen=True, order=True)
-class Position:
+class Position(msgspec.Struct, frozen=True, order=True):
     """Where a session stands: `seq` is the last observation applied in `epoch`, 0 where there is none.
 
     Positions are ordered as they come.
@@ -81,16 +80,14 @@ class Record(Summary):
     durable_seq: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of one step: its reply, for as long as it may be asked for again, and its note in the history."""
 
     reply: bytes
     note: bytes
 
 
-@dataclass(frozen=True, kw_only=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """The steps, at least one, from `continues` on, in order, and the belief after the last of them."""
 
     session: str
