@@ -9,28 +9,29 @@ that to another question.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-Argument = bytes | str | int
+
+def packed(arguments: Sequence[bytes]) -> bytes:
+    """A command as Redis reads it (RESP: an array of strings, each after its length)."""
+    return b"*%d\r\n" % len(arguments) + b"".join([b"$%d\r\n%b\r\n" % (len(each), each) for each in arguments])
 
 
-def packed(arguments: Sequence[Argument]) -> list[bytes]:
-    """The pieces of a command as Redis reads it (RESP: an array of strings, each after its length)."""
-    pieces = [b"*%d\r\n" % len(arguments)]
-    for argument in arguments:
-        data = argument if isinstance(argument, bytes) else str(argument).encode()
-        pieces += (b"$%d\r\n" % len(data), data, b"\r\n")
-    return pieces
+def argument(value: bytes | str | int) -> bytes:
+    """A number or a text as Redis reads it."""
+    if isinstance(value, bytes):
+        return value
+    return b"%d" % value if isinstance(value, int) else value.encode()
 
 
-async def transaction(redis: Any, commands: Iterable[Sequence[Argument]]) -> list[Any]:
+BEGIN, END = packed([b"MULTI"]), packed([b"EXEC"])
+
+
+async def transaction(redis: Any, commands: Iterable[Sequence[bytes]]) -> list[Any]:
     """What Redis answers to each of these, all of which are done at once; an error is an answer like others.
 
     Raises where Redis refuses all of them, and whatever redis-py raises of connections.
     """
-    pieces, count = packed([b"MULTI"]), 1
-    for command in commands:
-        pieces += packed(command)
-        count += 1
-    *queued, done = await _asked(redis, b"".join([*pieces, *packed([b"EXEC"])]), count + 1)
+    pieces = [BEGIN, *map(packed, commands), END]
+    *queued, done = await _asked(redis, b"".join(pieces), len(pieces))
     if isinstance(done, Exception):
         raise next((answer for answer in queued if isinstance(answer, Exception)), done)
     return list(done)

@@ -21,7 +21,7 @@ from avf_server.stores._addresses import close, connect
 from avf_server.stores._circuit import Circuit
 from avf_server.stores._index import OwnerIndex
 from avf_server.stores._patience import Patience
-from avf_server.stores._pipeline import transaction
+from avf_server.stores._pipeline import argument, transaction
 from avf_server.stores._records import checked, record, summary
 from avf_server.stores.base import (
     Commit,
@@ -264,7 +264,10 @@ class RedisStore:
         """
         if not self._cluster:
             name = await self._script(script)
-            commands = [("EVALSHA", name, 2, key(s), history_key(s), *arguments) for s, arguments in calls]
+            head = (b"EVALSHA", name.encode(), b"2")
+            commands = [
+                (*head, key(s).encode(), history_key(s).encode(), *map(argument, arguments)) for s, arguments in calls
+            ]
             async with self._call():
                 return [_found(answer) for answer in await transaction(self._redis, commands)]
         async with self._call(), self._redis.pipeline(transaction=False) as pipeline:
