@@ -1,4 +1,4 @@
-// Products in bfloat16 with sums in float32: by AMX's tiles, or by AVX-512's pairs.
+// Products in bfloat16 with sums in float32, by AVX-512's pairs; those by AMX are in tiles.hpp.
 //
 // The law is that of products in float32: pairs of k are added one after another, in one accumulator, whatever the
 // number of rows. Rows are rounded to the nearest bfloat16 first.
@@ -59,7 +59,7 @@ inline void tile_half(const uint16_t* x, int x_stride, const uint16_t* panel, si
 inline void product_half(const Matrix& m, const float* x, int x_stride, int rows, float* y, int y_stride, bool adds,
                          uint16_t* halves) {
   const int stride = rounded_up(m.inputs, 32), panels = m.panels();
-  const size_t size = (size_t)m.pairs() * PANEL * 2;
+  const size_t size = m.panel_size();
   rounded_rows(x, x_stride, rows, m.inputs, halves, stride);
   auto run = [&](auto rows_of, auto panels_of, int row, int panel) {
     tile_half<rows_of.value, panels_of.value>(halves + (size_t)row * stride, stride, m.half.get() + panel * size, size,

@@ -5,7 +5,6 @@
 #include "elements_face.hpp"
 #include "pictures_face.hpp"
 #include "step.hpp"
-#include "tiles.hpp"
 
 using namespace avf;
 
@@ -49,6 +48,7 @@ void in_chunks(Engine& engine, int rows, int most, int threads, int largest, Mad
     std::unique_ptr<Chunk> chunk = engine.take(size, most);
     for (int at = from; at < end; at += size) made(at, std::min(size, end - at), *chunk);
     engine.give(std::move(chunk));
+    let_go();
   };
   std::vector<std::thread> others;
   for (int from = share; from < rows; from += share) others.emplace_back(work, from);
@@ -61,7 +61,7 @@ void in_chunks(Engine& engine, int rows, int most, int threads, int largest, Mad
 extern "C" {
 
 // Whether the machine lets this library's instructions be used.
-int avf_usable() { return tiles_allowed(); }
+int avf_usable() { return tiles_usable(); }
 
 // The size of a structure, by its place in this list: Python's must be the same.
 int avf_size(int number) {

@@ -46,10 +46,11 @@ inline uint16_t rounded_to_bfloat16(float value) {
 struct Matrix {
   int outputs, inputs;
   Memory<float> bias, single;
-  Memory<uint16_t> half;  // in each panel pairs of successive k: [k / 2][column][2]
+  Memory<uint16_t> half;  // in each panel pairs of successive k, to a whole tile: [k / 2][column][2]
 
   int panels() const { return rounded_up(outputs, PANEL) / PANEL; }
   int pairs() const { return (inputs + 1) / 2; }
+  size_t panel_size() const { return (size_t)rounded_up(inputs, 32) * PANEL; }  // of `half`
 };
 
 inline Matrix packed(const float* weight, const float* bias, int outputs, int inputs, bool single, bool half) {
@@ -59,13 +60,13 @@ inline Matrix packed(const float* weight, const float* bias, int outputs, int in
   m.bias = zeros<float>(panels * PANEL);
   if (bias) std::memcpy(m.bias.get(), bias, 4 * (size_t)outputs);
   if (single) m.single = zeros<float>((size_t)panels * PANEL * inputs);
-  if (half) m.half = zeros<uint16_t>((size_t)panels * PANEL * m.pairs() * 2);
+  if (half) m.half = zeros<uint16_t>(panels * m.panel_size());
   for (int n = 0; n < outputs; n++)
     for (int k = 0; k < inputs; k++) {
       const float value = weight[(size_t)n * inputs + k];
       const size_t panel = n / PANEL, column = n % PANEL;
       if (single) m.single[(panel * inputs + k) * PANEL + column] = value;
-      if (half) m.half[((panel * m.pairs() + k / 2) * PANEL + column) * 2 + k % 2] = rounded_to_bfloat16(value);
+      if (half) m.half[panel * m.panel_size() + ((size_t)(k / 2) * PANEL + column) * 2 + k % 2] = rounded_to_bfloat16(value);
     }
   return m;
 }

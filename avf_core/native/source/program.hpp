@@ -5,7 +5,7 @@
 #pragma once
 #include <vector>
 
-#include "half.hpp"
+#include "tiles.hpp"
 #include "plan.hpp"
 #include "product.hpp"
 
@@ -33,7 +33,9 @@ struct Rows {
 inline void product(const Space& in, int matrix, const float* x, int x_stride, int rows, float* y, int y_stride,
                     bool mixed, bool adds = false) {
   const Matrix& m = (*in.matrices)[matrix];
-#if defined(AVF_HALF)
+#if defined(__AMX_BF16__)
+  if (mixed && m.half) return product_tiled(m, x, x_stride, rows, y, y_stride, adds, in.halves);
+#elif defined(AVF_HALF)
   if (mixed && m.half) return product_half(m, x, x_stride, rows, y, y_stride, adds, in.halves);
 #endif
   product_single(m, x, x_stride, rows, y, y_stride, adds);
