@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from avf_core import checkpoints
+from avf_core.native import running
 from benchmarks import page, peers, plots, realtime, results
 from benchmarks.__main__ import SUITE
 from benchmarks.peer.step import Stepper
@@ -85,8 +86,10 @@ def test_the_best_peer_is_what_ours_is_compared_with() -> None:
 
 def test_peers_make_the_same_step() -> None:
     """Sessions whose beliefs are kept as bytes go on as those of a filter that keeps them itself."""
+    filter, before = checkpoints.load("srnn-jsb").filter, running.chosen()
     stepper = Stepper("srnn-jsb")
-    filter = checkpoints.load("srnn-jsb").filter
+    assert running.chosen() == "off"
+    running.choose(before)
     xs = (torch.rand(3, 2, 88, generator=torch.Generator().manual_seed(0)) > 0.95).float()
     with torch.no_grad():
         _, expected = filter.scan(filter.initial(torch.arange(2)), xs)

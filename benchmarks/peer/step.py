@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from avf_core import beliefs, checkpoints
+from avf_core.native import running
 from avf_core.trees import concatenate, take
 
 
@@ -18,6 +19,7 @@ class Stepper:
 
     def __init__(self, model: str) -> None:
         torch.set_num_threads(1)
+        running.choose("off")
         self.filter = checkpoints.load(model).filter.eval().requires_grad_(False)
 
     @torch.inference_mode()
