@@ -20,7 +20,8 @@ import httpx
 import numpy as np
 from avf_client import AsyncClient
 
-from benchmarks.serve import server
+from benchmarks.serve import SETTINGS
+from benchmarks.servers import served
 
 SPIN = "while True: pass"
 SIZE = 88
@@ -66,7 +67,7 @@ async def streams(url: str, model: str, *, sessions: int, seconds: float) -> tup
 
 def measure(model: str, *, loops: int, sessions: int, seconds: float) -> dict[str, Any]:
     """All of it."""
-    with server(model) as (url, _), spinning(loops):
+    with served(model, settings=SETTINGS) as (url, _), spinning(loops):
         steps, ended = asyncio.run(streams(url, model, sessions=sessions, seconds=seconds))
         metrics = dict(
             line.rsplit(" ", 1)

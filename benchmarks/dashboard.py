@@ -18,8 +18,6 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -32,6 +30,7 @@ import websockets
 from playwright.async_api import Browser, Page, async_playwright
 
 from avf_core import checkpoints, configuration
+from benchmarks.servers import PATIENT, served
 
 SETTINGS = {
     "model": {
@@ -198,20 +197,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="avf-bench-") as folder:
         model = Path(folder) / "small"
         checkpoints.save(model, filter=configuration.build(SETTINGS), settings=SETTINGS, card={"name": "small"})
-        arguments = ["serve", "--port", "0", "--json", "--model", str(model), "--data-dir", f"{folder}/data"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "avf_client", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"AVF_REDIS_TIMEOUT_S": "10"},  # the machine may be busy: that is not the question here
-        )
-        try:
-            assert process.stdout is not None
-            url = json.loads(process.stdout.readline())["server_url"]
-            return asyncio.run(measure(url, process.pid, options))
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+        with served(str(model), settings=PATIENT) as (url, pid):
+            return asyncio.run(measure(url, pid, options))
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ import httpx
 import numpy as np
 
 from benchmarks.large_bodies import BYTES, JSON, bodies, messages, post, say
-from benchmarks.servers import served
+from benchmarks.servers import PATIENT, served
 
 MODELS = ("srnn-jsb", "svg-actions-small")
 PROBE = 0.002  # seconds between two questions
@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose name holds this")
     options = parser.parse_args()
     found: dict[str, Any] = {"waits_ms": {}, "strangers": {}}
-    with served(*MODELS) as (url, pid):
+    with served(*MODELS, settings=PATIENT) as (url, pid):
         prober = Prober(url)
 
         def quiet() -> str:

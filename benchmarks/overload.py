@@ -29,7 +29,7 @@ import numpy as np
 import websockets
 from avf_wire import binary
 
-from benchmarks.servers import served
+from benchmarks.servers import PATIENT, served
 
 STREAMS = 48
 NEIGHBOURS = 12  # with three more, a batch is padded to the same 16 rows
@@ -261,7 +261,7 @@ def main() -> None:
     parser.add_argument("--model", default="srnn-jsb")
     parser.add_argument("--seconds", type=float, default=60.0)
     options = parser.parse_args()
-    with served(options.model) as (url, pid):
+    with served(options.model, settings=PATIENT) as (url, pid):
         results = {
             "overload": overload(url, pid, streams=STREAMS, seconds=options.seconds),
             "neighbours": neighbours(url, streams=NEIGHBOURS, window=WINDOW, windows=WINDOWS),

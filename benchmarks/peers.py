@@ -31,7 +31,7 @@ from avf_server.stores.embedded import EmbeddedRedis
 
 from avf_core import checkpoints
 from benchmarks import results
-from benchmarks.servers import served
+from benchmarks.servers import PATIENT, family, served
 
 SESSIONS = 64
 OURS = {"avf, HTTP": "http", "avf, WebSocket": "websocket"}
@@ -50,7 +50,7 @@ class Running(NamedTuple):
 @contextmanager
 def ours(name: str, model: str) -> Iterator[Running]:
     """avf, with its own Redis."""
-    with served(model) as (url, pid):
+    with served(model, settings=PATIENT) as (url, pid):
         yield Running(["benchmarks.load", url, "--way", OURS[name], "--model", model], family(pid))
 
 
@@ -91,12 +91,6 @@ def end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=10.0)
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that it started."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in listed for each in family(int(child)))]
 
 
 def free_port() -> int:

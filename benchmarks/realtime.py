@@ -27,7 +27,7 @@ import uvloop
 
 from avf_core import checkpoints
 from benchmarks import load, results
-from benchmarks.servers import served
+from benchmarks.servers import PATIENT, served
 
 LAG = 0.1  # seconds
 OUTSTANDING = 24  # observations without an answer: fewer than any credit
@@ -154,7 +154,7 @@ def most(url: str, model: str, rate: float, limit: int, *, probes: int, seconds:
 def measured(model: str, *, quick: bool) -> dict[str, Any]:
     """The row of a model."""
     seconds, probes = (2.0, 4) if quick else (SECONDS, PROBES)
-    with served(model, cores=CORES[:1], AVF_THREADS="1") as (url, _):
+    with served(model, settings={"AVF_THREADS": "1", **PATIENT}, cores=CORES[:1]) as (url, _):
         info = httpx.get(f"{url}/v1/models", timeout=60.0).json()["models"][0]
         modality, hears = info["modality"], info["sample_rate"] or 0
         rate = hears / info["observation_size"] if hears else RATES[modality]

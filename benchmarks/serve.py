@@ -10,21 +10,17 @@ of the engine take turns; figures are medians. `--open` first opens so many sess
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import torch
 
 from avf_core import checkpoints
+from benchmarks.servers import family, served
 
 ROUNDS = 3
 RUNS: tuple[tuple[str, str, int, str], ...] = (
@@ -34,31 +30,7 @@ RUNS: tuple[tuple[str, str, int, str], ...] = (
     ("http_1", "http", 1, "group"),
     ("websocket_64_none", "websocket", 64, "none"),
 )
-SERVE = "from avf_server.serve.command import command; command()"
-
-
-@contextmanager
-def server(model: str) -> Iterator[tuple[str, list[int]]]:
-    """A server of this model: its address, and the processes of it and of its Redis."""
-    with tempfile.TemporaryDirectory(prefix="avf-bench-") as folder:
-        arguments = ["--port", "0", "--json", "--model", model, "--data-dir", folder]
-        process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"AVF_THREADS": "1", "AVF_MAX_SESSIONS": "100000", "AVF_MAX_SESSIONS_PER_KEY": "100000"},
-        )
-        try:
-            assert process.stdout is not None
-            ready = json.loads(process.stdout.readline())
-            yield ready["server_url"], [process.pid, *_children(process.pid)]
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+SETTINGS = {"AVF_THREADS": "1", "AVF_MAX_SESSIONS": "100000", "AVF_MAX_SESSIONS_PER_KEY": "100000"}
 
 
 def loaded(
@@ -100,7 +72,8 @@ def measure(model: str, *, seconds: float, idle: int) -> dict[str, Any]:
     """All rounds, in turns."""
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name, *_ in RUNS}
     engines: dict[int, list[tuple[float, float]]] = {1: [], 64: []}
-    with server(model) as (url, pids):
+    with served(model, settings=SETTINGS) as (url, pid):
+        pids = family(pid)
         open_idle(url, model, idle)
         for _ in range(ROUNDS):
             for name, way, sessions, durability in RUNS:
