@@ -103,6 +103,7 @@ def test_a_snapshot_is_a_file_that_others_can_read(client: Client, tiny: Path, o
     for name, tensor in belief.model.items():
         np.testing.assert_allclose(tensors[f"model.{name}"], tensor, atol=1e-5)
     header = json.loads(saved[8 : 8 + int.from_bytes(saved[:8], "little")])["__metadata__"]
+    samples = checkpoint.filter.prediction_samples
     assert header == {
         "format": "avf-belief",
         "version": "1",
@@ -111,7 +112,7 @@ def test_a_snapshot_is_a_file_that_others_can_read(client: Client, tiny: Path, o
         "iterations": "2",
         "epoch": "1",
         "seq": "5",
-        "setup": '{"particles":1,"lag":0,"prediction_samples":32,"quantiles":[]}',
+        "setup": f'{{"particles":1,"lag":0,"prediction_samples":{samples},"quantiles":[]}}',
     }
 
 
