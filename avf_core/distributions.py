@@ -95,6 +95,30 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
+class OneHot(Gaussian):
+    """One of several, as a vector with a single one: by the moments of every entry. The mean is the probabilities."""
+
+    @classmethod
+    def of(cls, probabilities: Float[Tensor, "... dimension"]) -> "OneHot":
+        """By the probability of every entry."""
+        variance = probabilities * (1.0 - probabilities)
+        return cls(probabilities, variance.clamp(min=torch.finfo(variance.dtype).tiny).log())
+
+    def transform(self, noise: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
+        """A vector drawn: the entry at which the cumulative probability passes the first number's quantile."""
+        uniform: Tensor = torch.special.ndtr(noise[..., :1].double())
+        cumulative = self.mean.double().cumsum(-1)
+        place = torch.searchsorted(cumulative / cumulative[..., -1:], uniform.expand(*cumulative.shape[:-1], 1))
+        chosen = torch.zeros_like(self.mean.expand(*cumulative.shape))
+        return chosen.scatter(-1, place.clamp(max=chosen.shape[-1] - 1), 1.0)
+
+    def total_kl(self, other: "Gaussian | FullGaussian") -> Float[Tensor, "..."]:
+        """KL(self || other) in nats, of the probabilities."""
+        own, others = (of.mean.clamp(min=torch.finfo(of.mean.dtype).tiny).log() for of in (self, other))
+        return (self.mean * (own - others)).sum(-1)
+
+
+@dataclass(frozen=True)
 class DiscretizedGaussian:
     """Observations on a grid whose spacing is `bin`, each with the probability of the Gaussian's bin around it.
 
