@@ -10,6 +10,7 @@ own, by a particle's seed and step, so that a prediction is the same alone, in a
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -41,7 +42,7 @@ class Outlook:
         """The predictive distribution; with `samples` draws from the prior where there is no closed form."""
         if self.belief.seed.ndim > 1:
             return stack_time([found.prediction(samples) for found in self._steps()])
-        objective, count = self._objective(), self.belief.particle_count
+        objective, count = self._objective, self.belief.particle_count
         likelihood = objective.marginal()
         if likelihood is None:
             likelihood = _sampled(objective, -(-(samples or self.samples) // count))
@@ -53,12 +54,14 @@ class Outlook:
         """The likelihood at the prior's mean; with particles, the mixture of those at theirs."""
         if self.belief.seed.ndim > 1:
             return stack_time([found.at_prior_mean() for found in self._steps()])
-        likelihood = self._objective().at_prior_mean()
+        likelihood = self._objective.at_prior_mean()
         if not self.belief.particles:
             return likelihood
         return self._mixed(tree_map(lambda tensor: tensor.unsqueeze(1), likelihood))
 
+    @cached_property
     def _objective(self) -> StepObjective:
+        """The step's, of every particle: made once, for all that is asked of the outlook."""
         return self.objective(rows_of(self.belief), each_particle(self.drive, self.belief.particle_count))
 
     def _steps(self) -> list["Outlook"]:

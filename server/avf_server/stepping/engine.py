@@ -101,8 +101,12 @@ class Engine:
         self._met.add((setup.model, work.rows))
 
     def _work(self, model: str, iterations: int, *, rows: int) -> Work:
-        padded = decisions.padded_size(rows, self._sizes)
+        padded = self._padded(rows)
         return Work(rows=padded, iterations=iterations, samples=self._models.samples(model, iterations))
+
+    def _padded(self, rows: int) -> int:
+        """The size of the batch that so many rows are filtered in: one that is warm, where that is of use."""
+        return rows if self._models.device == "cpu" else decisions.padded_size(rows, self._sizes)
 
     def _step_group(self, setup: Setup, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
         """The rows of one setup; those whose belief cannot be read are answered and left out of the batch."""
@@ -130,7 +134,7 @@ class Engine:
 
     def _filter(self, setup: Setup, found: list[bytes], rows: list[Row]) -> list[Stepped | problems.ProblemError]:
         checkpoint, form = self._models.checkpoint(setup.model), self._models.belief_rows(setup)
-        padding = decisions.padded_size(len(rows), self._sizes) - len(rows)
+        padding = self._padded(len(rows)) - len(rows)
         kept = torch.frombuffer(bytearray().join(found + found[:1] * padding), dtype=torch.uint8)
         belief = form.belief(kept.reshape(-1, form.width).to(self._models.device))
         x = np.stack([row.x for row in rows + rows[:1] * padding])
