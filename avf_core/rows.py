@@ -92,6 +92,7 @@ class Rows(nn.Module):
             outlook=self.outlook(belief, drive),
             smoothed=smoothed,
             exact=objective.exact,
+            allowance=self.model.allowance(objective.context, observed),
         )
 
     def _natively(

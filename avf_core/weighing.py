@@ -111,6 +111,7 @@ def _together(before: Belief, rows: Estimate, weighted: Weighted, *, kernels: Fl
         outlook=rows.outlook,
         particles=weighted,
         exact=rows.exact,
+        allowance=None if rows.allowance is None else mean(rows.allowance),
     )
 
 

@@ -252,7 +252,8 @@ def step_scores(
 ) -> list[Float64[np.ndarray, " time"]]:
     """The score of every step in nats, a sequence an array; NaN where nothing was observed.
 
-    `free_energy` is F_t of one row, as `Filter.step` gives it online: cheap, and noisy by the row's sampled past.
+    `free_energy` is F_t of one row, as `Filter.step` gives it online: cheap, and noisy by the row's sampled past. Both
+    are less what a model's running scale accounts for (`Estimate.score`).
     `evidence` is -log p(x_t | x_<t) by `particles_count` particles: what separates faults best.
     """
     count = particles_count if score == "evidence" else 1
@@ -264,7 +265,9 @@ def step_scores(
             x, observed, scored = batch.at(t)
             now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
             belief, e = filter.step(belief, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations)
-            found = e.evidence_bound if score == "evidence" else e.free_energy.double()
+            found = e.score.double()
+            if score == "evidence":
+                found = found + e.evidence_bound - e.free_energy
             for n in scored.nonzero()[:, 0].tolist():
                 scores[batch.rows[n]][t] = float(found[n])
             done += len(x)

@@ -107,6 +107,16 @@ class Model(nn.Module, ABC):
         """What inference reads of an observation in its context: `features` where not overridden."""
         return self.features(x)
 
+    def allowance(
+        self, context: State, observed: Bool[Tensor, "batch observation"] | None
+    ) -> Float[Tensor, " batch"] | None:
+        """Nats of F that a running scale of the observations accounts for, where the model has one in its context.
+
+        Surprise is judged by what is left: an observation k times as large costs log k more a dimension, and is no
+        stranger for that.
+        """
+        return None
+
     def context_sizes(self) -> dict[str, int]:
         """The sizes of the tensors of a context, by name."""
         with torch.no_grad():

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from avf_core import emissions
@@ -171,6 +171,13 @@ class Model(base.PastDriven):
         heard = spectra.hear(window, context[LEVEL], self.observation.size)
         moved = level_of(self._power(context, x)[0]) - context[LEVEL]
         return torch.cat([heard, moved], dim=-1).to(self.dtype)
+
+    def allowance(
+        self, context: State, observed: Bool[Tensor, "batch observation"] | None
+    ) -> Float[Tensor, " batch"] | None:
+        """The level, in nats, for every sample."""
+        level = context[LEVEL][..., 0]
+        return level * (self.observation.size if observed is None else observed.sum(-1))
 
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]

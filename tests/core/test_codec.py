@@ -73,6 +73,19 @@ def test_the_decoder_hears_the_latent_alone() -> None:
         torch.testing.assert_close(tensor[0], tensor[1])
 
 
+def test_louder_sound_is_as_surprising() -> None:
+    """What surprise is judged by is the same at a quarter of the amplitude, also where samples are missing."""
+    filter = codec(ITERATIVE, memory=2)
+    xs, seeds = sound(60, 2), torch.arange(2)
+    observed = torch.ones(60, 2, 40, dtype=torch.bool)
+    observed[-1, 0, 5:20] = False
+    scores = [filter.scan(filter.initial(seeds), k * xs, observed=observed)[1].score[-1] for k in (1.0, 0.25)]
+    torch.testing.assert_close(scores[0], scores[1], rtol=0.0, atol=1e-2)
+    many = [filter.step(filter.spread(seeds, particles=2), k * xs[0])[1] for k in (1.0, 0.25)]
+    assert many[0].allowance is not None
+    torch.testing.assert_close(many[0].score, many[0].free_energy - many[0].allowance)
+
+
 @pytest.mark.parametrize("steps", [1, 7])
 def test_a_clip_in_one_pass_equals_its_steps(steps: int) -> None:
     """Contexts and priors of the replay, and the free energy of training in one pass."""

@@ -42,6 +42,8 @@ from avf_server.stepping.rows import Row
 
 SCALARS = ("free_energy", "reconstruction", "kl", "iterations")
 """The fields of an estimate that are one number a row."""
+SCORE = "score"
+"""The number that surprise is judged by; it is packed with the others, and not told."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,11 +107,12 @@ _encoder = msgspec.json.Encoder()
 class Batch:
     """A batch in the host's memory: its beliefs as rows of bytes, its estimates as columns and arrays (B, N) by name.
 
-    `finite` says of which rows all numbers are finite.
+    `score` is what surprise is judged by. `finite` says of which rows all numbers are finite.
     """
 
     beliefs: NDArray[np.uint8]
     scalars: Mapping[str, Numbers]
+    score: Numbers
     arrays: Mapping[int, Numbers]
     finite: NDArray[np.bool_]
     setup: Setup
@@ -118,7 +121,7 @@ class Batch:
 def to_host(belief: Belief, told: Told, form: BeliefRows, *, count: int) -> Batch:
     """The first `count` rows of a batch, in the host's memory."""
     arrays = {name: array for name, of in ARRAYS.items() if (array := of(told)) is not None}
-    columns: dict[Hashable, Tensor] = {name: getattr(told.estimate, name)[:, None] for name in SCALARS}
+    columns: dict[Hashable, Tensor] = {name: getattr(told.estimate, name)[:, None] for name in (*SCALARS, SCORE)}
     rows, flats = _in_host(form.rows(belief), columns | arrays)
     beliefs = rows[:count]
     finite = np.logical_and.reduce([form.finite(beliefs), *(np.isfinite(x[:count]).all(1) for x, _ in flats)])
@@ -126,6 +129,7 @@ def to_host(belief: Belief, told: Told, form: BeliefRows, *, count: int) -> Batc
     return Batch(
         beliefs=beliefs,
         scalars={name: parts[name][:, 0] for name in SCALARS},
+        score=parts[SCORE][:, 0],
         arrays={name: parts[name] for name in arrays},
         finite=finite,
         setup=told.setup,
@@ -203,8 +207,8 @@ def surprise_of(batch: Batch, seen: NDArray[np.bool_], reference: Reference | No
     """The p-value of every row; NaN where none is known, where nothing was `seen`, and where F is not finite."""
     if reference is None:
         return np.full(len(seen), np.nan)
-    free_energy = batch.scalars["free_energy"].astype(np.float64)
-    return np.where(seen & np.isfinite(free_energy), reference.surprise(free_energy), np.nan)
+    score = batch.score.astype(np.float64)
+    return np.where(seen & np.isfinite(score), reference.surprise(score), np.nan)
 
 
 def to_notes(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float64]) -> list[bytes]:
