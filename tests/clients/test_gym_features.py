@@ -8,7 +8,7 @@ import pytest
 import torch
 from avf_client import errors
 from avf_client.gym import BeliefObservation, Estimates, FilterEnv, FilterVectorEnv, VectorBeliefObservation
-from avf_client.gym.features import NAMES
+from avf_client.gym.features import BELIEF, NAMES
 from gymnasium.vector import SyncVectorEnv
 
 from avf_core import checkpoints
@@ -89,6 +89,29 @@ def test_features_that_are_none_are_refused(gaussian: Path, server: str) -> None
         BeliefObservation(Walk(), "gaussian", server=server, features=("state",))
     with pytest.raises(errors.InvalidArgument, match=r"expected \(1, numbers\)"):
         BeliefObservation(Walk(), gaussian, features=(lambda estimates: estimates.free_energy,))
+
+
+def test_particles_say_together_what_is_known(gaussian: Path) -> None:
+    """The moments are those of the library's weighted mixture; each row of many has its own, by its seed."""
+    filter = checkpoints.load(gaussian).filter
+    env, bare = BeliefObservation(Walk(), gaussian, particles=16, features=(*BELIEF, "state")), Walk()
+    seen, _ = env.reset(seed=4)
+    x, _ = bare.reset(seed=4)
+    seed = int(gymnasium.utils.seeding.np_random(4)[0].integers(2**62))
+    with torch.no_grad():
+        belief = filter.initial(torch.tensor([seed]), particles=16)
+        for _ in range(3):
+            belief, e = filter.step(belief, torch.from_numpy(x)[None])
+            weights = belief.particles["log_weights"][0].exp()[:, None]
+            state = torch.cat([(weights * belief.model[name][0]).sum(0) for name in sorted(belief.model)])
+            parts = [e.posterior.mean[0], e.posterior.log_variance[0], state]
+            np.testing.assert_allclose(seen, torch.cat(parts).numpy(), rtol=1e-4, atol=1e-5)
+            seen, *_ = env.step(1)
+            x, *_ = bare.step(1)
+    rows = VectorBeliefObservation(SyncVectorEnv([Walk] * 2), gaussian, particles=16, features=(*BELIEF, "state"))
+    np.testing.assert_allclose(rows.reset(seed=4)[0][0], env.reset(seed=4)[0], rtol=1e-4, atol=1e-5)
+    with pytest.raises(errors.InvalidSetting, match="particles is 0"):
+        FilterEnv(gaussian, particles=0)
 
 
 @pytest.mark.parametrize("mode", ["ansi", "rgb_array"])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from avf_client.blocking.client import Client
 from avf_client.gym.beliefs import Beliefs, Inputs
-from avf_client.gym.features import BELIEF, Feature
+from avf_client.gym.features import BELIEF, Feature, predicting
 from avf_client.gym.filters import Array, Rows
 from avf_client.gym.opening import key_of, open_filters
 from avf_client.gym.rows import RowGenerators, Seeds, infos_of, reset_mask
@@ -31,7 +31,7 @@ class BeliefObservation(gymnasium.Wrapper[Array, Action, Any, Action], RecordCon
     """The observation is the belief: by default posterior mean and log-variance of the latent, (2 L,) float32.
 
     env                                 its observations, flattened, are what the filter observes
-    model, server, api_key, iterations  see `open_filters`
+    model, server, api_key, iterations, particles  see `open_filters`
     features                            what of the belief is seen: names of `features.NAMES`, or functions of estimates
     inputs                              what the model is told of an action, where it takes inputs, see `Beliefs`
 
@@ -49,14 +49,24 @@ class BeliefObservation(gymnasium.Wrapper[Array, Action, Any, Action], RecordCon
         server: str | Client | None = None,
         api_key: str | None = None,
         iterations: int | None = None,
+        particles: int = 1,
         features: Sequence[Feature] = BELIEF,
         inputs: Inputs | None = None,
     ) -> None:
         api_key = None if api_key is None else key_of(api_key)
-        told = {"server": server, "api_key": api_key, "iterations": iterations, "features": features, "inputs": inputs}
-        RecordConstructorArgs.__init__(self, model=str(model), **told, _disable_deepcopy=True)
+        opened = {"server": server, "api_key": api_key, "iterations": iterations, "particles": particles}
+        RecordConstructorArgs.__init__(
+            self, model=str(model), features=features, inputs=inputs, **opened, _disable_deepcopy=True
+        )
         gymnasium.Wrapper.__init__(self, env)
-        filters = open_filters(model, server=server, api_key=api_key, iterations=iterations)
+        filters = open_filters(
+            model,
+            server=server,
+            api_key=api_key,
+            iterations=iterations,
+            particles=particles,
+            predictions=predicting(features),
+        )
         self._generators = RowGenerators(1)
         self._beliefs = Beliefs(filters, env.observation_space, env.action_space, features=features, inputs=inputs)
         self.observation_space = self._beliefs.space
@@ -101,11 +111,20 @@ class VectorBeliefObservation(VectorWrapper[Array, Any, Any, Any, NDArray[Any]])
         server: str | Client | None = None,
         api_key: str | None = None,
         iterations: int | None = None,
+        particles: int = 1,
         features: Sequence[Feature] = BELIEF,
         inputs: Inputs | None = None,
     ) -> None:
         super().__init__(env)
-        filters = open_filters(model, rows=env.num_envs, server=server, api_key=api_key, iterations=iterations)
+        filters = open_filters(
+            model,
+            rows=env.num_envs,
+            server=server,
+            api_key=api_key,
+            iterations=iterations,
+            particles=particles,
+            predictions=predicting(features),
+        )
         self._generators = RowGenerators(env.num_envs)
         self._ended = np.zeros(env.num_envs, dtype=np.bool_)
         seen, done = env.single_observation_space, env.single_action_space

@@ -24,6 +24,11 @@ OBSERVED = ("prediction", "likelihood")
 NAMES = (*LATENT, *OBSERVED, "state", "free_energy", "observation", "observed")
 
 
+def predicting(features: Sequence[Feature]) -> bool:
+    """Whether any of these takes a prediction, or might."""
+    return any(callable(each) or each in ("prediction", "observation") for each in features)
+
+
 class Features:
     """The features of a filter's estimates, one after the other.
 

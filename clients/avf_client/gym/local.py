@@ -16,15 +16,20 @@ from avf_client.errors import AvfClientError, refused
 from avf_client.gym.filters import Array, Estimates, Failures, Rows, Spec
 from avf_core import checkpoints
 from avf_core.beliefs import Belief
-from avf_core.errors import CheckpointError, PluginError
+from avf_core.errors import CheckpointError, ConfigurationError, PluginError
 from avf_core.estimates import Estimate
 from avf_core.trees import take, tree_map
 
 
 class LocalFilters:
-    """Rows of sequences of a checkpoint. Raises UnknownModel where there is none, or where it cannot be read."""
+    """Rows of sequences of a checkpoint. Raises UnknownModel where there is none, or where it cannot be read.
 
-    def __init__(self, model: str | Path, *, rows: int, iterations: int | None) -> None:
+    Without `predictions` those of estimates are NaN: to make them costs more than a step.
+    """
+
+    def __init__(
+        self, model: str | Path, *, rows: int, iterations: int | None, particles: int = 1, predictions: bool = True
+    ) -> None:
         if iterations is not None and iterations < 0:
             raise refused("invalid-setting", f"iterations is {iterations}, expected 0 or more", status=422)
         try:
@@ -32,9 +37,9 @@ class LocalFilters:
         except (CheckpointError, PluginError) as error:
             raise refused("unknown-model", str(error), status=404) from error
         self._filter, self._iterations, self._rows = checkpoint.filter, iterations, rows
+        self._particles, self._predictions = particles, predictions
         observation = self._filter.model.observation
-        with torch.no_grad():
-            self._belief = self._filter.initial(torch.zeros(rows, dtype=torch.int64))
+        self._belief = self._initial([0] * rows)
         self.spec = Spec(
             model=checkpoint.name,
             observation_size=observation.size,
@@ -45,10 +50,9 @@ class LocalFilters:
             state_size=_state(self._belief).shape[1],
         )
 
-    @torch.no_grad()
     def begin(self, rows: Rows, seeds: Sequence[int]) -> None:
         """The belief before the first observation, in these rows."""
-        self._put(rows, self._filter.initial(torch.tensor(seeds, dtype=torch.int64)))
+        self._put(rows, self._initial(seeds))
 
     @torch.no_grad()
     def step(self, rows: Rows, xs: Array, inputs: Array) -> tuple[Estimates, Failures]:
@@ -59,7 +63,7 @@ class LocalFilters:
         belief = take(self._belief, torch.from_numpy(rows))
         drive = torch.from_numpy(inputs) if self.spec.input_size else None
         following, estimate = self._filter.step(belief, x, observed=mask, inputs=drive, iterations=self._iterations)
-        estimates = _as_arrays(estimate, following)
+        estimates = _as_arrays(estimate, following, predictions=self._predictions)
         sound = np.isfinite(estimates.free_energy) & np.isfinite(estimates.posterior_mean).all(axis=1)
         if sound.all():
             self._put(rows, following)
@@ -69,6 +73,14 @@ class LocalFilters:
 
     def close(self) -> None:
         """Nothing is held that the interpreter does not free."""
+
+    @torch.no_grad()
+    def _initial(self, seeds: Sequence[int]) -> Belief:
+        """Raises InvalidSetting for a number of particles that is none."""
+        try:
+            return self._filter.initial(torch.tensor(seeds, dtype=torch.int64), particles=self._particles)
+        except ConfigurationError as error:
+            raise refused("invalid-setting", str(error), status=422) from error
 
     def _put(self, rows: Rows, belief: Belief) -> None:
         index = torch.from_numpy(rows)
@@ -84,19 +96,23 @@ def _too_far() -> AvfClientError:
 
 
 def _state(belief: Belief) -> Array:
-    """The model's state of every row, (rows, numbers): its parts in the order of their names."""
-    parts = [_float32(belief.model[name].flatten(1)) for name in sorted(belief.model)]
-    return np.concatenate(parts, axis=1)
+    """The model's state of every row, (rows, numbers): its parts in the order of their names; the particles' mean."""
+    parts = [belief.model[name] for name in sorted(belief.model)]
+    if not belief.particles:
+        return np.concatenate([_float32(part.flatten(1)) for part in parts], axis=1)
+    weights = belief.particles["log_weights"].exp()[..., None]
+    return np.concatenate([_float32((weights * part.flatten(2)).sum(1)) for part in parts], axis=1)
 
 
-def _as_arrays(estimate: Estimate, following: Belief) -> Estimates:
+def _as_arrays(estimate: Estimate, following: Belief, *, predictions: bool) -> Estimates:
+    likelihood = _float32(estimate.likelihood.mean)
     return Estimates(
         prior_mean=_float32(estimate.prior.mean),
         prior_log_variance=_float32(estimate.prior.log_variance),
         posterior_mean=_float32(estimate.posterior.mean),
         posterior_log_variance=_float32(estimate.posterior.log_variance),
-        prediction=_float32(estimate.prediction.mean),
-        likelihood=_float32(estimate.likelihood.mean),
+        prediction=_float32(estimate.prediction.mean) if predictions else np.full_like(likelihood, np.nan),
+        likelihood=likelihood,
         state=_state(following),
         free_energy=_float64(estimate.free_energy),
         reconstruction=_float64(estimate.reconstruction),

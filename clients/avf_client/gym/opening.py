@@ -23,6 +23,8 @@ def open_filters(
     server: str | Client | None = None,
     api_key: str | None = None,
     iterations: int | None = None,
+    particles: int = 1,
+    predictions: bool = True,
 ) -> Filters:
     """Rows of sequences of a model: in this process, or in sessions of a server.
 
@@ -30,6 +32,8 @@ def open_filters(
     server      its address, or a client of it; the filter runs in this process where absent (extra `core`)
     api_key     for the server; that of the environment, AVF_API_KEY, where absent
     iterations  updates of the posterior a step; the model's own number where absent
+    particles   weighted rows that each sequence is filtered by; estimates are then of all of them together
+    predictions whether estimates are asked for predictions, which cost more than a step in this process
 
     Raises UnknownModel; MissingExtra where the filter is to run in this process and the library is not installed.
     """
@@ -43,7 +47,7 @@ def open_filters(
         if error.name not in LIBRARY:
             raise
         raise MissingExtra("a filter in this process", "core") from error
-    return LocalFilters(model, rows=rows, iterations=iterations)
+    return LocalFilters(model, rows=rows, iterations=iterations, particles=particles, predictions=predictions)
 
 
 def key_of(api_key: str | None) -> keys.ApiKey | None:

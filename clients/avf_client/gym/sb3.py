@@ -16,7 +16,7 @@ import numpy as np
 from avf_client.blocking.client import Client
 from avf_client.errors import MissingExtra
 from avf_client.gym.beliefs import Beliefs, Inputs
-from avf_client.gym.features import BELIEF, Feature
+from avf_client.gym.features import BELIEF, Feature, predicting
 from avf_client.gym.filters import Array
 from avf_client.gym.opening import open_filters
 from avf_client.gym.rows import RowGenerators
@@ -45,10 +45,19 @@ class BeliefVecEnv(VecEnvWrapper):
         server: str | Client | None = None,
         api_key: str | None = None,
         iterations: int | None = None,
+        particles: int = 1,
         features: Sequence[Feature] = BELIEF,
         inputs: Inputs | None = None,
     ) -> None:
-        filters = open_filters(model, rows=venv.num_envs, server=server, api_key=api_key, iterations=iterations)
+        filters = open_filters(
+            model,
+            rows=venv.num_envs,
+            server=server,
+            api_key=api_key,
+            iterations=iterations,
+            particles=particles,
+            predictions=predicting(features),
+        )
         seen, done = venv.observation_space, venv.action_space
         self._beliefs = Beliefs(filters, seen, done, features=features, inputs=inputs)
         self._generators = RowGenerators(venv.num_envs)

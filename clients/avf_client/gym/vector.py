@@ -49,6 +49,7 @@ class FilterVectorEnv(VectorEnv[dict[str, Array], Array, NDArray[Any]]):
         server: str | Client | None = None,
         api_key: str | None = None,
         iterations: int | None = None,
+        particles: int = 1,
         bounds: tuple[float, float] | None = None,
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
@@ -56,7 +57,9 @@ class FilterVectorEnv(VectorEnv[dict[str, Array], Array, NDArray[Any]]):
         self.render_mode = checked_mode(render_mode)
         if max_episode_steps is not None and max_episode_steps < 1:
             raise InvalidArgument(f"max_episode_steps is {max_episode_steps}, expected at least 1")
-        self._filters = open_filters(model, rows=num_envs, server=server, api_key=api_key, iterations=iterations)
+        self._filters = open_filters(
+            model, rows=num_envs, server=server, api_key=api_key, iterations=iterations, particles=particles
+        )
         self._most = max_episode_steps
         self.num_envs = num_envs
         with closed_on_error(self._filters):
