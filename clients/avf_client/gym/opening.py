@@ -40,7 +40,14 @@ def open_filters(
     if rows < 1:
         raise InvalidArgument(f"rows is {rows}, expected at least 1")
     if server is not None:
-        return RemoteFilters(str(model), rows=rows, server=server, api_key=key_of(api_key), iterations=iterations)
+        return RemoteFilters(
+            str(model),
+            rows=rows,
+            server=server,
+            api_key=key_of(api_key),
+            iterations=iterations,
+            particles=particles,
+        )
     try:
         from avf_client.gym.local import LocalFilters
     except ModuleNotFoundError as error:

@@ -41,7 +41,14 @@ class RemoteFilters:
     _finalizer: "weakref.finalize[..., RemoteFilters]"
 
     def __init__(
-        self, model: str, *, rows: int, server: str | Client, api_key: str | None, iterations: int | None
+        self,
+        model: str,
+        *,
+        rows: int,
+        server: str | Client,
+        api_key: str | None,
+        iterations: int | None,
+        particles: int = 1,
     ) -> None:
         self._owned = isinstance(server, str)
         self._client = Client(server, api_key) if isinstance(server, str) else server
@@ -50,7 +57,7 @@ class RemoteFilters:
         except AvfClientError:
             self.close_client()
             raise
-        self._iterations, self._count = iterations, rows
+        self._iterations, self._particles, self._count = iterations, particles, rows
         self._take_up({})
 
     def begin(self, rows: Rows, seeds: Sequence[int]) -> None:
@@ -97,12 +104,14 @@ class RemoteFilters:
             "spec": self.spec,
             "count": self._count,
             "iterations": self._iterations,
+            "particles": self._particles,
             "server": (self._client.base_url, self._client.api_key, self._client.timeout, self._client.retry),
             "snapshots": {row: session.snapshot() for row, session in sessions.items()},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.spec, self._count, self._iterations = state["spec"], state["count"], state["iterations"]
+        self.spec, self._count = state["spec"], state["count"]
+        self._iterations, self._particles = state["iterations"], state["particles"]
         address, key, timeout, retry = state["server"]
         self._owned, self._client = True, Client(address, key, timeout, retry=retry)
         self._take_up({row: self._client.restore(snapshot) for row, snapshot in state["snapshots"].items()})
@@ -117,7 +126,9 @@ class RemoteFilters:
     def _begin(self, row_and_seed: tuple[int, int]) -> None:
         row, seed = row_and_seed
         self._end(row)
-        session = self._client.session(self.spec.model, seed=seed, iterations=self._iterations)
+        session = self._client.session(
+            self.spec.model, seed=seed, iterations=self._iterations, particles=self._particles
+        )
         with self._lock:
             self._sessions[row] = session
 
@@ -163,6 +174,7 @@ def _spec(client: Client, model: str) -> Spec:
                 latent_size=info.latent_size,
                 low=-np.inf if info.low is None else info.low,
                 high=np.inf if info.high is None else info.high,
+                input_size=info.input_size,
             )
     held = ", ".join(info.name for info in models)
     raise refused("unknown-model", f"no model {model!r}; the server at {client.base_url} holds {held}", status=404)
