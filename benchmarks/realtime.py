@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import uvloop
+from avf_server.models import catalogue
 
 from avf_core import checkpoints
 from benchmarks import load, results
@@ -151,17 +152,22 @@ def most(url: str, model: str, rate: float, limit: int, *, probes: int, seconds:
     return good, lag
 
 
+def hears(model: str) -> bool:
+    """Whether a checkpoint is one of sound."""
+    return catalogue.sample_rate_of(checkpoints.load(model)) is not None
+
+
 def measured(model: str, *, quick: bool) -> dict[str, Any]:
     """The row of a model."""
     seconds, probes = (2.0, 4) if quick else (SECONDS, PROBES)
     with served(model, settings={"AVF_THREADS": "1", **PATIENT}, cores=CORES[:1]) as (url, _):
         info = httpx.get(f"{url}/v1/models", timeout=60.0).json()["models"][0]
-        modality, hears = info["modality"], info["sample_rate"] or 0
-        rate = hears / info["observation_size"] if hears else RATES[modality]
+        modality, samples = info["modality"], info["sample_rate"] or 0
+        rate = samples / info["observation_size"] if samples else RATES[modality]
         best = capacity(url, model, seconds)
         results.say(f"{model}: {best:.0f} steps/s on one core")
         row = {"modality": modality, "rate": rate, "capacity": round(best, 1), "by_rate": int(best / rate)}
-        if hears:
+        if samples:
             streams, lag = most(url, model, rate, int(best / rate), probes=probes, seconds=seconds)
             row |= {"streams": streams, "lag_p99_ms": round(1e3 * lag, 1)}
     return row
@@ -170,7 +176,7 @@ def measured(model: str, *, quick: bool) -> dict[str, Any]:
 def main() -> None:
     """Measure and print."""
     parser = results.options(__doc__)
-    parser.add_argument("--models", nargs="+", default=checkpoints.available())
+    parser.add_argument("--models", nargs="+", help="all; with --quick those that hear sound")
     for name, kind in (("--probe", str), ("--streams", int), ("--rate", float), ("--seconds", float)):
         parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
     told = parser.parse_args()
@@ -178,7 +184,7 @@ def main() -> None:
         print(json.dumps(uvloop.run(streaming(told.probe, told.models[0], told.streams, told.rate, told.seconds))))
         return
     began, rows = time.perf_counter(), {}
-    for model in told.models:
+    for model in told.models or [name for name in checkpoints.available() if not told.quick or hears(name)]:
         rows[model] = measured(model, quick=told.quick)
     result = {
         "streams": {model: row["streams"] for model, row in rows.items() if "streams" in row},
