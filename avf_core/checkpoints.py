@@ -20,6 +20,7 @@ from torch import Tensor
 from avf_core import configuration, devices
 from avf_core.errors import CheckpointError, ConfigurationError, PluginError
 from avf_core.filtering import Filter
+from avf_core.recalibration import Recalibration
 
 FORMAT = "avf-checkpoint"
 VERSION = 1
@@ -62,6 +63,8 @@ def load(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device
         weights = safetensors.torch.load(data)
         built = configuration.build(settings, trusted=False)
         built.load_state_dict(weights)  # into float32, whatever the stored precision
+        if card.get("recalibration") is not None:
+            built.recalibration = Recalibration.from_dict(card["recalibration"])
     except PluginError:
         raise  # nothing is wrong with the folder
     except (safetensors.SafetensorError, ConfigurationError, RuntimeError, KeyError) as error:

@@ -15,6 +15,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from avf_core.distributions import Bernoulli, FullGaussian, Gaussian, Likelihood, Sequential
+from avf_core.recalibration import Recalibration
 
 QUADRATURE = 256  # points, for likelihoods whose variance is not known in closed form
 HALVINGS = 40  # of the bracket around a quantile
@@ -24,11 +25,13 @@ HALVINGS = 40  # of the bracket around a quantile
 class Mixture:
     """Distributions over the last axis, weighted: those of `components` lie along the axis before it.
 
-    `log_weights` are normalised. All figures are marginal, for every dimension.
+    `log_weights` are normalised. All figures are marginal, for every dimension. With a `recalibration`, deviations,
+    probabilities and quantiles are corrected by what they turned out to mean.
     """
 
     components: Likelihood | FullGaussian
     log_weights: Float64[Tensor, "*batch components"]
+    recalibration: Recalibration | None = None
 
     @property
     def mean(self) -> Float[Tensor, "*batch dimension"]:
@@ -39,7 +42,8 @@ class Mixture:
     def variance(self) -> Float[Tensor, "*batch dimension"]:
         """That within the components, and that between them."""
         apart = self.components.mean - self.mean.unsqueeze(-2)
-        return self._average(variance(self.components) + apart**2)
+        whole = self._average(variance(self.components) + apart**2)
+        return whole if self.recalibration is None else self.recalibration.spread**2 * whole
 
     @property
     def deviation(self) -> Float[Tensor, "*batch dimension"]:
@@ -64,7 +68,8 @@ class Mixture:
 
     def cdf(self, x: Float[Tensor, "*batch dimension"]) -> Float[Tensor, "*batch dimension"]:
         """The probability of values up to x."""
-        return self._average(cdf(self.marginals, x.unsqueeze(-2)))
+        said = self._said(x)
+        return said if self.recalibration is None else self.recalibration.meaning(said)
 
     def quantile(self, level: float) -> Float[Tensor, "*batch dimension"]:
         """The value that is not exceeded with this probability, in (0, 1)."""
@@ -72,16 +77,21 @@ class Mixture:
 
     def sample(self, uniform: Float[Tensor, "*batch dimension"]) -> Float[Tensor, "*batch dimension"]:
         """The quantiles at `uniform`, in (0, 1): by halving the bracket that those of the components make."""
+        if self.recalibration is not None:
+            uniform = self.recalibration.saying(uniform)
         of_each = self.marginals.sample(uniform.unsqueeze(-2).expand_as(self.components.mean))
         low, high = of_each.amin(-2), of_each.amax(-2)
         if of_each.shape[-2] == 1:
             return low
-        high = torch.where(self.cdf(low) >= uniform, low, high)
+        high = torch.where(self._said(low) >= uniform, low, high)
         for _ in range(HALVINGS):
             middle = 0.5 * (low + high)
-            below = self.cdf(middle) < uniform
+            below = self._said(middle) < uniform
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return high
+
+    def _said(self, x: Tensor) -> Tensor:
+        return self._average(cdf(self.marginals, x.unsqueeze(-2)))
 
     def _average(self, values: Tensor) -> Tensor:
         return (self._weights * values.double()).sum(-2).to(values.dtype)

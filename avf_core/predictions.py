@@ -9,7 +9,7 @@ own, by a particle's seed and step, so that a prediction is the same alone, in a
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -21,6 +21,7 @@ from avf_core.drives import Drive
 from avf_core.mixtures import Mixture
 from avf_core.objectives import StepObjective
 from avf_core.particles import each_particle, rows_of
+from avf_core.recalibration import Recalibration
 from avf_core.trees import stack_time, take, tree_map
 
 SAMPLES = 16  # draws from the prior where there is no closed form, unless a filter is told another number
@@ -37,6 +38,7 @@ class Outlook:
     belief: Belief
     drive: Drive
     samples: int
+    recalibration: Recalibration | None = None
 
     def prediction(self, samples: int | None = None) -> Mixture:
         """The predictive distribution; with `samples` draws from the prior where there is no closed form."""
@@ -57,7 +59,7 @@ class Outlook:
         likelihood = self._objective.at_prior_mean()
         if not self.belief.particles:
             return likelihood
-        return self._mixed(tree_map(lambda tensor: tensor.unsqueeze(1), likelihood))
+        return replace(self._mixed(tree_map(lambda tensor: tensor.unsqueeze(1), likelihood)), recalibration=None)
 
     @cached_property
     def _objective(self) -> StepObjective:
@@ -74,7 +76,7 @@ class Outlook:
         components = tree_map(lambda tensor: tensor.unflatten(0, (-1, count)).flatten(1, 2), likelihood)
         even = torch.zeros(len(self.belief.seed), count, dtype=torch.float64, device=self.belief.seed.device)
         weights = self.belief.particles.get("log_weights", even)
-        return Mixture(components, (weights - math.log(drawn)).repeat_interleave(drawn, -1))
+        return Mixture(components, (weights - math.log(drawn)).repeat_interleave(drawn, -1), self.recalibration)
 
 
 def _sampled(objective: StepObjective, count: int) -> Likelihood:

@@ -25,10 +25,14 @@ from avf_core.native import running
 from avf_core.native.engine import Engine
 from avf_core.objectives import StepObjective, expected
 from avf_core.predictions import Outlook
+from avf_core.recalibration import Recalibration
 
 
 class Rows(nn.Module):
-    """A model with an inference procedure that fits it, on rows that know nothing of each other."""
+    """A model with an inference procedure that fits it, on rows that know nothing of each other.
+
+    Predictions are corrected by the `recalibration`, where there is one: that of a checkpoint stands in its card.
+    """
 
     def __init__(self, model: Model, inference: Inference, *, prediction_samples: int = predictions.SAMPLES) -> None:
         super().__init__()
@@ -42,6 +46,7 @@ class Rows(nn.Module):
         self.model = model
         self.inference = inference
         self.prediction_samples = prediction_samples
+        self.recalibration: Recalibration | None = None
 
     def initial_rows(self, seeds: Int64[Tensor, " rows"]) -> Belief:
         """Before the first observation."""
@@ -163,7 +168,13 @@ class Rows(nn.Module):
 
     def outlook(self, belief: Belief, drive: Drive) -> Outlook:
         """What predictions of the next observation are made from."""
-        return Outlook(objective=self.expecting, belief=belief, drive=drive, samples=self.prediction_samples)
+        return Outlook(
+            objective=self.expecting,
+            belief=belief,
+            drive=drive,
+            samples=self.prediction_samples,
+            recalibration=self.recalibration,
+        )
 
     def expecting(self, belief: Belief, drive: Drive) -> StepObjective:
         """F of the next step before anything was observed: context and prior."""

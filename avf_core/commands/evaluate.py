@@ -23,6 +23,7 @@ from avf_core.analysis.bounds import (
 from avf_core.analysis.calibration import Calibration, calibrate
 from avf_core.analysis.evaluation import Evaluation, evaluate
 from avf_core.analysis.monitoring import Monitoring, monitor
+from avf_core.analysis.predictive import Predictive, predictive
 from avf_core.analysis.surprise import ReferenceDistribution, step_scores
 from avf_core.commands.options import data_options, threads_option
 from avf_core.data import Sequences, Source
@@ -78,6 +79,7 @@ def command(
     torch.manual_seed(seed)
     common: dict[str, Any] = {"iterations": iterations, "seed": seed}
     wanted: dict[str, Callable[..., Any]] = {"free energy": partial(evaluate, **common)}
+    wanted["predictions"] = partial(predictive, **common)
     if kind is not None:
         wanted["bound"] = partial(bound, kind=kind, particles=particles, repeats=repeats, **common)
     if monitored:
@@ -97,6 +99,7 @@ def command(
         return
     Console().print(_figures(checkpoint.name, split, first))
     tables: dict[str, Callable[[Any], Table]] = {
+        "predictions": _predictions,
         "bound": _bound,
         "monitor": _monitor,
         "calibration": _calibration,
@@ -134,6 +137,19 @@ def _figures(name: str, split: str, result: Evaluation) -> Table:
     ]
     rows += [(f"after {i} iterations", f"{energy:.4f}") for i, energy in enumerate(result.free_energy_by_iteration)]
     return _table(f"{name}, {split} split: {result.sequences} sequences, {result.steps} steps", rows)
+
+
+def _predictions(found: Predictive) -> Table:
+    rows = []
+    if found.coverage is not None:
+        pairs = zip(found.levels, found.coverage, strict=True)
+        rows += [(f"within the {level:.0%} band", f"{covered:.1%}") for level, covered in pairs]
+        rows.append(("within mean +- 1.645 deviations", f"{found.band_90:.1%}"))
+    if found.calibration_error is not None:
+        rows.append(("expected calibration error", f"{found.calibration_error:.4f}"))
+    if found.likely_error is not None:
+        rows.append(("  of probabilities above 0.1", f"{found.likely_error:.4f}"))
+    return _table(f"predictions as they are served, {found.samples} samples", rows, heading="one step ahead")
 
 
 def _bound(found: Bound) -> Table:

@@ -99,6 +99,7 @@ def _facts(card: Mapping[str, Any]) -> dict[str, str]:
         "schedule": f"`{json.dumps(card['training'])}`",
         "parameters": f"{sizes['model']:,} in the model, {sizes['inference']:,} in the inference model",
         "weights": f"{card['weights']}, computed in float32",
+        **({"predictions": _predictions(card)} if "predictions" in card else {}),
         "surprise": _reference(card["reference"]),
     }
 
@@ -108,6 +109,19 @@ def _start(init: Mapping[str, Any] | None) -> str:
         return "random weights"
     commands = ", then ".join(f"`{command}`" for command in init["commands"])
     return f"the weights of {commands}; {init['updates']} updates"
+
+
+def _predictions(card: Mapping[str, Any]) -> str:
+    """How far what is predicted means what it says."""
+    found, (selected, reported) = card["predictions"], card["splits"]
+    how = f"one step ahead on {reported}, by {found['samples']} samples of the prior"
+    if found["coverage"] is None:
+        return f"expected calibration error {found['calibration_error']:.4f}, {how}"
+    bands = dict(zip(found["levels"], found["coverage"], strict=True))
+    return (
+        f"the 90 % band covers {bands[0.9]:.1%}, mean +- 1.645 deviations {found['band_90']:.1%}, {how}; "
+        f"recalibrated on {selected}"
+    )
 
 
 def _reference(reference: Mapping[str, Any]) -> str:

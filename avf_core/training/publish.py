@@ -20,6 +20,7 @@ import torch
 
 from avf_core import checkpoints
 from avf_core.analysis.evaluation import Evaluation, evaluate
+from avf_core.analysis.predictive import predictive, recalibrate
 from avf_core.analysis.surprise import ReferenceDistribution, step_scores
 from avf_core.data import Source
 from avf_core.errors import AvfError, TrainingError
@@ -131,12 +132,16 @@ def _measured(
     """The card of what ships, measured, but for the `selected` split where that is known."""
     description = source.describe()
     valid, test = source.load(description.selection), source.load(description.reported)
+    recalibration = recalibrate(shipped.filter, valid)
+    shipped.filter.recalibration = recalibration
     return {
         **facts,
         "data": source.as_card(),
         "splits": [description.selection, description.reported],
         "valid": (selected or evaluate(shipped.filter, valid)).as_dict(),
         "test": evaluate(shipped.filter, test).as_dict(),
+        "recalibration": recalibration and recalibration.as_dict(),
+        "predictions": predictive(shipped.filter, test).as_dict(),
         "parameters": parameters(shipped.filter),
         "weights": shipped.weights,
         "about": about_text or facts.get("about") or about(description),
