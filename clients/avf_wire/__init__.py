@@ -19,6 +19,7 @@ from avf_wire.base import (
     Request,
 )
 from avf_wire.estimates import (
+    Alarm,
     Estimate,
     History,
     HistoryEntry,
@@ -78,6 +79,7 @@ __all__ = [
     "SUBPROTOCOL_JSON",
     "VERSION",
     "Ack",
+    "Alarm",
     "Audio",
     "Begin",
     "Branch",

@@ -27,14 +27,19 @@ PARTS = (*ALWAYS, "prediction_at_prior_mean", "smoothed")
 SMOOTHED_SEQ, QUANTILE_LEVELS, QUANTILES = 14, 15, 16
 SCALARS = {"time": 17, "evidence_bound": 18, "effective_sample_size": 19}
 """The names of arrays of one number each, f64, by the fields of an estimate."""
-KNOWN = frozenset(range(1, max(SCALARS.values()) + 1))
-ORDER = (*SCALARS.values(), *sorted(KNOWN - {*SCALARS.values()}))
+ALARM = 20
+"""Five f64: whether one was raised, p, whether it is high, statistic, threshold; NaN where nothing was heard."""
+KNOWN = frozenset(range(1, ALARM + 1))
+FIRST = (*SCALARS.values(), ALARM)
+"""What stands first, and stays where arrays are left out."""
+ORDER = (*FIRST, *sorted(KNOWN - {*FIRST}))
 """In which arrays come."""
 
 TYPES: tuple[np.dtype[np.floating[Any]], ...] = (np.dtype("<f4"), np.dtype("<f8"))
 """Of the numbers in an array, by their codes."""
 HEAD = struct.Struct("<HHI")
 """What stands before the numbers."""
+ALARM_NUMBERS = 5
 LARGEST_WHOLE = 2.0**53
 
 
@@ -99,6 +104,14 @@ def one(arrays: dict[int, Numbers], name: int) -> float | None:
         raise MalformedFrame(f"array {name} has {len(found)} numbers, expected 1")
     value = float(found[0])
     return None if math.isnan(value) else value
+
+
+def alarm(arrays: dict[int, Numbers]) -> Numbers | None:
+    """The five numbers of an alarm; None where there is none, or nothing was heard."""
+    found = arrays.get(ALARM)
+    if found is not None and len(found) != ALARM_NUMBERS:
+        raise MalformedFrame(f"array {ALARM} has {len(found)} numbers, expected {ALARM_NUMBERS}")
+    return None if found is None or np.isnan(found).any() else found
 
 
 def whole(arrays: dict[int, Numbers], name: int) -> int | None:

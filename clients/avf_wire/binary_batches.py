@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import avf_wire as wire
 from avf_wire.binary import HEADER, MAGIC, Kind
-from avf_wire.binary_arrays import HEAD, SCALARS, TYPES, Numbers, type_code
+from avf_wire.binary_arrays import FIRST, HEAD, SCALARS, TYPES, Numbers, type_code
 from avf_wire.binary_estimates import DURABILITIES, FIXED, UNKNOWN, decode
 
 LENGTHS_KNOWN = 256  # of arrays, whose tables are kept
@@ -89,11 +89,12 @@ def summary_of(message: bytes) -> wire.Summary:
         durability=estimate.durability,
         surprise=estimate.surprise,
         durable_seq=estimate.durable_seq,
+        alarm=estimate.alarm,
         **{field: getattr(estimate, field) for field in SCALARS},
     )
 
 
-_ALONE = frozenset(SCALARS.values())
+_ALONE = frozenset(FIRST)
 
 
 @lru_cache(LENGTHS_KNOWN)

@@ -19,6 +19,7 @@ import numpy as np
 import avf_wire as wire
 from avf_wire import binary_arrays
 from avf_wire.binary_arrays import (
+    ALARM,
     ALWAYS,
     FREE_ENERGIES,
     PARTS,
@@ -77,6 +78,7 @@ class Estimate:
     smoothed_seq: int | None = None
     quantile_levels: Numbers | None = None
     quantiles: Numbers | None = None
+    alarm: wire.Alarm | None = None
 
 
 def estimate_of(message: wire.Estimate, *, durable_seq: int | None = None, arrays: bool = True) -> Estimate:
@@ -92,6 +94,7 @@ def estimate_of(message: wire.Estimate, *, durable_seq: int | None = None, array
         durability=message.durability,
         surprise=message.surprise,
         durable_seq=durable_seq,
+        alarm=message.alarm,
         **alone,
     )
     if not arrays:
@@ -135,6 +138,7 @@ def message_of(
         prediction_at_prior_mean=None if at_mean is None else _lists(at_mean),
         prediction_quantiles=_quantiles(estimate),
         smoothed=_smoothed(estimate),
+        alarm=estimate.alarm,
         **said,
     )
 
@@ -176,6 +180,7 @@ def decode(count: int, *, seq: int, payload: memoryview) -> Estimate:
         smoothed_seq=back,
         quantile_levels=arrays.get(QUANTILE_LEVELS),
         quantiles=binary_arrays.by_level(arrays),
+        alarm=_alarm_of(binary_arrays.alarm(arrays)),
         **found,
     )
 
@@ -208,6 +213,7 @@ def _arrays(estimate: Estimate) -> list[bytes]:
     found: list[tuple[int, Numbers | None]] = [
         (name, _alone(getattr(estimate, field))) for field, name in SCALARS.items()
     ]
+    found.append((ALARM, None if estimate.alarm is None else _alarm(estimate.alarm)))
     found.append((FREE_ENERGIES, estimate.free_energies))
     for part in PARTS:
         moments: Moments | None = getattr(estimate, part)
@@ -216,6 +222,17 @@ def _arrays(estimate: Estimate) -> list[bytes]:
     found.append((SMOOTHED_SEQ, _alone(estimate.smoothed_seq)))
     found += [(QUANTILE_LEVELS, estimate.quantile_levels), (QUANTILES, estimate.quantiles)]
     return [binary_arrays.encode(name, x) for name, x in found if x is not None]
+
+
+def _alarm(alarm: wire.Alarm) -> Numbers:
+    return np.array([alarm.raised, alarm.p, alarm.high, alarm.statistic, alarm.threshold], dtype=np.float64)
+
+
+def _alarm_of(found: Numbers | None) -> wire.Alarm | None:
+    if found is None:
+        return None
+    raised, p, high, statistic, threshold = found.tolist()
+    return wire.Alarm(raised=bool(raised), p=p, high=bool(high), statistic=statistic, threshold=threshold)
 
 
 def _alone(value: float | None) -> Numbers | None:

@@ -41,6 +41,20 @@ class Smoothed(Message, frozen=True):
     deviation: list[float]
 
 
+class Alarm(Message, frozen=True):
+    """What a session's detector heard in a step, among the session's own past: docs/protocol.md.
+
+    `p` is the two-sided rank of the step's evidence bound among the last ones, `high` whether it is above most of them;
+    `statistic` is what has added up, in nats, and `raised` says that it reached the `threshold`.
+    """
+
+    raised: bool
+    p: float
+    high: bool
+    statistic: float
+    threshold: float
+
+
 class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
     """What one observation taught. Energies in nats; free_energy = reconstruction + kl.
 
@@ -79,13 +93,14 @@ class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
     prediction_at_prior_mean: Moments | None = None
     prediction_quantiles: PredictiveQuantiles | None = None
     smoothed: Smoothed | None = None
+    alarm: Alarm | None = None
 
 
 class HistoryEntry(Message, frozen=True):
     """The scalars of one step, as the history keeps them. Energies in nats, as in `Estimate`.
 
     `prior_free_energy` is F before the first iteration; null where inference does not start at the prior. `time`,
-    `evidence_bound` and `effective_sample_size` are those of the estimate.
+    `evidence_bound` and `effective_sample_size` are those of the estimate; `alarm` says whether one was raised.
     """
 
     epoch: int
@@ -100,6 +115,7 @@ class HistoryEntry(Message, frozen=True):
     time: float | None = None
     evidence_bound: float | None = None
     effective_sample_size: float | None = None
+    alarm: bool | None = None
 
 
 class History(Message, frozen=True):
@@ -150,3 +166,4 @@ class Summary(Message, frozen=True, tag_field="type", tag="summary"):
     time: float | None = None
     evidence_bound: float | None = None
     effective_sample_size: float | None = None
+    alarm: Alarm | None = None

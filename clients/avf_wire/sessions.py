@@ -25,6 +25,7 @@ class CreateSession(Request, frozen=True):
     lag: int = 0
     prediction_samples: int | None = None
     quantiles: tuple[float, ...] | None = None
+    alarm_every: float | None = None  # steps between two false alarms, on average; no detector where absent
 
 
 class Session(Message, frozen=True):
@@ -56,6 +57,7 @@ class Session(Message, frozen=True):
     lag: int = 0
     prediction_samples: int = 0
     quantiles: tuple[float, ...] = ()
+    alarm_every: float | None = None
 
 
 class SessionSummary(Message, frozen=True):

@@ -1,5 +1,7 @@
-"""Five linear Gaussian systems in continuous time, with inputs, full covariances and gaps, served over HTTP: the moments
-and the evidence that a filter in numpy and scipy has, told when each observation was and what was done before it."""
+"""Five linear Gaussian systems in continuous time, with inputs, full covariances and gaps, served over HTTP.
+
+They have the moments and the evidence of a filter in numpy and scipy that is told the same times and inputs.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -84,6 +84,7 @@ class Client(Connection):
         lag: int = 0,
         prediction_samples: int | None = None,
         quantiles: Sequence[float] | None = None,
+        alarm_every: float | None = None,
     ) -> Session:
         """Open a session; as a context manager it ends when the block does.
 
@@ -97,6 +98,7 @@ class Client(Connection):
         particles   so many weighted rows filter the session, and say together what is known; 1 is the paper's filter
         lag         estimates look back so many steps: `smoothed_mean`, `smoothed_deviation`
         prediction_samples  draws that predictions without a closed form are made of; the model's own where absent
+        alarm_every  a detector hears the session, whose false alarms are so many steps apart, on average: `alarm`
         quantiles   levels within (0, 1) at which predictions are told; the model's own where absent
 
         Raises UnknownModel, InvalidSetting.
@@ -113,6 +115,7 @@ class Client(Connection):
             lag=lag,
             prediction_samples=prediction_samples,
             quantiles=None if quantiles is None else tuple(quantiles),
+            alarm_every=alarm_every,
         )
         return Session(self, self.call(rest.create(request)), owned=True)
 

@@ -97,7 +97,10 @@ export class Trace {
    * @param {Wire.HistoryEntry[]} entries
    */
   addHistory(entries) {
-    for (const said of entries) this.#put(said);
+    for (const said of entries) {
+      this.#put(said);
+      if (said.alarm) this.addMark(said.epoch, said.seq, "alarm", "alarm");
+    }
     this.#trim();
   }
 
@@ -108,6 +111,7 @@ export class Trace {
    */
   addEstimate(said, at) {
     const entry = this.#put({ at, ...said });
+    if (said.alarm?.raised) this.addMark(entry.epoch, entry.seq, "alarm", "alarm");
     if (entry.full) return;
     entry.full = estimateOf(said);
     entry.missing = said.observation === null;

@@ -22,3 +22,4 @@ class Setup:
     lag: int = 0
     samples: int = 1
     quantiles: tuple[float, ...] = ()
+    alarm_every: float = 0.0  # steps between false alarms of the session's detector; 0 where it has none

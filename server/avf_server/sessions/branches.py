@@ -44,6 +44,7 @@ class _Asked(msgspec.Struct, frozen=True):
     lag: int = 0
     prediction_samples: int | None = None
     quantiles: tuple[float, ...] | None = None
+    alarm_every: float | None = None
 
 
 class Branches:
@@ -83,10 +84,13 @@ class Branches:
             lag=asked.lag,
             prediction_samples=asked.prediction_samples,
             quantiles=asked.quantiles,
+            alarm_every=asked.alarm_every,
         )
         setup = await self._sessions.granted(request)
         time = _time(metadata.get("time")) if self._models.form(name).timed else None
-        saved, seed = await self._thread.aside(lambda: self._pack(self._read(data, setup), name, wanted, time=time))
+        saved, seed = await self._thread.aside(
+            lambda: self._pack(self._read(data, setup), name, wanted, Kept(None, time))
+        )
         return await self._sessions.create(msgspec.structs.replace(request, seed=seed), owner=owner, belief=saved)
 
     async def fork(self, session: str, wanted: wire.Branch, *, owner: str) -> wire.Session:
@@ -99,8 +103,8 @@ class Branches:
         self._models.checkpoint(meta.model)
         _check_seed(wanted)
         if saved is not None and wanted.seed is not None:
-            time = kept.unpack(saved).time
-            saved, _ = await self._thread.aside(lambda: self._pack(self._own(record), meta.model, wanted, time=time))
+            beside = kept.unpack(saved)
+            saved, _ = await self._thread.aside(lambda: self._pack(self._own(record), meta.model, wanted, beside))
         request = wire.CreateSession(
             model=meta.model,
             seed=meta.seed if wanted.seed is None else wanted.seed,
@@ -112,6 +116,7 @@ class Branches:
             lag=meta.lag,
             prediction_samples=meta.prediction_samples,
             quantiles=meta.quantiles,
+            alarm_every=meta.alarm_every,
         )
         return await self._sessions.create(request, owner=owner, belief=saved)
 
@@ -129,7 +134,7 @@ class Branches:
             "epoch": str(at.epoch),
             "seq": str(at.seq),
         }
-        asked = _Asked(meta.particles, meta.lag, meta.prediction_samples, meta.quantiles)
+        asked = _Asked(meta.particles, meta.lag, meta.prediction_samples, meta.quantiles, meta.alarm_every)
         provenance["setup"] = msgspec.json.encode(asked).decode()
         if (time := kept.unpack(record.belief).time) is not None:
             provenance["time"] = repr(time)
@@ -148,13 +153,13 @@ class Branches:
         self._check_form(belief, self._models.belief(setup, None, seed=0))
         return belief
 
-    def _pack(self, belief: Belief, model: str, wanted: wire.Branch, *, time: float | None) -> tuple[bytes | None, int]:
-        """The belief as it is stored, with the new seed where one is given; and its seed."""
+    def _pack(self, belief: Belief, model: str, wanted: wire.Branch, beside: Kept) -> tuple[bytes | None, int]:
+        """The belief as it is stored, with what is kept beside, and the new seed where one is given; and its seed."""
         if wanted.seed is not None:
             belief = replace(belief, seed=torch.full_like(belief.seed, wanted.seed))
         digest = self._models.checkpoint(model).digest
         file = beliefs.to_bytes(belief, provenance={"model": digest})
-        return kept.pack(Kept(file, time)), int(belief.seed[0])
+        return kept.pack(beside._replace(belief=file)), int(belief.seed[0])
 
     def _check_form(self, belief: Belief, example: Belief) -> None:
         """Raises InvalidSnapshotError unless a belief is one row of the example's form, with numbers in range."""

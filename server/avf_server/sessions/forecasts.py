@@ -60,7 +60,7 @@ class Forecasts:
             raise problems.InvalidSettingError(f"quantiles are not {limit} levels or fewer, each in [0, 1]")
 
     def _forecast(self, record: Record, request: wire.ForecastRequest) -> wire.Forecast:
-        stood, last = kept.unpack(record.belief)
+        stood, last, _ = kept.unpack(record.belief)
         belief = self._models.belief(options.setup_of(record.meta, self._models), stood, seed=record.meta.seed)
         filter = self._models.checkpoint(record.meta.model).filter
         found = forecasting.forecast(

@@ -14,6 +14,9 @@ from avf_server.models.served import Models
 from avf_server.models.setups import MOST_LEVELS, Setup
 from avf_server.stores.base import Meta
 
+LEAST_EVERY, MOST_EVERY = 100.0, 1e9
+"""Steps between false alarms that a session may ask for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -43,6 +46,7 @@ def granted(request: wire.CreateSession, models: Models, limits: Limits) -> Setu
         lag=request.lag,
         samples=samples,
         quantiles=own.quantiles if request.quantiles is None else _levels(request.quantiles),
+        alarm_every=_alarm_every(request.alarm_every),
     )
 
 
@@ -80,6 +84,7 @@ def setup_of(meta: Meta, models: Models) -> Setup:
         lag=meta.lag,
         samples=own.samples if meta.prediction_samples is None else meta.prediction_samples,
         quantiles=own.quantiles if meta.quantiles is None else meta.quantiles,
+        alarm_every=meta.alarm_every or 0.0,
     )
 
 
@@ -93,6 +98,16 @@ def _iterations(request: wire.CreateSession, *, own: int, most: int) -> int:
         )
     _check("iterations", wanted, 1, most)
     return wanted
+
+
+def _alarm_every(steps: float | None) -> float:
+    if steps is None:
+        return 0.0
+    if not LEAST_EVERY <= steps <= MOST_EVERY:
+        raise problems.InvalidSettingError(
+            f"alarm_every is {steps} steps, expected a number in [{LEAST_EVERY:g}, {MOST_EVERY:g}]"
+        )
+    return steps
 
 
 def _levels(levels: tuple[float, ...]) -> tuple[float, ...]:

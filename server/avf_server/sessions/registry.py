@@ -105,6 +105,7 @@ class Sessions:
             lag=setup.lag,
             prediction_samples=setup.samples,
             quantiles=setup.quantiles,
+            alarm_every=setup.alarm_every or None,
         )
         self._admit()
         try:
@@ -305,5 +306,6 @@ class Sessions:
             lag=setup.lag,
             prediction_samples=setup.samples,
             quantiles=setup.quantiles,
+            alarm_every=meta.alarm_every,
             next_sample=None if meta.audio is None else (next_seq - 1) * form.size + rest,
         )

@@ -7,12 +7,14 @@ row that fails is answered by itself and harms no other; what comes out for a ro
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
+from avf_wire.binary_arrays import ALARM, SCALARS
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,7 +24,7 @@ from avf_server.models.served import Models
 from avf_server.models.setups import Setup
 from avf_server.models.thread import ModelThread
 from avf_server.sessions import clocks
-from avf_server.stepping import decisions, estimates
+from avf_server.stepping import alarms, decisions, estimates
 from avf_server.stepping.costs import Costs, Work
 from avf_server.stepping.estimates import Batch, Told
 from avf_server.stepping.rows import Row, Stepped
@@ -157,13 +159,20 @@ class Engine:
         """What came of every row; `seen` says of which something was observed."""
         form = self._models.belief_rows(setup)
         surprise = estimates.surprise_of(batch, seen, self._models.reference(setup.model))
+        detectors: Sequence[bytes | None] = [None] * len(rows)
+        if setup.alarm_every:
+            scores = np.where(seen & batch.finite, batch.arrays[SCALARS["evidence_bound"]][:, 0], np.nan)
+            detectors, said = alarms.heard(setup.alarm_every, [row.detector for row in rows], scores)
+            batch = replace(batch, arrays={**batch.arrays, ALARM: said})
         messages = estimates.to_messages(batch, rows, surprise=surprise)
         notes = estimates.to_notes(batch, rows, surprise=surprise)
         return [
-            Stepped(belief=form.to_bytes(belief.tobytes()), estimate=message, note=note)
+            Stepped(belief=form.to_bytes(belief.tobytes()), estimate=message, note=note, detector=detector)
             if finite
             else problems.InvalidObservationError(NOT_FINITE)
-            for belief, message, note, finite in zip(batch.beliefs, messages, notes, batch.finite.tolist(), strict=True)
+            for belief, message, note, detector, finite in zip(
+                batch.beliefs, messages, notes, detectors, batch.finite.tolist(), strict=True
+            )
         ]
 
     def _column(self, rows: list[Row], padding: int, of: Callable[[Row], Any]) -> Tensor | None:

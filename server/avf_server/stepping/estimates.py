@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from avf_wire import binary_batches
 from avf_wire.binary_arrays import (
+    ALARM,
     FREE_ENERGIES,
     ORDER,
     PARTS,
@@ -218,7 +219,8 @@ def to_notes(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float64]
     scalars = [batch.scalars[name].tolist() for name in ("free_energy", "reconstruction", "kl")]
     iterations = batch.scalars["iterations"].astype(np.int64).tolist()
     alone = [batch.arrays[ALONE[name]][:, 0].tolist() for name in ("evidence_bound", "effective_sample_size")]
-    columns = zip(rows, *scalars, iterations, priors, surprise.tolist(), *alone, strict=True)
+    raised = batch.arrays[ALARM][:, 0].tolist() if ALARM in batch.arrays else [None] * len(rows)
+    columns = zip(rows, *scalars, iterations, priors, surprise.tolist(), *alone, raised, strict=True)
     now = time.time()
     return [
         _encoder.encode(
@@ -235,7 +237,8 @@ def to_notes(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float64]
                 time=None if row.moment is None else row.moment.time,
                 evidence_bound=bound,
                 effective_sample_size=effective,
+                alarm=None if alarm is None or alarm != alarm else alarm > 0.0,
             )
         )
-        for row, free_energy, reconstruction, kl, count, prior, p, bound, effective in columns
+        for row, free_energy, reconstruction, kl, count, prior, p, bound, effective, alarm in columns
     ]

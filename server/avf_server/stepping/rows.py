@@ -42,6 +42,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     x: Floats
     inputs: Floats | None = None
     moment: Moment | None = None
+    detector: bytes | None = None
 
 
 class Stepped(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,7 @@ class Stepped(msgspec.Struct, frozen=True, kw_only=True):
     belief: bytes
     estimate: bytes
     note: bytes
+    detector: bytes | None = None
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -102,6 +104,7 @@ def to_row(item: Ready, *, iterations: int) -> Row:
         x=item.frame.observed.x,
         inputs=item.frame.observed.inputs,
         moment=item.moment,
+        detector=item.continues.kept.detector,
     )
 
 
@@ -109,7 +112,7 @@ def after(item: Ready, stepped: Stepped) -> CachedBelief:
     """Where the session stands after a step, and what it goes on from."""
     at = item.continues.position
     time = None if item.moment is None else item.moment.time
-    return CachedBelief(position=Position(at.epoch, at.seq + 1), kept=Kept(stepped.belief, time))
+    return CachedBelief(position=Position(at.epoch, at.seq + 1), kept=Kept(stepped.belief, time, stepped.detector))
 
 
 def to_commit(item: Ready, stepped: Stepped) -> Commit:

@@ -53,6 +53,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     lag: int = 0
     prediction_samples: int | None = None
     quantiles: tuple[float, ...] | None = None
+    alarm_every: float | None = None
     version: int = META_VERSION
 
 

@@ -1,35 +1,41 @@
-"""Beliefs as stores keep them: with the time of the last observation before them, where the session has a clock.
+"""Beliefs as stores keep them, with what a session keeps beside: the time of its last observation, and its detector.
 
-    "avf-time" | f64 time, little-endian | the belief as a safetensors file
+    "avf-kept" | f64 time | u32 bytes of the detector's state | this state | the belief as a safetensors file
 
-The law: a belief without a time is the file alone, as in every release. A file cannot begin with these words: its first
-eight bytes are the length of its header, which is bounded.
+The law: a belief with nothing beside is the file alone, as in every release. A file cannot begin with these words: its
+first eight bytes are the length of its header, which is bounded. A time that is not there is not a number.
 """
 
+import math
 import struct
 from typing import NamedTuple
 
-CLOCK = b"avf-time"
-_TIME = struct.Struct("<d")
-_HEAD = len(CLOCK) + _TIME.size
+MARK = b"avf-kept"
+_BESIDE = struct.Struct("<dI")
+_HEAD = len(MARK) + _BESIDE.size
 
 
 class Kept(NamedTuple):
-    """A belief as a file (None: the prior), and the time of the last observation; None where there is none."""
+    """A belief as a file (None: the prior), the time of the last observation, and the detector's state; None: none."""
 
     belief: bytes | None
     time: float | None = None
+    detector: bytes | None = None
 
 
 def pack(kept: Kept) -> bytes | None:
     """What a store keeps."""
-    if kept.belief is None or kept.time is None:
+    if kept.belief is None or (kept.time is None and kept.detector is None):
         return kept.belief
-    return CLOCK + _TIME.pack(kept.time) + kept.belief
+    state = kept.detector or b""
+    beside = _BESIDE.pack(math.nan if kept.time is None else kept.time, len(state))
+    return b"".join((MARK, beside, state, kept.belief))
 
 
 def unpack(data: bytes | None) -> Kept:
     """What a store kept."""
-    if data is None or not data.startswith(CLOCK) or len(data) < _HEAD:
+    if data is None or not data.startswith(MARK) or len(data) < _HEAD:
         return Kept(data)
-    return Kept(data[_HEAD:], *_TIME.unpack_from(data, len(CLOCK)))
+    time, length = _BESIDE.unpack_from(data, len(MARK))
+    end = _HEAD + length
+    return Kept(data[end:], None if math.isnan(time) else time, data[_HEAD:end] or None)

@@ -15,6 +15,14 @@ declare namespace Wire {
     durable_seq: number | null;
   }
 
+  interface Alarm {
+    raised: boolean;
+    p: number;
+    high: boolean;
+    statistic: number;
+    threshold: number;
+  }
+
   interface Audio {
     rate: number;
     encoding?: "s16" | "f32";
@@ -46,6 +54,7 @@ declare namespace Wire {
     lag?: number;
     prediction_samples?: number | null;
     quantiles?: number[] | null;
+    alarm_every?: number | null;
   }
 
   interface End {
@@ -87,6 +96,7 @@ declare namespace Wire {
     prediction_at_prior_mean: Moments | null;
     prediction_quantiles: PredictiveQuantiles | null;
     smoothed: Smoothed | null;
+    alarm: Alarm | null;
   }
 
   interface Forecast {
@@ -133,6 +143,7 @@ declare namespace Wire {
     time: number | null;
     evidence_bound: number | null;
     effective_sample_size: number | null;
+    alarm: boolean | null;
   }
 
   interface KeepAlive {
@@ -263,6 +274,7 @@ declare namespace Wire {
     lag: number;
     prediction_samples: number;
     quantiles: number[];
+    alarm_every: number | null;
   }
 
   interface SessionSummary {
@@ -342,6 +354,7 @@ declare namespace Wire {
     time: number | null;
     evidence_bound: number | null;
     effective_sample_size: number | null;
+    alarm: Alarm | null;
   }
 
   interface Token {
