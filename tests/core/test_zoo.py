@@ -16,6 +16,7 @@ from avf_core.inference import iterative
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
 DATA = {
+    "speech": "speech/crowd16k",
     "srnn-jsb": "music/jsb_chorales.npz",
     "srnn-jsb-direct": "music/jsb_chorales.npz",
     "srnn-muse": "music/musedata.npz",
@@ -102,6 +103,13 @@ def test_music_is_below_its_bar(name: str) -> None:
     card = card_of(name)
     assert card["splits"][1] == "test"
     assert card["test"]["free_energy_pooled"] <= BARS[name]
+
+
+def test_speech_is_ahead_of_a_codec_with_a_latent_that_is_used() -> None:
+    """FLAC at its highest level needs 1,106 nats a frame of the same split (`python -m benchmarks.codecs`)."""
+    figures = card_of("speech")["test"]
+    assert figures["free_energy_pooled"] <= 1050.0
+    assert figures["kl"] >= 5.0
 
 
 def test_avf_is_ahead_of_its_baseline() -> None:
