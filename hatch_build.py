@@ -20,7 +20,7 @@ class CustomBuildHook(BuildHookInterface):
         """Build, and put what was built into the wheel."""
         build = _by_path(Path(self.root) / "avf_core" / "native" / "build.py")
         if version == "editable":
-            build.build(build.fitting()[:1], build.cache())
+            build.build(build.here(), build.cache())
             return
         built = build.build(list(build.VARIANTS), Path(self.root) / "build" / "native") if build.fitting() else []
         for path in built:

@@ -31,10 +31,13 @@ SAMPLES = 16  # draws from the prior where there is no closed form, unless a fil
 class Outlook:
     """All that predictions of a step's observation are made from: the belief before it, its drive, how to read them.
 
-    `objective` gives the F of rows that are no particles; after `scan`, the belief has a leading time axis.
+    `objective` gives the F of rows that are no particles, and `draws` their likelihoods at so many draws from the prior
+    (at its mean, where that is 0), or None where they are to be had by the objective. After `scan`, the belief has a
+    leading time axis.
     """
 
     objective: Callable[[Belief, Drive], StepObjective]
+    draws: Callable[[Belief, int], Likelihood | None]
     belief: Belief
     drive: Drive
     samples: int
@@ -44,10 +47,14 @@ class Outlook:
         """The predictive distribution; with `samples` draws from the prior where there is no closed form."""
         if self.belief.seed.ndim > 1:
             return stack_time([found.prediction(samples) for found in self._steps()])
-        objective, count = self._objective, self.belief.particle_count
+        count = -(-(samples or self.samples) // self.belief.particle_count)
+        drawn = self.draws(rows_of(self.belief), count)
+        if drawn is not None:
+            return self._mixed(drawn)
+        objective = self._objective
         likelihood = objective.marginal()
         if likelihood is None:
-            likelihood = _sampled(objective, -(-(samples or self.samples) // count))
+            likelihood = _sampled(objective, count)
         else:
             likelihood = tree_map(lambda tensor: tensor.unsqueeze(1), likelihood)
         return self._mixed(likelihood)
@@ -56,7 +63,8 @@ class Outlook:
         """The likelihood at the prior's mean; with particles, the mixture of those at theirs."""
         if self.belief.seed.ndim > 1:
             return stack_time([found.at_prior_mean() for found in self._steps()])
-        likelihood = self._objective.at_prior_mean()
+        found = self.draws(rows_of(self.belief), 0)
+        likelihood = self._objective.at_prior_mean() if found is None else found
         if not self.belief.particles:
             return likelihood
         return replace(self._mixed(tree_map(lambda tensor: tensor.unsqueeze(1), likelihood)), recalibration=None)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from avf_core import predictions
 from avf_core.beliefs import Belief, State
-from avf_core.distributions import Gaussian
+from avf_core.distributions import Gaussian, Likelihood
 from avf_core.drives import Drive
 from avf_core.errors import ConfigurationError
 from avf_core.estimates import Estimate, carried_forward
@@ -170,11 +170,20 @@ class Rows(nn.Module):
         """What predictions of the next observation are made from."""
         return Outlook(
             objective=self.expecting,
+            draws=self.drawn,
             belief=belief,
             drive=drive,
             samples=self.prediction_samples,
             recalibration=self.recalibration,
         )
+
+    def drawn(self, belief: Belief, count: int) -> Likelihood | None:
+        """The likelihoods at so many draws from the prior, or for 0 at its mean, natively; None where torch has to."""
+        engine = running.engine_for(self, *belief.model.values())
+        if engine is None:
+            return None
+        found: Likelihood = engine.expected(belief.model, seed=belief.seed, number=belief.step, draws=count)
+        return found
 
     def expecting(self, belief: Belief, drive: Drive) -> StepObjective:
         """F of the next step before anything was observed: context and prior."""

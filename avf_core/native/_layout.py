@@ -94,7 +94,18 @@ class Advance(ctypes.Structure):
     ]
 
 
-STRUCTURES = (Operation, Program, Register, Plan, Step, Advance)  # in the order of avf_size
+class Expect(ctypes.Structure):
+    """Likelihoods at draws from the prior."""
+
+    _fields_: ClassVar[Fields] = [
+        *[(name, c_void_p) for name in ("state", "seed", "step")],
+        ("outputs", c_void_p * 2),
+        ("stream", c_int64),
+        *_ints("draws rows threads"),
+    ]
+
+
+STRUCTURES = (Operation, Program, Register, Plan, Step, Advance, Expect)  # in the order of avf_size
 
 
 NET = [c_int32, c_int32, POINTER(c_int32), POINTER(c_int32), c_float, POINTER(c_void_p)]
@@ -111,6 +122,7 @@ def of_library(library: ctypes.CDLL) -> ctypes.CDLL:
         "avf_matrix": (c_int32, [c_void_p, c_void_p, c_void_p, c_int32, c_int32, c_int32, c_int32]),
         "avf_product": (None, [c_void_p, c_int32, c_void_p, c_int32, c_void_p, c_int32]),
         "avf_step": (None, [c_void_p, POINTER(Step)]),
+        "avf_expect": (None, [c_void_p, POINTER(Expect)]),
         "avf_advance": (None, [c_void_p, POINTER(Advance)]),
         "avf_decoder_new": (c_void_p, NET),
         "avf_decoder_free": (None, [c_void_p]),

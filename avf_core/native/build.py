@@ -41,6 +41,12 @@ def fitting() -> list[str]:
     return [name for name, (needed, _) in VARIANTS.items() if flags.issuperset(needed)]
 
 
+def here() -> list[str]:
+    """The variants to build for this machine: the best, and where a kernel may keep tiles from it, the next."""
+    found = fitting()
+    return found[: 2 if found[:1] == ["amx"] else 1]
+
+
 def digest() -> str:
     """Of the sources and the flags."""
     hashed = hashlib.sha256(repr((COMMON, VARIANTS)).encode())
@@ -103,7 +109,7 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="also for other machines")
     parser.add_argument("--into", type=Path, default=cache())
     options = parser.parse_args()
-    variants = list(VARIANTS) if options.all else fitting()[:1]
+    variants = list(VARIANTS) if options.all else here()
     if compiler() is None:
         print("no C++ compiler (c++, g++ or clang++): nothing is built, and torch computes everything")
     for path in build(variants, options.into):

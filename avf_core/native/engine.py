@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from avf_core import noise
 from avf_core.native import _layout as layout
 from avf_core.native._lowering import Lowered
 from avf_core.native.library import Library
@@ -159,6 +160,25 @@ class Engine:
             following=following if mask is None else {},
             memory=remembered,
         )
+
+    def expected(self, state: State, *, seed: Tensor, number: Tensor, draws: int) -> Any:
+        """The likelihoods at draws from the prior of the next step, (rows, draws, ...); without draws at its mean."""
+        rows, shape = len(seed), (draws,) if draws else ()
+        outputs = [torch.empty(rows, *shape, register.size) for register in self.model.outputs]
+        kept = _addresses(state, self.model.state)
+        seed, number = seed.contiguous(), number.contiguous()
+        asked = layout.Expect(
+            ctypes.addressof(kept[0]),
+            seed.data_ptr(),
+            number.data_ptr(),
+            _two(outputs),
+            noise.PREDICTION,
+            draws,
+            rows,
+            threads(rows),
+        )
+        self._functions.avf_expect(self._handle, ctypes.byref(asked))
+        return self.model.emission.likelihood(outputs)
 
     def advance(self, state: State, x: Tensor, z: Tensor) -> dict[str, Tensor]:
         """The state after an observation of which some was imputed."""

@@ -278,6 +278,24 @@ def test_products_are_those_of_matrices(outputs: int, inputs: int, rows: int) ->
         exact(half(x)[-1:], half(x[-1:]))
 
 
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_predictions_are_those_of_torch(name: str) -> None:
+    """At the prior's mean, and at draws from it: any number, of many rows, with and without particles."""
+    pair = make(name)
+    xs, seeds = observations(pair, 2, 70), torch.arange(70)
+
+    def predicted(choice: running.Choice, particles: int) -> list[Any]:
+        with running.using("off"):
+            belief, _ = pair.step(pair.initial(seeds, particles=particles), xs[0])
+        with running.using(choice):
+            outlook = pair.outlook(belief, pair.drive(belief))
+            return [outlook.at_prior_mean(), *(outlook.prediction(samples) for samples in (1, 5, 16))]
+
+    for particles in (1, 3):
+        for ours, theirs in zip(predicted("float32", particles), predicted("off", particles), strict=True):
+            agree(ours, theirs)
+
+
 def test_rows_of_the_batch_stay_as_they_are() -> None:
     """A step writes into nothing that it was given, and its results share no memory with later ones."""
     pair = make("srnn-whitened")

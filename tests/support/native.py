@@ -11,7 +11,7 @@ from avf_core.native.library import Library
 @functools.cache
 def built() -> Library | None:
     """The library, built first where it is not."""
-    build.build(build.fitting()[:1], build.cache())
+    build.build(build.here(), build.cache())
     library.load.cache_clear()
     return library.load()
 

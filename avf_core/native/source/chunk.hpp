@@ -46,7 +46,7 @@ struct Chunk {
     }
     const size_t width = rounded_up(plan.latent_size, PANEL), all = width * capacity;
     for (Moments* m : {&q, &proposal, &by}) m->mean = take(all), m->log_variance = take(all);
-    noise = take(all * (plan.samples + 1)), common = take(all * std::max(plan.common_samples, plan.guard_samples));
+    noise = take(std::max(all * (plan.samples + 1), all + width * BLOCK)), common = take(all * std::max(plan.common_samples, plan.guard_samples));
     terms = take(4 * all), scaled = take(width);
     for (float*& one : row) one = take(capacity);
     met = take((size_t)capacity * (most + 1));

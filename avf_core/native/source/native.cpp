@@ -4,7 +4,7 @@
 
 #include "elements_face.hpp"
 #include "pictures_face.hpp"
-#include "step.hpp"
+#include "expect.hpp"
 
 using namespace avf;
 
@@ -65,7 +65,7 @@ int avf_usable() { return tiles_usable(); }
 
 // The size of a structure, by its place in this list: Python's must be the same.
 int avf_size(int number) {
-  const size_t sizes[] = {sizeof(Operation), sizeof(Program), sizeof(Register), sizeof(Plan), sizeof(Step), sizeof(Advance)};
+  const size_t sizes[] = {sizeof(Operation), sizeof(Program), sizeof(Register), sizeof(Plan), sizeof(Step), sizeof(Advance), sizeof(Expect)};
   return (int)sizes[number];
 }
 
@@ -103,6 +103,15 @@ void avf_step(void* engine, const Step* step) {
     ChunkStep{of.plan, *step, chunk, from, rows, visited}.make();
   });
   *step->visited = visited;
+}
+
+void avf_expect(void* engine, const Expect* asked) {
+  Engine& of = *static_cast<Engine*>(engine);
+  std::atomic<int> visited(0);
+  const Step none = {};
+  in_chunks(of, asked->rows, 0, asked->threads, MOST_ROWS, [&](int from, int rows, Chunk& chunk) {
+    expect(ChunkStep{of.plan, none, chunk, from, rows, visited}, *asked);
+  });
 }
 
 void avf_advance(void* engine, const Advance* advance) {

@@ -81,4 +81,13 @@ struct Advance {
   int32_t rows, threads;
 };
 
+// What is expected of observations: the likelihoods at draws from the prior, or without `draws` at its mean.
+struct Expect {
+  const float* const* state;
+  const int64_t *seed, *step;
+  float* outputs[2];  // for every row its draws
+  int64_t stream;
+  int32_t draws, rows, threads;
+};
+
 }  // namespace avf
