@@ -4,7 +4,7 @@ The law: whatever is opened here is closed here, in the opposite order; what can
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -27,6 +27,7 @@ from avf_server.status import Status
 from avf_server.stepping import service as stepping
 from avf_server.stepping.cached import CachedBeliefs
 from avf_server.stepping.engine import Engine
+from avf_server.stepping.gathering import Gathering
 from avf_server.stepping.service import Service
 from avf_server.stopping import Stopping
 from avf_server.stores import base as stores
@@ -88,7 +89,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         stack.callback(thread.close)
         engine = Engine(models, thread, max_batch=settings.max_batch)
         stack.callback(supervisor.start("avf-warm-up", engine.warm).cancel)  # nobody waits for it
-        cached = CachedBeliefs(settings.hot_sessions)
+        cached, gathering = CachedBeliefs(settings.hot_sessions), Gathering()
         stores = StoresByDurability(
             limits(durability.Limits, settings), store, changed=feed.changed, supervisor=supervisor
         )
@@ -100,9 +101,11 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             stores,
             feed,
             telemetry,
-            drop=cached.drop,
+            drop=_dropping(cached, gathering),
         )
-        service = Service(limits(stepping.Limits, settings), engine, sessions, cached, stopping, telemetry, supervisor)
+        service = Service(
+            limits(stepping.Limits, settings), engine, sessions, cached, gathering, stopping, telemetry, supervisor
+        )
         service.start()
         stack.push_async_callback(service.stop)
         listing = Listing(sessions, max_page=settings.max_page)
@@ -133,6 +136,16 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             evictions=evictions,
             streams=streams,
         )
+
+
+def _dropping(cached: CachedBeliefs, gathering: Gathering) -> Callable[[str], None]:
+    """Forgets all that is held of a session here, beside what it is."""
+
+    def drop(session: str) -> None:
+        cached.drop(session)
+        gathering.forget(session)
+
+    return drop
 
 
 async def _open_store(settings: Settings, url: str, stack: AsyncExitStack, supervisor: Supervisor) -> DurableStore:

@@ -174,6 +174,17 @@ async def test_sessions_in_closed_loops_share_every_batch(
         assert sizes == [8] * 4
 
 
+async def test_sessions_that_ended_are_forgotten(runtime: Any, open_session: Any) -> None:
+    """Nothing is remembered of when they came."""
+    async with runtime() as server:
+        session = await open_session(server)
+        for seq in (1, 2):
+            await server.service.observe(session, seq=seq, x=ZERO, owner="")
+        assert len(server.service._gathering) == 1
+        await server.sessions.delete(session, owner="")
+        assert len(server.service._gathering) == 0
+
+
 async def test_a_commit_that_breaks_is_told_to_its_frames_and_no_session_is_held(
     runtime: Any, open_session: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,14 @@ class Gathering:
         if len(self._answered) > MOST:
             self._answered.popitem(last=False)
 
+    def forget(self, session: str) -> None:
+        """This session has ended, or lives elsewhere."""
+        self._pauses.pop(session, None)
+        self._answered.pop(session, None)
+
+    def __len__(self) -> int:
+        return len(self._pauses.keys() | self._answered.keys())
+
     def expected(self, under_way: Iterable[str], *, now: float, until: float) -> dict[str, float]:
         """The sessions that are likely to have come at `until`, and how long each is waited for at most.
 

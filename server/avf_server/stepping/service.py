@@ -63,6 +63,7 @@ class Service:
         engine: Engine,
         sessions: Sessions,
         cached: CachedBeliefs,
+        gathering: Gathering,
         stopping: Stopping,
         telemetry: Telemetry,
         supervisor: Supervisor,
@@ -77,7 +78,7 @@ class Service:
         self._queue = Queue(limit=limits.queue_limit, retry_after=limits.retry_after_s)
         self._answers = Answers(sessions.stores, telemetry, retry_after_s=limits.retry_after_s)
         self._stages = Stages(sessions, cached, self._answers, telemetry, window=limits.replay_window)
-        self._gathering = Gathering()
+        self._gathering = gathering
         self._awaited: dict[str, float] = {}  # who is about to come, and until when the next tick waits for it
         self._afterwards = 0.0  # seconds that a tick takes from when it is filtered to its answers
         self._loaded: list[Ready] = []
