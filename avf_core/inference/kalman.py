@@ -23,7 +23,7 @@ from torch import Tensor
 from avf_core.beliefs import State
 from avf_core.distributions import FullGaussian, Gaussian, Likelihood
 from avf_core.errors import ConfigurationError
-from avf_core.factors import lower
+from avf_core.factors import deviations, lower
 from avf_core.inference import base
 from avf_core.inference._square_root import kalman_update
 from avf_core.models import lgssm
@@ -173,4 +173,4 @@ def _scale(posterior: Posterior) -> Float64[Tensor, "batch latent latent"]:
     """The factor of the covariance, in float64."""
     if isinstance(posterior, FullGaussian):
         return posterior.scale.double()
-    return torch.diag_embed(posterior.deviation.double())
+    return torch.diag_embed(deviations(posterior.log_variance))
