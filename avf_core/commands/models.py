@@ -27,7 +27,7 @@ def command(as_json: bool) -> None:
     avf models --json
     """
     rows = [_checkpoint(name) for name in checkpoints.available()]
-    rows += [_preset(name) for base in presets.PRESETS for name in (base, base + presets.DIRECT)]
+    rows += [_preset(name) for name in presets.names()]
     if as_json:
         click.echo(json.dumps({"models": rows}))
         return

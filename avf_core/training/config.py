@@ -78,13 +78,13 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What `avf train NAME` builds and how it trains it."""
+    """What `avf train NAME` builds and how it trains it; the same of its baseline, where there is one."""
 
     model: dict[str, Any]
     inference: dict[str, Any]
-    baseline: dict[str, Any]
     training: TrainingConfig
-    baseline_training: TrainingConfig
+    baseline: dict[str, Any] | None = None
+    baseline_training: TrainingConfig | None = None
 
     @property
     def settings(self) -> dict[str, dict[str, Any]]:

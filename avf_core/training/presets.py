@@ -1,6 +1,6 @@
 """Presets: a filter's settings and its schedule, by name. Those of the paper keep its figures (Appendix B).
 
-`{name}-direct` is the same model with its published baseline, direct inference.
+`{name}-direct` is the same model with its published baseline, direct inference, where there is one.
 """
 
 import dataclasses
@@ -166,6 +166,12 @@ LGSSM = Preset(
     baseline_training=dataclasses.replace(LINEAR, theta_rate=3e-3, phi_rate=3e-3),
 )
 
+REGIMES = Preset(
+    model={"kind": "switching", "observation_size": 2, "regimes": 3, "autoregressive": True},
+    inference={"kind": "forward"},
+    training=LINEAR,
+)
+
 PRESETS = {
     "vrnn-speech": VRNN_SPEECH,
     "srnn-speech": SRNN_SPEECH,
@@ -191,6 +197,7 @@ PRESETS = {
     "srnn-speech-small": SRNN_SPEECH_SMALL,
     "svg-actions-small": SVG_ACTIONS_SMALL,
     "lgssm": LGSSM,
+    "regimes": REGIMES,
     "speech": SHIPPED_SPEECH,
     "actions": SHIPPED_ACTIONS,
 }
@@ -203,15 +210,20 @@ PRESETS |= {
 
 def get(name: str) -> Preset:
     """The preset of this name; ConfigurationError lists those there are."""
-    base = name.removesuffix(DIRECT)
-    if base not in PRESETS:
-        raise ConfigurationError(
-            f"no preset {name!r}; there are {', '.join(PRESETS)}, and each with {DIRECT!r} appended"
-        )
-    preset = PRESETS[base]
-    if name == base:
+    if name not in names():
+        raise ConfigurationError(f"no preset {name!r}; there are {', '.join(names())}")
+    preset = PRESETS[name.removesuffix(DIRECT)]
+    if not name.endswith(DIRECT):
         return preset
+    assert preset.baseline is not None
+    assert preset.baseline_training is not None
     return dataclasses.replace(preset, inference=preset.baseline, training=preset.baseline_training)
+
+
+def names() -> list[str]:
+    """All presets, each followed by its baseline where it has one."""
+    with_baseline = {name for name, preset in PRESETS.items() if preset.baseline is not None}
+    return [name for base in PRESETS for name in (base, base + DIRECT) if name == base or base in with_baseline]
 
 
 def fit(settings: Settings, train: Sequences) -> Settings:

@@ -232,9 +232,8 @@ def a_little_data(preset: Preset) -> list[np.ndarray]:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name + suffix, marks=pytest.mark.long if name in LARGE else ())
-        for name in presets.PRESETS
-        for suffix in ("", presets.DIRECT)
+        pytest.param(name, marks=pytest.mark.long if name.removesuffix(presets.DIRECT) in LARGE else ())
+        for name in presets.names()
     ],
 )
 def test_every_preset_trains(tmp_path: Path, name: str) -> None:
