@@ -11,6 +11,7 @@ written as JSON with plots beside it.
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -37,8 +38,8 @@ SUITE = {
     "roofline": Form(),
     "serve": Form(quick=("--seconds", "1.5"), full=("--seconds", "10")),
     "peers": Form(),
-    "realtime": Form(),
     "training": Form(quick=("--rounds", "1", "--presets", "srnn-jsb"), full=("--rounds", "7")),
+    "realtime": Form(),
 }
 
 
@@ -63,7 +64,8 @@ def run(name: str, *, full: bool, within: float) -> dict[str, Any] | str:
     reader.join()
     timer.cancel()
     if process.wait():
-        return f"it did not end within {within:.0f} s" if process.returncode < 0 else last
+        ended = process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+        return f"it did not end within {within:.0f} s" if ended else last
     found: dict[str, Any] = json.loads(out[0])
     return found
 

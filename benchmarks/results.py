@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import signal
 import statistics
 import sys
 import time
@@ -26,7 +27,8 @@ screen = Console(stderr=True)
 
 
 def options(description: str | None) -> argparse.ArgumentParser:
-    """The options of every benchmark of `make bench`."""
+    """The options of every benchmark of `make bench`. When it is ended, it ends what it started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="a short form, whose figures are rough")
