@@ -244,12 +244,11 @@ def record(name: str, sees: str, results: Path, *, seed: int, steps: int | None)
 def table(runs: list[dict[str, Any]]) -> str:
     """Mean return over seeds, with its standard error, and the least and the best of them."""
     lines = ["| task | an agent sees | seeds | return | least | best |", "|---|---|---|---|---|---|"]
-    for name in dict.fromkeys(run["task"] for run in runs):
-        for sees in dict.fromkeys(run["sees"] for run in runs):
-            means = np.array([run["mean"] for run in runs if (run["task"], run["sees"]) == (name, sees)])
-            error = means.std(ddof=1) / np.sqrt(len(means)) if len(means) > 1 else float("nan")
-            shown = f"{means.mean():.0f} ± {error:.0f} | {means.min():.0f} | {means.max():.0f}"
-            lines.append(f"| {TASKS[name].env} | {sees} | {len(means)} | {shown} |")
+    for name, sees in dict.fromkeys((run["task"], run["sees"]) for run in runs):
+        means = np.array([run["mean"] for run in runs if (run["task"], run["sees"]) == (name, sees)])
+        error = f" ± {means.std(ddof=1) / np.sqrt(len(means)):.0f}" if len(means) > 1 else ""
+        shown = f"{means.mean():.0f}{error} | {means.min():.0f} | {means.max():.0f}"
+        lines.append(f"| {TASKS[name].env} | {sees} | {len(means)} | {shown} |")
     return "\n".join(lines)
 
 
