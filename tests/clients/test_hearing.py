@@ -144,7 +144,7 @@ def test_sound_may_be_numbers_and_go_on_in_the_midst_of_a_frame(
 def test_a_stream_of_sound_survives_cuts(client: Client, levels: np.ndarray, expected: list[Estimate]) -> None:
     """In chunks that fit no frame, over a connection that is cut thirty times."""
     rng = np.random.default_rng(1)
-    proxy = CuttingProxy(client.base_url, [10**6, *rng.integers(100, 5_000, size=30).tolist()])
+    proxy = CuttingProxy(client.base_url, [10**6, *rng.integers(100, 8_000, size=30).tolist()])
     try:
         with (
             client.session(MODEL, seed=3, durability="group", audio=Audio(rate=RATE)) as session,
