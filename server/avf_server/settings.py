@@ -49,7 +49,7 @@ class Settings(BaseModel):
         default=10.0, gt=0, description="seconds for a request's headers, and for each 1 KiB/s of its body"
     )
     idle_s: int = Field(default=10, ge=1, description="seconds that a connection may be open without a request")
-    max_batch: int = Field(default=64, ge=1, le=4096, description="observations in one tick")
+    max_batch: int = Field(default=64, ge=1, le=4096, description="rows in one tick: observations, times particles")
     queue_limit: int = Field(default=1024, ge=1, description="observations waiting, before new ones are refused")
     max_sessions: int = Field(default=10_000, ge=1, description="open sessions that this server has seen")
     max_sessions_per_key: int = Field(default=10_000, ge=1, description="open sessions of one key, on all servers")

@@ -22,7 +22,7 @@ from avf_server.models.served import Models
 from avf_server.models.setups import Setup
 from avf_server.models.thread import ModelThread
 from avf_server.problems import StoreError
-from avf_server.sessions import options
+from avf_server.sessions import messages, options
 from avf_server.sessions.audience import Audience
 from avf_server.stores.base import META_VERSION, REST_WIDTH, Meta, Outcome, Record, Store, Summary
 from avf_server.stores.durability import StoresByDurability
@@ -119,7 +119,7 @@ class Sessions:
             raise self.unavailable(error) from error
         self.touch(meta.id)
         self._remember(meta)
-        opened = self._message(meta, epoch=1, next_seq=1, expires_in=self._limits.session_ttl_s)
+        opened = messages.session_of(meta, self.models, epoch=1, next_seq=1, expires_in=self._limits.session_ttl_s)
         self.audience.opened(owner, opened)
         return opened
 
@@ -159,8 +159,9 @@ class Sessions:
                 raise self.unknown(session)
             if outcome is Outcome.APPLIED:
                 self.touch(session)
-                return self._message(
+                return messages.session_of(
                     record.meta,
+                    self.models,
                     epoch=record.position.epoch + 1,
                     next_seq=1,
                     expires_in=self._limits.session_ttl_s,
@@ -274,38 +275,11 @@ class Sessions:
 
     def describe(self, found: Summary) -> wire.Session:
         """A session as it was found in the store. Raises UnknownModelError."""
-        return self._message(
+        return messages.session_of(
             found.meta,
+            self.models,
             epoch=found.position.epoch,
             next_seq=found.position.seq + 1,
             expires_in=found.expires_in,
             rest=len(found.rest) // REST_WIDTH if isinstance(found, Record) else 0,
-        )
-
-    def _message(self, meta: Meta, *, epoch: int, next_seq: int, expires_in: float, rest: int = 0) -> wire.Session:
-        checkpoint = self.models.checkpoint(meta.model)
-        form, setup = self.models.form(meta.model), options.setup_of(meta, self.models)
-        return wire.Session(
-            id=meta.id,
-            model=meta.model,
-            model_digest=checkpoint.digest,
-            epoch=epoch,
-            next_seq=next_seq,
-            seed=meta.seed,
-            iterations=meta.iterations,
-            durability=meta.durability,
-            observation_size=form.size,
-            latent_size=checkpoint.filter.model.latent_size,
-            created_at=meta.created_at,
-            expires_in=expires_in,
-            audio=meta.audio,
-            input_size=form.input_size,
-            timed=form.timed,
-            deadline_s=meta.deadline_s,
-            particles=setup.particles,
-            lag=setup.lag,
-            prediction_samples=setup.samples,
-            quantiles=setup.quantiles,
-            alarm_every=meta.alarm_every,
-            next_sample=None if meta.audio is None else (next_seq - 1) * form.size + rest,
         )
