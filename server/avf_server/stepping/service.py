@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avf_wire.rows import Observed
@@ -30,6 +30,7 @@ from avf_server.stepping.cached import CachedBeliefs
 from avf_server.stepping.engine import Engine
 from avf_server.stepping.gathering import Gathering
 from avf_server.stepping.observations import checked
+from avf_server.stepping.parts import Parts
 from avf_server.stepping.queue import Queue
 from avf_server.stepping.replies import Reply
 from avf_server.stepping.rows import Frame, Ready, Row
@@ -83,7 +84,7 @@ class Service:
         self._afterwards = 0.0  # seconds that a tick takes from when it is filtered to its answers
         self._loaded: list[Ready] = []
         self._under_way: set[str] = set()  # sessions that are in a tick
-        self._parts: set[asyncio.Task[None]] = set()  # of ticks: loads and commits
+        self._parts = Parts(self._release, stopping)  # of ticks: loads and commits
         self._commits: dict[Store, asyncio.Task[None]] = {}
         self._wanted = asyncio.Event()
         self._idle = asyncio.Event()
@@ -117,7 +118,7 @@ class Service:
                 await self._idle.wait()
         except TimeoutError:
             logger.warning("%d observations are refused: the time to stop is over", self.waiting)
-        for task in [ticking, *self._parts]:
+        for task in [ticking, *self._parts.tasks]:
             await end(task)
         self._stages.refuse_all(self._queue.empty(), self.stopping.problem())
         await self._answers.finish()
@@ -247,7 +248,7 @@ class Service:
         ready, cold, refused = self._stages.hot(taken)
         self._release(refused)
         if cold:
-            self._beside(lambda: self._load(cold), cold)
+            self._parts.begin(lambda: self._load(cold), cold)
         weights = [item.frame.setup.particles for item in self._loaded]
         fitting = decisions.fitting(weights, most=self._limits.max_batch)
         batch, self._loaded = [*self._loaded[:fitting], *ready], self._loaded[fitting:]
@@ -285,7 +286,7 @@ class Service:
             self._afterwards += SMOOTHING * (now - filtered - self._afterwards)
             self._telemetry.tick.observe(now - began)
 
-        return self._beside(commit, frames)
+        return self._parts.begin(commit, frames)
 
     async def _load(self, cold: Sequence[Frame]) -> None:
         """What is not held here, for the next tick."""
@@ -294,24 +295,6 @@ class Service:
         self._awaited.clear()  # what is here goes on at once
         applied = {item.frame for item in ready}
         self._release([frame for frame in cold if frame not in applied])
-
-    def _beside(self, part: Callable[[], Awaitable[None]], frames: Sequence[Frame]) -> "asyncio.Task[None]":
-        """Begin a part of a tick; where it fails, its frames are answered and no others."""
-
-        async def guarded() -> None:
-            try:
-                await part()
-            except Exception:
-                logger.exception("a part of a tick, of %d observations, failed", len(frames))
-                self._release(frames, problems.internal())
-            except asyncio.CancelledError:
-                self._release(frames, self.stopping.problem())
-                raise
-
-        task = asyncio.create_task(guarded(), name="part of a tick")
-        self._parts.add(task)
-        task.add_done_callback(self._parts.discard)
-        return task
 
     def _release(self, frames: Sequence[Frame], problem: ProblemError | None = None) -> None:
         """The sessions of these frames may be in the next tick; where there is a problem, it is their answer."""
