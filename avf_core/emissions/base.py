@@ -7,7 +7,7 @@
 
 An emission is one file in this folder with a `Config` (a frozen dataclass), `EXAMPLES` of it by name, small enough for
 tests, and an `Emission`; the file's name is its name, with dashes for underscores. The suites test every example with
-every model that takes emissions, unasked.
+a model that takes it, unasked.
 
 The law of units: observations enter and leave every model in natural units (audio samples in [-1, 1], pixels in
 [0, 1], sensors as they come). Inside, a model sees (x - center) / scale, and its decoder speaks of that; here what it

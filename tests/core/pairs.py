@@ -107,6 +107,10 @@ CHOSEN: dict[str, Pair] = {
         "inference": {"kind": "direct", "widths": [8], "context": ["hidden", "decoder"], "recurrent": 5},
     },
     "svg-iterative": {"model": SVG, "inference": {**ITERATIVE, "rule": "gated"}},
+    "svg-residual": {
+        "model": {**SVG, "likelihood": "residual", "emission": {"frames": 2, "channels": 2}},
+        "inference": ITERATIVE,
+    },
     "svg-skips": {
         "model": {**SVG, "skips": True, "norm": "group", "likelihood": "gaussian"},
         "inference": {**ITERATIVE, "samples": 2, "append_observation": True},
@@ -166,20 +170,22 @@ def listed() -> Iterator[tuple[str, Pair]]:
 
 
 def emitted() -> Iterator[tuple[str, Pair]]:
-    """A pair for each example of an emission with each model that takes it, named model+emission.example.
+    """A pair for each example of an emission, named model+emission.example: models that take it take turns.
 
-    The models are those of the first example; their procedures take turns.
+    The models are those of the first example; so do their procedures.
     """
     procedures = itertools.cycle([ITERATIVE, {"kind": "direct", "widths": (8,), "context": ()}])
-    for emission, model in itertools.product(kinds(emissions), kinds(models)):
-        modelled = next(iter(examples(models, model).values()))
-        if "likelihood" not in modelled or model == "codec":
-            continue
+    taking: Counter[str] = Counter(dict.fromkeys(kinds(models), 0))
+    for emission in kinds(emissions):
         for name, options in getattr(plugin(emissions, emission), "EXAMPLES", {}).items():
             emitting = {"likelihood": emission.replace("_", "-"), "emission": dataclasses.asdict(options)}
-            found: Pair = {"model": {**modelled, **emitting}, "inference": next(procedures)}
-            if fits(found):
-                yield f"{model}+{emission}.{name}", found
+            for model in sorted(taking, key=lambda model: taking[model]):
+                modelled = next(iter(examples(models, model).values()))
+                found: Pair = {"model": {**modelled, **emitting}, "inference": next(procedures)}
+                if "likelihood" in modelled and fits(found):
+                    taking.update([model])
+                    yield f"{model}+{emission}.{name}", found
+                    break
 
 
 LISTED: dict[str, Pair] = {**dict(listed()), **dict(emitted())}
