@@ -1,5 +1,6 @@
 // The interface of the executor to Python, in C: an engine is a plan with its matrices; it steps rows.
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "elements_face.hpp"
@@ -51,7 +52,13 @@ void in_chunks(Engine& engine, int rows, int most, int threads, int largest, Mad
     let_go();
   };
   std::vector<std::thread> others;
-  for (int from = share; from < rows; from += share) others.emplace_back(work, from);
+  for (int from = share; from < rows; from += share) {
+    try {
+      others.emplace_back(work, from);
+    } catch (const std::system_error&) {  // no thread is to be had: this one does its share
+      work(from);
+    }
+  }
   work(0);
   for (std::thread& other : others) other.join();
 }
