@@ -114,12 +114,18 @@ def last_latents(belief: Belief) -> Gaussian:
 
 
 def weighted_moments(z: Float[Tensor, "... latent"], log_weights: Float64[Tensor, "..."], *, axis: int = 1) -> Gaussian:
-    """Mean and variance of weighted samples along an axis; the variance without the bias that few samples give it."""
-    weights = log_weights.exp()[..., None]
-    mean = (weights * z.double()).sum(axis)
-    spread = (weights * (z.double() - mean.unsqueeze(axis)) ** 2).sum(axis)
+    """Mean and variance of weighted samples along an axis; the variance without the bias that few samples give it.
+
+    Samples are taken from the heaviest one, so that those with one ancestor have no variance at all, not that of
+    rounding.
+    """
+    weights, samples = log_weights.exp()[..., None], z.double()
+    heaviest = samples.take_along_dim(log_weights.argmax(-1)[..., None, None], axis)
+    apart = samples - heaviest
+    centre = (weights * apart).sum(axis, keepdim=True)
+    spread = (weights * (apart - centre) ** 2).sum(axis)
     unbiased = spread / (1.0 - (weights**2).sum(axis)).clamp(min=1e-6)
-    return _marginals(mean, unbiased, dtype=z.dtype)
+    return _marginals((heaviest + centre).squeeze(axis), unbiased, dtype=z.dtype)
 
 
 def _marginals(mean: Tensor, variance: Tensor, *, dtype: torch.dtype | None = None) -> Gaussian:

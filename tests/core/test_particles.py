@@ -14,6 +14,7 @@ from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
 from avf_core.inference import exact as greedy
 from avf_core.particles import multinomial, systematic
+from avf_core.smoothing import weighted_moments
 from avf_core.trees import take, tree_map
 from avf_core.weighing import log_importance
 from tests.support.comparing import assert_finite, exact
@@ -139,6 +140,21 @@ def test_looking_back_is_the_fixed_lag_smoother(lag: int) -> None:
         deviation = np.sqrt(np.diag(covariances[place]))
         np.testing.assert_allclose(found.smoothed.mean[t, 0], means[place], atol=0.06 * float(deviation.max()))
         np.testing.assert_allclose(found.smoothed.log_variance[t, 0].exp(), deviation**2, rtol=0.1)
+
+
+def test_samples_of_one_ancestor_have_no_variance_and_others_theirs() -> None:
+    """Whatever their weights; and of numbers far from zero, where rounding is coarse, it is numpy's of those near."""
+    generator = torch.Generator().manual_seed(0)
+    log_weights = torch.randn(3, 9, generator=generator, dtype=torch.float64).log_softmax(-1)
+    ancestors = 1.0 + torch.rand(3, 1, 2, generator=generator, dtype=torch.float64)
+    found = weighted_moments(ancestors.expand(-1, 9, -1), log_weights)
+    assert bool((found.log_variance < -87.0).all())  # the least there is, that it stays finite
+    exact(found.mean, ancestors[:, 0])
+    apart = torch.randint(-4, 5, (3, 9, 2), generator=generator).double()
+    far = weighted_moments(2.0**40 + apart, log_weights)
+    for row, weights in enumerate(log_weights.exp().numpy()):
+        variance = np.diag(np.cov(apart[row].numpy(), rowvar=False, aweights=weights))
+        np.testing.assert_allclose(far.log_variance[row].exp(), variance, rtol=1e-9)
 
 
 def test_skipped_steps_are_looked_back_on_too() -> None:
