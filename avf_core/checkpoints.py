@@ -45,8 +45,10 @@ def available() -> list[str]:
     return sorted(folder.name for folder in ZOO.glob("*") if avf_sources.holds(folder, CONFIG))
 
 
-def load(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Checkpoint:
-    """The checkpoint of this name in the zoo, or in this folder, ready to filter.
+def load(name_or_path: str | Path, *, dtype: torch.dtype | None = torch.float32, device: str = "cpu") -> Checkpoint:
+    """The checkpoint of this name in the zoo, or in this folder, ready to filter in this precision.
+
+    None is the precision of a filter that was saved in float64, and float32 for all others.
 
     A checkpoint imports no module by itself: a model of another package must be installed as an entry point, be
     imported already, or be named in AVF_PLUGINS; PluginError says so. Raises CheckpointError where there is none, or
@@ -62,7 +64,9 @@ def load(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device
         data = files[WEIGHTS]
         weights = safetensors.torch.load(data)
         built = configuration.build(settings, trusted=False)
-        built.load_state_dict(weights)  # into float32, whatever the stored precision
+        precision = _precision(weights)
+        kind = dtype or (torch.float64 if precision == "float64" else torch.float32)
+        built.to(torch.promote_types(kind, torch.float32)).load_state_dict(weights)  # whatever the stored precision
         if card.get("recalibration") is not None:
             built.recalibration = Recalibration.from_dict(card["recalibration"])
     except PluginError:
@@ -71,11 +75,11 @@ def load(name_or_path: str | Path, *, dtype: torch.dtype = torch.float32, device
         raise CheckpointError(f"the checkpoint in {folder} is damaged: {error}") from error
     return Checkpoint(
         name=folder.name,
-        filter=built.to(device=place, dtype=dtype).eval().requires_grad_(False),
+        filter=built.to(device=place, dtype=kind).eval().requires_grad_(False),
         settings=settings,
         card=card,
         digest=hashlib.sha256(data + json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16],
-        weights=_precision(weights),
+        weights=precision,
     )
 
 
@@ -90,10 +94,15 @@ def save(
     filter: Filter,
     settings: Mapping[str, Any],
     card: Mapping[str, Any],
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a checkpoint, all of it or nothing; `dtype` is that of the stored weights. Counters keep their own."""
-    avf_sources.replace_set(folder, written(filter=filter, settings=settings, card=card, dtype=dtype))
+    """Write a checkpoint, all of it or nothing.
+
+    `dtype` is that of the stored weights: float64 for a filter that computes in it, else float32, where not given.
+    Counters keep their own.
+    """
+    kind = torch.promote_types(filter.model.dtype, torch.float32)
+    avf_sources.replace_set(folder, written(filter=filter, settings=settings, card=card, dtype=dtype or kind))
 
 
 def written(

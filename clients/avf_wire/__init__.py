@@ -16,6 +16,7 @@ from avf_wire.base import (
     Encoding,
     Message,
     Observation,
+    Precision,
     Request,
 )
 from avf_wire.estimates import (
@@ -108,6 +109,7 @@ __all__ = [
     "Moves",
     "Observation",
     "Observe",
+    "Precision",
     "PredictiveQuantiles",
     "Problem",
     "Quantiles",

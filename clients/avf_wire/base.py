@@ -27,6 +27,10 @@ Observation = list[float | None] | None
 """One observation: numbers, null for a dimension that is missing; null alone where all of it is missing."""
 
 
+Precision = Literal["float32", "float64"]
+"""What a model computes in, and so what its observations and results are."""
+
+
 Encoding = Literal["s16", "f32"]
 """How samples are written: 16-bit integers, k standing for k / 32768, or 32-bit numbers. Little-endian, mono."""
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from avf_wire.base import Message
+from avf_wire.base import Message, Precision
 
 Modality = Literal["music", "audio", "video", "series"]
 
@@ -22,8 +22,8 @@ class ModelInfo(Message, frozen=True):
     by row; `series`, plain numbers. `normal` is what free energy is on data that are normal for the model, in nats.
     `channels` and `inputs` are the names of an observation's numbers and of inputs, with their units in brackets. An
     observation comes with `input_size` inputs, and a time where the model is `timed`, `usual_dt` after the one before
-    where it is not said. Sessions may ask for up to `max_particles` and `max_lag`; those that ask for nothing else have
-    `prediction_samples` and `quantiles`. What is not known is null.
+    where it is not said; it computes in its `precision`. Sessions may ask for up to `max_particles` and `max_lag`;
+    those that ask for nothing else have `prediction_samples` and `quantiles`. What is not known is null.
     """
 
     name: str
@@ -47,6 +47,7 @@ class ModelInfo(Message, frozen=True):
     input_size: int = 0
     timed: bool = False
     usual_dt: float | None = None
+    precision: Precision = "float32"
     max_particles: int = 1
     max_lag: int = 0
     prediction_samples: int = 0

@@ -1,6 +1,6 @@
 """Sessions: opened, listed, branched."""
 
-from avf_wire.base import Audio, Durability, Message, Request
+from avf_wire.base import Audio, Durability, Message, Precision, Request
 from avf_wire.estimates import HistoryEntry
 
 
@@ -32,8 +32,8 @@ class Session(Message, frozen=True):
     """A session: its model, where it stands and how it was opened.
 
     `next_sample` counts the samples that the session has in this epoch; null where it was opened without `audio`.
-    `input_size` inputs come with each observation, and a time may where the model is `timed`. The last four are those
-    of `CreateSession`.
+    `input_size` inputs come with each observation, and a time may where the model is `timed`; observations and
+    results are of the model's `precision`. The last four are those of `CreateSession`.
     """
 
     id: str
@@ -52,6 +52,7 @@ class Session(Message, frozen=True):
     next_sample: int | None = None
     input_size: int = 0
     timed: bool = False
+    precision: Precision = "float32"
     deadline_s: float | None = None  # from when an observation comes to its answer
     particles: int = 1
     lag: int = 0

@@ -36,6 +36,21 @@ def test_what_is_in_a_row_comes_out_of_it(time: float | None, numbers: list[floa
     assert (read.x.tobytes(), read.inputs.tobytes(), read.time) == (x.tobytes(), inputs.tobytes(), time)
 
 
+WIDE = RowForm(size=2, input_size=3, timed=True, wide=True)
+
+
+def test_a_row_of_a_model_of_64_bits_is_wide() -> None:
+    """All of its numbers are f64, and one of 32 bits is read, too, for what it says."""
+    observed = Observed(x=np.array([0.1, np.nan]), inputs=np.array([1.1, 2, 3]), time=1.7e9 + 0.1)
+    row = WIDE.row(observed)
+    assert row.tobytes() == struct.pack("<6d", 0.1, math.nan, 1.1, 2, 3, 1.7e9 + 0.1)
+    read, narrow = WIDE.observed(row), WIDE.observed(FORM.row(observed))
+    assert read.inputs is not None
+    assert narrow.inputs is not None
+    assert (read.x[0], *read.inputs, read.time) == (0.1, 1.1, 2.0, 3.0, 1.7e9 + 0.1)
+    assert (narrow.x[0], *narrow.inputs, narrow.time) == (np.float32(0.1), np.float32(1.1), 2.0, 3.0, 1.7e9 + 0.1)
+
+
 @pytest.mark.parametrize("length", [0, 2, 5, 6, 8])
 def test_a_row_of_another_length_is_handed_on_as_it_is(length: int) -> None:
     """It is refused by whoever checks observations, by its length."""

@@ -27,23 +27,24 @@ def model_of(system: tuple[int, int]) -> Any:
     return random_model(*system)
 
 
-def observed(system: tuple[int, int]) -> tuple[Array, Array]:
-    """Latents (T, L) and observations (T, D), of which one in ten is missing."""
+def observed(system: tuple[int, int], *, wide: bool = False) -> tuple[Array, Array]:
+    """Latents (T, L) and observations (T, D) of 32 bits, or 64, of which one in ten is missing."""
     z, x = simulate_all(model_of(system), STEPS, 1, seed=sum(system))
-    xs = x[:, 0].float().double().numpy()
+    xs = (x[:, 0] if wide else x[:, 0].float().double()).numpy()
     xs[np.random.default_rng(4).random(xs.shape) < 0.1] = np.nan
     return z[:, 0].numpy(), xs
 
 
 @pytest.fixture(scope="module")
 def served(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
-    """A server of all systems, each with the whole belief in closed form, and with a sampled past."""
+    """A server of all systems, each with the whole belief in closed form, also in float64, and with a sampled past."""
     options = ["--data-dir", str(tmp_path_factory.mktemp("data"))]
     for size, latent in SYSTEMS:
-        for kind in ("kalman", "exact"):
+        for kind in ("kalman", "kalman64", "exact"):
             model = {"kind": "lgssm", "observation_size": size, "latent_size": latent}
-            settings = {"model": model, "inference": {"kind": kind}}
+            settings = {"model": model, "inference": {"kind": kind.removesuffix("64")}}
             filter = configuration.build(settings)
+            filter = filter.double() if kind.endswith("64") else filter
             filter.model.load_state_dict(random_model(size, latent).state_dict())
             folder = tmp_path_factory.mktemp("models") / f"{kind}-{size}-{latent}"
             checkpoints.save(folder, filter=filter, settings=settings, card={"name": folder.name})
@@ -65,22 +66,25 @@ def filtered(client: Client, kind: str, system: tuple[int, int], xs: Array, **op
         return session.steps(xs)
 
 
+@pytest.mark.parametrize(("kind", "close"), [("kalman", 1e-4), ("kalman64", 1e-9)])
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_with_the_exact_procedure_moments_are_the_kalman_filters(client: Client, system: tuple[int, int]) -> None:
-    """To what 32 bits hold, gaps included; evidence likewise. However many particles are asked for, one says it all."""
-    xs = observed(system)[1][:60]
+def test_with_the_exact_procedure_moments_are_the_kalman_filters(
+    client: Client, system: tuple[int, int], kind: str, close: float
+) -> None:
+    """To what 32 or 64 bits hold, gaps included; evidence, too. One particle says it all, however many there are."""
+    xs = observed(system, wide=kind == "kalman64")[1][:60]
     truth = kalman(model_of(system), np.nan_to_num(xs), ~np.isnan(xs))
-    for found, step in zip(filtered(client, "kalman", system, xs, particles=8), truth, strict=True):
-        assert found.evidence_bound == pytest.approx(-step.log_evidence, abs=1e-4 * max(1.0, abs(step.log_evidence)))
+    for found, step in zip(filtered(client, kind, system, xs, particles=8), truth, strict=True):
+        assert found.evidence_bound == pytest.approx(-step.log_evidence, abs=close * max(1.0, abs(step.log_evidence)))
         assert found.effective_sample_size == 1.0
         for mean, deviation, moments in (
             (found.prior_mean, found.prior_deviation, step.prior),
             (found.posterior_mean, found.posterior_deviation, step.posterior),
             (found.prediction, found.prediction_deviation, step.prediction),
         ):
-            np.testing.assert_allclose(mean, moments.mean, atol=1e-4, rtol=1e-4)
+            np.testing.assert_allclose(mean, moments.mean, atol=close, rtol=close)
             assert deviation is not None
-            np.testing.assert_allclose(deviation, np.sqrt(np.diag(moments.covariance)), atol=1e-4, rtol=1e-4)
+            np.testing.assert_allclose(deviation, np.sqrt(np.diag(moments.covariance)), atol=close, rtol=close)
 
 
 def posteriors(truth: list[Step]) -> tuple[Array, Array]:

@@ -4,7 +4,7 @@ The law: the state machine knows messages only; the sub-protocol that the server
 said, only to how.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import avf_wire as wire
 import msgspec
@@ -62,8 +62,9 @@ class Binary:
         """One message a binary frame; what is missing is NaN."""
         if isinstance(message, wire.Observe):
             x = [None] * self._form.size if message.x is None else message.x
-            inputs = None if message.inputs is None else np.array(message.inputs, dtype=np.float32)
-            observed = Observed(x=np.array(x, dtype=np.float32), inputs=inputs, time=message.time)
+            kind: type[np.floating[Any]] = np.float64 if self._form.wide else np.float32
+            inputs = None if message.inputs is None else np.array(message.inputs, dtype=kind)
+            observed = Observed(x=np.array(x, dtype=kind), inputs=inputs, time=message.time)
             return binary.encode(binary.Observations(seq=message.seq, rows=self._form.row(observed)[None]))
         return binary.encode(message)
 

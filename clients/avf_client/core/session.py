@@ -75,7 +75,12 @@ def listed(limit: int | None) -> Script[list[wire.SessionSummary]]:
 
 def form_of(info: wire.Session) -> RowForm:
     """What a session takes with each observation."""
-    return RowForm(size=info.observation_size, input_size=info.input_size, timed=info.timed)
+    return RowForm(
+        size=info.observation_size,
+        input_size=info.input_size,
+        timed=info.timed,
+        wide=info.precision == "float64",
+    )
 
 
 class SessionCore:

@@ -13,7 +13,7 @@ from typing import Any
 import avf_wire as wire
 import msgspec
 import numpy as np
-from avf_wire.binary import Floats
+from avf_wire.binary_arrays import Floats, Numbers
 from avf_wire.rows import Observed, RowForm
 
 from avf_server.problems import MalformedBodyError
@@ -44,7 +44,7 @@ class Steps(wire.Request, frozen=True):
 class Reader:
     """How lists are read in a form of bodies: rows of numbers, times, and what stands for nothing."""
 
-    rows: Callable[..., Iterator[Floats]]
+    rows: Callable[..., Iterator[Numbers]]
     times: Callable[..., Sequence[float | None]]
     nothing: bytes
 
@@ -66,15 +66,14 @@ def check_count(count: int, *, most: int) -> None:
         raise MalformedBodyError(f"{count} observations in one request, expected 1 to {most}")
 
 
-def floats(values: Iterable[float | None] | None, *, size: int) -> Floats:
+def floats(values: Iterable[float | None] | None, *, size: int) -> Numbers:
     """The numbers of an observation in a message, as a model of `size` dimensions takes it: NaN where missing.
 
-    What is beyond 32 bits becomes an infinity, which is refused with all that came as one.
+    They are of 64 bits, as they came; whoever checks them rounds them to what the model computes in.
     """
     if values is None:
-        return np.full(size, np.nan, dtype=np.float32)
-    with np.errstate(over="ignore"):
-        return np.array([np.nan if value is None else value for value in values], dtype=np.float32)
+        return np.full(size, np.nan)
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def observed(message: Steps, *, reader: Reader, form: RowForm, most: int) -> Iterator[Observed]:
@@ -97,7 +96,7 @@ def _together(columns: Mapping[str, Iterable[Any]]) -> Iterator[Observed]:
         raise malformed(Steps, "inputs and times, where they are given, are as many as the observations") from error
 
 
-def of_json(text: bytes, *, size: int, most: int) -> Iterator[Floats]:
+def of_json(text: bytes, *, size: int, most: int) -> Iterator[Numbers]:
     """The observations of a JSON list of them. Raises MalformedBodyError, where it can before the first is made."""
     text = text.strip()
     if not text.startswith(b"[") or b'"' in text or b"{" in text:
@@ -116,7 +115,7 @@ def of_json(text: bytes, *, size: int, most: int) -> Iterator[Floats]:
     return (_json_row(row, size=size) for row in rows)
 
 
-def one_of_json(text: bytes, *, size: int) -> Floats:
+def one_of_json(text: bytes, *, size: int) -> Numbers:
     """The observation that a value of JSON is. Raises MalformedBodyError."""
     if text.count(b"[") > 1 or b'"' in text or b"{" in text:
         raise MalformedBodyError("an observation is a list of numbers, or null, and holds nothing else")
@@ -166,7 +165,7 @@ def _times(data: bytes, decode: Callable[[bytes], list[float | None]]) -> Sequen
         raise malformed(Steps, error) from error
 
 
-def of_msgpack(data: bytes, *, size: int, most: int) -> Iterator[Floats]:
+def of_msgpack(data: bytes, *, size: int, most: int) -> Iterator[Numbers]:
     """The observations of a MessagePack array of them. Raises MalformedBodyError, as `of_json` does."""
     count = _length(data)
     if count is None:
@@ -189,7 +188,7 @@ def _nulls(text: bytes, *, most: int) -> int:
     return count
 
 
-def _json_row(numbers: bytes | None, *, size: int) -> Floats:
+def _json_row(numbers: bytes | None, *, size: int) -> Numbers:
     if numbers is None:
         return floats(None, size=size)
     count = numbers.count(b",") + 1
@@ -201,7 +200,7 @@ def _json_row(numbers: bytes | None, *, size: int) -> Floats:
         raise malformed(Steps, error) from error
 
 
-def _msgpack_row(data: bytes, *, size: int) -> Floats:
+def _msgpack_row(data: bytes, *, size: int) -> Numbers:
     if data == b"\xc0":
         return floats(None, size=size)
     count = _length(data)
@@ -215,9 +214,9 @@ def _msgpack_row(data: bytes, *, size: int) -> Floats:
         raise malformed(Steps, error) from error
 
 
-def _of_another_size(count: int) -> Floats:
+def _of_another_size(count: int) -> Numbers:
     """What stands for an observation of too many numbers, which is refused for that: one number, seen so often."""
-    return np.broadcast_to(np.float32(np.nan), (count,))
+    return np.broadcast_to(np.float64(np.nan), (count,))
 
 
 def _length(data: bytes) -> int | None:

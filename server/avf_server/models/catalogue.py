@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args
 
 import avf_wire as wire
+import torch
 
 from avf_core import data
 from avf_core.checkpoints import Checkpoint
@@ -51,6 +52,7 @@ def model_info(checkpoint: Checkpoint, *, setup: Setup, reference: Reference | N
         input_size=model.input_size,
         timed=model.timed,
         usual_dt=model.reader.usual_dt if model.timed else None,
+        precision="float64" if model.dtype == torch.float64 else "float32",
         prediction_samples=setup.samples,
         quantiles=setup.quantiles,
     )

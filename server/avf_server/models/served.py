@@ -30,7 +30,7 @@ class Models:
 
     def __init__(self, names: Sequence[str], *, device: str) -> None:
         """Raises CheckpointError where a model cannot be read."""
-        found = (checkpoints.load(name, device=device) for name in names)
+        found = (checkpoints.load(name, device=device, dtype=None) for name in names)
         self._checkpoints = {checkpoint.name: checkpoint for checkpoint in found}
         self._references = {name: Reference.of(checkpoint) for name, checkpoint in self._checkpoints.items()}
         self._forms = {name: _form_of(checkpoint) for name, checkpoint in self._checkpoints.items()}
@@ -128,7 +128,12 @@ class Models:
 
 def _form_of(checkpoint: Checkpoint) -> RowForm:
     model = checkpoint.filter.model
-    return RowForm(size=model.observation.size, input_size=model.input_size, timed=model.timed)
+    return RowForm(
+        size=model.observation.size,
+        input_size=model.input_size,
+        timed=model.timed,
+        wide=model.dtype == torch.float64,
+    )
 
 
 def _is_binary(filter: Filter) -> bool:

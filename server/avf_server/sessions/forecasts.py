@@ -95,7 +95,8 @@ class Forecasts:
             raise problems.InvalidInputsError(
                 f"inputs are not {request.horizon} lists, one for each step ahead, of {size} numbers"
             )
-        return torch.tensor(given, device=self._models.device)[:, None]
+        kind = self._models.checkpoint(model).filter.model.dtype
+        return torch.tensor(given, device=self._models.device, dtype=kind)[:, None]
 
     def _dt(self, request: wire.ForecastRequest, model: str, *, last: float | None) -> Tensor | None:
         """The time before each step ahead, of a batch of one. Raises InvalidTimeError."""

@@ -29,6 +29,7 @@ def session_of(
         audio=meta.audio,
         input_size=form.input_size,
         timed=form.timed,
+        precision="float64" if form.wide else "float32",
         deadline_s=meta.deadline_s,
         particles=setup.particles,
         lag=setup.lag,

@@ -69,14 +69,15 @@ class Engine:
         """An observation to warm with: with nothing observed, nothing would be inferred."""
         model = setup.model
         spec, form = self._models.checkpoint(model).filter.model.observation, self._models.form(model)
+        kind = np.float64 if form.wide else np.float32
         return Row(
             setup=setup,
             durability="group",
             belief=None,
             seed=0,
             continues=Position(1, 0),
-            x=np.full(spec.size, min(max(0.0, spec.low), spec.high), dtype=np.float32),
-            inputs=np.zeros(form.input_size, dtype=np.float32) if form.input_size else None,
+            x=np.full(spec.size, min(max(0.0, spec.low), spec.high), dtype=kind),
+            inputs=np.zeros(form.input_size, dtype=kind) if form.input_size else None,
             moment=clocks.moment(None, last=None, usual_dt=self._models.usual_dt(model)) if form.timed else None,
         )
 

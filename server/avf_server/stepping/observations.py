@@ -1,15 +1,15 @@
 """Observations on the way in, checked here or refused; and out again, as messages say them.
 
-The law: an observation is float32 from the codec to the store, and so are its inputs. Whatever passes fits the model
-(dimension, range, finite numbers; inputs and times where it takes them, and nowhere else), so that no row can spoil a
-batch. What was passed is kept with its estimate, to be shown to those who watch.
+The law: an observation is of the model's precision from here to the store, float32 or float64, and so are its inputs.
+Whatever passes fits the model (dimension, range, finite numbers; inputs and times where it takes them, and nowhere
+else), so that no row can spoil a batch. What was passed is kept with its estimate, to be shown to those who watch.
 """
 
 import math
 
 import avf_wire as wire
 import numpy as np
-from avf_wire.binary import Floats
+from avf_wire.binary_arrays import Numbers
 from avf_wire.rows import Observed, RowForm
 from numpy.typing import ArrayLike
 
@@ -25,13 +25,13 @@ def checked(
     inputs: ArrayLike | None = None,
     time: float | None = None,
 ) -> Observed:
-    """The observation as a row of the batch (observation,), rounded to 32 bits, NaN where missing; with what came.
+    """The observation as a row of a batch (observation,), in the model's precision, NaN where missing; and what came.
 
     Raises InvalidObservationError for a wrong dimension, for numbers out of the model's range, and for numbers that
-    are not finite as float32, in which the models compute. So the same observation is the same in every codec. Raises
-    InvalidInputsError and InvalidTimeError where what came with it is not what the model takes.
+    are not finite in the precision that the model computes in. So the same observation is the same in every codec.
+    Raises InvalidInputsError and InvalidTimeError where what came with it is not what the model takes.
     """
-    return Observed(x=_row(x, spec), inputs=_inputs(inputs, form), time=_time(time, form))
+    return Observed(x=_row(x, spec, form), inputs=_inputs(inputs, form), time=_time(time, form))
 
 
 def to_stored(observed: Observed, form: RowForm) -> bytes:
@@ -54,19 +54,25 @@ def from_stored(data: bytes, form: RowForm) -> tuple[wire.Observation, list[floa
     return [None if gone else value for value, gone in zip(observed.x.tolist(), missing, strict=True)], inputs
 
 
-def _row(x: ArrayLike, spec: ObservationSpec) -> Floats:
-    if isinstance(x, np.ndarray) and x.dtype == np.float32:
-        row = x
-    else:
-        with np.errstate(over="ignore"):
-            row = np.asarray(x, dtype=np.float32)
+def _numbers(x: ArrayLike, form: RowForm) -> Numbers:
+    """The numbers in the model's precision; an infinity where they are beyond it."""
+    kind = np.float64 if form.wide else np.float32
+    if isinstance(x, np.ndarray) and x.dtype == kind:
+        return x
+    with np.errstate(over="ignore"):
+        return np.asarray(x, dtype=kind)
+
+
+def _row(x: ArrayLike, spec: ObservationSpec, form: RowForm) -> Numbers:
+    row = _numbers(x, form)
     if row.shape != (spec.size,):
         raise InvalidObservationError(f"the observation has {row.size} dimensions, expected {spec.size}")
     if -np.inf < row.min() >= spec.low and np.inf > row.max() <= spec.high:
         return row  # as most are: nothing is missing, and nothing is wrong
     if np.isinf(row).any():
-        raise InvalidObservationError("the observation holds a number that is not finite in 32 bits")
-    outside = (row < np.float32(spec.low)) | (row > np.float32(spec.high))  # never where missing: NaN is in no order
+        raise InvalidObservationError(f"the observation holds a number that is not finite in {_bits(row)} bits")
+    low, high = row.dtype.type(spec.low), row.dtype.type(spec.high)
+    outside = (row < low) | (row > high)  # never where missing: NaN is in no order
     if outside.any():
         worst = int(outside.argmax())
         raise InvalidObservationError(
@@ -75,7 +81,11 @@ def _row(x: ArrayLike, spec: ObservationSpec) -> Floats:
     return row
 
 
-def _inputs(inputs: ArrayLike | None, form: RowForm) -> Floats | None:
+def _bits(row: Numbers) -> int:
+    return 8 * row.dtype.itemsize
+
+
+def _inputs(inputs: ArrayLike | None, form: RowForm) -> Numbers | None:
     if inputs is None:
         if form.input_size:
             raise InvalidInputsError(
@@ -83,8 +93,7 @@ def _inputs(inputs: ArrayLike | None, form: RowForm) -> Floats | None:
                 "before it; 0 where that is nothing"
             )
         return None
-    with np.errstate(over="ignore"):
-        row = np.asarray(inputs, dtype=np.float32)
+    row = _numbers(inputs, form)
     if row.shape != (form.input_size,):
         raise InvalidInputsError(
             f"{row.size} inputs came with the observation, expected {form.input_size}"
@@ -92,7 +101,8 @@ def _inputs(inputs: ArrayLike | None, form: RowForm) -> Floats | None:
         )
     if not np.isfinite(row).all():
         raise InvalidInputsError(
-            f"input {int((~np.isfinite(row)).argmax())} is missing, or not finite in 32 bits: inputs are always numbers"
+            f"input {int((~np.isfinite(row)).argmax())} is missing, or not finite in {_bits(row)} bits: inputs are "
+            "always numbers"
         )
     return row if form.input_size else None
 

@@ -30,8 +30,8 @@ from avf_server.stores.replies import digest_of, pack
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One observation to filter. `belief` is as it was saved, None at the start of an epoch.
 
-    `x` has shape (observation,), float32, NaN where nothing was observed; `inputs` are there where the model takes
-    them, `moment` where it takes times.
+    `x` has shape (observation,), in the model's precision, NaN where nothing was observed; `inputs` are there where
+    the model takes them, `moment` where it takes times.
     """
 
     setup: Setup

@@ -137,7 +137,7 @@ class Service:
         time: float | None = None,
         came: float | None = None,
     ) -> Reply:
-        """Filter observation `seq`, float32 with NaN where missing; `epoch` None means the current one.
+        """Filter observation `seq`, NaN where missing, in whatever precision; `epoch` None means the current one.
 
         `inputs` and `time` are what came with it, where the model takes them. `came` is when, by the event loop's
         clock, of one that has waited elsewhere; None means just now.

@@ -1,6 +1,8 @@
 """A reply as it is stored: the digest of its observation, the observation, and the estimate.
 
-    digest, 16 bytes | u8 version | u32 bytes of the observation | the observation, f32 | the estimate
+    digest, 16 bytes | u8 version | u32 bytes of the observation | the observation | the estimate
+
+The observation is a row of `avf_wire.rows`: of 32 bits, or wide where the model computes in 64.
 
 Version 2 is this release's: the estimate is the `estimate` of avf.v1.bin, with all of its arrays, and durable_seq not
 said. In version 1 it is JSON, without its durable_seq; in the oldest form JSON follows the digest, and its first byte,
@@ -23,7 +25,7 @@ _json: msgspec.json.Decoder[wire.Estimate] = msgspec.json.Decoder(wire.Estimate)
 
 
 def pack(digest: bytes, observation: bytes, estimate: bytes) -> bytes:
-    """A reply to store: `observation` is its numbers as little-endian float32, `estimate` a message of avf.v1.bin."""
+    """A reply to store: `observation` is its row as bytes, `estimate` a message of avf.v1.bin."""
     return b"".join((digest, VERSION, len(observation).to_bytes(4, "little"), observation, estimate))
 
 

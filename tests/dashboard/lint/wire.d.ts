@@ -6,6 +6,7 @@ declare namespace Wire {
   type Encoding = "s16" | "f32";
   type Modality = "music" | "audio" | "video" | "series";
   type Observation = (number | null)[] | null;
+  type Precision = "float32" | "float64";
   type ServerMessage = Begin | Estimate | Summary | Ack | Marker | KeepAlive | Error | Ended | GoAway;
 
   interface Ack {
@@ -182,6 +183,7 @@ declare namespace Wire {
     input_size: number;
     timed: boolean;
     usual_dt: number | null;
+    precision: "float32" | "float64";
     max_particles: number;
     max_lag: number;
     prediction_samples: number;
@@ -269,6 +271,7 @@ declare namespace Wire {
     next_sample: number | null;
     input_size: number;
     timed: boolean;
+    precision: "float32" | "float64";
     deadline_s: number | null;
     particles: number;
     lag: number;
