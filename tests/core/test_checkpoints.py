@@ -91,7 +91,7 @@ def test_starting_from_a_checkpoint_takes_what_fits(saved: Path) -> None:
 
 
 def test_a_filter_of_64_bits_is_saved_in_them(tmp_path: Path) -> None:
-    """And read back as it was by who asks for its own precision; all others are float32, whatever they are stored in."""
+    """And read back as it was by who asks for its own precision; others are float32, whatever they are stored in."""
     double, settings = make("lgssm-exact").double(), PAIRS["lgssm-exact"]
     with torch.no_grad():
         double.model.dynamics += 1e-12
