@@ -16,6 +16,7 @@ from avf_client.blocking.client import Client, Session
 from avf_client.commands import microphone, view_sound
 from avf_client.commands import plot as plots
 from avf_client.commands.common import client_of, json_option, server_option, write_json
+from avf_client.commands.driven import Driven, alone, read_driven
 from avf_client.commands.reading import reading_options, take
 from avf_client.commands.watch import Trace, summary, watch
 from avf_client.errors import InvalidArgument
@@ -40,6 +41,7 @@ class Wanted:
     particles: int
     lag: int
     kind: str | None
+    inputs: tuple[str, ...]
     reading: Options
     plot: Path | None
 
@@ -48,6 +50,8 @@ class Wanted:
             raise click.UsageError("name a FILE, or --mic, and not both: avf stream --help")
         if self.mic and (self.realtime or self.pace or self.plot is not None):
             raise click.UsageError("--realtime, --pace and --plot are for files, a microphone has its own time")
+        if self.mic and self.inputs:
+            raise click.UsageError("--inputs are columns of a table: name a FILE")
         if not self.mic and (self.input is not None or self.seconds is not None):
             raise click.UsageError("--input and --seconds are for --mic")
         if self.realtime and self.pace:
@@ -69,6 +73,7 @@ class Wanted:
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--every", type=click.IntRange(min=1), default=1, help="Show every n-th estimate only.")
 @reading_options
+@click.option("--inputs", metavar="COLUMN", multiple=True, help="Tables: the model's inputs; by its names if absent.")
 @click.option("--seed", type=int, help="Fixes all randomness of the session.")
 @click.option("--iterations", type=click.IntRange(min=0), help="Updates of the posterior a step.")
 @click.option("--particles", type=click.IntRange(min=1), default=1, help="Weighted rows that filter the session.")
@@ -80,7 +85,8 @@ def command(server: str, as_json: bool, **options: Any) -> None:
 
     FILE is sound (.wav, .flac, .aiff, .ogg), music (.mid, .musicxml, .mxl, or a piece that music21 ships), video,
     an array (.npy, .npz; T rows of D numbers), or a table (.csv, .tsv, .parquet, .feather; a row a step). Sound is
-    resampled to the model's rate. An API key is read from AVF_API_KEY.
+    resampled to the model's rate. Of a table, a model's inputs are the columns that it names, and --time says when each
+    row is to one that takes times. An API key is read from AVF_API_KEY.
 
     \b
     avf stream speech.wav --model vrnn-speech-small --realtime
@@ -145,7 +151,9 @@ def _streamed(client: Client, wanted: Wanted, console: Console, known: Recording
     ) as session:
         start = time.perf_counter()
         if not sound and recording is not None:
-            seen = watch(session, recording, console=console, pace=wanted.pace, limit=wanted.limit)
+            seen = watch(
+                session, _driven(recording, wanted, info), console=console, pace=wanted.pace, limit=wanted.limit
+            )
             console.print(summary(seen, seconds=time.perf_counter() - start))
             return seen
         heard = _heard(session, recording, wanted, console, rate=rate or 0)
@@ -186,6 +194,13 @@ def _read(file: str, wanted: Wanted, info: wire.ModelInfo | None = None) -> Reco
     if info is not None and info.sample_rate is not None:
         options = replace(options, rate=info.sample_rate, samples=info.observation_size)
     return read(file, options, kind=wanted.kind)
+
+
+def _driven(recording: Recording, wanted: Wanted, info: wire.ModelInfo) -> Driven:
+    """The recording with what comes with it; of a model that takes inputs, the file is read by their names."""
+    if not info.input_size or wanted.file is None:
+        return alone(recording, info=info, inputs=wanted.inputs)
+    return read_driven(wanted.file, wanted.reading, kind=wanted.kind, info=info, inputs=wanted.inputs)
 
 
 def _model(client: Client, name: str | None) -> wire.ModelInfo:

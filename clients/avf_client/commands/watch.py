@@ -4,8 +4,9 @@
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from avf_sources import Recording
@@ -17,8 +18,11 @@ from rich.text import Text
 
 from avf_client.blocking.client import Session
 from avf_client.commands.describe import describer
+from avf_client.commands.driven import Driven
 from avf_client.commands.view import open_view
 from avf_client.results.estimates import Estimate
+
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
@@ -54,30 +58,35 @@ class Trace:
 
 def watch(
     session: Session,
-    recording: Recording,
+    given: Recording | Driven,
     *,
     console: Console,
     pace: float | None = None,
     limit: int | None = None,
 ) -> Trace:
-    """Stream `recording` through `session` and show it; `pace` is in frames per second, None as fast as it goes."""
-    frames = recording.frames[:limit]
+    """Stream a recording through `session`, with what comes with it, and show it.
+
+    `pace` is in frames per second, None as fast as it goes.
+    """
+    driven = given if isinstance(given, Driven) else Driven(recording=given)
+    recording, steps = driven.recording, driven.steps(limit)
     trace = Trace(recording=recording, model=session.info.model)
     title = f"{recording.name} through {session.info.model}, {session.info.iterations} iterations"
-    source = frames if pace is None else paced(frames, pace)
+    source = steps if pace is None else paced(steps, pace)
     with open_view(console, describer(recording), title=title) as view:
-        for x, estimate in zip(frames, session.stream(source, in_flight=1 if pace else None), strict=False):
+        streamed = session.stream(source, in_flight=1 if pace else None)
+        for x, estimate in zip(recording.frames[:limit], streamed, strict=False):
             trace.estimates.append(estimate)
             view.add(x, estimate)
     return trace
 
 
-def paced(frames: NDArray[np.float64], per_second: float) -> Iterator[NDArray[np.float64]]:
-    """The frames, one every 1 / `per_second` seconds."""
+def paced(steps: Iterable[T], per_second: float) -> Iterator[T]:
+    """The steps, one every 1 / `per_second` seconds."""
     start = time.monotonic()
-    for index, frame in enumerate(frames):
+    for index, step in enumerate(steps):
         time.sleep(max(0.0, start + index / per_second - time.monotonic()))
-        yield frame
+        yield step
 
 
 def summary(trace: Trace, *, seconds: float) -> Table:
