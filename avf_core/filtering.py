@@ -47,9 +47,9 @@ class Filter(Rows):
         """`initial` with as many particles as one likes, also of a procedure whose particles are all the same."""
         if particles == 1:
             past = self.inference.past(len(seeds), lag) if lag > 0 else {}
-            check_lag(lag, possible=past is not None)
+            check_lag(lag, possible=past is not None, exact=self.inference.exact)
             return replace(self.initial_rows(seeds), past=past or {})
-        check_lag(lag, possible=not self.inference.exact)
+        check_lag(lag, possible=not self.inference.exact, exact=self.inference.exact)
         belief = of_rows(self.initial_rows(seeds_of(seeds, particles).reshape(-1)), seeds, particles)
         latents = torch.zeros(len(seeds), particles, lag, self.model.latent_size, dtype=self.model.dtype)
         return replace(belief, past={"z": latents.to(seeds.device)} if lag else {})

@@ -25,10 +25,17 @@ from avf_core.trees import tree_map
 MOST = 1024  # steps that may be looked back
 
 
-def check_lag(lag: int, *, possible: bool) -> None:
-    """Raise ConfigurationError where a number of steps to look back makes no sense, or is not `possible`."""
+def check_lag(lag: int, *, possible: bool, exact: bool = False) -> None:
+    """Raise ConfigurationError where a number of steps to look back makes no sense, or is not `possible`.
+
+    `exact`: of a procedure that keeps the past in closed form, which particles are no help to.
+    """
     if not 0 <= lag <= MOST:
         raise ConfigurationError(f"lag is {lag}, expected a number of steps in [0, {MOST}]")
+    if lag and not possible and exact:
+        raise ConfigurationError(
+            f"lag is {lag}, and in closed form only one row of the procedure kalman looks back: expected no lag"
+        )
     if lag and not possible:
         raise ConfigurationError(
             f"lag is {lag}, and one sampled path cannot look back: expected particles, say 64, or no lag"
@@ -111,6 +118,21 @@ def last_latents(belief: Belief) -> Gaussian:
         return _marginals(belief.past["mean"], belief.past["variance"])
     log_weights = belief.particles["log_weights"]
     return weighted_moments(belief.past["z"].transpose(1, 2), log_weights[:, None], axis=2)
+
+
+def effective_ancestors(
+    z: Float[Tensor, "batch particles latent"], log_weights: Float64[Tensor, "batch particles"]
+) -> Float64[Tensor, " batch"]:
+    """Of how many different samples the moments of these are, by 1 / sum of squared weights.
+
+    Particles with one ancestor count as one, with their weights together.
+    """
+    found = []
+    for samples, weights in zip(z, log_weights.exp(), strict=True):
+        different, ancestor = samples.unique(dim=0, return_inverse=True)
+        together = weights.new_zeros(len(different)).index_add(0, ancestor, weights)
+        found.append(1.0 / together.square().sum())
+    return torch.stack(found)
 
 
 def weighted_moments(z: Float[Tensor, "... latent"], log_weights: Float64[Tensor, "..."], *, axis: int = 1) -> Gaussian:

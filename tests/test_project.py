@@ -60,7 +60,7 @@ def test_every_command_loads() -> None:
     found = {entry.name: entry.load() for entry in entry_points(group="avf.commands")}
     assert set(found) == {
         "bench", "completion", "data", "evaluate", "forecast", "impute", "models", "reproduce", "serve", "sessions",
-        "stream", "train",
+        "smooth", "stream", "train",
     }  # fmt: skip
     assert all(isinstance(command, Command) and command.help for command in found.values())
 

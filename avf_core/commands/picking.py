@@ -1,4 +1,4 @@
-"""One sequence of a data set, filtered by a checkpoint: what `avf forecast` and `avf impute` have in common."""
+"""One sequence of a data set, filtered by a checkpoint: what `avf forecast`, `impute` and `smooth` have in common."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""Pictures of forecasts and of filled gaps: a fan for few dimensions, an image for many."""
+"""Pictures of forecasts, of filled gaps and of looking back: a fan for few dimensions, an image for many."""
 
 from io import BytesIO
 
@@ -11,6 +11,7 @@ from numpy import ndarray
 
 FEW = 6  # dimensions that get a line each
 BEFORE = 3  # so many times the horizon of the past is drawn
+WITHIN_90 = 1.645  # standard deviations that hold 90 % of a Gaussian
 BLUE, GREY, ORANGE = "#2563eb", "#64748b", "#d97706"
 
 
@@ -68,6 +69,30 @@ def imputation(
         axes.plot(steps, np.where(gap, middle, np.nan), ".-", color=BLUE, label="median")
         axes.plot(steps, np.where(gap, np.nan, xs[:, dimension]), color=GREY, label="observed", linewidth=1)
         axes.set_ylabel(f"dimension {dimension}")
+    return _drawn(figure, panels)
+
+
+def smoothing(
+    *,
+    mean: Float[ndarray, "time latent"],
+    deviation: Float[ndarray, "time latent"],
+    filtered_mean: Float[ndarray, "time latent"],
+    filtered_deviation: Float[ndarray, "time latent"],
+    title: str,
+) -> bytes:
+    """What was known of the latent at once, and looking back, as a PNG."""
+    if mean.shape[1] > FEW:
+        images = {"at once (mean)": filtered_mean, "looking back (mean)": mean}
+        return _images(images, first=0, start=None, title=title)
+    figure, panels = _panels(mean.shape[1], title)
+    steps = np.arange(len(mean))
+    known = (("at once", GREY, filtered_mean, filtered_deviation), ("looking back", BLUE, mean, deviation))
+    for dimension, axes in enumerate(panels):
+        for name, color, centre, spread in known:
+            middle, width = centre[:, dimension], WITHIN_90 * spread[:, dimension]
+            axes.fill_between(steps, middle - width, middle + width, color=color, alpha=0.2, linewidth=0)
+            axes.plot(steps, middle, color=color, label=f"{name}, with 5 to 95 %", linewidth=1)
+        axes.set_ylabel(f"latent {dimension}")
     return _drawn(figure, panels)
 
 
