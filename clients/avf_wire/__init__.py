@@ -34,7 +34,7 @@ from avf_wire.estimates import (
 )
 from avf_wire.events import Missed, Moved, Moves
 from avf_wire.forecasts import Forecast, ForecastRequest
-from avf_wire.models import Modality, ModelInfo, Models, Quantiles
+from avf_wire.models import Modality, ModelInfo, Models, Point, Quantiles
 from avf_wire.problems import Problem
 from avf_wire.sessions import Branch, CreateSession, Session, Sessions, SessionSummary
 from avf_wire.status import Status, StoreStatus
@@ -109,6 +109,7 @@ __all__ = [
     "Moves",
     "Observation",
     "Observe",
+    "Point",
     "Precision",
     "PredictiveQuantiles",
     "Problem",

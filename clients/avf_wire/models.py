@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+import msgspec
+
 from avf_wire.base import Message, Precision
 
 Modality = Literal["music", "audio", "video", "series"]
@@ -14,6 +16,13 @@ class Quantiles(Message, frozen=True):
     values: list[float]
 
 
+class Point(Message, frozen=True):
+    """A way to run a model that has a name: so many `particles` and `iterations`, the model's own where null."""
+
+    particles: int = 1
+    iterations: int | None = None
+
+
 class ModelInfo(Message, frozen=True):
     """A model that the server holds. `low` and `high` bound each observed number, null where there is no bound.
 
@@ -23,7 +32,8 @@ class ModelInfo(Message, frozen=True):
     `channels` and `inputs` are the names of an observation's numbers and of inputs, with their units in brackets. An
     observation comes with `input_size` inputs, and a time where the model is `timed`, `usual_dt` after the one before
     where it is not said; it computes in its `precision`. Sessions may ask for up to `max_particles` and `max_lag`;
-    those that ask for nothing else have `prediction_samples` and `quantiles`. What is not known is null.
+    those that ask for nothing else have `prediction_samples` and `quantiles`; and they may ask for one of `points` by
+    its name. What is not known is null.
     """
 
     name: str
@@ -48,6 +58,7 @@ class ModelInfo(Message, frozen=True):
     timed: bool = False
     usual_dt: float | None = None
     precision: Precision = "float32"
+    points: dict[str, Point] = msgspec.field(default_factory=dict)
     max_particles: int = 1
     max_lag: int = 0
     prediction_samples: int = 0

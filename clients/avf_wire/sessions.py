@@ -11,7 +11,8 @@ class CreateSession(Request, frozen=True):
     step is filtered by so many weighted `particles`, and looks back by `lag` steps. Where predictions have no closed
     form they are made of `prediction_samples` draws, and come with `quantiles` at these levels; the model's own where
     absent. A session that says how many seconds an answer may take, or how many observations a second are to be
-    answered, may be given fewer `iterations` where it would be late; each estimate says how many it was given.
+    answered, may be given fewer `iterations` where it would be late; each estimate says how many it was given. `point`
+    is the name of one of the model's points, in the place of `particles` and `iterations`.
     """
 
     model: str
@@ -25,6 +26,7 @@ class CreateSession(Request, frozen=True):
     lag: int = 0
     prediction_samples: int | None = None
     quantiles: tuple[float, ...] | None = None
+    point: str | None = None
     alarm_every: float | None = None  # steps between two false alarms, on average; no detector where absent
 
 

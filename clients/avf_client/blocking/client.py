@@ -85,6 +85,7 @@ class Client(Connection):
         prediction_samples: int | None = None,
         quantiles: Sequence[float] | None = None,
         alarm_every: float | None = None,
+        point: str | None = None,
     ) -> Session:
         """Open a session; as a context manager it ends when the block does.
 
@@ -99,6 +100,7 @@ class Client(Connection):
         lag         estimates look back so many steps: `smoothed_mean`, `smoothed_deviation`
         prediction_samples  draws that predictions without a closed form are made of; the model's own where absent
         alarm_every  a detector hears the session, whose false alarms are so many steps apart, on average: `alarm`
+        point       one of the model's `points`, by its name, in the place of particles and iterations
         quantiles   levels within (0, 1) at which predictions are told; the model's own where absent
 
         Raises UnknownModel, InvalidSetting.
@@ -116,6 +118,7 @@ class Client(Connection):
             prediction_samples=prediction_samples,
             quantiles=None if quantiles is None else tuple(quantiles),
             alarm_every=alarm_every,
+            point=point,
         )
         return Session(self, self.call(rest.create(request)), owned=True)
 

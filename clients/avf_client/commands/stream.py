@@ -40,6 +40,7 @@ class Wanted:
     iterations: int | None
     particles: int
     lag: int
+    point: str | None
     kind: str | None
     inputs: tuple[str, ...]
     reading: Options
@@ -78,6 +79,7 @@ class Wanted:
 @click.option("--iterations", type=click.IntRange(min=0), help="Updates of the posterior a step.")
 @click.option("--particles", type=click.IntRange(min=1), default=1, help="Weighted rows that filter the session.")
 @click.option("--lag", type=click.IntRange(min=0), default=0, help="Steps that estimates look back.")
+@click.option("--point", metavar="NAME", help="One of the model's operating points, such as bound.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture (PNG, SVG or PDF).")
 @json_option
 def command(server: str, as_json: bool, **options: Any) -> None:
@@ -124,10 +126,11 @@ def report(trace: Trace | hearing.SoundTrace, *, server_url: str, plot: Path | N
 
 def _streamed(client: Client, wanted: Wanted, console: Console, known: Recording | None) -> Trace | hearing.SoundTrace:
     """Stream what is wanted, show it, and sum it up; a file of sound is read in the model's frames, so not before."""
-    asked = (wanted.model, wanted.seed, wanted.iterations, wanted.particles, wanted.lag)
-    if wanted.session is not None and asked != (None, None, None, 1, 0):
+    asked = (wanted.model, wanted.seed, wanted.iterations, wanted.particles, wanted.lag, wanted.point)
+    if wanted.session is not None and asked != (None, None, None, 1, 0, None):
         raise InvalidArgument(
-            "--session goes on with a session as it was opened: no --model, --seed, --iterations, --particles, --lag"
+            "--session goes on with a session as it was opened: no --model, --seed, --iterations, --particles, --lag, "
+            "--point"
         )
     attached = None if wanted.session is None else client.attach(wanted.session)
     info = _model(client, wanted.model if attached is None else attached.info.model)
@@ -148,6 +151,7 @@ def _streamed(client: Client, wanted: Wanted, console: Console, known: Recording
         audio=audio,
         particles=wanted.particles,
         lag=wanted.lag,
+        point=wanted.point,
     ) as session:
         start = time.perf_counter()
         if not sound and recording is not None:

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast, get_args
 
 import avf_wire as wire
+import msgspec
 import torch
 
 from avf_core import data
 from avf_core.checkpoints import Checkpoint
 from avf_core.data.base import Plugin
-from avf_core.errors import ConfigurationError
+from avf_core.errors import CheckpointError, ConfigurationError
 from avf_core.plugins import plugin
 from avf_server import problems
 from avf_server.models.references import Reference
@@ -53,9 +54,25 @@ def model_info(checkpoint: Checkpoint, *, setup: Setup, reference: Reference | N
         timed=model.timed,
         usual_dt=model.reader.usual_dt if model.timed else None,
         precision="float64" if model.dtype == torch.float64 else "float32",
+        points=dict(points_of(checkpoint)),
         prediction_samples=setup.samples,
         quantiles=setup.quantiles,
     )
+
+
+def points_of(checkpoint: Checkpoint) -> Mapping[str, wire.Point]:
+    """The operating points that a card names, as `"points": {"bound": {"particles": 4}}` does.
+
+    Raises CheckpointError for what is none, or says more.
+    """
+    said = checkpoint.card.get("points") or {}
+    try:
+        found = msgspec.convert(said, dict[str, wire.Point])
+        if odd := sorted({key for point in said.values() for key in point} - {*wire.Point.__struct_fields__}):
+            raise msgspec.ValidationError(f"they say {', '.join(odd)}, expected particles and iterations")
+        return found
+    except msgspec.ValidationError as error:
+        raise CheckpointError(f"the points in the card of {checkpoint.name} are none: {error}") from error
 
 
 def _names(checkpoint: Checkpoint, kind: str, *, count: int) -> list[str] | None:

@@ -3,7 +3,7 @@
 The law: what is asked of a model that is not here is one problem, which names those there are.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import avf_wire as wire
 import torch
@@ -17,7 +17,7 @@ from avf_core.errors import BeliefFormatError
 from avf_core.filtering import Filter
 from avf_core.trees import tree_map
 from avf_server import problems
-from avf_server.models.catalogue import model_info
+from avf_server.models.catalogue import model_info, points_of
 from avf_server.models.references import Reference
 from avf_server.models.setups import QUANTILES, WIDEST, Setup
 
@@ -35,6 +35,7 @@ class Models:
         self._references = {name: Reference.of(checkpoint) for name, checkpoint in self._checkpoints.items()}
         self._forms = {name: _form_of(checkpoint) for name, checkpoint in self._checkpoints.items()}
         self._setups = {name: _setup_of(checkpoint) for name, checkpoint in self._checkpoints.items()}
+        self._points = {name: points_of(checkpoint) for name, checkpoint in self._checkpoints.items()}
         self._rows: dict[tuple[str, int, int], BeliefRows] = {}
         self.device = device
         for setup in self._setups.values():
@@ -76,6 +77,11 @@ class Models:
         """How sessions of a model are filtered that ask for nothing. Raises UnknownModelError."""
         self.checkpoint(name)
         return self._setups[name]
+
+    def points(self, name: str) -> Mapping[str, wire.Point]:
+        """The operating points of a model, by their names. Raises UnknownModelError."""
+        self.checkpoint(name)
+        return self._points[name]
 
     def row_bytes(self, name: str) -> int:
         """What a belief of one particle, without a lag, takes. Raises UnknownModelError."""

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, replace
 
 import avf_wire as wire
+import msgspec
 
 from avf_server import problems
 from avf_server.models.served import Models
@@ -35,6 +36,7 @@ def granted(request: wire.CreateSession, models: Models, limits: Limits) -> Setu
     How large its belief is, is another question: `check_size`.
     """
     own = models.setup(request.model)
+    request = at_point(request, models)
     samples = own.samples if request.prediction_samples is None else request.prediction_samples
     _check("particles", request.particles, 1, limits.max_particles)
     _check("lag", request.lag, 0, limits.max_lag)
@@ -48,6 +50,20 @@ def granted(request: wire.CreateSession, models: Models, limits: Limits) -> Setu
         quantiles=own.quantiles if request.quantiles is None else _levels(request.quantiles),
         alarm_every=_alarm_every(request.alarm_every),
     )
+
+
+def at_point(request: wire.CreateSession, models: Models) -> wire.CreateSession:
+    """What is asked for, with what its operating point says. Raises InvalidSettingError, UnknownModelError."""
+    if request.point is None:
+        return request
+    points = models.points(request.model)
+    if request.point not in points:
+        there = ", ".join(sorted(points)) or "none"
+        raise problems.InvalidSettingError(f"{request.model} has no point {request.point!r}; there are {there}")
+    if (request.particles, request.iterations) != (1, None):
+        raise problems.InvalidSettingError("point says particles and iterations: leave these out, or the point")
+    point = points[request.point]
+    return msgspec.structs.replace(request, particles=point.particles, iterations=point.iterations)
 
 
 def most_particles(name: str, models: Models, limits: Limits) -> int:

@@ -55,6 +55,7 @@ declare namespace Wire {
     lag?: number;
     prediction_samples?: number | null;
     quantiles?: number[] | null;
+    point?: string | null;
     alarm_every?: number | null;
   }
 
@@ -184,6 +185,7 @@ declare namespace Wire {
     timed: boolean;
     usual_dt: number | null;
     precision: "float32" | "float64";
+    points: Record<string, Point>;
     max_particles: number;
     max_lag: number;
     prediction_samples: number;
@@ -215,6 +217,11 @@ declare namespace Wire {
     x: (number | null)[] | null;
     inputs?: number[] | null;
     time?: number | null;
+  }
+
+  interface Point {
+    particles: number;
+    iterations: number | null;
   }
 
   interface PredictiveQuantiles {
