@@ -19,6 +19,7 @@ from avf_core.commands.picking import Picked, picking, rounded
 from avf_core.particles import MOST
 
 ALL = "all"
+SHOWN = 6  # numbers of the latent in the table
 MOMENTS = ("mean", "deviation", "filtered_mean", "filtered_deviation")
 
 
@@ -137,15 +138,17 @@ def _table(found: Smoothed) -> str:
 
 
 def _print(picked: Picked, found: Smoothed) -> None:
-    """A line for every number of the latent: what looking back adds, on average over the steps."""
+    """What looking back adds, on average over the steps: a line for each number of the latent, and one for all."""
     moments = _moments(found)
     moved = (moments["mean"] - moments["filtered_mean"]).square().mean(0).sqrt()
     table = Table(box=box.SIMPLE_HEAD, title=f"{picked.title}: {len(picked.xs)} steps, lag {found.lag}")
     for name in ("latent", "deviation filtered", "looking back", "means moved by (RMS)"):
         table.add_column(name, justify="right")
-    figures = (moments["filtered_deviation"].mean(0), moments["deviation"].mean(0), moved)
-    for d, row in enumerate(zip(*(values.tolist() for values in figures), strict=True)):
+    figures = torch.stack([moments["filtered_deviation"].mean(0), moments["deviation"].mean(0), moved], dim=1)
+    for d, row in enumerate(figures[:SHOWN].tolist()):
         table.add_row(str(d), *(f"{value:.4g}" for value in row))
+    if len(figures) > SHOWN:
+        table.add_row(f"all {len(figures)}", *(f"{value:.4g}" for value in figures.mean(0).tolist()))
     console = Console()
     console.print(table)
     if found.effective_ancestors is not None:

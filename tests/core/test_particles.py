@@ -20,7 +20,7 @@ from avf_core.weighing import log_importance
 from tests.support.comparing import assert_finite, exact
 from tests.support.lgssm import independent, random_model, simulate
 
-from .pairs import make, observations
+from .pairs import LISTED, make, observations
 
 pytestmark = pytest.mark.slow
 
@@ -171,3 +171,14 @@ def test_lags_that_make_no_sense_are_refused(particles: int, lag: int) -> None:
     """One path cannot look back, nobody looks ahead, and not for ever."""
     with pytest.raises(ConfigurationError, match="lag is"):
         make("srnn-direct").initial(torch.arange(2), particles=particles, lag=lag)
+
+
+@pytest.mark.parametrize("kind", ["forward", "kalman"])
+def test_particles_are_no_help_where_the_past_is_in_closed_form(kind: str) -> None:
+    """Only the Kalman filter looks back so, by its one row; what is refused is not told to take particles."""
+    name = next(name for name in LISTED if f"+{kind}." in name)
+    with pytest.raises(ConfigurationError, match="only one row of the procedure kalman looks back"):
+        make(name).spread(torch.arange(2), particles=8, lag=2)
+    if kind != "kalman":
+        with pytest.raises(ConfigurationError, match="only one row of the procedure kalman looks back"):
+            make(name).initial(torch.arange(2), particles=8, lag=2)
