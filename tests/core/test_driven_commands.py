@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from avf_core.commands import evaluate, forecast, impute, train
+from avf_core.commands import evaluate, forecast, impute, smooth, train
 from avf_core.errors import DataError, InputError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
@@ -38,7 +38,7 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_a_table_with_inputs_and_times_goes_through_all_commands(table: Path, tmp_path: Path) -> None:
-    """Trained, evaluated, forecast under the inputs that came, and filled; the card asks for columns by name."""
+    """Trained, evaluated, forecast under the inputs that came, filled, looked back on; the card asks for columns."""
     out = tmp_path / "run"
     options = [word for text in ('inputs=["valve"]', "time=when", "length=40") for word in ("--data-option", text)]
     settings = [word for text in SETTINGS for word in ("--set", text)]
@@ -51,6 +51,9 @@ def test_a_table_with_inputs_and_times_goes_through_all_commands(table: Path, tm
     assert np.isfinite(run(evaluate.command, *chosen, "--split", "test")["free_energy_pooled"])
     assert len(run(forecast.command, *chosen, "--at", 10, "--horizon", 4, "--particles", 2)["mean"]) == 4
     assert run(impute.command, *chosen, "--hide", "3-5", "--paths", 5)["missing"] >= 6
+    back = run(smooth.command, *chosen, "--lag", 3, "--particles", 8)
+    assert np.shape(back["mean"])[0] == back["steps"]
+    assert np.isfinite(back["deviation"]).all()
     with pytest.raises(DataError, match="go 2 steps less far"):
         run(forecast.command, *chosen, "--at", 15, "--horizon", 7)
     bare = tmp_path / "bare.npy"
