@@ -16,6 +16,7 @@ leaves out the spread of what is missing, and what later samples say of it.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -33,7 +34,7 @@ from avf_core.nets import MLP
 
 LEAST_SCALE = 0.1  # of a level
 MOST_SCALE = 20.0  # of standardised observations, a logarithm
-CHUNK = 256  # rows whose filters are inverted at once
+CHUNK = 4096  # rows whose filters are inverted at once
 BEFORE = f"{MEMORY}before"
 
 
@@ -175,7 +176,7 @@ class LinearPrediction:
         """The log-scale of which such residuals are expected; a level's share keeps it finite."""
         return torch.log(recent / self.noise.absolute + LEAST_SCALE * self.level)
 
-    @property
+    @cached_property
     def _free(self) -> tuple[Tensor, Tensor]:
         """Mean and deviation in the observation's units."""
         lead = self.log_scale.shape[:-1]
@@ -252,19 +253,23 @@ class Emission(base.Emission):
         )
 
 
+@torch.no_grad()
 def _unrolled(
     coefficients: Float[Tensor, "rows order"], before: Float[Tensor, "rows order"], scale: Float[Tensor, "rows frame"]
 ) -> tuple[Float[Tensor, "rows frame"], Float[Tensor, "rows frame"]]:
-    """Mean and deviation of a frame, by one triangular solve: of what is left of the past, and of an impulse."""
+    """Mean and deviation of a frame, by recursion: of what is left of the past, and of an impulse. Not differentiated.
+
+    The variance is the convolution of the noise's variances with the squares of the impulse's response.
+    """
     order, frame = coefficients.shape[-1], scale.shape[-1]
-    places = torch.arange(frame, device=scale.device)
-    lag = places[:, None] - places
-    filters = F.pad(-coefficients, (1, max(0, frame - order - 1)))  # by lag from 0
-    whitening = torch.where((lag > 0) & (lag <= order), filters[:, lag.clamp(0, filters.shape[-1] - 1)], 0.0)
-    left = _filters.predictions(F.pad(before, (0, frame)), coefficients)
-    impulse = torch.zeros_like(left)
-    impulse[:, 0] = 1.0
-    sides = torch.stack([left, impulse], dim=-1)
-    mean, response = torch.linalg.solve_triangular(whitening, sides, upper=False, unitriangular=True).unbind(-1)
-    spread = torch.where(lag >= 0, response[:, lag.clamp(min=0)] ** 2, 0.0) @ (scale**2)[..., None]
-    return mean, torch.sqrt(spread[..., 0])
+    backwards = coefficients.flip(-1)[:, None]
+    signals = scale.new_zeros(len(coefficients), 2, order + frame)
+    signals[:, 0, :order] = before
+    for t in range(frame):
+        signals[:, :, order + t] = (signals[:, :, t : t + order] * backwards).sum(-1)
+        if t == 0:
+            signals[:, 1, order] += 1.0
+    mean, response = signals[:, :, order:].unbind(1)
+    reversed_squares = response.square().flip(-1)[:, None]
+    spread = F.conv1d(F.pad(scale.square(), (frame - 1, 0))[None], reversed_squares, groups=len(scale))[0]
+    return mean, torch.sqrt(spread)

@@ -176,14 +176,15 @@ def test_a_preset_takes_inputs_and_the_usual_dt_from_the_data() -> None:
 @pytest.mark.usefixtures("shapes_unchecked")
 def test_training_learns_what_inputs_do(tmp_path: Path) -> None:
     """From scratch, by the command's own way: B comes out near what pushed, and evaluation needs the inputs."""
-    schedule = TrainingConfig(epochs=25, clip_length=20, batch_size=16, theta_rate=0.1, validate_every=25)
+    schedule = TrainingConfig(epochs=80, clip_length=20, batch_size=16, theta_rate=0.1, validate_every=80)
     train, valid = pushed(32, 1), pushed(4, 2)
     settings = {**LGSSM, "model": {k: v for k, v in LGSSM["model"].items() if k != "input_size"}}
     found = fit(settings, train, valid, folder=tmp_path / "run", schedule=schedule)
     model = found.filter.model
     assert isinstance(model, lgssm.Model)
     assert model.control is not None
-    gain = float(model.emission[0, 0] * model.control[0, 0]) / found.settings["model"]["input_scale"][0]
+    told = found.settings["model"]
+    gain = float(model.emission[0, 0] * model.control[0, 0]) * told["scale"][0] / told["input_scale"][0]
     assert abs(gain - 3.0) < 0.2
     told, untold = (evaluate(found.filter, [s]).free_energy_pooled for s in (valid[0], still(valid[0])))
     assert told + 1.0 < untold

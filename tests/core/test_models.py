@@ -7,6 +7,7 @@ from avf_core import configuration
 from avf_core.distributions import Gaussian
 from avf_core.inference import iterative
 from avf_core.models import base
+from avf_core.native import running
 from avf_core.nets import LearnedStartLSTM
 from tests.support.comparing import count
 
@@ -116,7 +117,7 @@ def test_missing_observations_continue_as_draws_from_the_model() -> None:
     transition = filter.model.transition
     filter.model.transition = lambda context, x, z: seen.append(x) or transition(context, x, z)  # type: ignore[method-assign,func-returns-value]
     nothing = torch.zeros(batch, 6, dtype=torch.bool)
-    with torch.no_grad():
+    with torch.no_grad(), running.using("off"):
         _, e = filter.step(filter.initial(torch.arange(batch)), torch.zeros(batch, 6), observed=nothing)
     assert set(seen[0].unique().tolist()) <= {0.0, 1.0}
     torch.testing.assert_close(seen[0].mean(0), e.likelihood.mean.mean(0), atol=0.04, rtol=0.0)

@@ -226,9 +226,8 @@ def test_what_is_missing_or_no_plug_in_is_named(kind: str, message: str) -> None
 @pytest.mark.usefixtures("package")
 def test_an_unknown_name_lists_the_names_and_imports_nothing() -> None:
     """`otherpack` is a module that is there, and yet no name of a model."""
-    with pytest.raises(
-        ConfigurationError, match=r"kind 'otherpack'; there are codec, lgssm, srnn, svg, vrnn, and those of"
-    ):
+    listed = ", ".join(available(models))
+    with pytest.raises(ConfigurationError, match=f"kind 'otherpack'; there are {listed}, and those of"):
         build({**PLACED, "model": {"kind": "otherpack"}})
     assert "otherpack" not in sys.modules
 
