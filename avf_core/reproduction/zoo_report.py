@@ -8,9 +8,13 @@ HEADING = """| checkpoint | data | inference | reported, pooled | mean over sequ
 | selected, pooled | updates in all | to the best |
 |---|---|---|---|---|---|---|---|---|---|"""
 
+PREDICTIONS = """| checkpoint | 50 % interval covers | 90 % interval covers | 98 % interval covers \
+| mean ± 1.645 deviations covers | calibration error of probabilities |
+|---|---|---|---|---|---|"""
+
 
 def section() -> str:
-    """The cards as a table, and the commands behind each checkpoint; empty where the zoo is."""
+    """The cards as tables, and the commands behind each checkpoint; empty where the zoo is."""
     cards = [checkpoints.read_card(checkpoints.ZOO / name) for name in checkpoints.available()]
     if not cards:
         return ""
@@ -21,6 +25,11 @@ def section() -> str:
             "What ships, as it ships (weights in half precision); `avf evaluate` gives these figures again.\n",
             HEADING,
             *map(_row, cards),
+            "",
+            "What their predictions, made before each frame, turned out to mean on the same split: how much the",
+            "intervals cover, and how far probabilities are from frequencies (expected calibration error, ten bins).\n",
+            PREDICTIONS,
+            *map(_predicted, cards),
             "",
             "The runs behind them, in order; each starts (`START`) from the best checkpoint before it:\n",
             "```console",
@@ -50,4 +59,13 @@ def _row(card: dict[str, Any]) -> str:
         str(card["budget"]),
         str(card["updates"] + card.get("init", {}).get("updates", 0)),
     ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _predicted(card: dict[str, Any]) -> str:
+    found = card["predictions"]
+    covered = [f"{share:.1%}" for share in found["coverage"] or ()] or ["–"] * 3
+    band = "–" if found["band_90"] is None else f"{found['band_90']:.1%}"
+    error = "–" if found["calibration_error"] is None else f"{found['calibration_error']:.4f}"
+    cells = [f"`{card['name']}`", *covered, band, error]
     return f"| {' | '.join(cells)} |"
