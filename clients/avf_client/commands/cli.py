@@ -37,6 +37,7 @@ BUILT_IN = {
     "evaluate": Built("Measure the free energy of a checkpoint on a data set.", "core", "torch"),
     "forecast": Built("Forecast how a sequence goes on, by sample paths.", "train", "torch"),
     "impute": Built("Fill what is missing in a sequence.", "train", "torch"),
+    "smooth": Built("Tell the latents of a sequence given what was observed later.", "train", "torch"),
     "models": Built("List the checkpoints that ship with the library, and their cards.", "core", "torch"),
     "reproduce": Built("Train and evaluate everything in a table of results.", "train", "torch"),
     "serve": Built("Serve models over HTTP and WebSockets.", "server", "fastapi"),
