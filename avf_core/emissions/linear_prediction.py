@@ -152,11 +152,6 @@ class LinearPrediction:
         """Each sample alone, the frame's others unknown: a Gaussian of its moments, as a sum of many."""
         return Gaussian(self.mean, self.log_variance)
 
-    def _shared_history(self, x: Tensor) -> Tensor:
-        """The history, once where samples of a row share it: then they share what is made of it."""
-        shared = self.history.ndim > x.ndim and self.history.stride(0) == 0
-        return self.history[0] if shared else self.history
-
     def _following(self, errors: Tensor) -> Tensor:
         """Log-scales of all samples, from the residuals of the frame and of `window` samples before it."""
         if self.reactivity is None:
