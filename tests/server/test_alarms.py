@@ -57,7 +57,7 @@ def check(estimates: list[Estimate]) -> list[bool]:
 
 
 def test_a_detector_goes_on_with_its_session(client: Client) -> None:
-    """Over requests, streams and forks, loaded from the store in turns; it is calm, and hears what changes."""
+    """Over requests, streams, forks and snapshots, loaded from the store in turns; it is calm, and hears what changes."""
     with client.session("linear", seed=1, alarm_every=EVERY) as session, client.session("linear") as other:
         assert (session.info.alarm_every, other.info.alarm_every) == (EVERY, None)
         first: list[Estimate] = []
@@ -67,7 +67,10 @@ def test_a_detector_goes_on_with_its_session(client: Client) -> None:
         with session.fork() as fork, session.fork(seed=2) as noisier:
             forked = fork.steps(CALM[200:250])
             assert noisier.steps(CALM[200:201])[0].alarm is not None
+        restored = client.restore(session.snapshot())
+        elsewhere = restored.steps(CALM[200:250])
         rest = [*session.stream(CALM[200:]), *session.stream(WILD)]
+        assert [each.alarm for each in elsewhere] == [each.alarm for each in rest[:50]]
         assert [each.alarm for each in forked] == [each.alarm for each in rest[:50]]
         raised = check([*first, *rest])
         assert not any(raised[: len(CALM)])

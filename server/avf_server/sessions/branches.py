@@ -5,6 +5,8 @@ committed, never what is hot. A snapshot comes from outside: it is bounded, hold
 model (digest, version, names, shapes, types, finite numbers) before anything begins with it.
 """
 
+import base64
+import binascii
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -88,9 +90,8 @@ class Branches:
         )
         setup = await self._sessions.granted(request)
         time = _time(metadata.get("time")) if self._models.form(name).timed else None
-        saved, seed = await self._thread.aside(
-            lambda: self._pack(self._read(data, setup), name, wanted, Kept(None, time))
-        )
+        beside = Kept(None, time, _detector(metadata.get("detector")))
+        saved, seed = await self._thread.aside(lambda: self._pack(self._read(data, setup), name, wanted, beside))
         return await self._sessions.create(msgspec.structs.replace(request, seed=seed), owner=owner, belief=saved)
 
     async def fork(self, session: str, wanted: wire.Branch, *, owner: str) -> wire.Session:
@@ -136,8 +137,11 @@ class Branches:
         }
         asked = _Asked(meta.particles, meta.lag, meta.prediction_samples, meta.quantiles, meta.alarm_every)
         provenance["setup"] = msgspec.json.encode(asked).decode()
-        if (time := kept.unpack(record.belief).time) is not None:
-            provenance["time"] = repr(time)
+        beside = kept.unpack(record.belief)
+        if beside.time is not None:
+            provenance["time"] = repr(beside.time)
+        if beside.detector is not None:
+            provenance["detector"] = base64.b64encode(beside.detector).decode()
         if meta.deadline_s is not None:
             provenance["deadline_s"] = repr(meta.deadline_s)
         if meta.audio is not None:
@@ -198,6 +202,14 @@ def _number(text: str | None) -> int | None:
 def _time(text: str | None) -> float | None:
     """What a header says of the time of the last observation; None where it says none, or where that is unreadable."""
     return _finite(text)
+
+
+def _detector(text: str | None) -> bytes | None:
+    """What a session's detector knew, as a header says; None where it says none, or where that is unreadable."""
+    try:
+        return None if text is None else base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
 
 
 def _deadline(text: str | None) -> float | None:
