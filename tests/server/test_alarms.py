@@ -57,7 +57,7 @@ def check(estimates: list[Estimate]) -> list[bool]:
 
 
 def test_a_detector_goes_on_with_its_session(client: Client) -> None:
-    """Over requests, streams, forks and snapshots, loaded from the store in turns; it is calm, and hears what changes."""
+    """Over requests, streams, forks and snapshots, from the store in turns; it is calm, and hears what changes."""
     with client.session("linear", seed=1, alarm_every=EVERY) as session, client.session("linear") as other:
         assert (session.info.alarm_every, other.info.alarm_every) == (EVERY, None)
         first: list[Estimate] = []
