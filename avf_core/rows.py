@@ -27,7 +27,6 @@ from avf_core.objectives import StepObjective, expected
 from avf_core.predictions import Outlook
 from avf_core.recalibration import Recalibration
 
-
 REPLACED = ("objective", "advance", "expecting")
 """What the native executor does in one call, and would not hear of where a derived filter does it in another way."""
 
