@@ -45,7 +45,7 @@ RESAMPLES = 1000
 FEATURES = ("posterior_mean", "posterior_log_variance", "observation")
 SETTINGS = {
     "model": {"kind": "lgssm", "latent_size": 2 * len(ANGLES), "observation_size": 1},
-    "inference": {"kind": "exact"},
+    "inference": {"kind": "kalman"},
 }
 
 
