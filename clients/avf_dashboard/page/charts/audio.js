@@ -104,7 +104,7 @@ function envelope(plot, size, of, line) {
         if (a < low) low = a;
         if (b > high) high = b;
       }
-      if (low <= high) line(plot.x(at + i / size), plot.y(high), plot.y(low), Math.max(1, (plot.step * each) / size));
+      if (low <= high) line(plot.x(at + i / size), plot.y(high), plot.y(low), Math.max(1, (plot.wide(at) * each) / size));
     }
   }
 }
@@ -159,7 +159,7 @@ function spectrogram(context, plot, cells, levels, bins) {
     for (let bin = 0; bin < bins; bin++) cells.set(at - from, bin, colour, (found[bin] - FLOOR) / (TOP - FLOOR));
   }
   plot.clip(context, () => {
-    cells.draw(context, plot.x(from), plot.top, (to - from) * plot.step, plot.bottom - plot.top);
+    cells.along(context, plot, from, plot.top, plot.bottom);
     crosshair(context, plot);
   });
 }

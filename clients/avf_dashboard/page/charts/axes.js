@@ -2,6 +2,7 @@
 // @ts-check
 
 import { moment, short, ticks } from "../format.js";
+import { Ruler } from "./ruler.js";
 import { colours } from "./surface.js";
 
 /** Where things stand on a chart of a span: steps from left to right, values between `low` and `high` upwards. */
@@ -20,25 +21,26 @@ export class Plot {
     this.top = top;
     this.right = width - right;
     this.bottom = height - bottom;
-    this.step = (this.right - left) / span.width; // pixels of one step
+    this.ruler = new Ruler(span);
+    this.step = (this.right - left) / span.width; // pixels of one step, on average
   }
 
   /** @param {number} position */
   x(position) {
-    return this.left + (position - this.span.first) * this.step;
+    return this.left + this.ruler.share(position) * (this.right - this.left);
+  }
+
+  /**
+   * The pixels of one step.
+   * @param {number} at
+   */
+  wide(at) {
+    return this.x(at + 1) - this.x(at);
   }
 
   /** @param {number} value */
   y(value) {
     return this.bottom - ((value - this.low) / (this.high - this.low || 1)) * (this.bottom - this.top);
-  }
-
-  /**
-   * The position under a pixel.
-   * @param {number} x
-   */
-  position(x) {
-    return this.span.first + (x - this.left) / this.step;
   }
 
   /**
@@ -147,7 +149,7 @@ export function crosshair(context, plot) {
   const { hover } = plot.span;
   if (hover === null) return;
   context.fillStyle = colours().band;
-  context.fillRect(plot.x(hover), plot.top, Math.max(1, plot.step), plot.bottom - plot.top);
+  context.fillRect(plot.x(hover), plot.top, Math.max(1, plot.wide(hover)), plot.bottom - plot.top);
 }
 
 /** A scale that takes in what it must at once and gives room back slowly, so that charts don't jump. */

@@ -80,4 +80,25 @@ export class Cells {
     context.imageSmoothingEnabled = smooth;
     context.drawImage(this.#canvas, x, y, width, height);
   }
+
+  /**
+   * Draw the grid on a chart, a column a step, the first at position `from`; as high as from `top` to `bottom`.
+   * @param {Context} context
+   * @param {Plot} plot
+   * @param {number} from
+   * @param {number} top
+   * @param {number} bottom
+   */
+  along(context, plot, from, top, bottom) {
+    const { width, height } = this.#canvas;
+    if (plot.ruler.even) {
+      this.draw(context, plot.x(from), top, plot.x(from + width) - plot.x(from), bottom - top);
+      return;
+    }
+    flat(this.#canvas).putImageData(this.#image, 0, 0);
+    context.imageSmoothingEnabled = false;
+    for (let at = 0; at < width; at++) {
+      context.drawImage(this.#canvas, at, 0, 1, height, plot.x(from + at), top, plot.wide(from + at), bottom - top);
+    }
+  }
 }

@@ -126,10 +126,11 @@ function normalBand(context, plot, band) {
  */
 function bars(context, plot, columns) {
   const colour = colours();
-  const wide = Math.max(1, plot.step - Math.min(2, plot.step * 0.2));
   const zero = Math.min(plot.bottom, plot.y(0));
   for (const { at, R, F } of columns) {
-    const x = plot.x(at) + (plot.step - wide) / 2;
+    const room = plot.wide(at);
+    const wide = Math.max(1, room - Math.min(2, room * 0.2));
+    const x = plot.x(at) + (room - wide) / 2;
     context.fillStyle = colour.accent;
     context.fillRect(x, Math.min(zero, plot.y(R)), wide, Math.abs(zero - plot.y(R)));
     context.fillStyle = colour.warm;

@@ -1,6 +1,8 @@
 // How a hand or a keyboard moves the window of a session's charts: drag, wheel and pinch, arrows, plus and minus.
 // @ts-check
 
+import { Ruler } from "./ruler.js";
+
 const AXIS = 46; // pixels left of the charts' frame
 /** @type {Record<string, (span: Span) => void>} */
 const KEYS = {
@@ -42,9 +44,10 @@ export function keyboard(element, span) {
  */
 export function pointers(canvas, span) {
   const down = new Map();
-  const step = () => (canvas.clientWidth - AXIS - 10) / span.width;
+  const wide = () => canvas.clientWidth - AXIS - 10;
+  const step = () => wide() / span.width;
   /** @param {MouseEvent} event */
-  const position = (event) => span.first + (event.offsetX - AXIS) / step();
+  const position = (event) => new Ruler(span).position((event.offsetX - AXIS) / wide());
   /** @type {number | null} */
   let apart = null;
 

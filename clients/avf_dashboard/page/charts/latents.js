@@ -114,7 +114,7 @@ function heat(context, plot, cells, rows, shown) {
       cells.set(at - from, rows.length - 1 - row, value < 0 ? less : more, Math.sqrt(Math.abs(value)));
     });
   }
-  cells.draw(context, plot.x(from), plot.top, (to - from) * plot.step, plot.bottom - plot.top);
+  cells.along(context, plot, from, plot.top, plot.bottom);
 }
 
 /**

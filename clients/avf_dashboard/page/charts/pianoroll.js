@@ -110,7 +110,7 @@ function probabilities(context, plot, cells, shown) {
     if (!means) continue;
     for (let key = 0; key < count; key++) if (means[key] > FAINT) cells.set(at - from, key, colour, means[key] * 0.9);
   }
-  cells.draw(context, plot.x(from), plot.y(count), (to - from) * plot.step, plot.y(0) - plot.y(count));
+  cells.along(context, plot, from, plot.y(count), plot.y(0));
 }
 
 /**
@@ -132,7 +132,7 @@ function rings(context, plot, shown) {
       context.strokeStyle = full[shown].mean[key] < UNEXPECTED ? colour.alert : colour.ink;
       const [x, y] = [plot.x(at) + inset, plot.y(key + 1) + inset];
       context.beginPath();
-      context.roundRect(x, y, Math.max(1, plot.step - 2 * inset), Math.max(1, plot.y(key) - y - inset), 2);
+      context.roundRect(x, y, Math.max(1, plot.wide(at) - 2 * inset), Math.max(1, plot.y(key) - y - inset), 2);
       context.stroke();
     }
   }
