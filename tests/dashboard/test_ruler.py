@@ -28,7 +28,7 @@ def ask(looking: Looking, server: Server) -> Any:
 
 
 def test_steps_are_as_far_apart_as_their_times(ask: Any) -> None:
-    """Entry `at` stands at its time, as numpy interpolates it; beyond the ends steps go on as far apart as on average."""
+    """Entry `at` stands at its time, as numpy interpolates; beyond the ends steps are as far apart as on average."""
     times = [10.0, 11.0, 12.0, 40.0, 41.0, 50.0]
     usual = (times[-1] - times[0]) / 5
     knots = [times[0] - usual, *times, times[-1] + 3 * usual]
