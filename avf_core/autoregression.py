@@ -16,7 +16,12 @@ ORDERS = (1, 2, 3, 4, 6, 8, 12, 24)
 RIDGE = 1e-3  # keeps channels that are sums of others apart from a singular system
 FLOOR = 1e-8  # of a variance
 REFILLS = 3  # times that gaps of the training data are filled anew
-PERIODS = 4  # candidates for the period of one channel
+PERIODS = 4  # candidates for a period
+CYCLES = 4  # that a period is seen, at least
+HELD_OUT = 5  # one step in so many, the last ones, by which lags are chosen
+LONGEST = 20_000  # steps that lags are chosen by: the last ones
+MEMORY = 4096  # numbers of the past that a model may remember
+WIDEST = 384  # numbers of the past that a prediction may hear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +52,41 @@ def fit(train: Sequence[ndarray], valid: Sequence[ndarray]) -> list[Linear]:
     orders = [p for p in ORDERS if channels * p + 1 <= rows // 10 and p < max(map(len, train))]
     found = [_independent(train), _persistence(train, lag=1, name="persistence")]
     carried = [_carried(sequence) for sequence in train]
-    vectors = [_least_squares(train, carried, order) for order in orders]
+    vectors = [_least_squares(train, carried, lags(order)) for order in orders]
     if vectors:
         best = min(vectors, key=lambda baseline: _nats(baseline, valid))
-        found.append(vector_autoregression(train, best.reach))
+        found.append(vector_autoregression(train, best.lags))
     if channels == 1:
         seasons = [_persistence(train, lag=lag, name=f"seasonal naive ({lag})") for lag in _periods(train)]
         if seasons:
             found.append(min(seasons, key=lambda baseline: _nats(baseline, valid)))
     return found
+
+
+def choose(train: Sequence[ndarray]) -> tuple[int, int]:
+    """The order and the period, 0 for none, of the autoregression that says best how these sequences go on.
+
+    It is fitted to the beginning of each, and judged by the nats of its end; lags that do not help are left out.
+    """
+    recent = [sequence[-LONGEST:] for sequence in train]
+    ends = [len(sequence) - len(sequence) // HELD_OUT for sequence in recent]
+    fitted_on = [sequence[:end] for sequence, end in zip(recent, ends, strict=True)]
+    carried = [_carried(sequence) for sequence in fitted_on]
+    channels, rows = train[0].shape[1], sum(ends)
+
+    def nats(order: int, period: int) -> float:
+        fitted = _least_squares(fitted_on, carried, lags(order, period))
+        pairs = zip(recent, ends, strict=True)
+        return sum(float(filtered(fitted, sequence)[0][end:].sum()) for sequence, end in pairs)
+
+    def possible(order: int, period: int) -> bool:
+        heard, reach = channels * len(lags(order, period)), period + order
+        small = heard + 1 <= rows // 10 and heard <= WIDEST and channels * reach <= MEMORY
+        return small and reach < max(ends) // 4
+
+    best = min((p for p in ORDERS if possible(p, 0)), key=lambda p: nats(p, 0), default=1)
+    seasons = [0, *(period for period in _periods(fitted_on) if period > best and possible(best, period))]
+    return best, min(seasons, key=lambda period: nats(best, period)) if len(seasons) > 1 else 0
 
 
 def filtered(baseline: Linear, sequence: Float[ndarray, "time channels"]) -> tuple[ndarray, ndarray]:
@@ -144,24 +175,30 @@ def _persistence(train: Sequence[ndarray], *, lag: int, name: str) -> Linear:
     )
 
 
-def vector_autoregression(train: Sequence[ndarray], order: int) -> Linear:
+def lags(order: int, period: int = 0) -> tuple[int, ...]:
+    """Those up to `order`, and where there is a period those from a period ago up to `order` later."""
+    season = range(period, period + order + 1) if period else ()
+    return (*range(1, order + 1), *season)
+
+
+def vector_autoregression(train: Sequence[ndarray], lags: Sequence[int]) -> Linear:
     """By least squares. Gaps are filled by the last value, then, as in EM, by the fit's own conditional mean.
 
-    There is at least one sequence of more than `order` steps.
+    There is at least one sequence of more steps than the longest lag.
     """
-    fitted = _least_squares(train, [_carried(sequence) for sequence in train], order)
+    fitted = _least_squares(train, [_carried(sequence) for sequence in train], lags)
     if any(np.isnan(sequence).any() for sequence in train):
         for _ in range(REFILLS):
-            complete = [filtered(fitted, sequence)[1][order:] for sequence in train]
-            fitted = _least_squares(train, complete, order)
+            complete = [filtered(fitted, sequence)[1][fitted.reach :] for sequence in train]
+            fitted = _least_squares(train, complete, lags)
     return fitted
 
 
-def _least_squares(train: Sequence[ndarray], complete: Sequence[ndarray], order: int) -> Linear:
+def _least_squares(train: Sequence[ndarray], complete: Sequence[ndarray], lags: Sequence[int]) -> Linear:
     """A fit to filled sequences; the covariance of errors is that of steps at which all was observed, if any were."""
-    channels = train[0].shape[1]
+    channels, order = train[0].shape[1], max(lags)
     lagged = [
-        np.concatenate([s[order - k - 1 : len(s) - k - 1] for k in range(order)] + [np.ones((len(s) - order, 1))], 1)
+        np.concatenate([s[order - lag : len(s) - lag] for lag in lags] + [np.ones((len(s) - order, 1))], 1)
         for s in complete
         if len(s) > order
     ]
@@ -174,7 +211,7 @@ def _least_squares(train: Sequence[ndarray], complete: Sequence[ndarray], order:
     covariance = errors.T @ errors / len(errors) + FLOOR * np.eye(channels)
     return Linear(
         name=f"VAR({order})",
-        lags=tuple(range(1, order + 1)),
+        lags=tuple(lags),
         weights=solved[:, :-1],
         offset=solved[:, -1],
         covariance=covariance,
@@ -189,9 +226,16 @@ def _carried(sequence: Float[ndarray, "time channels"]) -> Float[ndarray, "time 
 
 
 def _periods(train: Sequence[ndarray]) -> list[int]:
-    """Lags at which one channel is most like itself, beyond the first fall of its autocorrelation."""
-    longest = np.nan_to_num(max(train, key=len)[:, 0])
-    spectrum = np.abs(np.fft.rfft(longest - longest.mean(), 2 * len(longest))) ** 2
-    likeness = np.fft.irfft(spectrum)[: len(longest) // 3]
-    tops = [lag for lag in range(2, len(likeness) - 1) if likeness[lag - 1] < likeness[lag] >= likeness[lag + 1]]
-    return sorted(tops, key=lambda lag: likeness[lag], reverse=True)[:PERIODS]
+    """Periods, in steps, of which the changes of channels have most: those of the highest lines of their spectrum."""
+    longest = max(train, key=len)
+    changes = np.nan_to_num(np.diff(longest / (np.nanstd(longest, axis=0) + FLOOR), axis=0))
+    power = np.square(np.abs(np.fft.rfft(changes, axis=0))).sum(1)
+    power[:CYCLES] = 0.0
+    found: list[int] = []
+    for line in np.argsort(power)[::-1]:
+        period = round(len(changes) / max(int(line), 1))
+        if len(found) == PERIODS or not power[line] > 0.0:
+            break
+        if period > 1 and period not in found:
+            found.append(period)
+    return found

@@ -26,6 +26,7 @@ from avf_core.training.clips import batches_per_epoch
 from avf_core.training.config import Preset
 from avf_core.training.listeners import Metrics, ProgressBar, Several, TensorBoard
 from avf_core.training.parallel import Group
+from avf_core.training.sizes import sized
 from avf_core.training.trainer import Listener, Run, Trainer
 
 
@@ -72,8 +73,9 @@ def command(
     chosen = presets.override(presets.get(preset), key_values(assignments, "--set"))
     torch.manual_seed(chosen.training.seed)
     description = data.describe()
-    size = configuration.build_model(chosen.settings["model"]).observation.size
+    size = None if chosen.sized else configuration.build_model(chosen.settings["model"]).observation.size
     train = data.load("train", observation_size=size)
+    chosen = sized(chosen, train)
     run = Run(
         settings=presets.fit(chosen.settings, train),
         config=chosen.training,

@@ -1,11 +1,14 @@
 """vector-autoregressive: sensors that go on as they did, and move together.
 
-    y_t = sum_k A_k y_{t-k} + m(z_t, ...) + W^-1 e_t       k = 1..order, y the standardised observation
+    y_t = c + sum_k A_k y_{t-k} + m(z_t, ...) + W^-1 e_t      y the standardised observation
 
-The decoder says m and the log-variances of e's independent numbers; A and W, lower triangular with a diagonal of ones,
-are the emission's own parameters. `begin` sets them to the least squares of the training data (Lütkepohl 2005, chapter
-3), W D W' being the Cholesky form of its residuals' precision: so a filter begins where a vector autoregression is, and
-what it learns is what that does not know.
+The lags k are those up to `order`; with a `period`, also the ones from a period ago up to `order` later, whose
+observations lie as far back as the ones that a seasonal model hears (Box & Jenkins 1970, chapter 9).
+
+The decoder says m and the log-variances of e's independent numbers; c, A and W, lower triangular with a diagonal of
+ones, are the emission's own parameters. `begin` sets them to the least squares of the training data (Lütkepohl 2005,
+chapter 3), W D W' being the Cholesky form of its residuals' precision: so a filter begins where a vector autoregression
+is, and what it learns is what that does not know.
 
 Every channel is predicted given those before it, in one pass. A missing channel is taken at its expectation (inference)
 or at a draw (what is fed back) given the channels before it, and those after it are scored as if that had been
@@ -31,22 +34,38 @@ from avf_core.errors import ConfigurationError
 from avf_core.nets import MLP
 
 SMALL = 0.1  # of what a decoder says at first
+SHARPEST = -14.0  # log-variance of a standardised number: a thousandth of its channel's scale
 BEFORE, EXPECTED = f"{MEMORY}before", f"{MEMORY}expected"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """order: observations that a prediction hears. noise: the family of e, an emission of densities by its name."""
+    """order: observations that a prediction hears. period: how far back a season lies, 0 for none.
+
+    noise: the family of e, an emission of densities by its name.
+    """
 
     order: int = 3
+    period: int = 0
     noise: str = "gaussian"
 
     def __post_init__(self) -> None:
         if self.order < 1:
             raise ConfigurationError(f"order is {self.order}, expected at least 1")
+        if self.period != 0 and self.period <= self.order:
+            raise ConfigurationError(f"period is {self.period}, expected 0, or more than the order, {self.order}")
+
+    @property
+    def lags(self) -> tuple[int, ...]:
+        """How long ago what a prediction hears was observed, in steps."""
+        return autoregression.lags(self.order, self.period)
 
 
-EXAMPLES: Mapping[str, Config] = {"two": Config(order=2)}
+EXAMPLES: Mapping[str, Config] = {
+    "two": Config(order=2),
+    "season": Config(order=1, period=4),
+    "scales": Config(order=1, noise="scales"),
+}
 
 
 @dataclass(frozen=True)
@@ -130,7 +149,10 @@ class Emission(base.Emission):
                 f"noise is {config.noise!r}, expected an emission of densities, such as 'gaussian'"
             )
         self.noise = family
-        self.coefficients = nn.Parameter(torch.zeros(size, config.order * size))
+        self.reach = max(config.lags)
+        heard = torch.tensor(config.lags)[:, None] * size + torch.arange(size) - size
+        self.register_buffer("heard", heard.flatten(), persistent=False)
+        self.coefficients = nn.Parameter(torch.zeros(size, len(config.lags) * size))
         self.mixing = nn.Parameter(torch.eye(size))
         self.offset = nn.Parameter(torch.zeros(size))
         self.log_variance = nn.Parameter(torch.zeros(size))
@@ -148,11 +170,11 @@ class Emission(base.Emission):
     @torch.no_grad()
     def begin(self, sequences: Sequence[Float[ndarray, "_time observation"]]) -> None:
         """Set the autoregression to the least squares of these sequences."""
-        order, long = self.config.order, [s for s in sequences if len(s) > self.config.order + self.size]
+        long = [s for s in sequences if len(s) > self.reach + self.size]
         if not long:
             return
         standardized = [self.standardize(torch.as_tensor(s, dtype=torch.float64)).numpy() for s in long]
-        fitted = autoregression.vector_autoregression(standardized, order)
+        fitted = autoregression.vector_autoregression(standardized, self.config.lags)
         factor = np.linalg.cholesky(fitted.covariance)
         spread = np.diag(factor)
         self.coefficients.copy_(torch.as_tensor(fitted.weights))
@@ -163,17 +185,30 @@ class Emission(base.Emission):
     def initial(self, batch_size: int, *, like: Tensor) -> State:
         """The training data's center."""
         dtype = torch.promote_types(like.dtype, torch.float32)
-        return {BEFORE: like.new_zeros(batch_size, self.config.order * self.size, dtype=dtype)}
+        return {BEFORE: like.new_zeros(batch_size, self.reach * self.size, dtype=dtype)}
 
     def context(self, memory: State) -> State:
         """The memory, and what the autoregression expects after it."""
         before = memory[BEFORE]
-        return {BEFORE: before, EXPECTED: before @ self.coefficients.t().to(before.dtype) + self.offset}
+        return {BEFORE: before, EXPECTED: self._expected(before)}
 
     def remember(self, context: State, x: Float[Tensor, "batch observation"]) -> State:
         """The last observations, standardised, the most recent one first."""
         before = context[BEFORE]
         return {BEFORE: torch.cat([self.standardize(x).to(before.dtype), before[..., : -self.size]], dim=-1)}
+
+    def contexts(self, memory: State, xs: Float[Tensor, "time batch observation"]) -> State:
+        """Those of a stretch, whose memories are windows of what was observed."""
+        before = memory[BEFORE]
+        past = before.view(-1, self.reach, self.size).flip(-2).movedim(-2, 0)
+        heard = torch.cat([past, self.standardize(xs[:-1]).to(before.dtype)])
+        memories = heard.unfold(0, self.reach, 1).movedim(-1, -2).flip(-2).flatten(-2)
+        return {BEFORE: memories, EXPECTED: self._expected(memories)}
+
+    def _expected(self, before: Float[Tensor, "... memory"]) -> Float[Tensor, "... observation"]:
+        assert isinstance(self.heard, Tensor)
+        heard = before if len(self.heard) == before.shape[-1] else before[..., self.heard]
+        return heard @ self.coefficients.t().to(before.dtype) + self.offset
 
     def likelihood_of(self, output: Output, context: State) -> Likelihood:
         """The moments that the decoder says, about what the autoregression expects."""
@@ -183,7 +218,7 @@ class Emission(base.Emission):
         mixing = torch.tril(self.mixing, -1) + torch.eye(self.size, dtype=mean.dtype, device=mean.device)
         return Correlated(
             expected=mean + context[EXPECTED],
-            noise_log_variance=at_least_float32(output.log_variance) + self.log_variance,
+            noise_log_variance=(at_least_float32(output.log_variance) + self.log_variance).clamp(min=SHARPEST),
             mixing=mixing.expand(*mean.shape, self.size),
             family=self.noise,
             units=self.units,

@@ -15,7 +15,14 @@ SEMITONES = 6  # the furthest that a clip is transposed
 
 def batches_per_epoch(sequences: Sequence[np.ndarray], config: TrainingConfig) -> int:
     """How many clip batches an epoch has."""
-    return -(-len(sequences) // config.batch_size)
+    return -(-_clips_per_epoch(sequences, config) // config.batch_size)
+
+
+def _clips_per_epoch(sequences: Sequence[np.ndarray], config: TrainingConfig) -> int:
+    """One a sequence, or as many as all steps fill."""
+    if config.draw != "steps":
+        return len(sequences)
+    return -(-sum(len(sequence) for sequence in sequences) // config.clip_length)
 
 
 def transposed(roll: UInt8[np.ndarray, "time keys"], shift: int) -> UInt8[np.ndarray, "time keys"]:
@@ -33,7 +40,8 @@ def _order(sequences: Sequence[np.ndarray], config: TrainingConfig, epoch: int) 
     if config.draw == "sequences":
         return generator.permutation(len(sequences))
     lengths = np.array([len(sequence) for sequence in sequences])
-    return generator.choice(len(sequences), size=len(sequences), p=lengths / lengths.sum())
+    size = _clips_per_epoch(sequences, config)
+    return generator.choice(len(sequences), size=size, p=lengths / lengths.sum())
 
 
 def clip_batch(sequences: Sequence[np.ndarray], config: TrainingConfig, epoch: int, position: int) -> Clip:

@@ -12,7 +12,8 @@ class TrainingConfig:
 
     An epoch has as many random clips of `clip_length` steps as there are training sequences. `draw`: one clip of each
     of the `sequences`, or clips of sequences drawn in proportion to their `frames`, as averages over all steps weigh
-    them: with the former, what is said in long sequences is learned least. `samples`: the latents a step that theta
+    them: with the former, what is said in long sequences is learned least; or so drawn, as many as all `steps` fill,
+    for data of few and long sequences. `samples`: the latents a step that theta
     learns from (see `latents`; for procedures whose phi learns apart from theta). In the first `theta_waits` epochs
     phi alone learns: on a trained model, a new update model would lead theta away. `outlier`, in nats, where above 0:
     the gradients of frames whose free energy is beyond it are scaled down in proportion. One frame that the prior is
@@ -27,7 +28,7 @@ class TrainingConfig:
 
     epochs: int = 800
     clip_length: int = 25
-    draw: Literal["sequences", "frames"] = "sequences"
+    draw: Literal["sequences", "frames", "steps"] = "sequences"
     batch_size: int = 16
     theta_rate: float = 1e-4
     phi_rate: float = 1e-4
@@ -78,13 +79,17 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What `avf train NAME` builds and how it trains it; the same of its baseline, where there is one."""
+    """What `avf train NAME` builds and how it trains it; the same of its baseline, where there is one.
+
+    `sized`: what its model's settings do not say of sizes is decided by the data (`sizes`).
+    """
 
     model: dict[str, Any]
     inference: dict[str, Any]
     training: TrainingConfig
     baseline: dict[str, Any] | None = None
     baseline_training: TrainingConfig | None = None
+    sized: bool = False
 
     @property
     def settings(self) -> dict[str, dict[str, Any]]:

@@ -206,12 +206,15 @@ def backward_through_updates(study: Study, frames: Int64[Tensor, ""], outlier: f
 def joint_free_energy(filter: Filter, clip: Clip, *, kl_weight: float) -> tuple[Float[Tensor, ""], Totals]:
     """The objective of procedures that learn with theta: mean F per real frame, differentiable in theta and phi.
 
-    Where neither the model's contexts nor the procedure hear latents, and nothing is missing, all steps are one pass;
-    else they are filtered one by one.
+    Where neither the model's contexts nor the procedure hear latents, all steps are one pass, in which what is missing
+    stands as filtering before has filled it; else, or where nothing of a step was observed, they are filtered one by
+    one.
     """
     model, posteriors = filter.model, filter.inference.in_one_pass()
-    if isinstance(model, ObservationDriven) and posteriors is not None and clip.observed is None:
-        return _joint_in_one_pass(model, posteriors, clip, kl_weight)
+    seen = clip.observed is None or bool(clip.observed.any(-1).all())
+    if isinstance(model, ObservationDriven) and posteriors is not None and seen:
+        heard, read = (clip, clip.xs) if clip.observed is None else _filled_twice(filter, clip)
+        return _joint_in_one_pass(model, posteriors, heard, read, kl_weight)
     drive = clip.drive
     _, estimates = filter.scan(
         filter.initial(clip.seeds), clip.xs, observed=clip.observed, inputs=drive.inputs, dt=drive.dt
@@ -219,13 +222,33 @@ def joint_free_energy(filter: Filter, clip: Clip, *, kl_weight: float) -> tuple[
     return _mean_per_frame(estimates.reconstruction, estimates.kl, clip, kl_weight)
 
 
+@torch.no_grad()
+def _filled_twice(filter: Filter, clip: Clip) -> tuple[Clip, Float[Tensor, "time batch observation"]]:
+    """The clip with what is missing as the recurrence hears it, a draw; and as inference reads it, the prediction."""
+    assert clip.observed is not None
+    belief, heard, read = filter.initial(clip.seeds), [], []
+    for t, (x, observed) in enumerate(zip(clip.xs, clip.observed, strict=True)):
+        objective = filter.objective(belief, x, observed=observed, drive=take(clip.drive, t))
+        inferred = filter.inference.infer(objective, belief.inference)
+        z = objective.sample(inferred.posterior)
+        likelihood = objective.likelihood(inferred.posterior, z)
+        heard.append(imputed(likelihood, belief, x, observed))
+        read.append(objective.x)
+        belief = filter.advance(belief, objective, x=heard[-1], z=z, inference=inferred.state)
+    return replace(clip, xs=torch.stack(heard)), torch.stack(read)
+
+
 def _joint_in_one_pass(
-    model: ObservationDriven, posteriors_of: OnePass, clip: Clip, kl_weight: float
+    model: ObservationDriven,
+    posteriors_of: OnePass,
+    clip: Clip,
+    read: Float[Tensor, "time batch observation"],
+    kl_weight: float,
 ) -> tuple[Float[Tensor, ""], Totals]:
     steps, batch = clip.real.shape
     state = model.initial(batch)
     contexts = model.contexts(state, clip.xs, clip.drive)
-    posteriors = posteriors_of(model, contexts, clip.xs)
+    posteriors = posteriors_of(model, contexts, read)
     seeds, numbers = clip.seeds.repeat(steps), torch.arange(steps, device=clip.seeds.device).repeat_interleave(batch)
     drawn = noise.standard_normal(seeds, numbers, streams=[noise.POSTERIOR], size=model.latent_size)
     zs = posteriors.transform(drawn.view(steps, batch, -1).to(posteriors.mean.dtype))

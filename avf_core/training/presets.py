@@ -12,6 +12,7 @@ from avf_core.configuration import configure, model_config
 from avf_core.data import Sequences, channel_statistics, input_statistics, statistics, usual_dt
 from avf_core.errors import ConfigurationError
 from avf_core.training._music import autoregressive, music, music_best
+from avf_core.training._sensors import LGSSM, REGIMES, SENSOR, SENSOR_ROBUST
 from avf_core.training._shipped import ACTIONS as SHIPPED_ACTIONS
 from avf_core.training._shipped import SPEECH as SHIPPED_SPEECH
 from avf_core.training.config import Preset, TrainingConfig
@@ -148,30 +149,6 @@ SVG_ACTIONS_SMALL = Preset(
     baseline_training=VIDEO_SMALL_DIRECT,
 )
 
-# Sensors, two of them unless it is said otherwise: levels and trends, with maximum likelihood by the exact evidence.
-LINEAR = TrainingConfig(
-    epochs=200,
-    clip_length=50,
-    theta_rate=2e-2,
-    phi_rate=1e-3,
-    learning_rate_decay=0.99,
-    clip_norm=100.0,
-    average_decay=0.9,
-)
-LGSSM = Preset(
-    model={"kind": "lgssm", "observation_size": 2, "latent_size": 4, "offsets": True, "start": "trends"},
-    inference={"kind": "kalman"},
-    baseline={"kind": "direct", "widths": [32], "context": []},
-    training=LINEAR,
-    baseline_training=dataclasses.replace(LINEAR, theta_rate=3e-3, phi_rate=3e-3),
-)
-
-REGIMES = Preset(
-    model={"kind": "switching", "observation_size": 2, "regimes": 3, "autoregressive": True},
-    inference={"kind": "forward"},
-    training=LINEAR,
-)
-
 PRESETS = {
     "vrnn-speech": VRNN_SPEECH,
     "srnn-speech": SRNN_SPEECH,
@@ -196,6 +173,8 @@ PRESETS = {
     "vrnn-speech-small": VRNN_SPEECH_SMALL,
     "srnn-speech-small": SRNN_SPEECH_SMALL,
     "svg-actions-small": SVG_ACTIONS_SMALL,
+    "sensor": SENSOR,
+    "sensor-robust": SENSOR_ROBUST,
     "lgssm": LGSSM,
     "regimes": REGIMES,
     "speech": SHIPPED_SPEECH,

@@ -47,7 +47,7 @@ def test_it_begins_as_a_vector_autoregression() -> None:
     squares; marginal deviations are those of that covariance."""
     emission, train = started()
     center, scale = np.asarray(UNITS.center), np.asarray(UNITS.scale)
-    fitted = autoregression.vector_autoregression([(train - center) / scale], 2)
+    fitted = autoregression.vector_autoregression([(train - center) / scale], [1, 2])
     past, x = train[100:105], train[105]
     expected = fitted.predict((past - center) / scale)
     joint = multivariate_normal(center + scale * expected, fitted.covariance * np.outer(scale, scale))
@@ -65,7 +65,7 @@ def test_samples_have_its_covariance_and_gaps_are_filled_by_what_came_before() -
     drawn = likelihood.sample(uniform).numpy()
     covariance = np.cov((drawn / np.asarray(UNITS.scale)).T)
     center, scale = np.asarray(UNITS.center), np.asarray(UNITS.scale)
-    truth = autoregression.vector_autoregression([(train - center) / scale], 2).covariance
+    truth = autoregression.vector_autoregression([(train - center) / scale], [1, 2]).covariance
     np.testing.assert_allclose(covariance, truth, atol=0.01)
     observed = torch.tensor([[True, True, False]])
     filled = likelihood.complete(torch.as_tensor(train[5])[None], observed)[0].numpy()  # type: ignore[attr-defined]
@@ -86,7 +86,7 @@ def test_a_filter_starts_level_with_its_baseline() -> None:
     ).requires_grad_(False)
     filter.model.begin([train])
     center, scale = np.asarray(UNITS.center), np.asarray(UNITS.scale)
-    fitted = autoregression.vector_autoregression([(train - center) / scale], 3)
+    fitted = autoregression.vector_autoregression([(train - center) / scale], (1, 2, 3))
     baseline = autoregression.filtered(fitted, (test - center) / scale)[0][1:].mean() + np.log(scale).sum()
     xs = torch.as_tensor(test, dtype=torch.float32)[:, None]
     _, found = filter.scan(filter.initial(torch.tensor([0])), xs, iterations=0)
