@@ -9,6 +9,9 @@ too. Numbers of a place (a pixel, a channel) have a log-scale of their own besid
 with probability w one of `WIDER` times its scale. Levels are integrated over. Before the first observation the skip is
 a mean with a scale for each place, which `begin` takes from the training data.
 
+With `raster`, pixels of pictures also hear what is left of those before them (`_raster`), by weights that the network
+says, and so do pixels of the first picture.
+
 What the network makes of the memory is had once a step: inference costs it nothing.
 """
 
@@ -18,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
@@ -27,26 +29,30 @@ from avf_core.beliefs import State
 from avf_core.distributions import Likelihood, at_least_float32
 from avf_core.emissions import base
 from avf_core.emissions._motion import Motion
-from avf_core.emissions._noise import Logistic
+from avf_core.emissions._raster import REACH, Raster, around, weights_of
+from avf_core.emissions._two_scales import LOGISTIC, TwoScales
 from avf_core.emissions.base import MEMORY, Output, Units
 from avf_core.errors import ConfigurationError
 from avf_core.nets import MLP
 
-WIDER = 4.0  # the tails' scale, in scales
 NUMBERS = 3  # of a place that a decoder says: of mean, log-scale, and log-odds of the tails
 CORRECTION = 0.1  # what a decoder's numbers are multiplied by: it begins as no correction
 ODDS = -2.0  # log-odds of the tails at first
+FOLLOWING = -2.0  # log-odds of how much of the scale follows neighbours at first
 LEAST, MOST = 1e-4, 1e4  # scales, of standardised observations
-BISECTIONS = 60
 LAST, SEEN, SKIP = f"{MEMORY}last", f"{MEMORY}seen", f"{MEMORY}skip"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """frames: how many observations the network hears. channels: its width; 0, or vectors, for none."""
+    """frames: how many observations the network hears. channels: its width; 0, or vectors, for none.
+
+    raster: whether pixels of pictures hear those before them; vectors never do.
+    """
 
     frames: int = 3
     channels: int = 16
+    raster: bool = True
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.channels < 0:
@@ -58,54 +64,6 @@ class Config:
 EXAMPLES: Mapping[str, Config] = {"network": Config(frames=2, channels=2), "last": Config(frames=1, channels=0)}
 
 
-@dataclass(frozen=True)
-class TwoScales:
-    """Levels of a logistic that is, with some probability, `WIDER` times as wide; in standardised units."""
-
-    center: Float[Tensor, "... observation"]
-    log_scale: Float[Tensor, "... observation"]
-    odds: Float[Tensor, "... observation"]
-    units: Units
-
-    def log_prob(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... observation"]:
-        """log P of the level around each number, in nats."""
-        error = self.units.standardize(x).to(self.center.dtype) - self.center
-        width, noise = self.units.bin / base.numbers(self.units.scale)[0], Logistic()
-        narrow = noise.log_probability(error, self.log_scale, width=width) - F.softplus(self.odds)
-        wide = noise.log_probability(error, self.log_scale + math.log(WIDER), width=width) - F.softplus(-self.odds)
-        return torch.logaddexp(narrow, wide)
-
-    @property
-    def mean(self) -> Float[Tensor, "... observation"]:
-        """The expected observation."""
-        return self.units.restore(self.center)
-
-    @property
-    def log_variance(self) -> Float[Tensor, "... observation"]:
-        """Of both together, levels left aside."""
-        wide = torch.log1p((WIDER**2 - 1.0) * torch.sigmoid(self.odds))
-        return self.units.restore_log_variance(2.0 * self.log_scale + wide + math.log(math.pi**2 / 3.0))
-
-    def cdf(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... observation"]:
-        """The probability of numbers up to x, levels left aside."""
-        position = (self.units.standardize(x).to(self.center.dtype) - self.center) * torch.exp(-self.log_scale)
-        return self._reached(position)
-
-    def _reached(self, position: Tensor) -> Tensor:
-        return torch.lerp(torch.sigmoid(position), torch.sigmoid(position / WIDER), torch.sigmoid(self.odds))
-
-    def sample(self, uniform: Float[Tensor, "... observation"]) -> Float[Tensor, "... observation"]:
-        """The quantiles at `uniform`, by bisection between those of the two; not rounded to levels."""
-        inner = Logistic().quantile(uniform).to(self.center.dtype)
-        ends = torch.stack([inner, WIDER * inner])
-        low, high = ends.amin(0), ends.amax(0)
-        for _ in range(BISECTIONS):
-            middle = 0.5 * (low + high)
-            below = self._reached(middle) < uniform
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return self.units.restore(self.center + torch.exp(self.log_scale) * 0.5 * (low + high))
-
-
 class Emission(base.Emission):
     """The last observation, corrected."""
 
@@ -114,19 +72,40 @@ class Emission(base.Emission):
 
     def __init__(self, config: Config, units: Units, size: int, shape: tuple[int, ...] | None = None) -> None:
         super().__init__(config, units, size, shape)
-        pictures = shape is not None and len(shape) == 2
-        self.motion = Motion(config.frames, config.channels, NUMBERS) if config.channels and pictures else None
+        self.picture = (shape[0], shape[1]) if shape is not None and len(shape) == 2 else None
+        self.heard = len(REACH) + 1 if config.raster and self.picture else 0
+        moves = config.channels and self.picture
+        self.motion = Motion(config.frames, config.channels, NUMBERS + self.heard) if moves else None
         self.place_log_scale = nn.Parameter(torch.full((size,), -3.0))
         self.start_mean = nn.Parameter(torch.zeros(size))
         self.start_log_scale = nn.Parameter(torch.zeros(size))
+        # What is said of neighbours' weights, and of the scale's following: after observations, and before any.
+        self.near = nn.Parameter(torch.tensor([0.0] * len(REACH) + [FOLLOWING]).repeat(2, 1)[:, : self.heard])
 
     @torch.no_grad()
     def begin(self, sequences: Sequence[Float[ndarray, "_time observation"]]) -> None:
-        """Before the first observation: mean and deviation of the training data, place by place."""
-        frames = self.units.standardize(torch.from_numpy(np.concatenate(list(sequences)).astype(np.float32)))
+        """Before the first observation: mean and deviation of the training data, place by place.
+
+        Neighbours' weights are the least squares of differences, and before the first observation of what is left.
+        """
+        clips = [self.units.standardize(torch.from_numpy(np.asarray(s, dtype=np.float32))) for s in sequences]
+        frames, level = torch.cat(clips), self.units.bin / base.numbers(self.units.scale)[0]
         self.start_mean.copy_(frames.mean(0))
-        scale = frames.std(0, correction=0) / Logistic().deviation
-        self.start_log_scale.copy_(torch.log(scale.clamp(min=self.units.bin / base.numbers(self.units.scale)[0])))
+        left = self._begun(1, frames - self.start_mean)
+        scale = left.square().mean(0).sqrt() / LOGISTIC.deviation
+        self.start_log_scale.copy_(torch.log(scale.clamp(min=level)))
+        moved = torch.cat([clip.diff(dim=0) for clip in clips])
+        if len(moved):
+            size = self._begun(0, moved).abs().mean(0)
+            size = size if self.picture is None else size.mean().expand(self.size)
+            self.place_log_scale.copy_(torch.log((size / LOGISTIC.absolute).clamp(min=0.5 * level)))
+
+    def _begun(self, row: int, errors: Float[Tensor, "time observation"]) -> Float[Tensor, "time observation"]:
+        """What neighbours do not tell of these errors, by weights that are set to do it best."""
+        if not self.heard or self.picture is None:
+            return errors
+        self.near[row, : len(REACH)] = _least_squares(errors, self.picture)
+        return errors - (weights_of(self.near[row, : len(REACH), None]) * around(errors, self.picture)).sum(-2)
 
     def head(self, trunk: MLP, *, log_variance_range: tuple[float, float]) -> nn.Module:
         """A linear map to the corrections of every place."""
@@ -167,7 +146,8 @@ class Emission(base.Emission):
         log_scale = torch.where(seen, self.place_log_scale + moved[..., 1, :], self.start_log_scale).to(last.dtype)
         further = frames[..., 0, :] + torch.exp(log_scale) * moved[..., 0, :]
         mean = torch.where(seen, further, self.start_mean.to(last.dtype))
-        skip = torch.stack([mean, log_scale, moved[..., 2, :] + ODDS], dim=-2)
+        near = torch.where(seen[..., None], self.near[0, :, None] + moved[..., NUMBERS:, :], self.near[1, :, None])
+        skip = torch.cat([torch.stack([mean, log_scale, moved[..., 2, :] + ODDS], dim=-2), near.to(last.dtype)], dim=-2)
         return {LAST: last, SEEN: memory[SEEN], SKIP: skip.flatten(-2)}
 
     def contexts(self, memory: State, xs: Float[Tensor, "time batch observation"]) -> State:
@@ -181,21 +161,32 @@ class Emission(base.Emission):
         """The skip, corrected."""
         if not isinstance(output, Tensor):
             raise TypeError(f"expected corrections, not {type(output).__name__}")
-        corrections = output if output.shape[-1] == self.size else self._by_number(output)
-        skip = self._by_number(context[SKIP])
+        corrections = output if output.shape[-1] == self.size else torch.unflatten(output, -1, (NUMBERS, self.size))
+        skip = torch.unflatten(context[SKIP], -1, (NUMBERS + self.heard, self.size))
         further, wider, odds = (CORRECTION * at_least_float32(corrections)).unbind(-2)
         mean = skip[..., 0, :] + torch.exp(skip[..., 1, :]) * further
-        log_scale, odds = skip[..., 1, :] + wider, skip[..., 2, :] + odds
-        return TwoScales(mean, log_scale.clamp(math.log(LEAST), math.log(MOST)), odds, self.units)
-
-    def _by_number(self, flat: Float[Tensor, "*batch all"]) -> Float[Tensor, "*batch numbers observation"]:
-        """With an axis of what the numbers of a place are of."""
-        return torch.unflatten(flat, -1, (NUMBERS, self.size))
+        log_scale = (skip[..., 1, :] + wider).clamp(math.log(LEAST), math.log(MOST))
+        odds = skip[..., 2, :] + odds
+        if not self.heard or self.picture is None:
+            return TwoScales(mean, log_scale, odds, self.units)
+        weights, following = weights_of(skip[..., NUMBERS:-1, :]), torch.sigmoid(skip[..., -1, :])
+        return Raster(mean, log_scale, odds, weights, following, self.units, self.picture)
 
     def _moved(self, frames: Float[Tensor, "*batch frames observation"]) -> Float[Tensor, "*batch numbers observation"]:
         """What the network makes of the last frames; nothing where there is none."""
         if self.motion is None or self.shape is None:
-            return frames.new_zeros(*frames.shape[:-2], NUMBERS, self.size)
+            return frames.new_zeros(*frames.shape[:-2], NUMBERS + self.heard, self.size)
         pictures = frames.reshape(-1, self.config.frames, *self.shape).to(self.place_log_scale.dtype)
         maps = self.motion(pictures).flatten(2).to(frames.dtype)
         return torch.unflatten(maps, 0, frames.shape[:-2])
+
+
+def _least_squares(errors: Float[Tensor, "time observation"], shape: tuple[int, int]) -> Float[Tensor, " neighbours"]:
+    """What is said of the neighbours' weights that predict these best."""
+    heard, each = around(errors, shape).transpose(-1, -2).flatten(0, 1).double(), errors.flatten().double()
+    matrix = heard.T @ heard
+    ridge = 1e-6 * torch.eye(len(REACH), dtype=matrix.dtype) * matrix.diagonal().mean().clamp(min=1e-12)
+    found = torch.linalg.solve(matrix + ridge, heard.T @ each)
+    total = found.abs().sum().clamp(min=1e-6)
+    free: Tensor = found / total * torch.atanh(total.clamp(max=0.99))
+    return free.to(errors.dtype)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from avf_core import emissions
 from avf_core.emissions import Units, residual
-from avf_core.emissions.residual import TwoScales
+from avf_core.emissions._two_scales import WIDER, TwoScales
 from avf_core.errors import ConfigurationError
 
 
@@ -39,7 +39,7 @@ def test_probabilities_of_levels_add_up_to_one_and_are_those_of_scipy() -> None:
     x = (levels[:, 0].numpy() - 1.0) / 2.0
     expected = sum(
         weight * (stats.logistic.cdf(x + 0.125, 0.3, s) - stats.logistic.cdf(x - 0.125, 0.3, s))
-        for weight, s in ((1.0 - share, scale), (share, residual.WIDER * scale))
+        for weight, s in ((1.0 - share, scale), (share, WIDER * scale))
     )
     np.testing.assert_allclose(logs[:, 0].exp(), expected, atol=1e-12)
     mean = float((levels * logs.exp()).sum())
@@ -56,7 +56,7 @@ def test_samples_are_quantiles() -> None:
     drawn = TwoScales(center, log_scale, odds, Units()).sample(uniform)
     position = ((drawn - center) / log_scale.exp()).numpy()
     share = torch.sigmoid(odds).numpy()
-    reached = (1.0 - share) * stats.logistic.cdf(position) + share * stats.logistic.cdf(position / residual.WIDER)
+    reached = (1.0 - share) * stats.logistic.cdf(position) + share * stats.logistic.cdf(position / WIDER)
     np.testing.assert_allclose(reached, uniform, atol=1e-9)
 
 
