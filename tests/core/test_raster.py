@@ -34,7 +34,7 @@ def dense(found: Raster, row: int) -> np.ndarray:
     matrix = np.zeros((height * width, height * width))
     for y, x in itertools.product(range(height), range(width)):
         for k, (up, left) in enumerate(REACH):
-            if 0 <= y - up and 0 <= x - left < width:
+            if y - up >= 0 and 0 <= x - left < width:
                 matrix[y * width + x, (y - up) * width + x - left] = found.weights[row, k, y * width + x]
     return matrix
 
