@@ -101,7 +101,7 @@ class Expect(ctypes.Structure):
         *[(name, c_void_p) for name in ("state", "seed", "step")],
         ("outputs", c_void_p * 2),
         ("stream", c_int64),
-        *_ints("draws rows threads"),
+        *_ints("draws rows threads mixed"),
     ]
 
 

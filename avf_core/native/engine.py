@@ -176,6 +176,7 @@ class Engine:
             draws,
             rows,
             threads(rows),
+            self.mixed,
         )
         self._functions.avf_expect(self._handle, ctypes.byref(asked))
         return self.model.emission.likelihood(outputs)

@@ -48,6 +48,9 @@ class Kind(IntEnum):
     GOAWAY = 0x86
 
 
+_OBSERVE = int(Kind.OBSERVE)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Observations:
     """OBSERVE: `rows` (T, D) are the observations `seq`, `seq` + 1, ...; NaN where a number is missing."""
@@ -103,6 +106,19 @@ def decode_client(data: bytes) -> ClientMessage:
     if kind is Kind.SAMPLES_F32 or kind is Kind.SAMPLES_S16:
         return _samples(kind, number, payload)
     return _said_by_both(kind, number, payload) or wire.End()
+
+
+def one_observation(data: bytes, *, words: int) -> tuple[int, Floats] | None:
+    """The seq and the row of a message that holds one observation of so many words; None where it is anything else.
+
+    It reads in no time what servers are mostly told; what this does not know is for `decode_client` to judge.
+    """
+    if len(data) != HEADER.size + 4 * words:
+        return None
+    magic, code, count, length, seq = HEADER.unpack_from(data)
+    if magic != MAGIC or code != _OBSERVE or count != 1 or length != 4 * words or seq > LARGEST_NUMBER:
+        return None
+    return seq, np.frombuffer(data, dtype="<f4", offset=HEADER.size)
 
 
 def decode_server(data: bytes) -> ServerMessage:

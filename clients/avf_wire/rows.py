@@ -9,6 +9,7 @@ number is changed on its way. Not a number stands for a number that is missing, 
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -39,6 +40,11 @@ class RowForm:
     timed: bool = False
     wide: bool = False
 
+    @cached_property
+    def plain(self) -> bool:
+        """Whether a row is the observation and nothing else, in 32 bits."""
+        return not (self.input_size or self.timed or self.wide)
+
     @property
     def words(self) -> int:
         """The length of a row of 32 bits."""
@@ -63,6 +69,8 @@ class RowForm:
 
     def observed(self, row: Floats) -> Observed:
         """What a row says; a model that is wide takes either."""
+        if self.plain and len(row) == self.size:
+            return Observed(x=row)
         end = self.size + self.input_size
         if self.wide and len(row) == self.wide_words:
             numbers: Numbers = np.frombuffer(row.tobytes(), dtype="<f8")

@@ -18,9 +18,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 from avf_server.stores import embedded, keeper
+from avf_server.stores._calls import key
 from avf_server.stores.embedded import EmbeddedRedis
 from avf_server.stores.keeper import Keeper
-from avf_server.stores.redis import key
 
 from tests.support import redises
 

@@ -296,6 +296,22 @@ def test_predictions_are_those_of_torch(name: str) -> None:
             agree(ours, theirs)
 
 
+@pytest.mark.skipif(not needed().mixes, reason="this machine does not multiply in bfloat16")
+def test_predictions_in_bfloat16_differ_by_far_less_than_by_their_draws() -> None:
+    """Where the search is, they are: the difference is a fiftieth of what other draws would make."""
+    pair = make("srnn-whitened")
+    with running.using("off"):
+        belief, _ = pair.step(pair.initial(torch.arange(70)), observations(pair, 1, 70)[0])
+        outlook = pair.outlook(belief, pair.drive(belief))
+        ours, many = outlook.prediction(16).mean, outlook.prediction(1024).mean
+    with running.using("mixed"):
+        rounded = outlook.prediction(16).mean
+        at_mean = outlook.at_prior_mean().mean
+    assert 0.0 < (rounded - ours).std() < (many - ours).std() / 50.0
+    with running.using("float32"):
+        exact(at_mean, outlook.at_prior_mean().mean)
+
+
 def test_rows_of_the_batch_stay_as_they_are() -> None:
     """A step writes into nothing that it was given, and its results share no memory with later ones."""
     pair = make("srnn-whitened")

@@ -55,8 +55,9 @@ def test_only_the_next_seq_of_the_current_epoch_applies(
     epoch: int, last: int, asked: int | None, seq: int, kept: bool, same: bool
 ) -> None:
     """The verdict follows the protocol's table."""
-    stored = None if not kept or seq > last else (b"mine" if same else b"other")
-    verdict = judge(Position(epoch, last), epoch=asked, seq=seq, digest=b"mine", stored=stored)
+    mine, other = Observed(x=np.array([1.0, 0.0])), Observed(x=np.array([0.0, 1.0]))
+    stored = None if not kept or seq > last else observation_digest(mine if same else other)
+    verdict = judge(Position(epoch, last), epoch=asked, seq=seq, observed=mine, stored=stored)
     if asked not in (None, epoch):
         assert verdict is Verdict.OTHER_EPOCH
     elif seq == last + 1:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import redis
 from avf_server.stores import embedded
-from avf_server.stores.redis import key
+from avf_server.stores._calls import key
 
 from tests.support import redises
 from tests.support.waiting import PATIENCE

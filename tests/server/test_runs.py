@@ -54,6 +54,7 @@ class Socket:
 
     def __init__(self, *said: bytes) -> None:
         self.headers, self.query_params = Headers(), QueryParams()
+        self.scope: dict[str, Any] = {}
         self.heard: list[binary.ServerMessage] = []
         self.closed: list[int] = []
         self._said = [{"type": "websocket.receive", "bytes": message} for message in said]

@@ -1,6 +1,7 @@
 // What a model expects of the next observation: the likelihoods at draws from the prior.
 //
-// Draws come in pairs of opposite noise, as in avf_core/predictions.py.
+// Draws come in pairs of opposite noise, as in avf_core/predictions.py. Where the search is in bfloat16 they are decoded in
+// it, too: what many draws say together differs by far less than they do. What is said at the mean is of float32.
 #pragma once
 #include "step.hpp"
 
@@ -22,7 +23,7 @@ inline void expect(const ChunkStep& chunk, const Expect& expect) {
       for (int i = 0; i < chunk.width(); i += LANES) store(eps + i, !expect.draws ? Lanes{} : draw % 2 ? -load(eps + i) : load(eps + i));
     }
     chunk.objective().sample(chunk.chunk.q, chunk.chunk.noise, some);
-    run(plan.decode, in, some, false);
+    run(plan.decode, in, some, expect.mixed && expect.draws);
     for (int i = 0; i < 2; i++)
       for (int r = 0; r < some.count && plan.outputs[i] >= 0; r++) {
         const int size = in.size(plan.outputs[i]), draw = (first + r) / chunk.rows;

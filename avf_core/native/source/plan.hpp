@@ -87,7 +87,7 @@ struct Expect {
   const int64_t *seed, *step;
   float* outputs[2];  // for every row its draws
   int64_t stream;
-  int32_t draws, rows, threads;
+  int32_t draws, rows, threads, mixed;
 };
 
 }  // namespace avf

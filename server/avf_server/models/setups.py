@@ -12,7 +12,7 @@ WIDEST = 64
 """Numbers of an observation up to which sessions have quantiles without having asked for them."""
 
 
-@dataclass(frozen=True, order=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Setup:
     """`samples` are the draws of a prediction that has no closed form, `quantiles` the levels at which it is told."""
 

@@ -24,6 +24,7 @@ from avf_server.models.thread import ModelThread
 from avf_server.problems import StoreError
 from avf_server.sessions import messages, options
 from avf_server.sessions.audience import Audience
+from avf_server.sessions.known import Known, KnownSessions
 from avf_server.stores.base import META_VERSION, REST_WIDTH, Meta, Outcome, Record, Store, Summary
 from avf_server.stores.durability import StoresByDurability
 from avf_server.stores.replies import is_readable
@@ -70,7 +71,7 @@ class Sessions:
         self.stores = stores
         self.audience = audience
         self._drop = drop
-        self._metas: OrderedDict[str, Meta] = OrderedDict()  # what never changes, most recently used last
+        self._known = KnownSessions(models, most=max(limits.max_sessions, limits.hot_sessions))
         self._seen: OrderedDict[str, float] = OrderedDict()  # when this server last used a session
 
     def store(self, session: str) -> Store:
@@ -118,7 +119,7 @@ class Sessions:
         except StoreError as error:
             raise self.unavailable(error) from error
         self.touch(meta.id)
-        self._remember(meta)
+        self._known.remember(meta)
         opened = messages.session_of(meta, self.models, epoch=1, next_seq=1, expires_in=self._limits.session_ttl_s)
         self.audience.opened(owner, opened)
         return opened
@@ -182,12 +183,26 @@ class Sessions:
 
     async def meta(self, session: str, *, owner: str) -> Meta:
         """What never changes about a session. Raises UnknownSessionError, also where it is another's."""
-        known = self._metas.get(session)
-        if known is None:
+        meta = self._known.meta(session)
+        if meta is None:
             return (await self.record(session, owner=owner)).meta
-        if known.owner != owner:
+        if meta.owner != owner:
             raise self.unknown(session)
-        return known
+        return meta
+
+    def at_hand(self, session: str, *, owner: str) -> Known | None:
+        """What is known of a session without asking its store; None where nothing is.
+
+        Raises UnknownSessionError where it is another's, UnknownModelError.
+        """
+        meta = self._known.meta(session)
+        if meta is not None and meta.owner != owner:
+            raise self.unknown(session)
+        return self._known.get(session)
+
+    async def known(self, session: str, *, owner: str) -> Known:
+        """What is known of a session, once its store was asked. Raises UnknownSessionError, UnknownModelError."""
+        return self._known.of(await self.meta(session, owner=owner))
 
     async def form(self, session: str, *, owner: str) -> RowForm:
         """What a session takes with each observation. Raises UnknownSessionError, UnknownModelError."""
@@ -214,7 +229,7 @@ class Sessions:
             raise self.unknown(session)
         if record.reply is not None and not is_readable(record.reply):
             record = replace(record, reply=None)  # of another release: it is not given out, the session goes on
-        self._remember(record.meta)
+        self._known.remember(record.meta)
         safe = await self.stores.durable_seq(record.meta, record.position)
         return replace(record, durable_seq=safe)
 
@@ -228,7 +243,7 @@ class Sessions:
         """Drop all that this server remembers of sessions; the store is not touched."""
         for session in sessions:
             self._drop(session)
-            self._metas.pop(session, None)
+            self._known.forget(session)
             self._seen.pop(session, None)
             self.audience.changed(session)
 
@@ -257,12 +272,6 @@ class Sessions:
                 f"{len(self._seen)} sessions are open, which is the limit",
                 retry_after=self._limits.retry_after_s,
             )
-
-    def _remember(self, meta: Meta) -> None:
-        self._metas[meta.id] = meta
-        self._metas.move_to_end(meta.id)
-        if len(self._metas) > max(self._limits.max_sessions, self._limits.hot_sessions):
-            self._metas.popitem(last=False)
 
     @property
     def seen(self) -> int:

@@ -10,6 +10,8 @@ from avf_server import problems
 from avf_server.metrics.telemetry import Telemetry
 from avf_server.problems import StoreError
 from avf_server.stepping import rows
+from avf_server.stepping.gathering import Gathering
+from avf_server.stepping.replies import Reply
 from avf_server.stepping.rows import Frame
 from avf_server.stores.base import Position
 from avf_server.stores.durability import StoresByDurability
@@ -19,8 +21,11 @@ from avf_server.stores.replies import estimate_of, is_readable
 class Answers:
     """Gives frames their replies. Whoever ends waits for those that are held."""
 
-    def __init__(self, stores: StoresByDurability, telemetry: Telemetry, *, retry_after_s: int) -> None:
+    def __init__(
+        self, stores: StoresByDurability, gathering: Gathering, telemetry: Telemetry, *, retry_after_s: int
+    ) -> None:
         self._stores = stores
+        self._gathering = gathering
         self._telemetry = telemetry
         self._applied = telemetry.steps.labels("applied")
         self._retry_after_s = retry_after_s
@@ -53,13 +58,20 @@ class Answers:
             self._held[frame] = task
             task.add_done_callback(lambda _: self._held.pop(frame, None))
             return
-        rows.answer(frame, position.epoch, estimate, durable_seq=self._stores.saved_seq(frame.meta, position))
+        self._answer(frame, position, estimate, durable_seq=self._stores.saved_seq(frame.meta, position))
+
+    def _answer(self, frame: Frame, position: Position, estimate: bytes, *, durable_seq: int) -> None:
+        if frame.answer.done():
+            return  # a client that has gone has cancelled it
+        self._gathering.answered(frame.meta.id, now=asyncio.get_running_loop().time())
+        self._telemetry.answered(frame.queued)
+        frame.answer.set_result(Reply(position.epoch, frame.seq, estimate, durable_seq))
 
     async def _give_replicated(self, frame: Frame, position: Position, estimate: bytes) -> None:
         session, why = frame.meta.id, "too few replicas of Redis have it"
         try:
             if await self._stores.is_replicated(session):
-                return rows.answer(frame, position.epoch, estimate, durable_seq=position.seq)
+                return self._answer(frame, position, estimate, durable_seq=position.seq)
         except StoreError as error:
             why = str(error)
         return rows.refuse(

@@ -6,9 +6,10 @@ where the session stands, its seq, and the stored reply, and from nothing else.
 """
 
 import hashlib
+import math
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Container, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 from itertools import accumulate
@@ -43,7 +44,7 @@ def take(
     weight: Callable[[Item], int],
     ahead: Mapping[Hashable, int],
     max_batch: int,
-    under_way: Container[Hashable] = (),
+    under_way: Collection[Hashable] = (),
 ) -> tuple[list[Item], list[Item], Mapping[Hashable, int]]:
     """The items of this tick and those left for later, both in the queue's order, and `ahead` of the next tick.
 
@@ -55,6 +56,9 @@ def take(
     whose item is the oldest. Every item taken is the oldest of its session, and of the oldest ones the oldest of its
     owner.
     """
+    sessions = {session(item) for item in queue}
+    if len(sessions) == len(queue) and sum(map(weight, queue)) <= max_batch and sessions.isdisjoint(under_way):
+        return list(queue), [], {}
     ready: dict[Hashable, deque[int]] = {}
     seen: set[Hashable] = set()
     for index, item in enumerate(queue):
@@ -100,8 +104,8 @@ def gives_way(held: Mapping[Owner, int], owner: Owner, *, limit: int) -> Owner |
     return most if held.get(owner, 0) < share < held[most] else None
 
 
-def judge(position: Position, *, epoch: int | None, seq: int, digest: bytes, stored: bytes | None) -> Verdict:
-    """Whether observation `seq` applies. `digest` is its own, `stored` that of the reply kept for `seq`, if any."""
+def judge(position: Position, *, epoch: int | None, seq: int, observed: Observed, stored: bytes | None) -> Verdict:
+    """Whether observation `seq` applies. `stored` is the digest of that which the reply kept for `seq` answers."""
     if epoch is not None and epoch != position.epoch:
         return Verdict.OTHER_EPOCH
     if seq == position.seq + 1:
@@ -110,7 +114,7 @@ def judge(position: Position, *, epoch: int | None, seq: int, digest: bytes, sto
         return Verdict.GAP
     if stored is None:
         return Verdict.TOO_OLD
-    return Verdict.REPLAY if stored == digest else Verdict.CONFLICT
+    return Verdict.REPLAY if stored == observation_digest(observed) else Verdict.CONFLICT
 
 
 def observation_digest(observed: Observed) -> bytes:
@@ -119,13 +123,14 @@ def observation_digest(observed: Observed) -> bytes:
     It is of the numbers in 64 bits, as in every release: what was applied before an upgrade is known again after it.
     """
     if observed.inputs is None and observed.time is None:
-        canonical = observed.x.astype("<f8") + 0.0  # one zero
+        canonical = observed.x.astype("<f8")
     else:
         parts = [observed.x, observed.inputs, None if observed.time is None else [observed.time]]
-        canonical = np.concatenate([np.asarray(part, dtype="<f8") for part in parts if part is not None]) + 0.0
-    if np.isnan(canonical.sum()):
+        canonical = np.concatenate([np.asarray(part, dtype="<f8") for part in parts if part is not None])
+    canonical += 0.0  # one zero
+    if math.isnan(canonical.dot(canonical)):
         canonical[np.isnan(canonical)] = np.nan  # one NaN
-    return hashlib.blake2b(canonical.tobytes(), digest_size=DIGEST_SIZE).digest()
+    return hashlib.blake2b(canonical.data, digest_size=DIGEST_SIZE).digest()
 
 
 def padded_size(rows: int, sizes: tuple[int, ...]) -> int:

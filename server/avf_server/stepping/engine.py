@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -83,12 +82,10 @@ class Engine:
 
     def _step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
         results: list[Any] = [None] * len(rows)
-
-        def group(index: int) -> Setup:
-            return rows[index].setup
-
-        for setup, indices in groupby(sorted(range(len(rows)), key=group), key=group):
-            members = list(indices)
+        groups: dict[Setup, list[int]] = {}
+        for index, row in enumerate(rows):
+            groups.setdefault(row.setup, []).append(index)
+        for setup, members in groups.items():
             began = time.perf_counter()
             answers = self._step_group(setup, [rows[i] for i in members])
             self._note(setup, rows=len(members), seconds=time.perf_counter() - began)

@@ -5,7 +5,7 @@ told at once, and nothing of it was applied.
 """
 
 from collections import Counter
-from collections.abc import Container, Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 
 from avf_server.problems import OverloadedError
 from avf_server.stepping import decisions, rows
@@ -48,7 +48,7 @@ class Queue:
         """The frame that has waited the longest; None where none waits."""
         return self._frames[0] if self._frames else None
 
-    def take(self, *, max_batch: int, under_way: Container[str]) -> list[Frame]:
+    def take(self, *, max_batch: int, under_way: Collection[str]) -> list[Frame]:
         """The frames of this tick: none of sessions that are `under_way`."""
         taken, self._frames, self._ahead = decisions.take(
             [frame for frame in self._frames if not frame.answer.done()],

@@ -5,6 +5,7 @@ The law: an answer is given once; to a client that has gone, not at all (a cance
 
 import asyncio
 from dataclasses import replace
+from time import monotonic
 
 import avf_wire as wire
 import msgspec
@@ -15,10 +16,11 @@ from avf_server import problems
 from avf_server.models.setups import Setup
 from avf_server.problems import ProblemError
 from avf_server.sessions.clocks import Moment
+from avf_server.sessions.known import Known
 from avf_server.stepping import decisions
 from avf_server.stepping.cached import CachedBelief
 from avf_server.stepping.deadlines import Asked
-from avf_server.stepping.decisions import Verdict
+from avf_server.stepping.decisions import Verdict, observation_digest
 from avf_server.stepping.observations import to_stored
 from avf_server.stepping.replies import Reply
 from avf_server.stores import kept
@@ -57,7 +59,7 @@ class Stepped(msgspec.Struct, frozen=True, kw_only=True):
 class Frame(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One observation on its way, of a model that takes `form`, filtered as `setup` says; `answer` is waited for.
 
-    `came` is when, in seconds of the event loop's clock.
+    `came` is when, in seconds of the event loop's clock; `queued` is when it began to wait here, by the monotonic one.
     """
 
     meta: Meta
@@ -66,9 +68,9 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     observed: Observed
     form: RowForm
     setup: Setup
-    digest: bytes
     answer: asyncio.Future[Reply]
     came: float
+    queued: float
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,10 +81,25 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     moment: Moment | None = None
 
 
+def to_frame(known: Known, *, epoch: int | None, seq: int, observed: Observed, came: float) -> Frame:
+    """An observation of a session, as it begins to wait."""
+    return Frame(
+        meta=known.meta,
+        epoch=epoch,
+        seq=seq,
+        observed=observed,
+        form=known.form,
+        setup=known.setup,
+        answer=asyncio.get_running_loop().create_future(),
+        came=came,
+        queued=monotonic(),
+    )
+
+
 def judge(frame: Frame, position: Position, reply: bytes | None) -> Verdict:
     """What is to be done with the frame where its session stands there, with that stored reply."""
     stored = None if reply is None else digest_of(reply)
-    return decisions.judge(position, epoch=frame.epoch, seq=frame.seq, digest=frame.digest, stored=stored)
+    return decisions.judge(position, epoch=frame.epoch, seq=frame.seq, observed=frame.observed, stored=stored)
 
 
 def to_asked(item: Ready, *, now: float) -> Asked:
@@ -94,9 +111,9 @@ def to_asked(item: Ready, *, now: float) -> Asked:
 
 def to_row(item: Ready, *, iterations: int) -> Row:
     """The frame as the engine takes it."""
-    meta = item.frame.meta
+    meta, setup = item.frame.meta, item.frame.setup
     return Row(
-        setup=replace(item.frame.setup, iterations=iterations),
+        setup=setup if setup.iterations == iterations else replace(setup, iterations=iterations),
         durability=meta.durability,
         belief=item.continues.kept.belief,
         seed=meta.seed,
@@ -115,16 +132,16 @@ def after(item: Ready, stepped: Stepped) -> CachedBelief:
     return CachedBelief(position=Position(at.epoch, at.seq + 1), kept=Kept(stepped.belief, time, stepped.detector))
 
 
-def to_commit(item: Ready, stepped: Stepped) -> Commit:
-    """The step as the store takes it."""
-    frame, belief = item.frame, kept.pack(after(item, stepped).kept)
+def to_commit(item: Ready, stepped: Stepped, following: CachedBelief) -> Commit:
+    """The step as the store takes it, after which the session stands at `following`."""
+    frame, belief = item.frame, kept.pack(following.kept)
     assert belief is not None
-    stored = to_stored(frame.observed, frame.form)
+    reply = pack(observation_digest(frame.observed), to_stored(frame.observed, frame.form), stepped.estimate)
     return Commit(
         session=frame.meta.id,
         continues=item.continues.position,
         belief=belief,
-        steps=(Step(reply=pack(frame.digest, stored, stepped.estimate), note=stepped.note),),
+        steps=(Step(reply=reply, note=stepped.note),),
     )
 
 
@@ -149,12 +166,6 @@ def refusal(frame: Frame, verdict: Verdict | None, position: Position, *, window
     }
     kind, detail = known[verdict]
     return kind(detail, expected_seq=expected, expected_epoch=position.epoch)
-
-
-def answer(frame: Frame, epoch: int, estimate: bytes, *, durable_seq: int) -> None:
-    """Give the frame its reply, of an estimate as it is stored."""
-    if not frame.answer.done():  # a client that has gone has cancelled it
-        frame.answer.set_result(Reply(epoch, frame.seq, estimate, durable_seq))
 
 
 def refuse(frame: Frame, problem: ProblemError) -> None:

@@ -11,20 +11,18 @@ commit of a tick at a time, so that what waits for it becomes one batch. See `st
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from avf_wire.rows import Observed
 from numpy.typing import ArrayLike
 
 from avf_server import problems
 from avf_server.metrics.telemetry import Telemetry
 from avf_server.problems import ProblemError
-from avf_server.sessions import options
 from avf_server.sessions.expiry import Sweeper
+from avf_server.sessions.known import Known
 from avf_server.sessions.registry import Sessions
-from avf_server.stepping import deadlines, decisions, rows
+from avf_server.stepping import decisions, pacing, rows
 from avf_server.stepping.answers import Answers
 from avf_server.stepping.cached import CachedBeliefs
 from avf_server.stepping.engine import Engine
@@ -33,10 +31,10 @@ from avf_server.stepping.observations import checked
 from avf_server.stepping.parts import Parts
 from avf_server.stepping.queue import Queue
 from avf_server.stepping.replies import Reply
-from avf_server.stepping.rows import Frame, Ready, Row
+from avf_server.stepping.rows import Frame, Ready
 from avf_server.stepping.stages import Done, Stages
 from avf_server.stopping import Stopping
-from avf_server.stores.base import MAX_SEQ, Meta, Store
+from avf_server.stores.base import MAX_SEQ, Store
 from avf_server.tasks import Supervisor, end
 
 logger = logging.getLogger(__name__)
@@ -77,7 +75,7 @@ class Service:
         self._telemetry = telemetry
         self._supervisor = supervisor
         self._queue = Queue(limit=limits.queue_limit, retry_after=limits.retry_after_s)
-        self._answers = Answers(sessions.stores, telemetry, retry_after_s=limits.retry_after_s)
+        self._answers = Answers(sessions.stores, gathering, telemetry, retry_after_s=limits.retry_after_s)
         self._stages = Stages(sessions, cached, self._answers, telemetry, window=limits.replay_window)
         self._gathering = gathering
         self._awaited: dict[str, float] = {}  # who is about to come, and until when the next tick waits for it
@@ -147,50 +145,46 @@ class Service:
         """
         try:
             self.stopping.check()
-            if not 1 <= seq <= MAX_SEQ:
-                raise problems.MalformedBodyError(f"seq is no number in [1, {MAX_SEQ}]")
-            meta = await self.sessions.meta(session, owner=owner)
-            models = self.sessions.models
-            spec = models.checkpoint(meta.model).filter.model.observation
-            observed = checked(x, spec, models.form(meta.model), inputs=inputs, time=time)
-            self.stopping.check()  # again: the server may have stopped while the session was looked up
-            self._queue.make_room(owner)
-            return await self._enqueue(meta, epoch=epoch, seq=seq, observed=observed, came=came)
+            known = self.sessions.at_hand(session, owner=owner) or await self.sessions.known(session, owner=owner)
+            return await self.offer(known, seq=seq, x=x, epoch=epoch, inputs=inputs, time=time, came=came)
         except ProblemError as problem:
-            self._telemetry.steps.labels(problem.name).inc()
-            problem.at(session=session, seq=max(0, min(seq, MAX_SEQ)))
+            self.refused(problem, session=session, seq=seq)
             raise
 
-    async def _enqueue(
-        self, meta: Meta, *, epoch: int | None, seq: int, observed: Observed, came: float | None
-    ) -> Reply:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        answer: asyncio.Future[Reply] = loop.create_future()
-        frame = Frame(
-            meta=meta,
-            epoch=epoch,
-            seq=seq,
-            observed=observed,
-            form=self.sessions.models.form(meta.model),
-            setup=options.setup_of(meta, self.sessions.models),
-            digest=decisions.observation_digest(observed),
-            answer=answer,
-            came=now if came is None else came,
-        )
+    def offer(
+        self,
+        known: Known,
+        *,
+        seq: int,
+        x: ArrayLike,
+        epoch: int | None = None,
+        inputs: ArrayLike | None = None,
+        time: float | None = None,
+        came: float | None = None,
+    ) -> asyncio.Future[Reply]:
+        """`observe` for whoever waits in a way of its own: the answer to come, or its ProblemError. Raises those, too.
+
+        Either is to be told to `refused`. Cancelling the answer is safe.
+        """
+        self.stopping.check()
+        if not 1 <= seq <= MAX_SEQ:
+            raise problems.MalformedBodyError(f"seq is no number in [1, {MAX_SEQ}]")
+        observed = checked(x, known.spec, known.form, inputs=inputs, time=time)
+        self._queue.make_room(known.meta.owner)
+        now = asyncio.get_running_loop().time()
+        frame = rows.to_frame(known, epoch=epoch, seq=seq, observed=observed, came=now if came is None else came)
         self._queue.add(frame)
-        self._gathering.came(meta.id, now=now)
-        self._awaited.pop(meta.id, None)
+        self._gathering.came(known.meta.id, now=now)
+        self._awaited.pop(known.meta.id, None)
         self._idle.clear()
         if not self._awaited or len(self._queue) >= self._limits.max_batch:
             self._wanted.set()
-        began = time.monotonic()
-        try:
-            reply = await answer
-        finally:
-            self._gathering.answered(meta.id, now=loop.time())
-        self._telemetry.answered(began)
-        return reply
+        return frame.answer
+
+    def refused(self, problem: ProblemError, *, session: str, seq: int) -> None:
+        """Count an observation that was refused, and say in its problem which one it was."""
+        self._telemetry.steps.labels(problem.name).inc()
+        problem.at(session=session, seq=max(0, min(seq, MAX_SEQ)))
 
     async def _run(self) -> None:
         """One tick is filtered after another. One that fails answers its frames and no others."""
@@ -258,7 +252,9 @@ class Service:
         """Filter a batch; to commit and to answer it goes on beside the next one."""
         began = asyncio.get_running_loop().time()
         self._telemetry.batched(len(batch))
-        stepped = await self._engine.step(self._in_time(batch, now=began))
+        given = pacing.paced(batch, self._engine.expected_seconds, now=began + self._afterwards)
+        self._telemetry.shortened.inc(pacing.shortened(batch, given))
+        stepped = await self._engine.step(given)
         filtered = asyncio.get_running_loop().time()
         done = self._stages.filtered(batch, stepped)
         committed = {item.frame for group in done.values() for item, _ in group}
@@ -268,13 +264,6 @@ class Service:
             if before is not None and not before.done():
                 await asyncio.wait([before])
             self._commits[store] = self._committed(store, group, began=began, filtered=filtered)
-
-    def _in_time(self, batch: Sequence[Ready], *, now: float) -> list[Row]:
-        """The rows of a tick, with fewer iterations where somebody would else be late, and allows it."""
-        asked = [rows.to_asked(item, now=now + self._afterwards) for item in batch]
-        given = deadlines.in_time(asked, self._engine.expected_seconds)
-        self._telemetry.shortened.inc(sum(row.iterations != few for row, few in zip(asked, given, strict=True)))
-        return [rows.to_row(item, iterations=iterations) for item, iterations in zip(batch, given, strict=True)]
 
     def _committed(self, store: Store, done: Done, *, began: float, filtered: float) -> "asyncio.Task[None]":
         frames = [item.frame for item, _ in done]
@@ -300,6 +289,6 @@ class Service:
         """The sessions of these frames may be in the next tick; where there is a problem, it is their answer."""
         if problem is not None:
             self._stages.refuse_all(frames, problem)
-        self._under_way.difference_update(frame.meta.id for frame in frames)
+        self._under_way.difference_update([frame.meta.id for frame in frames])
         if not self._awaited:
             self._wanted.set()

@@ -90,36 +90,39 @@ class Stages:
         Those that failed are answered.
         """
         done: dict[Store, list[tuple[Ready, Stepped]]] = {store: [] for store in self._stores.stores()}
+        of = self._stores.by_durability
         for item, result in zip(ready, stepped, strict=True):
             if isinstance(result, ProblemError):
                 self._cached.drop(item.frame.meta.id)
                 rows.refuse(item.frame, result)
             else:
-                done[self._stores.store_of(item.frame.meta.durability)].append((item, result))
+                done[of[item.frame.meta.durability]].append((item, result))
         return {store: group for store, group in done.items() if group}
 
     async def commit(self, store: Store, done: Done) -> None:
         """Commit steps of one store, and answer them."""
         outcomes: Sequence[Outcome | None]
+        after = [rows.after(*each) for each in done]
         try:
-            outcomes = await store.commit([rows.to_commit(*each) for each in done])
+            outcomes = await store.commit([rows.to_commit(*each, at) for each, at in zip(done, after, strict=True)])
         except StoreError as error:
             logger.warning("%d commits are in doubt: %s", len(done), error)
             self._telemetry.store_errors.inc()
             outcomes = [None] * len(done)
-        for (item, stepped), outcome in zip(done, outcomes, strict=True):
-            session = item.frame.meta.id
+        refused: list[Frame] = []
+        doubtful: list[Frame] = []
+        for (item, stepped), at, outcome in zip(done, after, outcomes, strict=True):
+            frame, meta = item.frame, item.frame.meta
             if outcome is Outcome.APPLIED:
-                after = rows.after(item, stepped)
-                position = after.position
-                self._cached.put(session, after)
-                self._sessions.touch(session)
-                self._sessions.audience.stepped(item.frame.meta.owner, session, position, stepped.note)
-                self._answers.applied(item.frame, position, stepped.estimate)
+                self._cached.put(meta.id, at)
+                self._sessions.touch(meta.id)
+                self._sessions.audience.stepped(meta.owner, meta.id, at.position, stepped.note)
+                self._answers.applied(frame, at.position, stepped.estimate)
             else:
-                self._cached.drop(session)
-        refused = [item.frame for (item, _), outcome in zip(done, outcomes, strict=True) if outcome != Outcome.APPLIED]
-        doubtful = [item.frame for (item, _), outcome in zip(done, outcomes, strict=True) if outcome is None]
+                self._cached.drop(meta.id)
+                refused.append(frame)
+                if outcome is None:
+                    doubtful.append(frame)
         await self._settle([frame for frame in refused if self._answers.is_open(frame)], doubtful)
         self._telemetry.hot.set(len(self._cached))
 

@@ -11,8 +11,13 @@ from typing import Any
 
 
 def packed(arguments: Sequence[bytes]) -> bytes:
-    """A command as Redis reads it (RESP: an array of strings, each after its length)."""
-    return b"*%d\r\n" % len(arguments) + b"".join([b"$%d\r\n%b\r\n" % (len(each), each) for each in arguments])
+    """A command as Redis reads it (RESP: an array of strings)."""
+    return b"*%d\r\n" % len(arguments) + strings(arguments)
+
+
+def strings(arguments: Sequence[bytes]) -> bytes:
+    """Some of a command's arguments as Redis reads them, each after its length."""
+    return b"".join([b"$%d\r\n%b\r\n" % (len(each), each) for each in arguments])
 
 
 def argument(value: bytes | str | int) -> bytes:
@@ -25,12 +30,12 @@ def argument(value: bytes | str | int) -> bytes:
 BEGIN, END = packed([b"MULTI"]), packed([b"EXEC"])
 
 
-async def transaction(redis: Any, commands: Iterable[Sequence[bytes]]) -> list[Any]:
-    """What Redis answers to each of these, all of which are done at once; an error is an answer like others.
+async def transaction(redis: Any, commands: Iterable[bytes]) -> list[Any]:
+    """What Redis answers to each of these packed commands, all done at once; an error is an answer like others.
 
     Raises where Redis refuses all of them, and whatever redis-py raises of connections.
     """
-    pieces = [BEGIN, *map(packed, commands), END]
+    pieces = [BEGIN, *commands, END]
     *queued, done = await _asked(redis, b"".join(pieces), len(pieces))
     if isinstance(done, Exception):
         raise next((answer for answer in queued if isinstance(answer, Exception)), done)

@@ -10,7 +10,7 @@ The law: a session is kept as safely as it chose, or its client is told: never a
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import avf_wire as wire
@@ -67,6 +67,12 @@ class StoresByDurability:
             lambda sessions: durable.replicas(sessions, replicas=limits.wait_replicas), supervisor
         )
         self._lost: OrderedDict[str, None] = OrderedDict()
+        self.by_durability: Mapping[wire.Durability, Store] = {
+            "none": self.memory,
+            "behind": self.behind,
+            "group": durable,
+            "wait": durable,
+        }
 
     def start(self) -> None:
         """Begin to save what is saved later."""
@@ -84,8 +90,7 @@ class StoresByDurability:
 
     def store_of(self, durability: wire.Durability) -> Store:
         """The store of the sessions of this durability."""
-        stores: dict[wire.Durability, Store] = {"none": self.memory, "behind": self.behind}
-        return stores.get(durability, self.durable)
+        return self.by_durability[durability]
 
     def stores(self) -> Iterator[Store]:
         """All stores, those first that answer soonest."""

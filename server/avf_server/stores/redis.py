@@ -18,10 +18,11 @@ from redis.exceptions import NoScriptError
 from avf_server.problems import StoreError
 from avf_server.stores import _scripts as scripts
 from avf_server.stores._addresses import close, connect
+from avf_server.stores._calls import Call, Committed, Told, history_key, key
 from avf_server.stores._circuit import Circuit
 from avf_server.stores._index import OwnerIndex
 from avf_server.stores._patience import Patience
-from avf_server.stores._pipeline import argument, transaction
+from avf_server.stores._pipeline import transaction
 from avf_server.stores._records import checked, record, summary
 from avf_server.stores.base import (
     Commit,
@@ -51,16 +52,6 @@ CALLS = 64  # at a time, and so connections, of each node where Redis is a Clust
 WAIT_SHARE = 0.5  # of a call's time, for which Redis may wait for its replicas
 CHECKED, WAITED = "avf:checked", "avf:waited"
 OUTCOMES = {b"applied": Outcome.APPLIED, b"moved": Outcome.MOVED, b"gone": Outcome.GONE}
-
-
-def key(session: str) -> str:
-    """The key of a session's hash."""
-    return f"avf:{{{session}}}"
-
-
-def history_key(session: str) -> str:
-    """The key of a session's history."""
-    return f"avf:{{{session}}}:history"
 
 
 def open_store(url: str, limits: Limits) -> DurableStore:
@@ -96,8 +87,8 @@ class RedisStore:
         supervisor: Supervisor | None = None,
     ) -> None:
         self._window = window
-        self._history = history
         self._ttl_ms = max(1, round(ttl * 1000))
+        self._keeps = (window, self._ttl_ms, history)
         self._timeout = timeout
         self._scripts: dict[str, str] = {}
         self._redis: Any = connect(url, timeout=timeout)  # redis-py types its clients apart; all have what is used here
@@ -156,12 +147,12 @@ class RedisStore:
 
     async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Move sessions on, all in one pipelined call."""
-        return await self._moves(scripts.COMMIT, [(c.session, self._arguments(c)) for c in commits])
+        return await self._moves(scripts.COMMIT, [Committed(commit, self._keeps) for commit in commits])
 
     async def keep_rest(self, session: str, *, continues: Position, rest: bytes) -> Outcome:
         """Keep what is left over after the step at which the session stands."""
-        arguments = [continues.epoch, continues.seq, rest, self._ttl_ms]
-        return (await self._moves(scripts.KEEP_REST, [(session, arguments)]))[0]
+        told = Told(session, [continues.epoch, continues.seq, rest, self._ttl_ms])
+        return (await self._moves(scripts.KEEP_REST, [told]))[0]
 
     async def history(
         self, session: str, *, after: str | None = None, count: int, newest: bool = False
@@ -189,11 +180,11 @@ class RedisStore:
 
     async def reset(self, session: str, *, epoch: int) -> Outcome:
         """End `epoch` and begin the next one."""
-        return (await self._moves(scripts.RESET, [(session, [epoch, self._window, self._ttl_ms])]))[0]
+        return (await self._moves(scripts.RESET, [Told(session, [epoch, self._window, self._ttl_ms])]))[0]
 
     async def delete(self, session: str) -> bool:
         """Forget a session."""
-        (meta,) = await self._run(scripts.DELETE, [(session, [])])
+        (meta,) = await self._run(scripts.DELETE, [Told(session, [])])
         if meta is None:
             return False
         found = meta_of(meta, session)
@@ -226,11 +217,6 @@ class RedisStore:
                     answers = await pipeline.execute()
         return int(answers[1])
 
-    def _arguments(self, commit: Commit) -> list[Any]:
-        steps = [part for step in commit.steps for part in (step.reply, step.note)]
-        at = commit.continues
-        return [at.epoch, at.seq, commit.belief, self._window, self._ttl_ms, self._history, *steps]
-
     async def _summaries(self, places: Sequence[str]) -> list[Summary | None]:
         """The sessions of these places in an index; None where a session has gone."""
         async with self._call(), self._redis.pipeline(transaction=False) as pipeline:
@@ -243,10 +229,10 @@ class RedisStore:
         sessions = [at.partition(".")[2] for at in places]
         return [summary(s, *answers[3 * i : 3 * i + 3]) for i, s in enumerate(sessions)]
 
-    async def _moves(self, script: str, calls: Sequence[tuple[str, list[Any]]]) -> list[Outcome]:
+    async def _moves(self, script: str, calls: Sequence[Call]) -> list[Outcome]:
         return [OUTCOMES[answer] for answer in await self._run(script, calls)]
 
-    async def _run(self, script: str, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
+    async def _run(self, script: str, calls: Sequence[Call]) -> list[Any]:
         """Call a script once a session; where Redis has lost the script, nothing was applied, and it is sent again."""
         answers = await self._evaluate(script, calls)
         if any(isinstance(answer, NoScriptError) for answer in answers):
@@ -257,22 +243,19 @@ class RedisStore:
                 answers[i] = answer
         return answers
 
-    async def _evaluate(self, script: str, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
+    async def _evaluate(self, script: str, calls: Sequence[Call]) -> list[Any]:
         """Call a script once a session, in one transaction: Redis then writes and syncs its file once, not for each.
 
         A Cluster has no transactions over slots, and its nodes do not share scripts: it is sent the script itself.
         """
         if not self._cluster:
-            name = await self._script(script)
-            head = (b"EVALSHA", name.encode(), b"2")
-            commands = [
-                (*head, key(s).encode(), history_key(s).encode(), *map(argument, arguments)) for s, arguments in calls
-            ]
+            name = (await self._script(script)).encode()
+            commands = [call.packed(name) for call in calls]
             async with self._call():
                 return [_found(answer) for answer in await transaction(self._redis, commands)]
         async with self._call(), self._redis.pipeline(transaction=False) as pipeline:
-            for session, arguments in calls:
-                pipeline.eval(script, 2, key(session), history_key(session), *arguments)
+            for call in calls:
+                pipeline.eval(script, 2, key(call.session), history_key(call.session), *call.arguments)
             return [_found(answer) for answer in await pipeline.execute(raise_on_error=False)]
 
     async def _script(self, script: str) -> str:

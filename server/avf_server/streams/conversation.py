@@ -26,6 +26,8 @@ from avf_server.stepping.replies import Reply
 from avf_server.stepping.runs import Run
 from avf_server.streams import flow
 from avf_server.streams.dialects import Dialect, Fatal, Item, Observations
+from avf_server.streams.sockets import SOCKET
+from avf_server.streams.straight import Straight
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +58,9 @@ class Conversation:
         self._runtime = runtime
         self._session = session
         self._dialect = dialect
-        self._items: asyncio.Queue[tuple[Item | wire.GoAway | ProblemError, int, float | None]] = asyncio.Queue()
+        self._items: asyncio.Queue[tuple[Item | Reply | wire.GoAway | ProblemError, int, float | None]]
+        self._items = asyncio.Queue()
+        self._straight: Straight | None = None
         self._credit = flow.Credit(runtime.settings.stream_credit)
 
     async def hold(self) -> None:
@@ -85,12 +89,15 @@ class Conversation:
             await self._refuse(problem, code=REFUSALS.get(type(problem), default))
             return
         await self._send(begin)
+        self._straight = self._way()
         tasks = [asyncio.create_task(part) for part in (self._work(), self._read(), self._watch())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             for task in done:
                 task.result()
         finally:
+            if self._straight is not None:
+                self._straight.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -112,6 +119,23 @@ class Conversation:
         session = runtime.sessions.describe(record)
         self._form = runtime.models.form(session.model)
         return wire.Begin(session=session, credit=self._credit.total, next_sample=session.next_sample)
+
+    def _way(self) -> Straight | None:
+        """Where single observations may go straight through; None where their answers take more than to be written."""
+        socket = self._websocket.scope.get("state", {}).get(SOCKET)
+        if socket is None or self._sound is not None or self._options.every > 1:
+            return None
+        if self._dialect.subprotocol != wire.SUBPROTOCOL_BINARY:
+            return None
+        return Straight(
+            socket,
+            self._run,
+            self._form,
+            self._credit,
+            arrays=self._options.arrays,
+            idle=self._items.empty,
+            hand=lambda said, cost: self._items.put_nowait((said, cost, None)),
+        )
 
     async def _read(self) -> None:
         """Queue what the client sends, as long as it has credit, until it ends the stream or leaves."""
@@ -148,6 +172,8 @@ class Conversation:
                 if self._items.empty():
                     await self._ack()
                 item, cost, self._run.came = await self._items.get()
+                if self._straight is not None:
+                    await self._straight.passed()
                 if isinstance(item, wire.GoAway):
                     break
                 if not await self._answered(item):
@@ -158,13 +184,15 @@ class Conversation:
         await self._go_away()
         raise WebSocketDisconnect(wire.CLOSE_GOING_AWAY)
 
-    async def _answered(self, item: Item | ProblemError) -> bool:
+    async def _answered(self, item: Item | Reply | ProblemError) -> bool:
         """Answer one item; False where the stream has ended with it."""
         try:
             if isinstance(item, ProblemError):
                 raise item
             if isinstance(item, Observations):
                 await self._observe(item)
+            elif isinstance(item, Reply):
+                await self._answer(item)
             elif isinstance(item, binary.Samples):
                 await self._hear(item)
             elif isinstance(item, Fatal):

@@ -38,6 +38,11 @@ class Credit:
         self._left = total
         self._more = asyncio.Event()
 
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is under way."""
+        return self._left == self.total
+
     async def take(self, count: int) -> int:
         """Wait until `count`, or all where that is less, are free; gives how many were taken."""
         count = min(count, self.total)
@@ -46,6 +51,10 @@ class Credit:
             await self._more.wait()
         self._left -= count
         return count
+
+    def take_one(self) -> None:
+        """Take one of those that are there."""
+        self._left -= 1
 
     def give(self, count: int) -> None:
         """Give back what was taken."""

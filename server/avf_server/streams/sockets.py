@@ -11,12 +11,16 @@ way of `websockets`; whatever else comes, however it is cut, is for `websockets`
 import socket
 import struct
 from asyncio import Handle, TimerHandle
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import avf_wire as wire
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+
+SOCKET = "avf-socket"
+"""The name of a stream's socket in its scope's state."""
 
 RESET = struct.pack("ii", 1, 0)
 MOST_WAITING = 4096  # messages read and not yet taken: one read of the socket brings them at once
@@ -40,6 +44,12 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._full = False  # the buffer of what is to be sent
         self._unparsed = b""
         self._turn: Handle | None = None  # when the rest is parsed
+        self.straight: Callable[[bytes], bool] | None = None  # who takes messages at once, where it can: `straight`
+
+    async def run_asgi(self) -> None:
+        """Let the application know the socket, beside what ASGI says of it."""
+        self.scope["state"][SOCKET] = self
+        await super().run_asgi()
 
     def pause_writing(self) -> None:
         """The peer does not read: the transport's buffer is full."""
@@ -79,7 +89,8 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             mask, payload = data[start : start + _MASK_SIZE], data[start + _MASK_SIZE : stop]
             if mask != _NO_MASK:
                 payload = _unmasked(payload, mask)
-            self.queue.put_nowait({"type": "websocket.receive", "bytes": payload})
+            if not (self.straight is not None and self.queue.empty() and self.straight(payload)):
+                self.queue.put_nowait({"type": "websocket.receive", "bytes": payload})
             at = stop
         if self.queue.qsize() > FEW_WAITING and not self.read_paused:
             self.read_paused = True
@@ -89,17 +100,22 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         """Send a message; a binary one, on a stream that is open and read, as one frame."""
         data = message.get("bytes") if message["type"] == "websocket.send" else None
+        if data is None or not self.write(data):
+            await super().send(message)
+
+    def write(self, data: bytes) -> bool:
+        """Write a binary message as one frame, on a stream that is open and read; False where it is to be sent."""
         opened = self.handshake_complete and not (self.close_sent or self.disconnected or self.initial_response)
-        if data is None or not opened or self._full or self.conn.extensions or self.conn.state is not State.OPEN:
-            return await super().send(message)
+        if not opened or self._full or self.conn.extensions or self.conn.state is not State.OPEN:
+            return False
         if len(data) < _LENGTH_OF_2:
             head = bytes((_BINARY, len(data)))
         elif len(data) < 1 << 16:
             head = _HEAD_OF_2.pack(_BINARY, _LENGTH_OF_2, len(data))
         else:
-            return await super().send(message)
+            return False
         self.transport.write(head + data)
-        return None
+        return True
 
     def _parse(self) -> None:
         """Parse a piece; read no more while there is a rest, nor for as long as what was answered is not read."""

@@ -1,0 +1,170 @@
+"""Observations that go straight from their socket to the queue: only where the order stays that of the conversation."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from avf_server import problems
+from avf_server.problems import ProblemError
+from avf_server.stepping.replies import Reply
+from avf_server.streams.flow import Credit
+from avf_server.streams.straight import Straight
+from avf_wire import binary
+from avf_wire.rows import Observed, RowForm
+
+ESTIMATE = bytes(32)
+
+
+class Socket:
+    """Writes down what it is given, for as long as its peer reads."""
+
+    def __init__(self) -> None:
+        self.straight: Callable[[bytes], bool] | None = None
+        self.reads = True
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> bool:
+        if self.reads:
+            self.written.append(data)
+        return self.reads
+
+
+class Run:
+    """Lets whoever tests say what becomes of each observation."""
+
+    def __init__(self) -> None:
+        self.offered: list[tuple[int, list[float]]] = []
+        self.answers: list[asyncio.Future[Reply]] = []
+        self.problem: ProblemError | None = None
+
+    def offer(self, seq: int, observed: Observed) -> "asyncio.Future[Reply]":
+        if self.problem is not None:
+            raise self.problem
+        self.offered.append((seq, observed.x.tolist()))
+        self.answers.append(asyncio.get_running_loop().create_future())
+        return self.answers[-1]
+
+    def heard(self, seq: int, answer: Reply | ProblemError) -> Reply | ProblemError:
+        return answer
+
+
+class Stream:
+    """A stream's straight way with all that is around it."""
+
+    def __init__(self) -> None:
+        self.socket, self.run, self.credit = Socket(), Run(), Credit(4)
+        self.handed: list[tuple[Reply | ProblemError, int]] = []
+        self.busy = False
+        self.way = Straight(
+            cast(Any, self.socket),
+            cast(Any, self.run),
+            RowForm(size=2),
+            self.credit,
+            arrays=True,
+            idle=lambda: not self.busy,
+            hand=lambda said, cost: self.handed.append((said, cost)),
+        )
+
+    async def answer(self, seq: int) -> None:
+        """The service answers."""
+        self.run.answers[-1].set_result(Reply(1, seq, ESTIMATE, seq))
+        await asyncio.sleep(0)
+
+
+def observation(seq: int, rows: int = 1) -> bytes:
+    """A message of observations."""
+    return binary.encode(binary.Observations(seq=seq, rows=np.ones((rows, 2), dtype=np.float32)))
+
+
+async def test_one_observation_goes_through_and_its_estimate_back() -> None:
+    """One at a time: until it is answered, nothing else goes this way."""
+    stream = Stream()
+    assert stream.way.take(observation(1))
+    assert stream.run.offered == [(1, [1.0, 1.0])]
+    assert not stream.way.take(observation(2))
+    await stream.answer(1)
+    assert [data[24:] for data in stream.socket.written] == [(1).to_bytes(8, "little")]  # what is safe by now
+    assert stream.credit.whole
+    assert stream.way.take(observation(2))
+
+
+async def test_nothing_overtakes_what_the_conversation_is_at() -> None:
+    """Whether something waits to be handled, or has credit and is being handled."""
+    stream = Stream()
+    stream.busy = True
+    assert not stream.way.take(observation(1))
+    stream.busy = False
+    await stream.credit.take(1)
+    assert not stream.way.take(observation(1))
+    stream.credit.give(1)
+    assert stream.way.take(observation(1))
+
+
+async def test_what_comes_after_waits_for_what_went_through() -> None:
+    """The conversation goes on once the answer is written."""
+    stream = Stream()
+    stream.way.take(observation(1))
+    after = asyncio.create_task(stream.way.passed())
+    await asyncio.sleep(0)
+    assert not after.done()
+    await stream.answer(1)
+    await after
+    assert len(stream.socket.written) == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        observation(1, rows=2),
+        observation(1)[:-1],
+        b"\x00" + observation(1)[1:],  # not this sub-protocol
+        observation(1)[:1] + b"\x02" + observation(1)[2:],  # sound
+        observation(2**60),
+    ],
+)
+async def test_whatever_is_no_single_observation_is_left_to_the_conversation(data: bytes) -> None:
+    """None of it is looked at here."""
+    stream = Stream()
+    assert not stream.way.take(data)
+    assert stream.credit.whole
+    assert not stream.run.offered
+
+
+async def test_a_problem_is_told_by_the_conversation() -> None:
+    """Raised at once, or in place of the answer; its credit is given back where it was told."""
+    stream = Stream()
+    stream.run.problem = problems.InvalidObservationError("wrong")
+    assert stream.way.take(observation(1))
+    assert [(type(said).__name__, cost) for said, cost in stream.handed] == [("InvalidObservationError", 1)]
+    assert not stream.credit.whole
+    stream.credit.give(1)
+    stream.run.problem = None
+    assert stream.way.take(observation(1))
+    stream.run.answers[-1].set_exception(problems.SequenceGapError("seq is 1, expected 2"))
+    await asyncio.sleep(0)
+    assert [type(said).__name__ for said, _ in stream.handed] == ["InvalidObservationError", "SequenceGapError"]
+
+
+async def test_an_estimate_that_the_peer_does_not_read_waits_in_the_conversation() -> None:
+    """So that whoever does not read is not written to without end."""
+    stream = Stream()
+    stream.socket.reads = False
+    stream.way.take(observation(1))
+    await stream.answer(1)
+    assert [cost for _, cost in stream.handed] == [1]
+    assert not stream.way.take(observation(2))
+
+
+async def test_a_stream_that_has_ended_takes_nothing_and_waits_for_nothing() -> None:
+    """What is under way is then nobody's."""
+    stream = Stream()
+    stream.way.take(observation(1))
+    stream.way.close()
+    assert stream.socket.straight is None
+    await asyncio.sleep(0)
+    assert stream.run.answers[0].cancelled()
+    assert not stream.socket.written
+    assert not stream.handed
