@@ -148,6 +148,7 @@ class Rows(nn.Module):
             evidence_bound=did.free_energy.double(),
             effective_sample_size=torch.ones_like(did.free_energy, dtype=torch.float64),
             outlook=self.outlook(belief, drive),
+            allowance=self.model.allowance(belief.model, observed),
         )
         return replace(belief, model=following, inference=did.memory, step=belief.step + 1), estimate
 

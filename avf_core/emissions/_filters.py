@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from avf_core.native import elements
+
 MOST = 0.9999  # the largest magnitude of a reflection coefficient
 POINTS = 256  # of the unit circle, on which a spectrum is looked at
 WHITE = 1e-7  # white noise beside a spectrum, as a share of its power
@@ -17,7 +19,8 @@ WHITE = 1e-7  # white noise beside a spectrum, as a share of its power
 
 def of_reflections(free: Float[Tensor, "*rows order"]) -> Float[Tensor, "*rows order"]:
     """Coefficients of the filter whose reflection coefficients are the numbers' hyperbolic tangents."""
-    return step_up(MOST * torch.tanh(free))
+    native = elements.filters(free, free.shape[-1], spectral=False)
+    return step_up(MOST * torch.tanh(free)) if native is None else native
 
 
 def step_up(reflections: Float[Tensor, "*rows order"]) -> Float[Tensor, "*rows order"]:
@@ -35,6 +38,8 @@ def of_spectrum(cepstrum: Float[Tensor, "*rows resolution"], order: int) -> Floa
     log S(w) = 2 sum_n c_n cos(n w), so that the logarithms of band energies are linear in the numbers, but for how
     bands average. The coefficients solve the Yule-Walker equations of S: as S is positive, 1 / A is stable.
     """
+    if (native := elements.filters(cepstrum, order, spectral=True)) is not None:
+        return native
     to_spectrum, to_lags = _circle(cepstrum.shape[-1], order, cepstrum.device)
     lags = torch.softmax(cepstrum.double() @ to_spectrum, dim=-1) @ to_lags
     places = torch.arange(order, device=cepstrum.device)

@@ -275,5 +275,5 @@ class Moments(Emission):
             bin=units.bin,
             center=numbers(units.center),
             scale=numbers(units.scale),
-            likelihood=lambda output: self.likelihood_of(Gaussian(output[0], output[1]), {}),
+            likelihood=lambda output, state: self.likelihood_of(Gaussian(output[0], output[1]), {}),
         )

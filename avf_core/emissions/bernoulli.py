@@ -53,5 +53,5 @@ class Emission(base.Emission):
             bin=units.bin,
             center=numbers(units.center),
             scale=numbers(units.scale),
-            likelihood=lambda output: self.likelihood_of(output[0], {}),
+            likelihood=lambda output, state: self.likelihood_of(output[0], {}),
         )

@@ -14,7 +14,7 @@ leaves out the spread of what is missing, and what later samples say of it.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -30,6 +30,8 @@ from avf_core.emissions import _filters, base
 from avf_core.emissions._noise import NOISES, Noise, NoiseName
 from avf_core.emissions.base import MEMORY, Output, Units
 from avf_core.errors import ConfigurationError
+from avf_core.native import elements
+from avf_core.native.plan import EmissionPlan, Framing, Undescribed
 from avf_core.nets import MLP
 
 LEAST_SCALE = 0.1  # of a level
@@ -247,6 +249,35 @@ class Emission(base.Emission):
             level=self.level,
         )
 
+    def plan(self) -> EmissionPlan:
+        """The executor has it, of orders up to its most."""
+        config, units, noise = self.config, self.units, NOISES[self.config.noise]
+        if config.order > elements.MOST_ORDER:
+            raise Undescribed(f"linear prediction of order {config.order}: up to {elements.MOST_ORDER} is known there")
+        return EmissionPlan(
+            kind="linear_prediction",
+            bin=units.bin,
+            center=base.numbers(units.center),
+            scale=base.numbers(units.scale),
+            likelihood=self._planned,
+            memory={BEFORE: config.order + config.reactive},
+            framing=Framing(
+                order=config.order,
+                filtering=config.filtering,
+                gains=config.gains,
+                reactive=config.reactive,
+                spectral=config.filter == "spectrum",
+                noise=config.noise,
+                absolute=noise.absolute,
+                level=self.level,
+            ),
+        )
+
+    def _planned(self, output: Sequence[Tensor], state: Mapping[str, Tensor]) -> Likelihood:
+        """The likelihood of the decoder's numbers, one a row, or several a row of the state."""
+        (numbers,), before = output, state[BEFORE]
+        return self.likelihood_of(numbers, {BEFORE: before if numbers.ndim == before.ndim else before[:, None]})
+
 
 @torch.no_grad()
 def _unrolled(
@@ -256,6 +287,8 @@ def _unrolled(
 
     The variance is the convolution of the noise's variances with the squares of the impulse's response.
     """
+    if (native := elements.unrolled(coefficients, before, scale)) is not None:
+        return native
     order, frame = coefficients.shape[-1], scale.shape[-1]
     backwards = coefficients.flip(-1)[:, None]
     signals = scale.new_zeros(len(coefficients), 2, order + frame)

@@ -110,7 +110,9 @@ class Model(nn.Module, ABC):
     def allowance(
         self, context: State, observed: Bool[Tensor, "batch observation"] | None
     ) -> Float[Tensor, " batch"] | None:
-        """Nats of F that a running scale of the observations accounts for, where the model has one in its context.
+        """Nats of F that a running scale of the observations accounts for, where the model has one in its state.
+
+        The context may be the state alone.
 
         Surprise is judged by what is left: an observation k times as large costs log k more a dimension, and is no
         stranger for that.

@@ -27,14 +27,13 @@ from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
 from avf_core.drives import FREE, Drive
 from avf_core.emissions import SIXTEEN_BITS, Units, linear_prediction
-from avf_core.emissions.base import MEMORY
 from avf_core.errors import ConfigurationError
-from avf_core.models import base
+from avf_core.models import _codec_plan, base
+from avf_core.models._codec_plan import BEFORE, COUNT, LEVEL, POWER
+from avf_core.native.plan import ModelPlan, Registers
 from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, spectra
 
 EMISSION = {"filter": "spectrum"}
-# What is kept of the sound itself, and of its loudness: never rounded, as the emission's memory.
-BEFORE, POWER, COUNT, LEVEL = (f"{MEMORY}{name}" for name in ("window", "power", "count", "level"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +175,7 @@ class Model(base.PastDriven):
         self, context: State, observed: Bool[Tensor, "batch observation"] | None
     ) -> Float[Tensor, " batch"] | None:
         """The level, in nats, for every sample."""
-        level = context[LEVEL][..., 0]
+        level = level_of(context[POWER])[..., 0]
         return level * (self.observation.size if observed is None else observed.sum(-1))
 
     def transition(
@@ -212,6 +211,10 @@ class Model(base.PastDriven):
         hidden, cell = self.lstm.trajectory(later, state["hidden"], state["cell"])
         heard = torch.cat([state["heard"][None], later])
         return context | {"hidden": hidden, "cell": cell, "heard": heard} | self.emission.contexts(state, xs)
+
+    def plan(self, registers: Registers) -> ModelPlan:
+        """The maps as programs."""
+        return _codec_plan.of(self, registers)
 
     def _standardized(self, state: State, x: Tensor) -> Tensor:
         """As the samples before are kept."""

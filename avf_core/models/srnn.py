@@ -177,6 +177,8 @@ class Model(base.ObservationDriven):
             registers.new(self.latent_size),
         )
         predict, features, transition = Program(registers), Program(registers), Program(registers)
+        emission = plan_of(self.emission)
+        state |= emission.remembers(registers)
         context = {**state, "heard": state["hidden"], "decoder": predict.linear(state["hidden"], self.decoder_hidden)}
         mean, log_variance = described(predict, self.prior, predict.joined([state["hidden"], state["z"]]))
         decode, latents = Program(registers, sampled=True), registers.new(self.latent_size, sampled=True)
@@ -185,7 +187,7 @@ class Model(base.ObservationDriven):
         hidden, cell = transition.lstm(seen, state["hidden"], state["cell"], self.lstm.cell)
         return ModelPlan(
             state=state,
-            following={"hidden": hidden, "cell": cell, "z": z},
+            following={"hidden": hidden, "cell": cell, "z": z, **transition.remembered(emission, state, seen)},
             context=context,
             prior=(mean, log_variance),
             x=x,
@@ -197,5 +199,5 @@ class Model(base.ObservationDriven):
             features=features,
             decode=decode,
             transition=transition,
-            emission=plan_of(self.emission),
+            emission=emission,
         )

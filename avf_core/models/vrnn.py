@@ -191,17 +191,20 @@ class Model(base.Model):
         state = {"hidden": registers.new(self.lstm.cell.hidden_size), "cell": registers.new(self.lstm.cell.hidden_size)}
         x, z = registers.new(self.observation.size), registers.new(self.latent_size)
         predict, features, transition = Program(registers), Program(registers), Program(registers)
+        emission = plan_of(self.emission)
+        state |= emission.remembers(registers)
         context = {**state, "decoder": predict.linear(state["hidden"], self.decoder_hidden)}
         mean, log_variance = described(predict, self.prior, state["hidden"])
         decode, latents = Program(registers, sampled=True), registers.new(self.latent_size, sampled=True)
         (heard,) = described(decode, self.latent_features, latents)
         read = decode.linear(heard, self.decoder_latent, other=context["decoder"], activation="relu")
-        (seen,) = described(features, self.observation_features, features.standardized(x))
+        standardized = features.standardized(x)
+        (seen,) = described(features, self.observation_features, standardized)
         (kept,) = described(transition, self.latent_features, z)
         hidden, cell = transition.lstm(transition.joined([seen, kept]), state["hidden"], state["cell"], self.lstm.cell)
         return ModelPlan(
             state=state,
-            following={"hidden": hidden, "cell": cell},
+            following={"hidden": hidden, "cell": cell, **transition.remembered(emission, state, standardized)},
             context=context,
             prior=(mean, log_variance),
             x=x,
@@ -213,5 +216,5 @@ class Model(base.Model):
             features=features,
             decode=decode,
             transition=transition,
-            emission=plan_of(self.emission),
+            emission=emission,
         )

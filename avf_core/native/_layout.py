@@ -33,6 +33,16 @@ class Register(ctypes.Structure):
     _fields_: ClassVar[Fields] = _ints("size stride sampled")
 
 
+class Framing(ctypes.Structure):
+    """Linear prediction."""
+
+    _fields_: ClassVar[Fields] = [
+        *_ints("history order filtering gains reactive spectral noise"),
+        ("absolute", c_float),
+        ("level", c_float),
+    ]
+
+
 class Plan(ctypes.Structure):
     """A model and a procedure."""
 
@@ -45,6 +55,7 @@ class Plan(ctypes.Structure):
         ("asked", c_int32),
         ("said", c_int32 * 2),
         *_ints("latent_size observation_size likelihood"),
+        ("framing", Framing),
         *[(name, POINTER(c_float)) for name in ("center", "scale", "shift")],
         *[(name, c_float) for name in ("bin", "lowest", "highest")],
         ("schedule", POINTER(c_int32)),
@@ -135,6 +146,8 @@ def of_library(library: ctypes.CDLL) -> ctypes.CDLL:
         "avf_encoder_free": (None, [c_void_p]),
         "avf_encoder_encode": (None, [c_void_p, c_void_p, c_int32, c_void_p, c_int32]),
         "avf_standard_normal": (None, [*[c_void_p] * 3, c_int32, c_int32, c_int32, c_void_p]),
+        "avf_filters": (None, [c_void_p, *[c_int32] * 4, c_void_p]),
+        "avf_unrolled": (None, [*[c_void_p] * 3, *[c_int32] * 3, *[c_void_p] * 2]),
         "avf_log_probability": (None, [*[c_void_p] * 3, c_int64, c_float, *[c_void_p] * 3]),
     }
     for name, (result, arguments) in signatures.items():

@@ -13,9 +13,10 @@ from avf_core import noise
 from avf_core.native import _layout as layout
 from avf_core.native.plan import PANEL, InferencePlan, ModelPlan, Operation, Program, Register
 
-KINDS = ("linear", "paste", "highway", "lstm", "standardize")
-ACTIVATIONS = ("identity", "relu", "clipped_leaky_relu", "clamp")
-LIKELIHOODS = ("bernoulli", "gaussian", "discretized", "discretized_authors")
+KINDS = ("linear", "paste", "cut", "highway", "lstm", "standardize", "loudness", "power", "hear")
+ACTIVATIONS = ("identity", "relu", "clipped_leaky_relu", "elu", "clamp")
+LIKELIHOODS = ("bernoulli", "gaussian", "discretized", "discretized_authors", "linear_prediction")
+NOISES = ("gaussian", "logistic", "student-t")
 RULES = ("gated", "learned_sgd")
 PROGRAMS = ("predict", "features", "decode", "infer", "transition")
 
@@ -54,6 +55,7 @@ class Lowered:
             latent_size=model.z.size,
             observation_size=model.x.size,
             likelihood=LIKELIHOODS.index(model.emission.kind),
+            framing=_framing(model),
             bin=model.emission.bin,
             center=self._units(model.emission.center, model.x.size, beyond=0.0),
             scale=self._units(model.emission.scale, model.x.size, beyond=1.0),
@@ -108,6 +110,25 @@ class Lowered:
         array = (c_int32 * max(len(numbers), 1))(*numbers)
         self.kept.append(array)
         return array
+
+
+def _framing(model: ModelPlan) -> layout.Framing:
+    """How samples of a frame hear each other, and where those before it stand."""
+    of = model.emission.framing
+    if of is None:
+        return layout.Framing(history=-1)
+    (history,) = (model.state[name] for name in model.emission.memory)
+    return layout.Framing(
+        history=history.index,
+        order=of.order,
+        filtering=of.filtering,
+        gains=of.gains,
+        reactive=of.reactive,
+        spectral=int(of.spectral),
+        noise=NOISES.index(of.noise),
+        absolute=of.absolute,
+        level=of.level,
+    )
 
 
 def _registers(registers: Sequence[Register]) -> ctypes.Array[layout.Register]:

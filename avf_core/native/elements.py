@@ -10,6 +10,8 @@ from torch import Tensor
 
 from avf_core.native import library, running
 
+MOST_ORDER = 64  # of linear prediction
+
 
 def standard_normal(seed: Tensor, step: Tensor, *, streams: Sequence[int], size: int) -> Tensor | None:
     """Noise of shape (streams, rows, size) in float32; None where there is no executor."""
@@ -21,6 +23,36 @@ def standard_normal(seed: Tensor, step: Tensor, *, streams: Sequence[int], size:
         seed.data_ptr(), step.data_ptr(), numbers.data_ptr(), len(streams), len(seed), size, out.data_ptr()
     )
     return out
+
+
+def filters(numbers: Tensor, order: int, *, spectral: bool) -> Tensor | None:
+    """Coefficients of linear prediction (..., order), by a spectrum or by reflections; None where torch makes them."""
+    if order > MOST_ORDER or not _taken(numbers) or (native := library.load()) is None:
+        return None
+    read = numbers.contiguous()
+    out = read.new_empty(*numbers.shape[:-1], order)
+    rows = out.numel() // order
+    native.functions.avf_filters(read.data_ptr(), rows, numbers.shape[-1], order, spectral, out.data_ptr())
+    return out
+
+
+def unrolled(coefficients: Tensor, before: Tensor, scale: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Means and deviations of frames (rows, frame), given filters, past and scales; None where torch makes them."""
+    if not all(map(_taken, (coefficients, before, scale))) or (native := library.load()) is None:
+        return None
+    read = [value.contiguous() for value in (coefficients, before, scale)]
+    mean, deviation = torch.empty_like(read[2]), torch.empty_like(read[2])
+    rows, order = coefficients.shape
+    native.functions.avf_unrolled(
+        *[value.data_ptr() for value in read], rows, order, scale.shape[1], mean.data_ptr(), deviation.data_ptr()
+    )
+    return mean, deviation
+
+
+def _taken(value: Tensor) -> bool:
+    """Whether the executor computes such data: in float32, here, and not to be differentiated."""
+    wanted = torch.is_grad_enabled() and value.requires_grad
+    return value.dtype is torch.float32 and value.is_cpu and not wanted and running.chosen() != "off"
 
 
 def log_probability(

@@ -150,7 +150,7 @@ class Engine:
         return Stepped(
             prior=(moments[0], moments[1]),
             posterior=(moments[2], moments[3]),
-            likelihood=self.model.emission.likelihood(outputs),
+            likelihood=self.model.emission.likelihood(outputs, state),
             z=moments[4],
             free_energy=scalars[0],
             reconstruction=scalars[1],
@@ -179,7 +179,7 @@ class Engine:
             self.mixed,
         )
         self._functions.avf_expect(self._handle, ctypes.byref(asked))
-        return self.model.emission.likelihood(outputs)
+        return self.model.emission.likelihood(outputs, state)
 
     def advance(self, state: State, x: Tensor, z: Tensor) -> dict[str, Tensor]:
         """The state after an observation of which some was imputed."""

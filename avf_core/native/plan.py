@@ -10,7 +10,7 @@ The law: a plan says exactly what the part's own torch code computes in evaluati
 tests hold the one to the other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 PANEL = 32  # rows of registers are padded to a multiple of it; so is each part of a register
 
-ActivationName = Literal["identity", "relu", "clipped_leaky_relu", "clamp"]
-LikelihoodName = Literal["bernoulli", "gaussian", "discretized", "discretized_authors"]
+ActivationName = Literal["identity", "relu", "clipped_leaky_relu", "elu", "clamp"]
+LikelihoodName = Literal["bernoulli", "gaussian", "discretized", "discretized_authors", "linear_prediction"]
+OperationName = Literal["linear", "paste", "cut", "highway", "lstm", "standardize", "loudness", "power", "hear"]
 Weights = Callable[[], tuple[Tensor, Tensor | None]]
 """A matrix and a bias, read anew whenever parameters have changed."""
 
@@ -56,7 +57,7 @@ class Registers:
 class Operation:
     """One operation; what its fields mean for each kind is said in source/plan.hpp."""
 
-    kind: Literal["linear", "paste", "highway", "lstm", "standardize"]
+    kind: OperationName
     read: Register
     out: Register
     other: Register | None = None
@@ -92,11 +93,25 @@ class Program:
     ) -> Register:
         """activation(W read + b + other); `limits` are those of `clamp`. The output may be laid out in `parts`."""
         out = self.registers.new(layer.out_features // parts, parts=parts, sampled=self.sampled)
-        low, high = limits
 
         def weights() -> tuple[Tensor, Tensor | None]:
             return padded(layer.weight.chunk(parts)), None if layer.bias is None else padded(layer.bias.chunk(parts))
 
+        self.mapped(read, weights, out, other=other, activation=activation, limits=limits)
+        return out
+
+    def mapped(
+        self,
+        read: Register,
+        weights: Weights,
+        out: Register,
+        *,
+        other: Register | None = None,
+        activation: ActivationName = "identity",
+        limits: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
+        """`linear` of any matrix and bias, into a register."""
+        low, high = limits
         self._add(
             Operation(
                 kind="linear",
@@ -109,7 +124,10 @@ class Program:
                 high=high,
             )
         )
-        return out
+
+    def added(self, read: Register, weight: Callable[[], Tensor], onto: Register) -> None:
+        """onto + W read, into that register, which has gone through no activation."""
+        self._add(Operation(kind="linear", read=read, out=onto, weights=lambda: (weight(), None), offset=1))
 
     def joined(self, reads: Sequence[Register]) -> Register:
         """Registers side by side."""
@@ -162,6 +180,42 @@ class Program:
         self._add(Operation(kind="standardize", read=x, out=out))
         return out
 
+    def cut(self, read: Register, size: int, *, offset: int) -> Register:
+        """So many numbers of a register."""
+        out = self.registers.new(size)
+        self._add(Operation(kind="cut", read=read, out=out, offset=offset))
+        return out
+
+    def loudness(self, power: Register, *, above: Register | None = None) -> Register:
+        """The log amplitude of a power; how far it lies `above` another."""
+        out = self.registers.new(1)
+        self._add(Operation(kind="loudness", read=power, other=above, out=out))
+        return out
+
+    def power(self, frame: Register, power: Register, count: Register, *, memory: int) -> tuple[Register, Register]:
+        """The running power after a frame, and how many frames count in it, at most `memory`."""
+        out, counted = self.registers.new(1), self.registers.new(1)
+        self._add(
+            Operation(kind="power", read=frame, other=power, gates=count, out=out, second=counted, high=float(memory))
+        )
+        return out, counted
+
+    def heard(self, window: Register, level: Register, *, frame: int, size: int) -> Register:
+        """So many numbers of a window that ends with a frame: those of avf_core/nets/spectra.py."""
+        out = self.registers.new(size)
+        self._add(Operation(kind="hear", read=window, other=level, out=out, offset=frame))
+        return out
+
+    def remembered(
+        self, emission: "EmissionPlan", memory: Mapping[str, Register], standardized: Register
+    ) -> dict[str, Register]:
+        """What an emission remembers after an observation: the last of what was before and of that."""
+        following = {}
+        for name in emission.memory:
+            joined = self.joined([memory[name], standardized])
+            following[name] = self.cut(joined, memory[name].size, offset=standardized.size)
+        return following
+
     def _add(self, operation: Operation) -> None:
         if self.sampled and operation.kind != "linear":
             raise Undescribed(f"{operation.kind} has no backward pass here")
@@ -177,14 +231,37 @@ def padded(parts: Sequence[Tensor]) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Framing:
+    """Linear prediction within frames: what the decoder's numbers are, and by which noise samples lie off."""
+
+    order: int
+    filtering: int
+    gains: int
+    reactive: int
+    spectral: bool
+    noise: str
+    absolute: float
+    level: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class EmissionPlan:
-    """A likelihood of closed form, and what the decoder's output registers become in torch."""
+    """A likelihood of closed form, and what the decoder's output registers become in torch, beside a belief's state.
+
+    `memory` names what is remembered, and how many of the last standardised numbers that are.
+    """
 
     kind: LikelihoodName
     bin: float
     center: tuple[float, ...]  # one for all of an observation, or one for each of its numbers
     scale: tuple[float, ...]
-    likelihood: Callable[[Sequence[Tensor]], Any]
+    likelihood: Callable[[Sequence[Tensor], Mapping[str, Tensor]], Any]
+    memory: dict[str, int] = field(default_factory=dict)
+    framing: Framing | None = None
+
+    def remembers(self, registers: Registers) -> dict[str, Register]:
+        """Registers of what is remembered."""
+        return {name: registers.new(size) for name, size in self.memory.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from torch import nn
 from avf_core.native.plan import ActivationName, Program, Register, Undescribed
 from avf_core.nets.dense import MLP, Activation, GaussianNet, Highway, clipped_leaky_relu
 
-_NAMES: dict[Activation, ActivationName] = {F.relu: "relu", clipped_leaky_relu: "clipped_leaky_relu"}
+_NAMES: dict[Activation, ActivationName] = {F.relu: "relu", F.elu: "elu", clipped_leaky_relu: "clipped_leaky_relu"}
 
 
 def activation_name(activation: Activation) -> ActivationName:

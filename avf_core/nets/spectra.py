@@ -1,6 +1,7 @@
 """What is heard of sound: a window's spectral envelope, its energies, and its last samples, none of it learned.
 
-The law: sound that is k times as loud is heard as the same, and log k is added to its level alone.
+The law: sound that is k times as loud is heard as the same, and log k is added to its level alone. Autocorrelations are
+of double precision: in single, those of sound with a steep spectrum are rounding where the spectrum is low.
 """
 
 import math
@@ -34,9 +35,9 @@ def hear(
     """
     if not window.numel():  # of no window there is no transform
         return window.new_zeros(*window.shape[:-1], size(frame))
-    tapered = window * torch.linspace(0.2, 1.0, window.shape[-1], dtype=window.dtype, device=window.device)
+    tapered = window.double() * torch.linspace(0.2, 1.0, window.shape[-1], dtype=torch.float64, device=window.device)
     power = torch.view_as_real(torch.fft.rfft(tapered, 2 * window.shape[-1])).square().sum(-1)
-    lags = torch.fft.irfft(power)[..., : ORDER + 1].double() / window.shape[-1]
+    lags = torch.fft.irfft(power)[..., : ORDER + 1] / window.shape[-1]
     cepstrum, residual = _envelope(lags)
     own = 0.5 * torch.log(lags[..., :1] + FLOOR)
     parts = torch.unflatten(window[..., window.shape[-1] - frame :], -1, (math.gcd(PARTS, frame), -1))

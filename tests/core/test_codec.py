@@ -8,7 +8,8 @@ import torch
 from avf_core.configuration import build
 from avf_core.filtering import Filter
 from avf_core.models import base
-from avf_core.models.codec import LEVEL, Model
+from avf_core.models._codec_plan import LEVEL
+from avf_core.models.codec import Model
 from avf_core.nets import spectra
 from avf_core.training import em
 

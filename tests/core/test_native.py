@@ -66,9 +66,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def test_models_and_procedures_of_dense_nets_describe_themselves() -> None:
-    """Every example of SRNN and VRNN with iterative or direct inference is computed natively; others are torch's."""
+    """SRNN, VRNN and codec with iterative or direct inference are computed natively, every example; others by torch."""
     kinds = {(PAIRS[name]["model"]["kind"], PAIRS[name]["inference"]["kind"]) for name in DESCRIBED}
-    assert kinds == {(model, procedure) for model in ("srnn", "vrnn") for procedure in ("iterative", "direct")}
+    assert kinds == {(model, procedure) for model in ("codec", "srnn", "vrnn") for procedure in ("iterative", "direct")}
     dense = [name for name in CHOSEN if not name.startswith(("svg", "lgssm", "srnn-adam", "srnn-sgd"))]
     assert set(dense) <= set(DESCRIBED)
 

@@ -11,6 +11,7 @@ struct Chunk {
   Memory<uint16_t> halves;
   Memory<int64_t> counts;
   Memory<uint8_t> flags;
+  std::unique_ptr<Frames> frames;
   Moments q, proposal, by;
   float *noise, *common, *terms, *scaled, *row[5], *met, *weight;
 
@@ -28,6 +29,7 @@ struct Chunk {
     in.halves = halves.get();
     counts = zeros<int64_t>(2 * (size_t)capacity);
     flags = zeros<uint8_t>(2 * (size_t)capacity);
+    if (plan.likelihood == LINEAR_PREDICTION) frames = std::make_unique<Frames>(plan.framing, plan.observation_size, plan.center, plan.scale);
   }
 
   // Where everything stands from `base` on; without a base, only how much there is.

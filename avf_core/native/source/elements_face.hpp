@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 
+#include "frames.hpp"
 #include "intervals.hpp"
 #include "noise.hpp"
 
@@ -32,5 +33,25 @@ void avf_standard_normal(const int64_t* seed, const int64_t* step, const int64_t
                          float* out) {
   for (int stream = 0; stream < count; stream++)
     for (int row = 0; row < rows; row++, out += size) standard_normal(seed[row], step[row], streams[stream], size, out);
+}
+
+// Coefficients of linear prediction of rows of numbers: by a spectrum, or by reflections.
+void avf_filters(const float* numbers, int rows, int count, int order, int spectral, float* coefficients) {
+  const std::unique_ptr<Filter> filter = std::make_unique<Filter>();
+  filter->numbers = count, filter->order = order, filter->spectral = spectral;
+  for (int row = 0; row < rows; row++, numbers += count) {
+    filter->make(numbers);
+    for (int k = 0; k < order; k++) *coefficients++ = (float)filter->coefficients[k];
+  }
+}
+
+// Means and deviations of frames, given what was observed before them.
+void avf_unrolled(const float* coefficients, const float* before, const float* scale, int rows, int order, int frame,
+                  float* mean, float* deviation) {
+  Unrolled unrolled(order, frame);
+  for (int from = 0; from < rows; from += LANES) {
+    const size_t filters = (size_t)from * order, samples = (size_t)from * frame;
+    unrolled.make(coefficients + filters, before + filters, scale + samples, std::min(LANES, rows - from), mean + samples, deviation + samples);
+  }
 }
 }

@@ -4,6 +4,7 @@
 #pragma once
 #include <algorithm>
 
+#include "frames.hpp"
 #include "likelihood.hpp"
 #include "noise.hpp"
 #include "program.hpp"
@@ -23,6 +24,7 @@ struct Objective {
   int rows, width;         // sequences; the latent's size, padded
   int padded_observation;  // the observation's, padded
   float* weight;           // one where a dimension was observed, zero elsewhere and in the padding
+  Frames* frames;          // null where samples do not hear each other
 
   int stride() const { return in.stride(plan.prior_mean); }
 
@@ -31,6 +33,7 @@ struct Objective {
   float energy(int r, int b, bool slopes) const {
     const float* outputs[2] = {in.row(plan.outputs[0], r), nullptr};
     float* by[2] = {in.slope(plan.outputs[0], r), nullptr};
+    if (frames) return frames->energy(outputs[0], in.row(plan.framing.history, b), in.row(plan.x, b), weight_of(b), slopes ? by[0] : nullptr);
     if (plan.outputs[1] >= 0) outputs[1] = in.row(plan.outputs[1], r), by[1] = in.slope(plan.outputs[1], r);
     return energy_of(plan, outputs, in.row(plan.x, b), weight_of(b), padded_observation, slopes ? by : nullptr);
   }

@@ -6,20 +6,24 @@
 
 namespace avf {
 
-enum OperationKind : int32_t { LINEAR, PASTE, HIGHWAY, LSTM, STANDARDIZE };
-enum Activation : int32_t { IDENTITY, RELU, CLIPPED_LEAKY_RELU, CLAMP };
-enum LikelihoodKind : int32_t { BERNOULLI, GAUSSIAN, DISCRETIZED, DISCRETIZED_AUTHORS };
+enum OperationKind : int32_t { LINEAR, PASTE, CUT, HIGHWAY, LSTM, STANDARDIZE, LOUDNESS, POWER, HEAR };
+enum Activation : int32_t { IDENTITY, RELU, CLIPPED_LEAKY_RELU, ELU, CLAMP };
+enum LikelihoodKind : int32_t { BERNOULLI, GAUSSIAN, DISCRETIZED, DISCRETIZED_AUTHORS, LINEAR_PREDICTION };
 enum ProcedureKind : int32_t { ITERATIVE, DIRECT };
 enum Rule : int32_t { GATED, LEARNED_SGD };
 
 // One operation on registers; -1 for those it has none of.
 //
-// LINEAR       out = activation(W read + b + other); on the way back `slope` is W transposed, and `adds` says that
+// LINEAR       out = activation(W read + b + other), or with an `offset` out += W read; on the way back `slope` is W transposed, and `adds` says that
 //              another layer has read the same before.
 // PASTE        out[offset...] = read
+// CUT          out = read[offset...]
 // HIGHWAY      gates = W read = (transform, gate, carry), the carry being `read` itself where `offset` is 0
 // LSTM         gates = W read = (input, forget, cell, output), `other` is the cell before, out = hidden, second = cell
 // STANDARDIZE  out = (read - center) / scale, of an observation
+// LOUDNESS     out = the log amplitude of a power, less `other`
+// POWER        out = the mean power of what was heard, `read` being new to `other`; `second` counts on from `gates`, to `high`
+// HEAR         out = the numbers of a window, `read`, that ends with a frame of `offset` samples; relative to `other`, a level
 struct Operation {
   int32_t kind, read, other, out, second, gates, matrix, slope, activation, offset, adds;
   float low, high;
@@ -35,6 +39,13 @@ struct Register {
   int32_t size, stride, sampled;
 };
 
+// Linear prediction: what the decoder's numbers are, and how samples follow those before them.
+struct Framing {
+  int32_t history;  // the register of what was observed before; -1 for other likelihoods
+  int32_t order, filtering, gains, reactive, spectral, noise;
+  float absolute, level;  // the noise's mean magnitude, and the width of a level
+};
+
 struct Plan {
   const Register* registers;
   Program predict, features, decode, infer, transition;
@@ -45,6 +56,7 @@ struct Plan {
   int32_t asked, said[2];  // what the procedure's program reads, and what it says
   int32_t latent_size, observation_size;
   int32_t likelihood;
+  Framing framing;
   const float *center, *scale, *shift;  // of each number of an observation; shift is 2 log scale
   float bin, lowest, highest;           // the last two: what log-variances of latents are clamped to
   const int32_t* schedule;  // gradient samples of each iteration, the last of all after it

@@ -8,6 +8,7 @@
 #include "tiles.hpp"
 #include "plan.hpp"
 #include "product.hpp"
+#include "sound.hpp"
 
 namespace avf {
 
@@ -47,6 +48,7 @@ inline void activate(const Operation& op, float* y, const float* other, int widt
     if (other) value += load(other + i);
     if (op.activation == RELU) value = higher(value, Lanes{});
     if (op.activation == CLIPPED_LEAKY_RELU) value = clipped_leaky_relu(value);
+    if (op.activation == ELU) value = elu(value);
     if (op.activation == CLAMP) value = clamped(value, op.low, op.high);
     store(y + i, value);
   }
@@ -57,6 +59,7 @@ inline void through(const Operation& op, const float* y, float* slope, int width
   for (int i = 0; i < width; i += LANES) {
     Lanes value = load(y + i), by = load(slope + i);
     if (op.activation == RELU) by = value > 0.0f ? by : Lanes{};
+    if (op.activation == ELU) by = value > 0.0f ? by : by * (value + 1.0f);
     if (op.activation == CLAMP) by = (value > op.low) & (value < op.high) ? by : Lanes{};
     if (op.activation == CLIPPED_LEAKY_RELU) {
       by = value > 0.0f ? by : by * (1.0f / 3.0f);
@@ -83,11 +86,25 @@ inline void lstm(const float* gates, const float* before, float* hidden, float* 
   }
 }
 
+// The operations on sound.
+inline void listen(const Operation& op, const Space& in, int r) {
+  const float *read = in.row(op.read, r), *other = op.other < 0 ? nullptr : in.row(op.other, r);
+  float* out = in.row(op.out, r);
+  if (op.kind == LOUDNESS) *out = loudness(*read) - (other ? *other : 0.0f);
+  if (op.kind == POWER) {
+    float* count = in.row(op.second, r);
+    *out = *other, *count = *in.row(op.gates, r);
+    hear_power(read, in.size(op.read), op.high, out, count);
+  }
+  if (op.kind == HEAR) hear(read, in.size(op.read), op.offset, in.size(op.out) - HEARD, *other, out);
+}
+
 inline void operate(const Operation& op, const Space& in, const Rows& rows, bool mixed) {
   const int width = rounded_up(in.size(op.out), PANEL);
   if (op.matrix >= 0) {
     const int to = op.kind == LINEAR ? op.out : op.gates;
-    product(in, op.matrix, in.row(op.read, 0), in.stride(op.read), rows.count, in.row(to, 0), in.stride(to), mixed);
+    product(in, op.matrix, in.row(op.read, 0), in.stride(op.read), rows.count, in.row(to, 0), in.stride(to), mixed,
+            op.kind == LINEAR && op.offset);
     if (op.kind == LINEAR && op.activation == IDENTITY && op.other < 0) return;
   }
   for (int r = 0; r < rows.count; r++) {
@@ -95,10 +112,12 @@ inline void operate(const Operation& op, const Space& in, const Rows& rows, bool
     float* out = in.row(op.out, r);
     if (op.kind == LINEAR) activate(op, out, op.other < 0 ? nullptr : in.row(op.other, rows.sequence(r)), width);
     if (op.kind == PASTE) std::memcpy(out + op.offset, read, 4 * (size_t)in.size(op.read));
+    if (op.kind == CUT) std::memcpy(out, read + op.offset, 4 * (size_t)in.size(op.out));
     if (op.kind == HIGHWAY) highway(read, in.row(op.gates, r), op.offset, out, width);
     if (op.kind == LSTM) lstm(in.row(op.gates, r), in.row(op.other, r), out, in.row(op.second, r), width);
     if (op.kind == STANDARDIZE)
       for (int i = 0; i < width; i += LANES) store(out + i, (load(read + i) - load_anywhere(in.plan->center + i)) / load_anywhere(in.plan->scale + i));
+    if (op.kind >= LOUDNESS) listen(op, in, r);
   }
 }
 

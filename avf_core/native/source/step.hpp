@@ -18,7 +18,7 @@ struct ChunkStep {
   Space& in() const { return chunk.in; }
   int width() const { return rounded_up(plan.latent_size, PANEL); }
   int observation_width() const { return rounded_up(plan.observation_size, PANEL); }
-  Objective objective() const { return {plan, chunk.in, rows, width(), observation_width(), chunk.weight}; }
+  Objective objective() const { return {plan, chunk.in, rows, width(), observation_width(), chunk.weight, chunk.frames.get()}; }
 
   // Rows of the caller's into a register, and out of one, or out of an array with this stride.
   void enter(const float* rows_of, int r) const {
@@ -59,8 +59,9 @@ struct ChunkStep {
       const uint8_t* seen = step.observed ? step.observed + (size_t)(from + b) * plan.observation_size : nullptr;
       for (int i = 0; i < plan.observation_size; i++) {
         weight[i] = !seen || seen[i];
-        if (seen && !seen[i]) x[i] = expected_of(plan, in().row(plan.outputs[0], b), i);
+        if (seen && !seen[i] && !chunk.frames) x[i] = expected_of(plan, in().row(plan.outputs[0], b), i);
       }
+      if (seen && chunk.frames) chunk.frames->fill(in().row(plan.outputs[0], b), in().row(plan.framing.history, b), seen, x);
     }
   }
 
