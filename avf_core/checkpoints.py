@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 
 from avf_core import configuration, devices
+from avf_core.emissions.base import Emission
 from avf_core.errors import CheckpointError, ConfigurationError, PluginError
 from avf_core.filtering import Filter
+from avf_core.models.base import Model
 from avf_core.recalibration import Recalibration
 
 FORMAT = "avf-checkpoint"
@@ -125,10 +127,11 @@ def written(
 def start_from(filter: Filter, checkpoint: Checkpoint) -> None:
     """Give `filter` the checkpoint's weights: the model's, and the inference procedure's where it is the same one.
 
-    Raises CheckpointError where the models differ.
+    A model may also start from one whose emission its own `widens`, and says then nearly what that says. Raises
+    CheckpointError where the models differ otherwise.
     """
     try:
-        filter.model.load_state_dict(checkpoint.filter.model.state_dict())
+        filter.model.load_state_dict(_widened(filter.model, checkpoint.filter.model))
     except RuntimeError as error:
         raise CheckpointError(
             f"the model of {checkpoint.name} does not fit: start from a checkpoint of the same model ({error})"
@@ -137,6 +140,25 @@ def start_from(filter: Filter, checkpoint: Checkpoint) -> None:
     shapes = {name: tensor.shape for name, tensor in filter.inference.state_dict().items()}
     if shapes == {name: tensor.shape for name, tensor in weights.items()}:
         filter.inference.load_state_dict(weights)
+
+
+def _widened(model: Model, start: Model) -> dict[str, Tensor]:
+    """The weights of `start`; of a wider emission its own beside them, which are further rows and further tensors."""
+    weights = start.state_dict()
+    own, other = (getattr(each, "emission", None) for each in (model, start))
+    if not (isinstance(own, Emission) and isinstance(other, Emission) and own.widens == _name(other)):
+        return weights
+    widened = {}
+    for name, tensor in model.state_dict().items():
+        given = weights.pop(name, tensor)
+        longer = given.ndim > 0 and given.shape[1:] == tensor.shape[1:] and len(tensor) > len(given)
+        widened[name] = torch.cat([given, tensor[len(given) :]]) if longer else given
+    return widened | weights
+
+
+def _name(emission: Emission) -> str:
+    """That of its file."""
+    return type(emission).__module__.rpartition(".")[2].replace("_", "-")
 
 
 def find(name_or_path: str | Path) -> Path:

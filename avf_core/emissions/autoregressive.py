@@ -111,6 +111,7 @@ class Emission(base.Emission):
     """A neural autoregressive distribution estimator over the keys, its biases said by the decoder."""
 
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    widens = "bernoulli"
     config: Config
 
     def __init__(self, config: Config, units: Units, size: int, shape: tuple[int, ...] | None = None) -> None:

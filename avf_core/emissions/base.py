@@ -119,6 +119,8 @@ class Emission(nn.Module, ABC):
     """Between which numbers an observation must lie."""
     of_levels: ClassVar[bool] = False
     """Whether observations are levels, `bin` apart: then all their numbers are in one unit."""
+    widens: ClassVar[str | None] = None
+    """The emission whose decoder says the first of this one's numbers: a model with this one may start from there."""
 
     def __init__(self, config: Any, units: Units, size: int, shape: tuple[int, ...] | None = None) -> None:
         super().__init__()

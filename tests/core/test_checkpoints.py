@@ -8,7 +8,7 @@ import torch
 from avf_core import checkpoints, configuration
 from avf_core.errors import CheckpointError
 
-from .pairs import PAIRS, make, observations
+from .pairs import PAIRS, SRNN, make, observations
 
 
 @pytest.fixture
@@ -88,6 +88,22 @@ def test_starting_from_a_checkpoint_takes_what_fits(saved: Path) -> None:
             assert torch.equal(filter.model.state_dict()[name], tensor)
     for name, tensor in source.filter.inference.state_dict().items():
         assert torch.equal(same.inference.state_dict()[name], tensor)
+
+
+def test_keys_that_hear_each_other_start_from_keys_that_do_not(tmp_path: Path) -> None:
+    """An autoregressive model takes the weights of an independent one, and says nearly the same at first."""
+    independent = {**PAIRS["srnn-gated"], "model": {**SRNN, "likelihood": "bernoulli"}}
+    dependent = {**independent, "model": {**SRNN, "likelihood": "autoregressive", "emission": {"units": 5}}}
+    source, filter = configuration.build(independent), configuration.build(dependent)
+    checkpoints.save(tmp_path, filter=source, settings=independent, card={})
+    checkpoints.start_from(filter, checkpoints.load(tmp_path))
+    xs = (torch.rand(4, 3, 6, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    seeds = torch.arange(3)
+    found, expected = (each.requires_grad_(False).scan(each.initial(seeds), xs)[1] for each in (filter, source))
+    torch.testing.assert_close(found.free_energy, expected.free_energy, rtol=0.0, atol=0.3)
+    larger = {**dependent, "model": {**dependent["model"], "hidden_size": 9}}
+    with pytest.raises(CheckpointError, match="does not fit"):
+        checkpoints.start_from(configuration.build(larger), checkpoints.load(tmp_path))
 
 
 def test_a_filter_of_64_bits_is_saved_in_them(tmp_path: Path) -> None:
