@@ -27,6 +27,10 @@ Observation = list[float | None] | None
 """One observation: numbers, null for a dimension that is missing; null alone where all of it is missing."""
 
 
+AlarmBy = Literal["change", "novelty", "daily"]
+"""What a session's detector listens for: a lasting change of surprise, what was not met before, or that by the hour."""
+
+
 Precision = Literal["float32", "float64"]
 """What a model computes in, and so what its observations and results are."""
 

@@ -1,6 +1,6 @@
 """Sessions: opened, listed, branched."""
 
-from avf_wire.base import Audio, Durability, Message, Precision, Request
+from avf_wire.base import AlarmBy, Audio, Durability, Message, Precision, Request
 from avf_wire.estimates import HistoryEntry
 
 
@@ -28,6 +28,7 @@ class CreateSession(Request, frozen=True):
     quantiles: tuple[float, ...] | None = None
     point: str | None = None
     alarm_every: float | None = None  # steps between two false alarms, on average; no detector where absent
+    alarm_by: AlarmBy = "change"
 
 
 class Session(Message, frozen=True):
@@ -61,6 +62,7 @@ class Session(Message, frozen=True):
     prediction_samples: int = 0
     quantiles: tuple[float, ...] = ()
     alarm_every: float | None = None
+    alarm_by: AlarmBy = "change"
 
 
 class SessionSummary(Message, frozen=True):

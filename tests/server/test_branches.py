@@ -112,7 +112,8 @@ def test_a_snapshot_is_a_file_that_others_can_read(client: Client, tiny: Path, o
         "iterations": "2",
         "epoch": "1",
         "seq": "5",
-        "setup": f'{{"particles":1,"lag":0,"prediction_samples":{samples},"quantiles":[],"alarm_every":null}}',
+        "setup": f'{{"particles":1,"lag":0,"prediction_samples":{samples},"quantiles":[],"alarm_every":null,'
+        '"alarm_by":"change"}',
     }
 
 

@@ -85,6 +85,7 @@ class AsyncClient(AsyncConnection):
         prediction_samples: int | None = None,
         quantiles: Sequence[float] | None = None,
         alarm_every: float | None = None,
+        alarm_by: wire.AlarmBy = "change",
         point: str | None = None,
     ) -> AsyncSession:
         """Open a session; as a context manager it ends when the block does.
@@ -100,6 +101,8 @@ class AsyncClient(AsyncConnection):
         lag         estimates look back so many steps: `smoothed_mean`, `smoothed_deviation`
         prediction_samples  draws that predictions without a closed form are made of; the model's own where absent
         alarm_every  a detector hears the session, whose false alarms are so many steps apart, on average: `alarm`
+        alarm_by    what it listens for: "change", which lasts; "novelty", what was not met before; "daily", the same
+                    hour by hour, of times in seconds since 1970 that then come with observations
         point       one of the model's `points`, by its name, in the place of particles and iterations
         quantiles   levels within (0, 1) at which predictions are told; the model's own where absent
 
@@ -118,6 +121,7 @@ class AsyncClient(AsyncConnection):
             prediction_samples=prediction_samples,
             quantiles=None if quantiles is None else tuple(quantiles),
             alarm_every=alarm_every,
+            alarm_by=alarm_by,
             point=point,
         )
         return AsyncSession(self, await self.call(rest.create(request)), owned=True)

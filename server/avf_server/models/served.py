@@ -34,7 +34,10 @@ class Models:
         self._checkpoints = {checkpoint.name: checkpoint for checkpoint in found}
         self._references = {name: Reference.of(checkpoint) for name, checkpoint in self._checkpoints.items()}
         self._forms = {name: _form_of(checkpoint) for name, checkpoint in self._checkpoints.items()}
-        self._setups = {name: _setup_of(checkpoint) for name, checkpoint in self._checkpoints.items()}
+        self._binary = {name for name, found in self._checkpoints.items() if _is_binary(found.filter)}
+        self._setups = {
+            name: _setup_of(checkpoint, binary=name in self._binary) for name, checkpoint in self._checkpoints.items()
+        }
         self._points = {name: points_of(checkpoint) for name, checkpoint in self._checkpoints.items()}
         self._rows: dict[tuple[str, int, int], BeliefRows] = {}
         self.device = device
@@ -77,6 +80,11 @@ class Models:
         """How sessions of a model are filtered that ask for nothing. Raises UnknownModelError."""
         self.checkpoint(name)
         return self._setups[name]
+
+    def has_deviations(self, name: str) -> bool:
+        """Whether predictions of a model have a mean and a deviation. Raises UnknownModelError."""
+        self.checkpoint(name)
+        return name not in self._binary
 
     def points(self, name: str) -> Mapping[str, wire.Point]:
         """The operating points of a model, by their names. Raises UnknownModelError."""
@@ -151,9 +159,9 @@ def _is_binary(filter: Filter) -> bool:
         return filter.prediction(belief, inputs=inputs, samples=1).discrete
 
 
-def _setup_of(checkpoint: Checkpoint) -> Setup:
+def _setup_of(checkpoint: Checkpoint, *, binary: bool) -> Setup:
     filter = checkpoint.filter
-    told = filter.model.observation.size <= WIDEST and not _is_binary(filter)
+    told = filter.model.observation.size <= WIDEST and not binary
     return Setup(
         model=checkpoint.name,
         iterations=filter.inference.iterations,

@@ -5,6 +5,8 @@ The law: what a session did not ask for is its model's own, decided when it is o
 
 from dataclasses import dataclass
 
+import avf_wire as wire
+
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MOST_LEVELS = 32
 """Levels of quantiles that a session may ask for."""
@@ -23,3 +25,4 @@ class Setup:
     samples: int = 1
     quantiles: tuple[float, ...] = ()
     alarm_every: float = 0.0  # steps between false alarms of the session's detector; 0 where it has none
+    alarm_by: wire.AlarmBy = "change"

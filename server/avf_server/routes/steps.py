@@ -11,6 +11,7 @@ from avf_server import problems
 from avf_server.codecs import negotiation
 from avf_server.codecs.base import Place
 from avf_server.routes.common import Owner, Server, Viewer, With, Writer, body, part, reply
+from avf_server.sessions.options import form_of
 from avf_server.stepping.replies import last_of
 from avf_server.turns import in_turns
 
@@ -79,7 +80,7 @@ async def get_estimate(
     headers = {"ETag": f'W/"{tag}"', "Vary": "Accept"}
     if _known(request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    form = None if with_ is None else server.models.form(record.meta.model)
+    form = None if with_ is None else form_of(record.meta, server.models)
     return reply(writer, last_of(record, form), headers=headers)
 
 

@@ -47,6 +47,7 @@ class _Asked(msgspec.Struct, frozen=True):
     prediction_samples: int | None = None
     quantiles: tuple[float, ...] | None = None
     alarm_every: float | None = None
+    alarm_by: wire.AlarmBy = "change"
 
 
 class Branches:
@@ -87,9 +88,10 @@ class Branches:
             prediction_samples=asked.prediction_samples,
             quantiles=asked.quantiles,
             alarm_every=asked.alarm_every,
+            alarm_by=asked.alarm_by,
         )
         setup = await self._sessions.granted(request)
-        time = _time(metadata.get("time")) if self._models.form(name).timed else None
+        time = _time(metadata.get("time")) if options.timed(name, asked.alarm_by, self._models) else None
         beside = Kept(None, time, _detector(metadata.get("detector")))
         saved, seed = await self._thread.aside(lambda: self._pack(self._read(data, setup), name, wanted, beside))
         return await self._sessions.create(msgspec.structs.replace(request, seed=seed), owner=owner, belief=saved)
@@ -118,6 +120,7 @@ class Branches:
             prediction_samples=meta.prediction_samples,
             quantiles=meta.quantiles,
             alarm_every=meta.alarm_every,
+            alarm_by=meta.alarm_by,
         )
         return await self._sessions.create(request, owner=owner, belief=saved)
 
@@ -135,7 +138,9 @@ class Branches:
             "epoch": str(at.epoch),
             "seq": str(at.seq),
         }
-        asked = _Asked(meta.particles, meta.lag, meta.prediction_samples, meta.quantiles, meta.alarm_every)
+        asked = _Asked(
+            meta.particles, meta.lag, meta.prediction_samples, meta.quantiles, meta.alarm_every, meta.alarm_by
+        )
         provenance["setup"] = msgspec.json.encode(asked).decode()
         beside = kept.unpack(record.belief)
         if beside.time is not None:

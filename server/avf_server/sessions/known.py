@@ -62,7 +62,7 @@ class KnownSessions:
         models = self._models
         spec = models.checkpoint(meta.model).filter.model.observation
         setup = _shared(options.setup_of(meta, models))
-        return Known(meta=meta, spec=spec, form=models.form(meta.model), setup=setup)
+        return Known(meta=meta, spec=spec, form=options.form_of(meta, models), setup=setup)
 
 
 @lru_cache(1024)

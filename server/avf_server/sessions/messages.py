@@ -12,7 +12,7 @@ def session_of(
 ) -> wire.Session:
     """A session that stands there; `rest` counts the samples that fill no observation yet. Raises UnknownModelError."""
     checkpoint = models.checkpoint(meta.model)
-    form, setup = models.form(meta.model), options.setup_of(meta, models)
+    form, setup = options.form_of(meta, models), options.setup_of(meta, models)
     return wire.Session(
         id=meta.id,
         model=meta.model,
@@ -36,5 +36,6 @@ def session_of(
         prediction_samples=setup.samples,
         quantiles=setup.quantiles,
         alarm_every=meta.alarm_every,
+        alarm_by=meta.alarm_by,
         next_sample=None if meta.audio is None else (next_seq - 1) * form.size + rest,
     )

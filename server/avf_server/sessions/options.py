@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 
 import avf_wire as wire
 import msgspec
+from avf_wire.rows import RowForm
 
 from avf_server import problems
 from avf_server.models.served import Models
 from avf_server.models.setups import MOST_LEVELS, Setup
 from avf_server.stores.base import Meta
 
+WIDEST_NOVELTY = 16
+"""Numbers of an observation up to which novelty is listened for: a detector keeps hundreds of numbers of each."""
 LEAST_EVERY, MOST_EVERY = 100.0, 1e9
 """Steps between false alarms that a session may ask for."""
 
@@ -49,6 +52,7 @@ def granted(request: wire.CreateSession, models: Models, limits: Limits) -> Setu
         samples=samples,
         quantiles=own.quantiles if request.quantiles is None else _levels(request.quantiles),
         alarm_every=_alarm_every(request.alarm_every),
+        alarm_by=_alarm_by(request, models),
     )
 
 
@@ -101,7 +105,19 @@ def setup_of(meta: Meta, models: Models) -> Setup:
         samples=own.samples if meta.prediction_samples is None else meta.prediction_samples,
         quantiles=own.quantiles if meta.quantiles is None else meta.quantiles,
         alarm_every=meta.alarm_every or 0.0,
+        alarm_by=meta.alarm_by,
     )
+
+
+def timed(model: str, alarm_by: wire.AlarmBy, models: Models) -> bool:
+    """Whether observations come with times: for the model, or for a detector that tells hours apart."""
+    return alarm_by == "daily" or models.form(model).timed
+
+
+def form_of(meta: Meta, models: Models) -> RowForm:
+    """What a session takes with each observation. Raises UnknownModelError."""
+    form = models.form(meta.model)
+    return form if form.timed or meta.alarm_by != "daily" else replace(form, timed=True)
 
 
 def _iterations(request: wire.CreateSession, *, own: int, most: int) -> int:
@@ -124,6 +140,22 @@ def _alarm_every(steps: float | None) -> float:
             f"alarm_every is {steps} steps, expected a number in [{LEAST_EVERY:g}, {MOST_EVERY:g}]"
         )
     return steps
+
+
+def _alarm_by(request: wire.CreateSession, models: Models) -> wire.AlarmBy:
+    if request.alarm_by == "change":
+        return request.alarm_by
+    if request.alarm_every is None:
+        raise problems.InvalidSettingError(
+            f"alarm_by is {request.alarm_by}: say in alarm_every how rare false alarms are"
+        )
+    size = models.form(request.model).size
+    if size > WIDEST_NOVELTY or not models.has_deviations(request.model):
+        raise problems.InvalidSettingError(
+            f"alarm_by is {request.alarm_by}, but {request.model} has {size} numbers, or zeros and ones: novelty is "
+            f'listened for in up to {WIDEST_NOVELTY} real ones; there is "change" for all others'
+        )
+    return request.alarm_by
 
 
 def _levels(levels: tuple[float, ...]) -> tuple[float, ...]:

@@ -107,6 +107,7 @@ class Sessions:
             prediction_samples=setup.samples,
             quantiles=setup.quantiles,
             alarm_every=setup.alarm_every or None,
+            alarm_by=setup.alarm_by,
         )
         self._admit()
         try:
@@ -206,7 +207,7 @@ class Sessions:
 
     async def form(self, session: str, *, owner: str) -> RowForm:
         """What a session takes with each observation. Raises UnknownSessionError, UnknownModelError."""
-        return self.models.form((await self.meta(session, owner=owner)).model)
+        return options.form_of(await self.meta(session, owner=owner), self.models)
 
     async def record(self, session: str, *, owner: str, seq: int | None = None) -> Record:
         """A session with its reply to `seq`, or its last one, from the store, and what is safe of it by now.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from avf_wire.binary_arrays import ALARM, SCALARS
+from avf_wire.binary_arrays import ALARM
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -144,7 +144,7 @@ class Engine:
                 belief,
                 torch.from_numpy(x).to(self._models.device),
                 inputs=self._column(rows, padding, lambda row: row.inputs),
-                dt=self._column(rows, padding, lambda row: None if row.moment is None else row.moment.dt),
+                dt=self._column(rows, padding, _dt) if self._models.form(setup.model).timed else None,
                 observed=None if observed.all() else torch.from_numpy(observed).to(self._models.device),
                 iterations=setup.iterations or None,
             )
@@ -159,8 +159,7 @@ class Engine:
         surprise = estimates.surprise_of(batch, seen, self._models.reference(setup.model))
         detectors: Sequence[bytes | None] = [None] * len(rows)
         if setup.alarm_every:
-            scores = np.where(seen & batch.finite, batch.arrays[SCALARS["evidence_bound"]][:, 0], np.nan)
-            detectors, said = alarms.heard(setup.alarm_every, [row.detector for row in rows], scores)
+            detectors, said = alarms.heard(setup, rows, batch.arrays, known=seen & batch.finite)
             batch = replace(batch, arrays={**batch.arrays, ALARM: said})
         messages = estimates.to_messages(batch, rows, surprise=surprise)
         notes = estimates.to_notes(batch, rows, surprise=surprise)
@@ -186,3 +185,8 @@ class Engine:
             return self._models.belief_row(row.setup, row.belief, seed=row.seed)
         except problems.BeliefUnreadableError as problem:
             return problem
+
+
+def _dt(row: Row) -> float | None:
+    """The time since the observation before."""
+    return None if row.moment is None else row.moment.dt

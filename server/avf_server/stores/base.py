@@ -54,6 +54,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     prediction_samples: int | None = None
     quantiles: tuple[float, ...] | None = None
     alarm_every: float | None = None
+    alarm_by: wire.AlarmBy = "change"
     version: int = META_VERSION
 
 

@@ -21,6 +21,7 @@ from avf_server import problems
 from avf_server.access.keys import caller_of
 from avf_server.problems import ProblemError
 from avf_server.runtime import Runtime
+from avf_server.sessions.options import form_of
 from avf_server.sound.runs import SoundRun, takes_none
 from avf_server.stepping.replies import Reply
 from avf_server.stepping.runs import Run
@@ -117,7 +118,7 @@ class Conversation:
         self._sound = None if record.meta.audio is None else SoundRun(self._run, record)
         self._thinning = flow.Thinning(self._options.every, most=max(1, self._credit.total // 2))
         session = runtime.sessions.describe(record)
-        self._form = runtime.models.form(session.model)
+        self._form = form_of(record.meta, runtime.models)
         return wire.Begin(session=session, credit=self._credit.total, next_sample=session.next_sample)
 
     def _way(self) -> Straight | None:

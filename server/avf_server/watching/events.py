@@ -19,6 +19,7 @@ from avf_server import problems
 from avf_server.metrics.telemetry import Telemetry
 from avf_server.problems import StoreUnavailableError, UnknownSessionError
 from avf_server.sessions.listing import Listing, check_cursor
+from avf_server.sessions.options import form_of
 from avf_server.sessions.registry import Sessions
 from avf_server.stepping.replies import last_of
 from avf_server.stopping import Stopping
@@ -169,7 +170,7 @@ class Events:
             events.append(Event(name="reset", data=b'{"epoch":%d}' % at.epoch, id=note_id(Position(at.epoch, 0))))
         events += [missed[at.epoch]] if at.epoch in missed else []
         if record.reply is not None and at.seq > 0:
-            form = self._sessions.models.form(record.meta.model) if options.observation else None
+            form = form_of(record.meta, self._sessions.models) if options.observation else None
             data = _encode(last_of(record, form))
             events.append(Event(name="estimate", data=data, id=note_id(at)))
         return events

@@ -1,6 +1,7 @@
 // The messages of avf_wire, in the namespace `Wire`. Written by `python tests/dashboard/lint/wire_types.py`: edit nothing here.
 
 declare namespace Wire {
+  type AlarmBy = "change" | "novelty" | "daily";
   type ClientMessage = Observe | Samples | Marker | KeepAlive | End;
   type Durability = "none" | "behind" | "group" | "wait";
   type Encoding = "s16" | "f32";
@@ -57,6 +58,7 @@ declare namespace Wire {
     quantiles?: number[] | null;
     point?: string | null;
     alarm_every?: number | null;
+    alarm_by?: "change" | "novelty" | "daily";
   }
 
   interface End {
@@ -285,6 +287,7 @@ declare namespace Wire {
     prediction_samples: number;
     quantiles: number[];
     alarm_every: number | null;
+    alarm_by: "change" | "novelty" | "daily";
   }
 
   interface SessionSummary {
