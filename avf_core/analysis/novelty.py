@@ -185,7 +185,7 @@ class NoveltyDetector:
         return np.stack([error, from_level, usual, usual], axis=-1)
 
     def _by_the_hour(self, parts: _Parts, heard: Heard) -> Float64[ndarray, "rows channels"]:
-        """Deviations from what is usual at the hour, and before that is known, at the hour of other days, or of late."""
+        """Deviations from what is usual at the hour, before that is known at the hour of other days, or of late."""
         rows, hours = np.arange(len(heard.x)), parts.usual.shape[2]
         now = hour_class(heard.time) if self.daily else np.zeros(len(rows), dtype=np.int64)
         mean, variance, count = (parts.usual[rows, :, now, kind] for kind in range(3))

@@ -85,7 +85,7 @@ def test_p_values_of_what_does_not_change_are_no_smaller_than_uniform() -> None:
 
 
 def test_a_novelty_is_an_event() -> None:
-    """A level that was never met is told at once and once; as long as it lasts it is no news, and coming back neither."""
+    """A level that was never met is told at once and once: as long as it lasts it is no news."""
     xs = np.random.default_rng(2).normal(size=(900, 1, 1))
     xs[600:640] += 8.0
     _, verdicts = heard(NoveltyDetector(run_length=1000.0), xs)
@@ -120,7 +120,7 @@ def test_what_is_usual_at_one_hour_is_news_at_another() -> None:
 
 
 def test_rows_and_channels_go_on_alone_and_from_their_bytes() -> None:
-    """Each row as by itself; a state read back goes on as it would have; arguments stay; what is missing is not heard."""
+    """Each row as by itself; a state read back goes on as it would have; what is missing is not heard."""
     detector = NoveltyDetector(channels=2, daily=True)
     xs = np.random.default_rng(4).normal(size=(300, 3, 2))
     xs[50:60, 1] = np.nan
