@@ -13,7 +13,7 @@ from avf_client.commands import stream
 from click import Command
 
 from avf_core.analysis.evaluation import Evaluation
-from avf_core.commands import evaluate, reproduce, train
+from avf_core.commands import evaluate, fit, reproduce, train
 from avf_core.training import presets
 
 ROOT = Path(__file__).parents[1]
@@ -84,7 +84,7 @@ def test_the_training_page_is_whole() -> None:
         assert f"`{name}`" in page, name
     known = {
         option
-        for command in (train.command, evaluate.command, reproduce.command, stream.command)
+        for command in (fit.command, train.command, evaluate.command, reproduce.command, stream.command)
         for p in command.params
         for option in p.opts
     }

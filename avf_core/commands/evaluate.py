@@ -25,8 +25,11 @@ from avf_core.analysis.evaluation import Evaluation, evaluate
 from avf_core.analysis.monitoring import Monitoring, monitor
 from avf_core.analysis.predictive import Predictive, predictive
 from avf_core.analysis.surprise import ReferenceDistribution, step_scores
+from avf_core.analysis.verdict import Verdict, judge
 from avf_core.commands.options import data_options, threads_option
+from avf_core.commands.verdicts import beside
 from avf_core.data import Sequences, Source
+from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
 
 
@@ -44,6 +47,7 @@ from avf_core.filtering import Filter
 @click.option("--calibration", "calibrated", is_flag=True, help="Coverage, ranks and CRPS of predictions.")
 @click.option("--reference", "referred", is_flag=True, help="The distribution of the free energy of a step.")
 @click.option("--memory", type=click.IntRange(min=0), default=0, help="Steps that --reference is conditional on.")
+@click.option("--baselines", "judged", is_flag=True, help="Beside textbook predictors, in the same units.")
 @threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -60,9 +64,13 @@ def command(
     calibrated: bool,
     referred: bool,
     memory: int,
+    judged: bool,
     as_json: bool,
 ) -> None:
     """Filter the sequences of a split and print their free energy in nats per step.
+
+    --baselines fits independent Gaussians, persistence and a vector autoregression to the train split, and says where
+    the filter is behind them.
 
     --bound fivo (a particle filter) and --bound iw (importance weights over whole sequences) estimate -log p from
     above, closer than the free energy does, with standard errors over sequences.
@@ -72,10 +80,8 @@ def command(
     avf evaluate --model srnn-jsb --data jsb_chorales.npz --split test --bound fivo --particles 64 --json
     """
     checkpoint = checkpoints.load(model)
-    filter = checkpoint.filter
-    sequences = data.like(checkpoint.card.get("data")).load(split, observation_size=filter.model.observation.size)[
-        :count
-    ]
+    filter, source = checkpoint.filter, data.like(checkpoint.card.get("data"))
+    sequences = source.load(split, observation_size=filter.model.observation.size)[:count]
     torch.manual_seed(seed)
     common: dict[str, Any] = {"iterations": iterations, "seed": seed}
     wanted: dict[str, Callable[..., Any]] = {"free energy": partial(evaluate, **common)}
@@ -88,6 +94,8 @@ def command(
         wanted["calibration"] = partial(calibrate, **common)
     if referred:
         wanted["reference"] = partial(_fit_reference, memory=memory, **common)
+    if judged:
+        wanted["baselines"] = partial(_judge, source=source, seed=seed)
     found = {}
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         for name, measure in wanted.items():
@@ -104,9 +112,17 @@ def command(
         "monitor": _monitor,
         "calibration": _calibration,
         "reference": _reference,
+        "baselines": beside,
     }
     for name, part in found.items():
         Console().print(tables[name](part))
+
+
+def _judge(filter: Filter, sequences: Sequences, *, source: Source, **options: Any) -> Verdict:
+    if filter.model.observation.low != -np.inf:
+        raise ConfigurationError("--baselines are of real numbers, and this model's observations have a range")
+    train, valid = source.load("train"), source.load(source.describe().selection)
+    return judge(filter, train, valid, sequences, **options)
 
 
 def _fit_reference(filter: Filter, sequences: Sequences, *, memory: int, **options: Any) -> ReferenceDistribution:

@@ -91,7 +91,7 @@ def command(
     avf_sources.make_folder(out)
     group = Group(device)
     try:
-        progress = _run(run, start, group, stop=_stopper(max_minutes), precision=precision, tensorboard=tensorboard)
+        progress = _run(run, start, group, stop=stopper(max_minutes), precision=precision, tensorboard=tensorboard)
     finally:
         group.close()
     if group.leads:
@@ -136,7 +136,7 @@ def _run(
         torch.set_float32_matmul_precision("highest")
 
 
-def _stopper(max_minutes: float | None) -> Callable[[], bool]:
+def stopper(max_minutes: float | None) -> Callable[[], bool]:
     """True once the time is up, or SIGINT or SIGTERM has come; a second Ctrl-C is the ordinary one."""
     deadline = time.monotonic() + 60.0 * max_minutes if max_minutes else float("inf")
     stopped = []

@@ -14,6 +14,7 @@ LINEAR = TrainingConfig(
     learning_rate_decay=0.99,
     clip_norm=100.0,
     average_decay=0.9,
+    validate_start=True,
 )
 LGSSM = Preset(
     model={"kind": "lgssm", "offsets": True, "start": "trends"},
@@ -44,6 +45,7 @@ SENSING = TrainingConfig(
     weight_decay=0.01,
     average_decay=0.98,
     validate_every=2,
+    validate_start=True,
     patience=8,
 )
 SENSOR = Preset(

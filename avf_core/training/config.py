@@ -22,7 +22,8 @@ class TrainingConfig:
     `kl_anneal_epochs`: the KL weight rises linearly from 0 to 1 over so many epochs, but is never below
     `kl_weight_floor`; it is 1 in every reported number. `learning_rate_decay` is per epoch.
     `average_decay`: validation and the checkpoint use an exponential average of the weights where it is
-    above 0. `patience`: stop after so many validations without a better one. `transpose`: the chance that a clip of
+    above 0. `validate_start`: what is trained is a checkpoint before its first update, too: for models that begin as
+    something. `patience`: stop after so many validations without a better one. `transpose`: the chance that a clip of
     a piano roll is moved by up to six semitones either way.
     """
 
@@ -44,6 +45,7 @@ class TrainingConfig:
     average_decay: float = 0.0
     transpose: float = 0.0
     validate_every: int = 5
+    validate_start: bool = False
     patience: int = 20
     seed: int = 1
 

@@ -17,9 +17,9 @@ METRICS = "metrics.jsonl"
 class ProgressBar:
     """Shows a bar and validations on standard error."""
 
-    def __init__(self, bar: Progress, epochs: int, per_epoch: int) -> None:
+    def __init__(self, bar: Progress, epochs: int, per_epoch: int, title: str = "training") -> None:
         self.bar, self.per_epoch = bar, per_epoch
-        self.task = bar.add_task("training", total=epochs * per_epoch, figures="")
+        self.task = bar.add_task(title, total=epochs * per_epoch, figures="")
 
     def updated(self, progress: state.Progress, metrics: dict[str, float]) -> None:
         """Move the bar."""

@@ -94,6 +94,8 @@ class Trainer:
         """Go on from where the run stands until it is finished or `stop()`; the state is saved in either case."""
         avf_sources.make_folder(self.run.folder)
         config, progress = self.run.config, self.progress
+        if config.validate_start and not progress.history:
+            self._validate()
         while not progress.finished and progress.epoch < config.epochs:
             if not self._epoch(stop):
                 self.save()

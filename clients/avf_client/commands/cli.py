@@ -35,6 +35,7 @@ BUILT_IN = {
     "completion": Built("Print the completion script of a shell."),
     "data": Built("Say what is in a file, before it is streamed or trained on."),
     "evaluate": Built("Measure the free energy of a checkpoint on a data set.", "core", "torch"),
+    "fit": Built("Train a filter on a file of sensors, and say whether it is any good.", "train", "torch"),
     "forecast": Built("Forecast how a sequence goes on, by sample paths.", "train", "torch"),
     "impute": Built("Fill what is missing in a sequence.", "train", "torch"),
     "smooth": Built("Tell the latents of a sequence given what was observed later.", "train", "torch"),

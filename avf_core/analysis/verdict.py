@@ -1,0 +1,182 @@
+"""A verdict on a filter of real numbers: beside textbook predictors, on the same split, in the same units.
+
+Nats per step, errors of forecasts from the same steps, and how much of what comes lies within what was predicted. The
+law: what a filter loses is said as plainly as what it wins. The free energy of a filter is an upper bound on its nats,
+so that none is said to be better than it is.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy import ndarray
+from torch import Tensor
+
+from avf_core.analysis.baselines import HORIZONS, STARTS, Comparison, Scale, compare
+from avf_core.analysis.evaluation import Batch, batches, evaluate
+from avf_core.analysis.forecasting import forecast
+from avf_core.analysis.predictive import predictive
+from avf_core.beliefs import Belief
+from avf_core.drives import Drive
+from avf_core.filtering import Filter
+from avf_core.trees import concatenate, take, tree_map
+
+PATHS = 100  # that the mean of a forecast is taken over
+LEVEL = 0.01  # part of a baseline's error within which a forecast is level with it
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A filter beside the baselines of `comparison`: the same figures of it, and the `coverage` of bands by level."""
+
+    nats: float
+    errors: dict[int, float]
+    coverage: dict[float, float]
+    comparison: Comparison
+
+    @property
+    def best(self) -> str:
+        """The name of the baseline that is best in nats."""
+        return self.comparison.scores[0].name
+
+    @property
+    def gain(self) -> float:
+        """Nats per step by which the filter is better than that; negative where it loses."""
+        return self.comparison.scores[0].nats - self.nats
+
+    @property
+    def lost(self) -> list[str]:
+        """In what the filter is worse than some baseline; empty where in nothing."""
+        said = []
+        if self.gain < 0.0:
+            said.append(f"{self.best} is better by {-self.gain:.3f} nats per step")
+        for horizon, error in self.errors.items():
+            rival = min(self.comparison.scores, key=lambda score: _or_infinite(score.errors[horizon]))
+            if error > (1.0 + LEVEL) * rival.errors[horizon]:
+                said.append(
+                    f"{rival.name} forecasts {_steps(horizon)} ahead better: its error is {rival.errors[horizon]:.3f}, "
+                    f"the filter's {error:.3f} deviations"
+                )
+        return said
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        if not self.lost:
+            return f"better than every baseline: {self.gain:.3f} nats per step ahead of {self.best}"
+        ahead = f"{self.gain:.3f} nats per step ahead of {self.best}, but " if self.gain >= 0.0 else ""
+        return f"{ahead}beaten by a baseline: {'; '.join(self.lost)}"
+
+    def as_dict(self) -> dict[str, object]:
+        """The figures by name."""
+        return {
+            "nats": self.nats,
+            "errors": {str(horizon): error for horizon, error in self.errors.items()},
+            "coverage": {str(level): part for level, part in self.coverage.items()},
+            "baselines": self.comparison.as_dict(),
+            "lost": self.lost,
+            "verdict": self.sentence,
+        }
+
+
+def judge(
+    filter: Filter,
+    train: Sequence[ndarray],
+    valid: Sequence[ndarray],
+    test: Sequence[ndarray],
+    *,
+    horizons: Sequence[int] = HORIZONS,
+    starts: int = STARTS,
+    paths: int = PATHS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Verdict:
+    """The filter on `test` beside baselines that are fitted on `train` and chosen by `valid`.
+
+    Horizons beyond every sequence of `test` are left out. Raises DataError where there is nothing to fit or to score.
+    """
+    longest = max(len(sequence) for sequence in test)
+    within = [horizon for horizon in horizons if horizon < longest] or [1]
+    comparison = compare(train, valid, test, horizons=within, starts=starts)
+    found = evaluate(filter, test, seed=seed, progress=progress)
+    covered = predictive(filter, test, seed=seed)
+    errors = forecast_errors(
+        filter, test, comparison.starts, horizons=within, scale=comparison.scale, paths=paths, seed=seed
+    )
+    return Verdict(
+        nats=found.free_energy_pooled * found.steps / comparison.steps,
+        errors=errors,
+        coverage=dict(zip(covered.levels, covered.coverage or (), strict=False)),
+        comparison=comparison,
+    )
+
+
+@torch.no_grad()
+def forecast_errors(
+    filter: Filter,
+    sequences: Sequence[ndarray],
+    starts: Sequence[tuple[int, int]],
+    *,
+    horizons: Sequence[int],
+    scale: Scale,
+    paths: int = PATHS,
+    seed: int = 0,
+) -> dict[int, float]:
+    """The root mean square error of the mean of `paths` sample paths, by horizon, in deviations of `scale`.
+
+    `starts`: from which sequence, and after how many observations. A model that takes inputs is told those that came.
+    """
+    squares: dict[int, list[ndarray]] = {horizon: [] for horizon in horizons}
+    longest = max(horizons)
+    for batch in batches(filter, sequences, size=128):
+        wanted = {(row, t) for row, t in starts if row in batch.rows}
+        places, belief = _beliefs(filter, batch, wanted, seed)
+        if not places:
+            continue
+        ahead = _ahead(batch, places, longest)
+        mean = forecast(filter, belief, horizon=longest, paths=paths, inputs=ahead.inputs, dt=ahead.dt).mean.numpy()
+        for n, (row, t) in enumerate(places):
+            for horizon in horizons:
+                came = np.asarray(sequences[batch.rows[row]])[t + horizon - 1]
+                squares[horizon].append(((came - mean[horizon - 1, n]) / scale.deviation) ** 2)
+    return {h: float(np.sqrt(np.nanmean(found))) if found else float("nan") for h, found in squares.items()}
+
+
+def _beliefs(
+    filter: Filter, batch: Batch, wanted: set[tuple[int, int]], seed: int
+) -> tuple[list[tuple[int, int]], Belief]:
+    """The beliefs of a batch after so many steps, as one, and of which of its rows and steps they are."""
+    belief = filter.initial(seed + batch.seeds)
+    places: list[tuple[int, int]] = []
+    held: list[Belief] = []
+    for t in range(len(batch.xs)):
+        active = batch.active(t)
+        chosen = [n for n in range(active) if (batch.rows[n], t) in wanted]
+        if chosen:
+            places += [(n, t) for n in chosen]
+            held.append(take(belief, torch.tensor(chosen)))
+        x, observed, _ = batch.at(t)
+        now = batch.drive_at(t)
+        belief, _ = filter.step(take(belief, slice(0, active)), x, observed=observed, inputs=now.inputs, dt=now.dt)
+    return places, concatenate(held) if held else belief
+
+
+def _ahead(batch: Batch, places: Sequence[tuple[int, int]], horizon: int) -> Drive:
+    """What moves the sequences in the steps after these places."""
+
+    def following(tensor: Tensor) -> Tensor:
+        return torch.stack([tensor[t : t + horizon, n] for n, t in places], dim=1)
+
+    found: Drive = tree_map(following, batch.drive)
+    return found
+
+
+def _or_infinite(error: float) -> float:
+    return float("inf") if np.isnan(error) else error
+
+
+def _steps(horizon: int) -> str:
+    return "1 step" if horizon == 1 else f"{horizon} steps"

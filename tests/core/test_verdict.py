@@ -1,0 +1,77 @@
+"""A filter beside textbook predictors: one that is a textbook predictor itself has its figures, and losses are told."""
+
+import numpy as np
+import torch
+
+from avf_core.analysis import verdict
+from avf_core.analysis.baselines import Scale
+from avf_core.data import Driven
+from avf_core.filtering import Filter
+from avf_core.inference import kalman
+from avf_core.models import lgssm
+
+STEP = 0.3
+
+
+def walk(time: int, seed: int) -> np.ndarray:
+    """Two random walks."""
+    return STEP * np.random.default_rng(seed).normal(size=(time, 2)).cumsum(0)
+
+
+def linear(dynamics: float, process: float, noise: float) -> Filter:
+    """The Kalman filter of two levels that go on, or fall back to 0."""
+    one = torch.ones(2, dtype=torch.float64)
+    model = lgssm.Model.from_matrices(
+        dynamics=dynamics * torch.eye(2, dtype=torch.float64),
+        emission=torch.eye(2, dtype=torch.float64),
+        initial_mean=0.0 * one,
+        initial_variance=one,
+        process_variance=process * one,
+        noise_variance=noise * one,
+    )
+    return Filter(model, kalman.Inference(kalman.Config(), model)).requires_grad_(False)
+
+
+def test_the_filter_of_a_random_walk_has_the_figures_of_persistence() -> None:
+    """Nats and errors at every horizon, by way of the filter and of the baseline, which knows nothing of it."""
+    train, valid, test = ([walk(time, seed)] for seed, time in enumerate((4000, 500, 600)))
+    found = verdict.judge(linear(1.0, STEP**2, 1e-8), train, valid, test, horizons=(1, 5), starts=40, paths=200)
+    (persistence,) = (score for score in found.comparison.scores if score.name == "persistence")
+    np.testing.assert_allclose(found.nats, persistence.nats, atol=0.02)
+    for horizon in (1, 5):
+        np.testing.assert_allclose(found.errors[horizon], persistence.errors[horizon], rtol=0.06)
+    assert abs(found.coverage[0.9] - 0.9) < 0.04
+
+
+def test_a_filter_that_loses_is_told_so() -> None:
+    """By what it is beaten, in what, and by how much."""
+    train, valid, test = ([walk(time, seed)] for seed, time in enumerate((2000, 300, 300)))
+    found = verdict.judge(linear(0.0, 1.0, 1.0), train, valid, test, horizons=(1, 500), starts=20, paths=20)
+    assert found.gain < 0.0
+    assert any("nats per step" in text for text in found.lost)
+    assert any("1 step ahead" in text for text in found.lost)
+    assert found.sentence.startswith("beaten by a baseline")
+    assert list(found.errors) == [1]  # no sequence is as long as the other horizon
+
+
+def test_forecasts_are_under_the_inputs_that_came() -> None:
+    """A level that is its input is forecast without error, whichever steps of whichever sequence it starts from."""
+    one, generator = torch.ones(1, dtype=torch.float64), np.random.default_rng(0)
+    model = lgssm.Model.from_matrices(
+        dynamics=torch.zeros(1, 1, dtype=torch.float64),
+        emission=torch.ones(1, 1, dtype=torch.float64),
+        initial_mean=0.0 * one,
+        initial_variance=1e-8 * one,
+        process_variance=1e-8 * one,
+        noise_variance=1e-8 * one,
+        control=torch.ones(1, 1, dtype=torch.float64),
+    )
+    filter = Filter(model, kalman.Inference(kalman.Config(), model)).requires_grad_(False)
+    sequences = []
+    for time in (30, 50):
+        inputs = generator.normal(size=(time, 1))
+        sequences.append(Driven(np.concatenate([np.zeros((1, 1)), inputs[1:]]), inputs=inputs))
+    scale = Scale(mean=np.zeros(1), deviation=np.ones(1))
+    starts = [(0, 3), (1, 1), (1, 40)]
+    found = verdict.forecast_errors(filter, sequences, starts, horizons=(1, 4), scale=scale, paths=10)
+    assert max(found.values()) < 1e-3
