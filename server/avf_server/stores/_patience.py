@@ -2,8 +2,8 @@
 
 The law: a call fails where Redis is late, not where we are. A machine that is busy, with our own work or with others',
 keeps the event loop from running, and an answer that came long ago from being read; it keeps Redis waiting in the same
-way. So time is counted in beats: however late the loop comes to a beat, no more than one has passed. A loop that is on
-time counts seconds.
+way. So time is counted in beats: however late the loop comes to a beat, no more than one has passed; and none, where
+Redis is known to have waited for a processor. A loop that is on time counts seconds.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 BEAT = 0.01  # seconds
+WONDER = 0.2  # of a call's time, after which it is asked whether Redis is kept from running
 
 
 class Attention:
@@ -25,18 +26,28 @@ class Attention:
         """From now on there is a beat every BEAT seconds, or later."""
         self._last = now
 
-    def beat(self, now: float) -> None:
-        """The loop is here."""
+    def beat(self, now: float, *, counts: bool = True) -> None:
+        """The loop is here. Time that does not count does not pass."""
         passed, self._last = now - self._last, now
-        self.seconds += min(max(0.0, passed), BEAT)
+        self.seconds += min(max(0.0, passed), BEAT) if counts else 0.0
         self._late(max(0.0, passed - BEAT))
 
 
 class Patience:
-    """Time-outs of `seconds` by such a clock, which beats while any call is under way."""
+    """Time-outs of `seconds` by such a clock, which beats while any call is under way.
 
-    def __init__(self, seconds: float, attention: Attention | None = None) -> None:
+    `kept` says, of the time since it was last asked, whether Redis was kept from running; it is asked when one waits.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        attention: Attention | None = None,
+        *,
+        kept: Callable[[float], bool] = lambda now: False,
+    ) -> None:
         self._seconds = seconds
+        self._kept = kept
         self._attention = attention or Attention()
         self._calls: dict[asyncio.Timeout, float] = {}  # until when by that clock; the soonest first
         self._timer: asyncio.TimerHandle | None = None
@@ -60,10 +71,13 @@ class Patience:
         self._timer = None
         if not self._calls:
             return
-        self._attention.beat(loop.time())
+        now = loop.time()
+        left = next(iter(self._calls.values())) - self._attention.seconds
+        waits = left < (1.0 - WONDER) * self._seconds
+        self._attention.beat(now, counts=not (waits and self._kept(now)))
         for scope, until in list(self._calls.items()):
             if until > self._attention.seconds:
                 break
             del self._calls[scope]
-            scope.reschedule(loop.time())
+            scope.reschedule(now)
         self._timer = loop.call_later(BEAT, self._beat, loop)

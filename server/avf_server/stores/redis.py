@@ -21,6 +21,7 @@ from avf_server.stores._addresses import close, connect
 from avf_server.stores._calls import Call, Committed, Told, history_key, key
 from avf_server.stores._circuit import Circuit
 from avf_server.stores._index import OwnerIndex
+from avf_server.stores._neighbour import Neighbour
 from avf_server.stores._patience import Patience
 from avf_server.stores._pipeline import transaction
 from avf_server.stores._records import checked, record, summary
@@ -95,7 +96,7 @@ class RedisStore:
         self._cluster = isinstance(self._redis, RedisCluster)
         self._each = {"target_nodes": RedisCluster.PRIMARIES} if self._cluster else {}
         self._calls = asyncio.Semaphore(CALLS)
-        self._patience = Patience(timeout)
+        self._patience = Patience(timeout, kept=Neighbour.of_url(url).is_kept)
         self._circuit = Circuit(self._probe, supervisor or Supervisor())
         self.index = OwnerIndex(self._redis, self._call, exists=key)
 
