@@ -113,7 +113,8 @@ class Mixture:
 def variance(distribution: Any) -> Tensor:
     """The variance in every dimension; by quantiles where it has no closed form here."""
     if isinstance(distribution, Sequential):
-        return variance(distribution.marginal)
+        deviation = getattr(distribution, "deviation", None)
+        return variance(distribution.marginal) if deviation is None else deviation.square()
     if isinstance(distribution, Bernoulli):
         return distribution.mean * (1.0 - distribution.mean)
     log_variance = getattr(distribution, "log_variance", None)

@@ -81,17 +81,24 @@ EXAMPLES: Mapping[str, Config] = {
 class LinearPrediction:
     """The likelihood of a frame, of which all tensors are in standardised units.
 
-    `reactivity` is None where the scale does not follow the residual; `history` holds what was observed before.
+    `gains` are the log-scales of the frame's parts. `reactivity` is None where the scale does not follow the residual;
+    `history` holds what was observed before.
     """
 
     coefficients: Float[Tensor, "... order"]
-    log_scale: Float[Tensor, "... frame"]
+    gains: Float[Tensor, "... parts"]
     reactivity: Float[Tensor, "... one"] | None
     history: Float[Tensor, "... history"]
     noise: Noise
     units: Units
     window: int
     level: float  # the width of a level
+    frame: int  # samples
+
+    @property
+    def log_scale(self) -> Float[Tensor, "... frame"]:
+        """That of every sample, as it was said."""
+        return self.gains.repeat_interleave(self.frame // self.gains.shape[-1], dim=-1)
 
     def log_prob(self, x: Float[Tensor, "... frame"]) -> Float[Tensor, "... frame"]:
         """log P of the level around each sample, given the samples before it, in nats."""
@@ -131,7 +138,8 @@ class LinearPrediction:
         """The frame, with what is not observed at its expectation, or quantile, given the samples before it."""
         noise = None if uniform is None else self.noise.quantile(uniform).to(self.history.dtype)
         values = self.units.standardize(torch.where(observed, x, 0.0)).to(self.history.dtype)
-        shape = torch.broadcast_tensors(self.log_scale, values)[0].shape  # type: ignore[no-untyped-call]
+        log_scale = self.log_scale
+        shape = torch.broadcast_tensors(log_scale, values)[0].shape  # type: ignore[no-untyped-call]
         signal = self.history.expand(*shape[:-1], -1)
         order, backwards = self.coefficients.shape[-1], self.coefficients.flip(-1)
         errors = signal[..., :0]
@@ -141,7 +149,7 @@ class LinearPrediction:
             predicted = (signal[..., -order:] * backwards).sum(-1)
             drawn = predicted
             if noise is not None:
-                scale = torch.exp(self._scale_now(errors, self.log_scale[..., t]))
+                scale = torch.exp(self._scale_now(errors, log_scale[..., t]))
                 drawn = predicted + scale * noise[..., t]
             value = torch.where(observed[..., t], values[..., t], drawn)
             signal = torch.cat([signal, value[..., None]], dim=-1)
@@ -176,14 +184,25 @@ class LinearPrediction:
     @cached_property
     def _free(self) -> tuple[Tensor, Tensor]:
         """Mean and deviation in the observation's units."""
-        lead = self.log_scale.shape[:-1]
-        history = self.history.expand(*lead, -1).reshape(-1, self.history.shape[-1])
-        order, frame = self.coefficients.shape[-1], self.log_scale.shape[-1]
-        filters, scale = self.coefficients.reshape(-1, order), self.noise.deviation * torch.exp(self.log_scale)
-        chunks = zip(*(torch.split(part, CHUNK) for part in (filters, history, scale.reshape(-1, frame))), strict=True)
-        parts = [torch.stack(_unrolled(chosen, before[:, -order:], scales)) for chosen, before, scales in chunks]
-        mean, deviation = torch.unflatten(torch.cat(parts, dim=1), 1, lead)
+        lead, order = self.gains.shape[:-1], self.coefficients.shape[-1]
+        filters, gains = self.coefficients.reshape(-1, order), self.gains.reshape(-1, self.gains.shape[-1])
+        before = self.history[..., -order:].expand(*lead, -1).reshape(-1, order)
+        native = self._natively(filters, before, gains)
+        if native is not None:
+            return native[0].reshape(*lead, -1), native[1].reshape(*lead, -1)
+        scale = self.noise.deviation * torch.exp(self.log_scale).reshape(-1, self.frame)
+        chunks = zip(*(torch.split(part, CHUNK) for part in (filters, before, scale)), strict=True)
+        mean, deviation = torch.unflatten(torch.cat([torch.stack(_unrolled(*chunk)) for chunk in chunks], 1), 1, lead)
         return self.units.restore(mean), base.numbers(self.units.scale)[0] * deviation
+
+    def _natively(self, filters: Tensor, before: Tensor, gains: Tensor) -> tuple[Tensor, Tensor] | None:
+        """`_free` by the native executor, of one unit for all samples."""
+        units, noise = self.units, self.noise.deviation
+        if not (isinstance(units.center, float) and isinstance(units.scale, float)):
+            return None
+        return elements.unrolled(
+            filters, before, gains, frame=self.frame, center=units.center, scale=units.scale, noise=noise
+        )
 
 
 class Emission(base.Emission):
@@ -240,13 +259,14 @@ class Emission(base.Emission):
         least = math.log(LEAST_SCALE * self.level)
         return LinearPrediction(
             coefficients=_filters.of_spectrum(numbers, config.order) if spectral else _filters.of_reflections(numbers),
-            log_scale=gains.clamp(least, MOST_SCALE).repeat_interleave(self.size // config.gains, dim=-1),
+            gains=gains.clamp(least, MOST_SCALE),
             reactivity=torch.sigmoid(following) if config.reactive else None,
             history=context[BEFORE].expand(*numbers.shape[:-1], -1),
             noise=NOISES[config.noise],
             units=self.units,
             window=config.reactive,
             level=self.level,
+            frame=self.size,
         )
 
     def plan(self) -> EmissionPlan:
@@ -287,8 +307,6 @@ def _unrolled(
 
     The variance is the convolution of the noise's variances with the squares of the impulse's response.
     """
-    if (native := elements.unrolled(coefficients, before, scale)) is not None:
-        return native
     order, frame = coefficients.shape[-1], scale.shape[-1]
     backwards = coefficients.flip(-1)[:, None]
     signals = scale.new_zeros(len(coefficients), 2, order + frame)

@@ -36,15 +36,23 @@ def filters(numbers: Tensor, order: int, *, spectral: bool) -> Tensor | None:
     return out
 
 
-def unrolled(coefficients: Tensor, before: Tensor, scale: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Means and deviations of frames (rows, frame), given filters, past and scales; None where torch makes them."""
-    if not all(map(_taken, (coefficients, before, scale))) or (native := library.load()) is None:
+def unrolled(
+    coefficients: Tensor, before: Tensor, gains: Tensor, *, frame: int, center: float, scale: float, noise: float
+) -> tuple[Tensor, Tensor] | None:
+    """Means and deviations of frames (rows, frame), given filters, past and log-scales; None where torch makes them.
+
+    They are in units with this `center` and `scale`; `noise` is the deviation at a scale of one.
+    """
+    if not all(map(_taken, (coefficients, before, gains))) or (native := library.load()) is None:
         return None
-    read = [value.contiguous() for value in (coefficients, before, scale)]
-    mean, deviation = torch.empty_like(read[2]), torch.empty_like(read[2])
-    rows, order = coefficients.shape
+    read = [value.contiguous() for value in (coefficients, before, gains)]
+    (rows, order), parts = coefficients.shape, gains.shape[1]
+    mean, deviation = gains.new_empty(rows, frame), gains.new_empty(rows, frame)
     native.functions.avf_unrolled(
-        *[value.data_ptr() for value in read], rows, order, scale.shape[1], mean.data_ptr(), deviation.data_ptr()
+        *[value.data_ptr() for value in read],
+        *(rows, order, frame, parts),
+        *(center, scale, noise),
+        *(mean.data_ptr(), deviation.data_ptr()),
     )
     return mean, deviation
 

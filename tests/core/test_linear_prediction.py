@@ -105,13 +105,14 @@ def test_probabilities_of_all_frames_add_up_to_one(noise: str, reactive: int) ->
     pairs = torch.tensor(list(itertools.product(levels.tolist(), levels.tolist())), dtype=torch.float64)
     many = LinearPrediction(
         coefficients=found.coefficients.expand(len(pairs), -1),
-        log_scale=found.log_scale.expand(len(pairs), -1),
+        gains=found.gains.expand(len(pairs), -1),
         reactivity=None if found.reactivity is None else found.reactivity.expand(len(pairs), -1),
         history=found.history.expand(len(pairs), -1),
         noise=found.noise,
         units=found.units,
         window=found.window,
         level=found.level,
+        frame=found.frame,
     )
     total = many.log_prob(pairs).sum(-1).exp().sum()
     torch.testing.assert_close(total, torch.ones_like(total), rtol=0.0, atol=2e-5)

@@ -45,13 +45,13 @@ void avf_filters(const float* numbers, int rows, int count, int order, int spect
   }
 }
 
-// Means and deviations of frames, given what was observed before them.
-void avf_unrolled(const float* coefficients, const float* before, const float* scale, int rows, int order, int frame,
-                  float* mean, float* deviation) {
-  Unrolled unrolled(order, frame);
+// Means and deviations of frames, given what was observed before them and the log-scales of their parts.
+void avf_unrolled(const float* coefficients, const float* before, const float* gains, int rows, int order, int frame,
+                  int parts, float center, float scale, float noise, float* mean, float* deviation) {
+  Unrolled unrolled(order, frame, parts, center, scale, noise);
   for (int from = 0; from < rows; from += LANES) {
     const size_t filters = (size_t)from * order, samples = (size_t)from * frame;
-    unrolled.make(coefficients + filters, before + filters, scale + samples, std::min(LANES, rows - from), mean + samples, deviation + samples);
+    unrolled.make(coefficients + filters, before + filters, gains + (size_t)from * parts, std::min(LANES, rows - from), mean + samples, deviation + samples);
   }
 }
 }

@@ -144,16 +144,22 @@ class Frames {
 // the noise of all samples up to each behind the filter.
 class Unrolled {
  public:
-  Unrolled(int order, int frame) : order(order), frame(frame) {
+  Unrolled(int order, int frame, int parts, float center, float scale, float deviation)
+      : order(order), frame(frame), parts(parts), center(center), unit(scale), noise(deviation) {
     filter = zeros<Lanes>(order + 3), past = zeros<Lanes>(order + frame), squares = zeros<Lanes>(frame);
     impulse = zeros<Lanes>(order + frame), response = zeros<Lanes>(frame + 2 * SOME), spread = zeros<Lanes>(frame + SOME);
   }
 
-  // `rows` of coefficients, history and scales, to means and deviations.
-  void make(const float* coefficients, const float* before, const float* scale, int rows, float* mean, float* deviation) {
+  // `rows` of coefficients, history and log-scales of a frame's parts, to means and deviations in the observation's units.
+  void make(const float* coefficients, const float* before, const float* gains, int rows, float* mean, float* deviation) {
     for (int lane = 0; lane < rows; lane++) {
       for (int k = 0; k < order; k++) filter[k][lane] = coefficients[lane * order + k], past[k][lane] = before[lane * order + k];
-      for (int t = 0; t < frame; t++) squares[t][lane] = scale[lane * frame + t] * scale[lane * frame + t];
+    }
+    for (int part = 0; part < parts; part++) {
+      Lanes gain = {};
+      for (int lane = 0; lane < rows; lane++) gain[lane] = gains[lane * parts + part];
+      const Lanes scale = noise * exponential(gain);
+      for (int t = part * (frame / parts); t < (part + 1) * (frame / parts); t++) squares[t] = scale * scale;
     }
     for (int t = 0; t < frame; t++) {
       past[order + t] = following(past.get() + order + t);
@@ -161,13 +167,15 @@ class Unrolled {
       response[SOME + t] = impulse[order + t] * impulse[order + t];
     }
     for (int t = 0; t < frame; t += SOME) convolve(t);
+    for (int t = 0; t < frame; t++) past[order + t] = center + unit * past[order + t], spread[t] = unit * root(spread[t]);
     for (int lane = 0; lane < rows; lane++)
-      for (int t = 0; t < frame; t++) mean[lane * frame + t] = past[order + t][lane], deviation[lane * frame + t] = std::sqrt(spread[t][lane]);
+      for (int t = 0; t < frame; t++) mean[lane * frame + t] = past[order + t][lane], deviation[lane * frame + t] = spread[t][lane];
   }
 
  private:
   static constexpr int SOME = 4;  // sums at once
-  const int order, frame;
+  const int order, frame, parts;
+  const float center, unit, noise;
   Memory<Lanes> filter, past, squares, impulse, response, spread;  // the response's squares begin at SOME, after zeros
 
   Lanes following(const Lanes* here) const {
