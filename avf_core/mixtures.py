@@ -15,6 +15,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from avf_core.distributions import Bernoulli, FullGaussian, Gaussian, Likelihood, Sequential
+from avf_core.native import elements
 from avf_core.recalibration import Recalibration
 
 QUADRATURE = 256  # points, for likelihoods whose variance is not known in closed form
@@ -41,8 +42,12 @@ class Mixture:
     @property
     def variance(self) -> Float[Tensor, "*batch dimension"]:
         """That within the components, and that between them."""
-        apart = self.components.mean - self.mean.unsqueeze(-2)
-        whole = self._average(variance(self.components) + apart**2)
+        within, means = variance(self.components), self.components.mean
+        native = elements.mixed(means, within, self._weights.squeeze(-1))
+        if native is None or native[1] is None:
+            whole = self._average(within + (means - self.mean.unsqueeze(-2)) ** 2)
+        else:
+            whole = native[1]
         return whole if self.recalibration is None else self.recalibration.spread**2 * whole
 
     @property
@@ -94,6 +99,8 @@ class Mixture:
         return self._average(cdf(self.marginals, x.unsqueeze(-2)))
 
     def _average(self, values: Tensor) -> Tensor:
+        if (native := elements.mixed(values, None, self._weights.squeeze(-1))) is not None:
+            return native[0]
         return (self._weights * values.double()).sum(-2).to(values.dtype)
 
     @cached_property

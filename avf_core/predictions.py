@@ -50,14 +50,12 @@ class Outlook:
         count = -(-(samples or self.samples) // self.belief.particle_count)
         drawn = self.draws(rows_of(self.belief), count)
         if drawn is not None:
-            return self._mixed(drawn)
+            return self._mixed(drawn, count)
         objective = self._objective
         likelihood = objective.marginal()
         if likelihood is None:
-            likelihood = _sampled(objective, count)
-        else:
-            likelihood = tree_map(lambda tensor: tensor.unsqueeze(1), likelihood)
-        return self._mixed(likelihood)
+            return self._mixed(_sampled(objective, count), count)
+        return self._mixed(tree_map(lambda tensor: tensor.unsqueeze(1), likelihood), 1)
 
     def at_prior_mean(self) -> Likelihood | Mixture:
         """The likelihood at the prior's mean; with particles, the mixture of those at theirs."""
@@ -67,7 +65,7 @@ class Outlook:
         likelihood = self._objective.at_prior_mean() if found is None else found
         if not self.belief.particles:
             return likelihood
-        return replace(self._mixed(tree_map(lambda tensor: tensor.unsqueeze(1), likelihood)), recalibration=None)
+        return replace(self._mixed(tree_map(lambda tensor: tensor.unsqueeze(1), likelihood), 1), recalibration=None)
 
     @cached_property
     def _objective(self) -> StepObjective:
@@ -78,9 +76,9 @@ class Outlook:
         """One of every step of a stretch."""
         return [take(self, t) for t in range(len(self.belief.seed))]
 
-    def _mixed(self, likelihood: Likelihood) -> Mixture:
-        """The likelihoods of (rows, samples) as a mixture for every sequence, by the weights of particles."""
-        count, drawn = self.belief.particle_count, likelihood.mean.shape[1]
+    def _mixed(self, likelihood: Likelihood, drawn: int) -> Mixture:
+        """The likelihoods of (rows, drawn) as a mixture for every sequence, by the weights of particles."""
+        count = self.belief.particle_count
         components = tree_map(lambda tensor: tensor.unflatten(0, (-1, count)).flatten(1, 2), likelihood)
         even = torch.zeros(len(self.belief.seed), count, dtype=torch.float64, device=self.belief.seed.device)
         weights = self.belief.particles.get("log_weights", even)

@@ -147,6 +147,7 @@ def of_library(library: ctypes.CDLL) -> ctypes.CDLL:
         "avf_encoder_encode": (None, [c_void_p, c_void_p, c_int32, c_void_p, c_int32]),
         "avf_standard_normal": (None, [*[c_void_p] * 3, c_int32, c_int32, c_int32, c_void_p]),
         "avf_filters": (None, [c_void_p, *[c_int32] * 4, c_void_p]),
+        "avf_mixed": (None, [*[c_void_p] * 3, *[c_int32] * 3, *[c_void_p] * 2]),
         "avf_unrolled": (None, [*[c_void_p] * 3, *[c_int32] * 4, *[c_float] * 3, *[c_void_p] * 2]),
         "avf_log_probability": (None, [*[c_void_p] * 3, c_int64, c_float, *[c_void_p] * 3]),
     }

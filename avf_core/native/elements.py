@@ -57,6 +57,33 @@ def unrolled(
     return mean, deviation
 
 
+def mixed(means: Tensor, variances: Tensor | None, weights: Tensor) -> tuple[Tensor, Tensor | None] | None:
+    """Means (..., size) of mixtures of components (..., components, size), and their variances; None where torch's.
+
+    `weights` (..., components) are in double precision, and so are sums.
+    """
+    read = [means] if variances is None else [means, variances]
+    if means.shape[:-1] != weights.shape or any(one.shape != means.shape for one in read):
+        return None
+    if not all(map(_taken, read)) or weights.requires_grad or (native := library.load()) is None:
+        return None
+    read, weights = [one.contiguous() for one in read], weights.contiguous()
+    *lead, components, size = means.shape
+    made = [means.new_empty(*lead, size) for _ in read]
+    native.functions.avf_mixed(
+        *_addresses(read),
+        weights.data_ptr(),
+        *(weights.numel() // components, components, size),
+        *_addresses(made),
+    )
+    return made[0], made[1] if len(made) > 1 else None
+
+
+def _addresses(tensors: Sequence[Tensor]) -> list[int | None]:
+    """Of two, of which the second may be missing."""
+    return [*[tensor.data_ptr() for tensor in tensors], None][:2]
+
+
 def _taken(value: Tensor) -> bool:
     """Whether the executor computes such data: in float32, here, and not to be differentiated."""
     wanted = torch.is_grad_enabled() and value.requires_grad

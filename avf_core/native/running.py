@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from avf_core.errors import ConfigurationError
+from avf_core.memory import keep_freed
 from avf_core.native import library, trial
 from avf_core.native.engine import Engine
 from avf_core.native.plan import InferencePlan, ModelPlan, Registers, Undescribed, plan_of
@@ -125,6 +126,7 @@ def _engine(parts: Any, choice: Choice) -> Engine | None:
     if choice == "auto" and found.mixes and trial.worth_trying(parts, inference, engine):
         model, inference, registers = plans(parts)
         engine = trial.better(parts, engine, Engine(registers, model, inference, library=found, mixed=True))
+    keep_freed()  # what large batches return is allocated anew at every step
     precision = "the search in bfloat16" if engine.mixed else "in float32"
     _say(f"steps of {type(parts.model).__module__} are computed natively ({found.variant}), {precision}")
     return engine

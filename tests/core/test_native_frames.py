@@ -151,3 +151,41 @@ def test_orders_beyond_the_executors_are_torchs() -> None:
         running.plans(filter)
     xs = sound(2, 2, 12)
     agree(filter, xs)
+
+
+@pytest.mark.parametrize("size", [1, 7, 200])
+def test_mixtures_are_averaged_in_double_precision(size: int) -> None:
+    """Means and variances of weighted components to float32's last digits, by numpy in double; one alone is itself."""
+    generator = torch.Generator().manual_seed(3)
+    means, variances = (10.0 * torch.rand(2, 3, 5, size, generator=generator) for _ in range(2))
+    weights = torch.rand(2, 3, 5, generator=generator, dtype=torch.float64)
+    weights /= weights.sum(-1, keepdim=True)
+    found = elements.mixed(means, variances, weights)
+    assert found is not None
+    w, m, v = weights.numpy()[..., None], means.double().numpy(), variances.double().numpy()
+    mean = (w * m).sum(-2)
+    np.testing.assert_allclose(found[0], mean, rtol=1e-7)
+    np.testing.assert_allclose(found[1], (w * (v + (m - mean[..., None, :]) ** 2)).sum(-2), rtol=2e-7)
+    alone = elements.mixed(means[..., :1, :], None, torch.ones(2, 3, 1, dtype=torch.float64))
+    assert alone is not None
+    exact(alone[0], means[..., 0, :])
+    assert elements.mixed(means, variances[:1], weights) is None
+
+
+def test_filters_and_moments_of_rows_have_the_same_bits_in_any_batch() -> None:
+    """Eight, or sixteen, are made at once; what stands beside a row does not touch it."""
+    generator = torch.Generator().manual_seed(4)
+    said = torch.randn(21, 48, generator=generator) / torch.arange(1.0, 49.0)
+    before, gains = torch.randn(21, 32, generator=generator), torch.randn(21, 20, generator=generator)
+
+    def made(rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        coefficients = elements.filters(said[rows], 32, spectral=True)
+        assert coefficients is not None
+        units = {"center": 0.1, "scale": 2.0, "noise": 1.8}
+        moments = elements.unrolled(coefficients, before[rows], gains[rows], frame=200, **units)
+        assert moments is not None
+        return coefficients, *moments
+
+    together = made(slice(21))
+    for first, last in ((0, 1), (3, 12), (20, 21)):
+        exact(tuple(part[first:last] for part in together), made(slice(first, last)))

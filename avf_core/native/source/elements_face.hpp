@@ -37,11 +37,36 @@ void avf_standard_normal(const int64_t* seed, const int64_t* step, const int64_t
 
 // Coefficients of linear prediction of rows of numbers: by a spectrum, or by reflections.
 void avf_filters(const float* numbers, int rows, int count, int order, int spectral, float* coefficients) {
+  if (spectral) {
+    for (int row = 0; row < rows; row += WORDS)
+      filters_of_spectra(circle_of(count), numbers + (size_t)row * count, std::min(WORDS, rows - row), order, coefficients + (size_t)row * order);
+    return;
+  }
   const std::unique_ptr<Filter> filter = std::make_unique<Filter>();
-  filter->numbers = count, filter->order = order, filter->spectral = spectral;
+  filter->numbers = count, filter->order = order, filter->spectral = false;
   for (int row = 0; row < rows; row++, numbers += count) {
     filter->make(numbers);
     for (int k = 0; k < order; k++) *coefficients++ = (float)filter->coefficients[k];
+  }
+}
+
+// Weighted means of rows of some components, and where variances are given, those of the mixtures.
+void avf_mixed(const float* means, const float* variances, const double* weights, int rows, int components, int size,
+               float* mean, float* variance) {
+  std::vector<double> middle(size), spread(size);
+  for (int row = 0; row < rows; row++, weights += components, means += (size_t)components * size) {
+    std::fill(middle.begin(), middle.end(), 0.0), std::fill(spread.begin(), spread.end(), 0.0);
+    for (int k = 0; k < components; k++)
+      for (int i = 0; i < size; i++) middle[i] += weights[k] * means[(size_t)k * size + i];
+    for (int i = 0; i < size; i++) *mean++ = (float)middle[i];
+    if (!variances) continue;
+    for (int k = 0; k < components; k++)
+      for (int i = 0; i < size; i++) {
+        const double apart = means[(size_t)k * size + i] - middle[i];
+        spread[i] += weights[k] * (variances[(size_t)k * size + i] + apart * apart);
+      }
+    for (int i = 0; i < size; i++) *variance++ = (float)spread[i];
+    variances += (size_t)components * size;
   }
 }
 

@@ -71,6 +71,58 @@ inline void levinson(const double* t, int order, double* a, const double* other 
   }
 }
 
+// Coefficients of up to eight spectra at once, one a lane. A cosine of an even number is the same from the circle's
+// middle to both sides, one of an odd number the opposite: so both sides cost one.
+inline void filters_of_spectra(const Circle& circle, const float* cepstra, int rows, int order, float* coefficients) {
+  constexpr int MIDDLE = HALF_CIRCLE / 2;
+  const int numbers = circle.resolution;
+  std::vector<Doubles> said(numbers);
+  Doubles share[HALF_CIRCLE], t[MOST_ORDER + 1], a[MOST_ORDER], error, most, sum = {};
+  for (int lane = 0; lane < WORDS; lane++)
+    for (int n = 0; n < numbers; n++) said[n][lane] = cepstra[(size_t)std::min(lane, rows - 1) * numbers + n];
+  for (int p = 0; p <= MIDDLE; p++) {
+    Doubles odd = {}, even = {};
+    for (int n = 0; n < numbers; n += 2) {
+      odd += said[n] * circle.to_spectrum[(size_t)n * CIRCLE + p];
+      if (n + 1 < numbers) even += said[n + 1] * circle.to_spectrum[(size_t)(n + 1) * CIRCLE + p];
+    }
+    share[p] = even + odd, share[HALF_CIRCLE - 1 - p] = p == MIDDLE ? even + odd : even - odd;
+  }
+  most = share[0];
+  for (const Doubles& one : share) most = one > most ? one : most;
+  for (Doubles& one : share) one = exponential_of(one - most), sum += one;
+  for (Doubles& one : share) one /= sum;
+  for (int p = 0; p < MIDDLE; p++) {
+    const Doubles left = share[p], right = share[HALF_CIRCLE - 1 - p];
+    share[p] = left + right, share[HALF_CIRCLE - 1 - p] = left - right;
+  }
+  for (int lag = 0; lag <= order; lag++) {
+    const double* cosines = circle.from_lags.data() + (size_t)lag * CIRCLE;
+    Doubles first = share[MIDDLE] * cosines[MIDDLE], second = {};
+    for (int p = 0; p < MIDDLE; p += 2) {
+      first += (lag % 2 ? share[HALF_CIRCLE - 1 - p] : share[p]) * cosines[p];
+      second += (lag % 2 ? share[HALF_CIRCLE - 2 - p] : share[p + 1]) * cosines[p + 1];
+    }
+    t[lag] = first + second;
+  }
+  error = t[0] += WHITE;
+  for (int m = 0; m < order; m++) {
+    Doubles first = {}, second = {};
+    for (int j = 0; j < m; j += 2) {
+      first += a[j] * t[m - j];
+      if (j + 1 < m) second += a[j + 1] * t[m - j - 1];
+    }
+    const Doubles k = (t[m + 1] - first - second) / error;
+    for (int j = 0; j < (m + 1) / 2; j++) {
+      const Doubles low = a[j], high = a[m - 1 - j];
+      a[j] = low - k * high, a[m - 1 - j] = high - k * low;
+    }
+    a[m] = k, error *= 1.0 - k * k;
+  }
+  for (int lane = 0; lane < rows; lane++)
+    for (int k = 0; k < order; k++) coefficients[lane * order + k] = (float)a[k][lane];
+}
+
 // A filter as it was made, with what its slopes need on their way back.
 struct Filter {
   int numbers, order;
