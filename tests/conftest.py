@@ -8,6 +8,7 @@ from pathlib import Path
 import jaxtyping
 import pytest
 
+from tests.support import parsing
 from tests.support.processes import Nursery
 from tests.support.servers import Server
 
@@ -15,7 +16,8 @@ BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C, and let the programs under test hear it, also where the shell that started this ignores it."""
+    """Hear Ctrl-C, also where the shell that started this ignores it, as do programs under test; parse in turns."""
+    parsing.in_turns()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
