@@ -36,7 +36,7 @@ class Estimate:
     `particles` has all samples. `smoothed` is the posterior of the latent `lag` steps ago (of the first one's, while
     there are no more), None where nothing is kept to look back.
 
-    `allowance` is the part of F that a model's running scale of the observations accounts for, None where it has none.
+    `allowance` is the part of F that the scale which z says accounts for, None where a model cannot tell it.
 
     `exact`: the procedure keeps the past in closed form, not by a sample. Then prior, posterior, prediction and
     likelihood have its spread in them, `z` is the posterior's mean and F is -log p(x_t | x_<t) itself.
@@ -61,7 +61,7 @@ class Estimate:
 
     @property
     def score(self) -> Float[Tensor, "*time batch"]:
-        """What surprise is judged by, in nats: F, less what a running scale of the observations accounts for."""
+        """What surprise is judged by, in nats: F, less what the scale of the observation accounts for."""
         return self.free_energy if self.allowance is None else self.free_energy - self.allowance
 
     @cached_property

@@ -127,10 +127,15 @@ class ReferenceDistribution:
 
     @cached_property
     def _low(self) -> tuple[int, float]:
-        """Where in the table the lower tail begins, and its scale: the lowest of `count` scores is 1 in `count` + 1."""
+        """Where in the table the lower tail begins, and its scale: by the lowest quantile but one.
+
+        The lowest is a single score; one far below all others would make usual what lies between them.
+        """
         values, levels = self._table
-        knot = min(max(1, int(levels.searchsorted(LOW_TAIL))), len(levels) - 1)
-        scale = float(values[knot] - values[0]) / max(math.log(levels[knot] * (self.count + 1)), 1.0)
+        knot = min(max(2, int(levels.searchsorted(LOW_TAIL))), len(levels) - 1)
+        lower = 1 if knot > 1 else 0
+        halvings = math.log(levels[knot] / max(levels[lower], 1.0 / (self.count + 1)))
+        scale = float(values[knot] - values[lower]) / halvings
         return knot, scale if scale > 0.0 else self.tail_scale
 
     def _above(self, scores: Float64[np.ndarray, "*batch"]) -> Float64[np.ndarray, "*batch"]:
@@ -253,7 +258,7 @@ def step_scores(
     """The score of every step in nats, a sequence an array; NaN where nothing was observed.
 
     `free_energy` is F_t of one row, as `Filter.step` gives it online: cheap, and noisy by the row's sampled past. Both
-    are less what a model's running scale accounts for (`Estimate.score`).
+    are less what the scale of the observation accounts for (`Estimate.score`).
     `evidence` is -log p(x_t | x_<t) by `particles_count` particles: what separates faults best.
     """
     count = particles_count if score == "evidence" else 1

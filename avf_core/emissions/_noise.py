@@ -30,6 +30,11 @@ class Noise(Protocol):
         ...
 
     @property
+    def entropy(self) -> float:
+        """The differential entropy at scale one, in nats."""
+        ...
+
+    @property
     def absolute(self) -> float:
         """The mean magnitude at scale one."""
         ...
@@ -51,6 +56,7 @@ class Gaussian:
 
     deviation: float = 1.0
     absolute: float = math.sqrt(2.0 / math.pi)
+    entropy: float = 0.5 * math.log(2.0 * math.pi * math.e)
 
     def log_probability(self, error: Tensor, log_scale: Tensor, *, width: float) -> Tensor:
         """As `intervals` has it."""
@@ -71,6 +77,7 @@ class Logistic:
 
     deviation: float = math.pi / math.sqrt(3.0)
     absolute: float = 2.0 * math.log(2.0)
+    entropy: float = 2.0
 
     def log_probability(self, error: Tensor, log_scale: Tensor, *, width: float) -> Tensor:
         """The form above, less 2h in both of its first terms."""
@@ -96,6 +103,7 @@ class StudentT:
 
     deviation: float = math.sqrt(2.0)
     absolute: float = 1.0
+    entropy: float = 2.5 * (8.0 / 3.0 - 2.0 * math.log(2.0) - 1.0) + math.log(8.0 / 3.0)  # digammas of 5/2 and 2
 
     def log_probability(self, error: Tensor, log_scale: Tensor, *, width: float) -> Tensor:
         """By the side on which the error lies: the distribution is symmetric."""

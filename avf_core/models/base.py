@@ -108,9 +108,12 @@ class Model(nn.Module, ABC):
         return self.features(x)
 
     def allowance(
-        self, context: State, observed: Bool[Tensor, "batch observation"] | None
+        self,
+        context: State,
+        z: Float[Tensor, "batch latent"],
+        observed: Bool[Tensor, "batch observation"] | None,
     ) -> Float[Tensor, " batch"] | None:
-        """Nats of F that a running scale of the observations accounts for, where the model has one in its state.
+        """Nats of F that are accounted for by the scale that z says the observation has, where a model can tell them.
 
         The context may be the state alone.
 

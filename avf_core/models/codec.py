@@ -27,6 +27,7 @@ from avf_core.beliefs import State
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
 from avf_core.drives import FREE, Drive
 from avf_core.emissions import SIXTEEN_BITS, Units, linear_prediction
+from avf_core.emissions._noise import NOISES
 from avf_core.errors import ConfigurationError
 from avf_core.models import _codec_plan, base
 from avf_core.models._codec_plan import BEFORE, COUNT, LEVEL, POWER
@@ -34,6 +35,7 @@ from avf_core.native.plan import ModelPlan, Registers
 from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, spectra
 
 EMISSION = {"filter": "spectrum"}
+QUIET = 1.5  # levels: the scale of noise that recorded sound is expected to have at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,12 +153,15 @@ class Model(base.PastDriven):
 
     def decode(self, context: State, z: Float[Tensor, "*samples batch latent"]) -> Likelihood:
         """The distribution of x_t given z_t and the samples before."""
-        relative = shifted(z, -context[LEVEL])
+        return self.emission.likelihood_of(self._numbers(z, context[LEVEL]), context)
+
+    def _numbers(self, z: Float[Tensor, "*samples batch latent"], level: Float[Tensor, "batch one"]) -> Tensor:
+        """What the emission reads of latents, at this level."""
+        relative = shifted(z, -level)
         numbers = self.decoder_head(self.decoder(relative)) + self.decoder_skip(relative)
         start, count = self.emission.config.filtering, self.emission.config.gains
         gains = numbers[..., start : start + count] + z[..., :1]
-        said = torch.cat([numbers[..., :start], gains, numbers[..., start + count :]], dim=-1)
-        return self.emission.likelihood_of(said, context)
+        return torch.cat([numbers[..., :start], gains, numbers[..., start + count :]], dim=-1)
 
     def decode_samples(self, context: State, z: Float[Tensor, "samples batch latent"]) -> Likelihood:
         """Samples of a row share its context, by broadcasting."""
@@ -172,11 +177,26 @@ class Model(base.PastDriven):
         return torch.cat([heard, moved], dim=-1).to(self.dtype)
 
     def allowance(
-        self, context: State, observed: Bool[Tensor, "batch observation"] | None
+        self,
+        context: State,
+        z: Float[Tensor, "batch latent"],
+        observed: Bool[Tensor, "batch observation"] | None,
     ) -> Float[Tensor, " batch"] | None:
-        """The level, in nats, for every sample."""
-        level = level_of(context[POWER])[..., 0]
-        return level * (self.observation.size if observed is None else observed.sum(-1))
+        """What noise of the scales that z says costs, and of no less than a microphone's own: so much is usual.
+
+        So surprise is that of the filter, of noise that is not like itself, and of a latent that the past does not lead
+        to; and lost sound costs far less than is usual.
+        """
+        emission = self.emission
+        start, count = emission.config.filtering, emission.config.gains
+        gains = self._numbers(z, level_of(context[POWER]))[..., start : start + count] - math.log(emission.level)
+        entropy = NOISES[emission.config.noise].entropy
+        quiet = gains.new_full((), 2.0 * (math.log(QUIET) + entropy))
+        usual = 0.5 * torch.logaddexp(2.0 * (gains + entropy), quiet)
+        share = self.observation.size // count
+        if observed is None:
+            return share * usual.sum(-1)
+        return (usual * torch.unflatten(observed, -1, (count, share)).sum(-1)).sum(-1)
 
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]

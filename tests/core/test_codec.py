@@ -2,10 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from avf_core.configuration import build
+from avf_core.emissions.linear_prediction import LinearPrediction
 from avf_core.filtering import Filter
 from avf_core.models import base
 from avf_core.models._codec_plan import LEVEL
@@ -85,6 +88,25 @@ def test_louder_sound_is_as_surprising() -> None:
     many = [filter.step(filter.spread(seeds, particles=2), k * xs[0])[1] for k in (1.0, 0.25)]
     assert many[0].allowance is not None
     torch.testing.assert_close(many[0].score, many[0].free_energy - many[0].allowance)
+
+
+def test_what_is_usual_is_the_entropy_of_the_scales_that_the_latent_says() -> None:
+    """Level by level, where scales are of many levels; and of lost sound no less than that of a microphone's noise."""
+    filter = codec(DIRECT)
+    model, xs = filter.model, sound(6, 2)
+    assert isinstance(model, Model)
+    _, e = filter.scan(filter.initial(torch.arange(2)), xs)
+    belief = filter.scan(filter.initial(torch.arange(2)), xs[:-1])[0]
+    context, _ = model.predict(belief.model)
+    likelihood = model.decode(context, e.z[-1])
+    assert isinstance(likelihood, LinearPrediction)
+    scales = likelihood.log_scale.exp() / likelihood.level
+    assert bool((scales > 50.0).all())
+    expected = stats.logistic.entropy(scale=scales.numpy()).sum(-1)
+    assert e.allowance is not None
+    np.testing.assert_allclose(e.allowance[-1], expected, rtol=1e-3)
+    _, lost = filter.step(belief, torch.zeros_like(xs[0]))
+    assert bool((lost.score < lost.free_energy - 39.0 * (2.0 + math.log(1.5))).all())
 
 
 @pytest.mark.parametrize("steps", [1, 7])

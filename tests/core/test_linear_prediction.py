@@ -53,13 +53,14 @@ def test_probabilities_of_levels_are_those_of_scipy(name: str, width: float) -> 
 
 @pytest.mark.parametrize("name", sorted(NOISES))
 def test_quantiles_and_moments_are_those_of_scipy(name: str) -> None:
-    """The quantiles at probabilities of both tails, the deviation, the mean magnitude."""
+    """The quantiles at probabilities of both tails, the deviation, the mean magnitude, the entropy."""
     uniform = torch.tensor([1e-4, 0.02, 0.3, 0.5, 0.8, 0.999], dtype=torch.float64)
     known = DISTRIBUTIONS[name]
     np.testing.assert_allclose(NOISES[name].quantile(uniform), known.ppf(uniform.numpy()), rtol=1e-8, atol=1e-12)
     assert NOISES[name].deviation == pytest.approx(known.std())
     magnitude = 2.0 * integrate.quad(lambda x: x * known.pdf(x), 0.0, np.inf)[0]
     assert NOISES[name].absolute == pytest.approx(magnitude)
+    assert NOISES[name].entropy == pytest.approx(float(known.entropy()))
 
 
 @pytest.mark.parametrize("name", sorted(NOISES))
