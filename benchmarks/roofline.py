@@ -33,7 +33,7 @@ PRECISIONS: tuple[running.Choice, ...] = ("float32", "mixed")
 
 def weights(program: Program) -> int:
     """The numbers of a program's matrices."""
-    return sum(operation.weights()[0].numel() for operation in program.operations if operation.weights is not None)
+    return sum(block.numel() for one in program.operations if one.weights is not None for block, _ in one.weights())
 
 
 def needed(model: ModelPlan, inference: InferencePlan) -> dict[str, tuple[int, int]]:

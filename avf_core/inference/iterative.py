@@ -185,6 +185,7 @@ class Inference(_descent.Inference):
                 guard_samples=_descent.GUARD_SAMPLES,
                 reach=_descent.REACH,
                 gradient_scale=GRADIENT_SCALE,
+                dropout=config.dropout,
             ),
         )
 

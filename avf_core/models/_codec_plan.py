@@ -85,7 +85,7 @@ def _decoding(model: "Model", predict: Program, level: Register, latents: Regist
     def lowered(size: int, weight: Callable[[], Tensor]) -> Register:
         """-level W e_0."""
         out = registers.new(size)
-        predict.mapped(level, lambda: (-weight()[:, :1], None), out)
+        predict.mapped(level, lambda: [(-weight()[:, :1], None)], out)
         return out
 
     def skipped() -> Tensor:

@@ -90,6 +90,34 @@ class Step(ctypes.Structure):
     ]
 
 
+class Part(ctypes.Structure):
+    """Successive outputs of a matrix: weight, bias and the number of rows."""
+
+    _fields_: ClassVar[Fields] = [("weight", c_void_p), ("bias", c_void_p), ("rows", c_int32)]
+
+
+class Learned(ctypes.Structure):
+    """Where the gradients of a part go, of which operation it is, and where its outputs begin there."""
+
+    _fields_: ClassVar[Fields] = [("weight", c_void_p), ("bias", c_void_p), *_ints("rows operation column")]
+
+
+class Study(ctypes.Structure):
+    """A step of a clip in training."""
+
+    _fields_: ClassVar[Fields] = [("step", Step), ("free_energy", c_void_p), ("kl_weight", c_float), ("at", c_int32)]
+
+
+class Lesson(ctypes.Structure):
+    """What leads from the record of applications to gradients."""
+
+    _fields_: ClassVar[Fields] = [
+        ("weight", c_void_p),
+        ("learned", POINTER(Learned)),
+        *_ints("learned_count applications threads mixed"),
+    ]
+
+
 class Pixels(ctypes.Structure):
     """The likelihood of a picture's pixels; no bin where it is a density."""
 
@@ -116,7 +144,8 @@ class Expect(ctypes.Structure):
     ]
 
 
-STRUCTURES = (Operation, Program, Register, Plan, Step, Advance, Expect)  # in the order of avf_size
+# In the order of avf_size.
+STRUCTURES = (Operation, Program, Register, Plan, Step, Advance, Expect, Part, Learned, Study, Lesson)
 
 
 NET = [c_int32, c_int32, POINTER(c_int32), POINTER(c_int32), c_float, POINTER(c_void_p)]
@@ -130,7 +159,13 @@ def of_library(library: ctypes.CDLL) -> ctypes.CDLL:
         "avf_size": (c_int32, [c_int32]),
         "avf_new": (c_void_p, [POINTER(Plan)]),
         "avf_free": (None, [c_void_p]),
-        "avf_matrix": (c_int32, [c_void_p, c_void_p, c_void_p, c_int32, c_int32, c_int32, c_int32]),
+        "avf_matrix": (c_int32, [c_void_p, *[c_int32] * 4]),
+        "avf_pack": (None, [c_void_p, c_int32, POINTER(Part), c_int32, c_int32]),
+        "avf_training_new": (c_void_p, [c_void_p]),
+        "avf_training_free": (None, [c_void_p]),
+        "avf_training_hold": (None, [c_void_p, c_int32]),
+        "avf_study": (None, [c_void_p, POINTER(Study)]),
+        "avf_learn": (None, [c_void_p, POINTER(Lesson)]),
         "avf_product": (None, [c_void_p, c_int32, c_void_p, c_int32, c_void_p, c_int32]),
         "avf_step": (None, [c_void_p, POINTER(Step)]),
         "avf_expect": (None, [c_void_p, POINTER(Expect)]),

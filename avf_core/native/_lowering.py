@@ -11,7 +11,7 @@ from ctypes import POINTER, c_float, c_int32, cast
 
 from avf_core import noise
 from avf_core.native import _layout as layout
-from avf_core.native.plan import PANEL, InferencePlan, ModelPlan, Operation, Program, Register
+from avf_core.native.plan import PANEL, InferencePlan, ModelPlan, Operation, Program, Register, whole_panels
 
 KINDS = ("linear", "paste", "cut", "highway", "lstm", "standardize", "loudness", "power", "hear")
 ACTIVATIONS = ("identity", "relu", "clipped_leaky_relu", "elu", "clamp")
@@ -139,7 +139,7 @@ def _registers(registers: Sequence[Register]) -> ctypes.Array[layout.Register]:
 
 def _stride(register: Register) -> int:
     """Whole panels; rows a multiple of a kilobyte apart would fall on the same lines of a cache."""
-    width = register.parts * -(-register.size // PANEL) * PANEL
+    width = register.parts * whole_panels(register.size)
     return width + 16 if width % 256 == 0 else width
 
 

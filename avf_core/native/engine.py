@@ -6,7 +6,7 @@ any number of threads.
 
 import ctypes
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from avf_core import noise
 from avf_core.native import _layout as layout
 from avf_core.native._lowering import Lowered
 from avf_core.native.library import Library
-from avf_core.native.plan import PANEL, InferencePlan, ModelPlan, Operation, Registers
+from avf_core.native.plan import Block, InferencePlan, ModelPlan, Operation, Registers, whole_panels
 
 ROWS_A_THREAD = 2  # with fewer, a thread of its own does not pay
 
@@ -42,51 +42,78 @@ class Stepped:
 
 
 class Engine:
-    """Steps rows of one model and one procedure, whose parameters it has copied."""
+    """Steps rows of one model and one procedure, whose parameters it has copied.
+
+    Where it `learns`, the procedure's program has a way back to what it read.
+    """
 
     def __init__(
-        self, registers: Registers, model: ModelPlan, inference: InferencePlan, *, library: Library, mixed: bool
+        self,
+        registers: Registers,
+        model: ModelPlan,
+        inference: InferencePlan,
+        *,
+        library: Library,
+        mixed: bool,
+        learns: bool = False,
     ) -> None:
         self.model, self.inference, self.mixed = model, inference, mixed
         self._functions = library.functions
         self._lowered = Lowered(registers.all, model, inference)
-        self._handle = self._functions.avf_new(ctypes.byref(self._lowered.plan))
-        self._end = weakref.finalize(self, self._functions.avf_free, self._handle)
+        self.handle = self._functions.avf_new(ctypes.byref(self._lowered.plan))
+        self._end = weakref.finalize(self, self._functions.avf_free, self.handle)
         self.searched = 0  # weights that the search multiplies with in each iteration
-        for name, program in self._lowered.programs.items():
+        for name in self._lowered.programs:
             searched = name == "decode" or (name == "infer" and inference.descent is not None)
-            for operation, lowered in zip(program.operations, self._lowered.operations[name], strict=True):
-                size = self._pack(operation, lowered, sloped=name == "decode", halves=mixed and searched)
-                self.searched += size * searched
+            for place, (operation, lowered) in enumerate(self._operations(name)):
+                if operation.weights is None:
+                    continue
+                blocks, halved = operation.weights(), mixed and searched
+                sloped = name == "decode" or (name == "infer" and learns and place > 0)
+                single = not halved or name == "decode"
+                lowered.matrix = self._matrix(blocks, single=single, halves=halved)
+                if sloped:
+                    lowered.slope = self._matrix(blocks, single=not halved, halves=halved, turned=True)
+                self.searched += sum(weight.numel() for weight, _ in blocks) * searched
+
+    def _matrix(self, blocks: Sequence[Block], *, single: bool, halves: bool, turned: bool = False) -> int:
+        """The number of a matrix of these blocks, each padded to whole panels, or of its transpose."""
+        rows, inputs = [len(weight) for weight, _ in blocks], blocks[0][0].shape[1]
+        outputs = rows[0] if len(rows) == 1 else sum(whole_panels(one) for one in rows)
+        sizes = (inputs, outputs) if turned else (outputs, inputs)
+        found: int = self._functions.avf_matrix(self.handle, *sizes, single, halves)
+        self._fill(found, blocks, turned=turned)
+        return found
 
     @torch.no_grad()
-    def _pack(self, operation: Operation, lowered: layout.Operation, *, sloped: bool, halves: bool) -> int:
-        """Copy an operation's matrix; its size."""
-        if operation.weights is None:
-            return 0
-        weight, bias = operation.weights()
-        single = not halves or sloped
-        lowered.matrix = self._matrix(weight, bias, single=single, halves=halves)
-        if sloped:
-            lowered.slope = self._matrix(weight.t(), None, single=not halves, halves=halves)
-        return weight.numel()
-
-    def _matrix(self, weight: Tensor, bias: Tensor | None, *, single: bool, halves: bool) -> int:
-        weight = weight.detach().contiguous()
-        bias = None if bias is None else bias.detach().contiguous()
-        outputs, inputs = weight.shape
-        found: int = self._functions.avf_matrix(
-            self._handle, weight.data_ptr(), None if bias is None else bias.data_ptr(), outputs, inputs, single, halves
+    def _fill(self, matrix: int, blocks: Sequence[Block], *, turned: bool) -> None:
+        """Copy a matrix's values."""
+        held = [(weight.contiguous(), None if bias is None else bias.contiguous()) for weight, bias in blocks]
+        parts = (layout.Part * len(held))(
+            *[layout.Part(one.data_ptr(), None if bias is None else bias.data_ptr(), len(one)) for one, bias in held]
         )
-        return found
+        self._functions.avf_pack(self.handle, matrix, parts, len(held), turned)
+
+    def refresh(self, *programs: str) -> None:
+        """Copy the parameters of these programs anew."""
+        for name in programs:
+            for operation, lowered in self._operations(name):
+                blocks = operation.weights() if operation.weights else []
+                for matrix, turned in ((lowered.matrix, False), (lowered.slope, True)):
+                    if matrix >= 0:
+                        self._fill(matrix, blocks, turned=turned)
+
+    def _operations(self, name: str) -> Iterable[tuple[Operation, layout.Operation]]:
+        """The operations of a program, as plans say them and as the library reads them."""
+        return zip(self._lowered.programs[name].operations, self._lowered.operations[name], strict=True)
 
     def multiplier(self, weight: Tensor, *, halves: bool = False) -> Callable[[Tensor], Tensor]:
         """x W^T by the kernels of the step, in bfloat16 where `halves`: for those who measure or test them."""
-        matrix, columns = self._matrix(weight, None, single=not halves, halves=halves), len(weight)
+        matrix, columns = self._matrix([(weight, None)], single=not halves, halves=halves), len(weight)
 
         def multiply(x: Tensor) -> Tensor:
-            y = x.new_empty(len(x), -(-columns // PANEL) * PANEL)
-            self._functions.avf_product(self._handle, matrix, x.data_ptr(), len(x), y.data_ptr(), halves)
+            y = x.new_empty(len(x), whole_panels(columns))
+            self._functions.avf_product(self.handle, matrix, x.data_ptr(), len(x), y.data_ptr(), halves)
             return y[:, :columns]
 
         return multiply
@@ -117,8 +144,8 @@ class Engine:
         outputs = [x.new_empty(rows, register.size) for register in self.model.outputs]
         following = {name: x.new_empty(rows, register.size) for name, register in self.model.following.items()}
         remembered = {name: x.new_empty(rows, register.size) for name, register in self.inference.remembered.items()}
-        kept = [_addresses(state, self.model.state), _addresses(memory, self.inference.memory)]
-        made = [_addresses(following, self.model.state), _addresses(remembered, self.inference.memory)]
+        kept = [addresses(state, self.model.state), addresses(memory, self.inference.memory)]
+        made = [addresses(following, self.model.state), addresses(remembered, self.inference.memory)]
         visited = ctypes.c_int32(0)
         inputs = [tensor.contiguous() for tensor in (x, seed, number)]
         mask = None if observed is None else observed.contiguous()
@@ -145,7 +172,7 @@ class Engine:
             threads(rows),
             self.mixed,
         )
-        self._functions.avf_step(self._handle, ctypes.byref(step))
+        self._functions.avf_step(self.handle, ctypes.byref(step))
         width = visited.value + 1
         return Stepped(
             prior=(moments[0], moments[1]),
@@ -165,7 +192,7 @@ class Engine:
         """The likelihoods at draws from the prior of the next step, (rows, draws, ...); without draws at its mean."""
         rows, shape = len(seed), (draws,) if draws else ()
         outputs = [torch.empty(rows, *shape, register.size) for register in self.model.outputs]
-        kept = _addresses(state, self.model.state)
+        kept = addresses(state, self.model.state)
         seed, number = seed.contiguous(), number.contiguous()
         asked = layout.Expect(
             ctypes.addressof(kept[0]),
@@ -178,19 +205,19 @@ class Engine:
             threads(rows),
             self.mixed,
         )
-        self._functions.avf_expect(self._handle, ctypes.byref(asked))
+        self._functions.avf_expect(self.handle, ctypes.byref(asked))
         return self.model.emission.likelihood(outputs, state)
 
     def advance(self, state: State, x: Tensor, z: Tensor) -> dict[str, Tensor]:
         """The state after an observation of which some was imputed."""
         rows = len(x)
         following = {name: x.new_empty(rows, register.size) for name, register in self.model.following.items()}
-        kept, made = _addresses(state, self.model.state), _addresses(following, self.model.state)
+        kept, made = addresses(state, self.model.state), addresses(following, self.model.state)
         x, z = x.contiguous(), z.contiguous()
         advance = layout.Advance(
             ctypes.addressof(kept[0]), ctypes.addressof(made[0]), x.data_ptr(), z.data_ptr(), rows, threads(rows)
         )
-        self._functions.avf_advance(self._handle, ctypes.byref(advance))
+        self._functions.avf_advance(self.handle, ctypes.byref(advance))
         return following
 
 
@@ -207,7 +234,7 @@ def _limits(told: Tensor | int, rows: int) -> tuple[Tensor, int]:
     return torch.full((rows,), told, dtype=torch.int64), told
 
 
-def _addresses(tensors: State, names: Mapping[str, Any]) -> tuple[Any, list[Tensor]]:
+def addresses(tensors: State, names: Mapping[str, Any]) -> tuple[Any, list[Tensor]]:
     """The addresses of tensors in the order of `names`, and the tensors that must live as long."""
     held = [tensors[name].contiguous() for name in names]
     return (ctypes.c_void_p * max(len(held), 1))(*[tensor.data_ptr() for tensor in held]), held

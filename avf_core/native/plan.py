@@ -22,8 +22,15 @@ PANEL = 32  # rows of registers are padded to a multiple of it; so is each part 
 ActivationName = Literal["identity", "relu", "clipped_leaky_relu", "elu", "clamp"]
 LikelihoodName = Literal["bernoulli", "gaussian", "discretized", "discretized_authors", "linear_prediction"]
 OperationName = Literal["linear", "paste", "cut", "highway", "lstm", "standardize", "loudness", "power", "hear"]
-Weights = Callable[[], tuple[Tensor, Tensor | None]]
-"""A matrix and a bias, read anew whenever parameters have changed."""
+Block = tuple[Tensor, Tensor | None]
+"""Rows of a matrix and their biases."""
+Weights = Callable[[], Sequence[Block]]
+"""A matrix in blocks, one below the other, read anew whenever parameters have changed."""
+
+
+def whole_panels(size: int) -> int:
+    """So many numbers, padded."""
+    return -(-size // PANEL) * PANEL
 
 
 class Undescribed(Exception):  # noqa: N818
@@ -64,6 +71,7 @@ class Operation:
     second: Register | None = None
     gates: Register | None = None
     weights: Weights | None = None
+    layers: tuple[nn.Linear, ...] = ()  # whose parameters the blocks are, in order and in equal numbers
     activation: ActivationName = "identity"
     offset: int = 0
     low: float = 0.0
@@ -93,11 +101,15 @@ class Program:
     ) -> Register:
         """activation(W read + b + other); `limits` are those of `clamp`. The output may be laid out in `parts`."""
         out = self.registers.new(layer.out_features // parts, parts=parts, sampled=self.sampled)
-
-        def weights() -> tuple[Tensor, Tensor | None]:
-            return padded(layer.weight.chunk(parts)), None if layer.bias is None else padded(layer.bias.chunk(parts))
-
-        self.mapped(read, weights, out, other=other, activation=activation, limits=limits)
+        self.mapped(
+            read,
+            lambda: blocks([layer], parts),
+            out,
+            other=other,
+            activation=activation,
+            limits=limits,
+            layers=(layer,),
+        )
         return out
 
     def mapped(
@@ -109,8 +121,9 @@ class Program:
         other: Register | None = None,
         activation: ActivationName = "identity",
         limits: tuple[float, float] = (0.0, 1.0),
+        layers: tuple[nn.Linear, ...] = (),
     ) -> None:
-        """`linear` of any matrix and bias, into a register."""
+        """`linear` of any matrix and bias, into a register; `layers` are whose parameters the blocks are, if any."""
         low, high = limits
         self._add(
             Operation(
@@ -119,6 +132,7 @@ class Program:
                 out=out,
                 other=other,
                 weights=weights,
+                layers=layers,
                 activation=activation,
                 low=low,
                 high=high,
@@ -127,7 +141,7 @@ class Program:
 
     def added(self, read: Register, weight: Callable[[], Tensor], onto: Register) -> None:
         """onto + W read, into that register, which has gone through no activation."""
-        self._add(Operation(kind="linear", read=read, out=onto, weights=lambda: (weight(), None), offset=1))
+        self._add(Operation(kind="linear", read=read, out=onto, weights=lambda: [(weight(), None)], offset=1))
 
     def joined(self, reads: Sequence[Register]) -> Register:
         """Registers side by side."""
@@ -144,12 +158,17 @@ class Program:
         """A highway layer with ELU: transform, gate, and carry where it is a linear map."""
         out = self.registers.new(linears[0].out_features)
         gates = self.registers.new(out.size, parts=len(linears))
-
-        def weights() -> tuple[Tensor, Tensor | None]:
-            return padded([one.weight for one in linears]), padded([one.bias for one in linears])
-
-        carries = int(len(linears) == 3)
-        self._add(Operation(kind="highway", read=read, out=out, gates=gates, weights=weights, offset=carries))
+        self._add(
+            Operation(
+                kind="highway",
+                read=read,
+                out=out,
+                gates=gates,
+                weights=lambda: blocks(linears),
+                layers=tuple(linears),
+                offset=int(len(linears) == 3),
+            )
+        )
         return out
 
     def lstm(self, read: Register, hidden: Register, cell: Register, layer: nn.LSTMCell) -> tuple[Register, Register]:
@@ -157,9 +176,9 @@ class Program:
         following, kept = self.registers.new(layer.hidden_size), self.registers.new(layer.hidden_size)
         gates = self.registers.new(layer.hidden_size, parts=4)
 
-        def weights() -> tuple[Tensor, Tensor | None]:
+        def weights() -> Sequence[Block]:
             joined = torch.cat([layer.weight_ih, layer.weight_hh], dim=1)
-            return padded(joined.chunk(4)), padded((layer.bias_ih + layer.bias_hh).chunk(4))
+            return list(zip(joined.chunk(4), (layer.bias_ih + layer.bias_hh).chunk(4), strict=True))
 
         self._add(
             Operation(
@@ -222,12 +241,13 @@ class Program:
         self.operations.append(operation)
 
 
-def padded(parts: Sequence[Tensor]) -> Tensor:
-    """Parts one after another; where there are several, each is padded with zeros to whole panels."""
-    if len(parts) == 1:
-        return parts[0]
-    missing = -len(parts[0]) % PANEL
-    return torch.cat([torch.cat([part, part.new_zeros(missing, *part.shape[1:])]) for part in parts])
+def blocks(layers: Sequence[nn.Linear], parts: int = 1) -> list[Block]:
+    """The parameters of layers that read the same, each cut into so many parts."""
+    cut: list[Block] = []
+    for layer in layers:
+        biases = [None] * parts if layer.bias is None else layer.bias.chunk(parts)
+        cut += zip(layer.weight.chunk(parts), biases, strict=True)
+    return cut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,6 +324,7 @@ class Descent:
     guard_samples: int
     reach: float
     gradient_scale: float
+    dropout: float  # of what the heads read, in training
 
 
 @dataclass(frozen=True, kw_only=True)

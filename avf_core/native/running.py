@@ -113,12 +113,12 @@ def _engine(parts: Any, choice: Choice) -> Engine | None:
     if found is None:
         if choice != "auto":
             raise ConfigurationError(f"AVF_NATIVE is {choice}, and there is no native executor: {library.why_not()}")
-        _say(f"steps are computed by torch; of the native executor, {library.why_not()}")
+        say(f"steps are computed by torch; of the native executor, {library.why_not()}")
         return None
     try:
         model, inference, registers = plans(parts)
     except Undescribed as reason:
-        _say(f"steps are computed by torch: {reason}")
+        say(f"steps are computed by torch: {reason}")
         return None
     if choice == "mixed" and not found.mixes:
         raise ConfigurationError("AVF_NATIVE is mixed, and this machine does not multiply in bfloat16: say float32")
@@ -128,7 +128,7 @@ def _engine(parts: Any, choice: Choice) -> Engine | None:
         engine = trial.better(parts, engine, Engine(registers, model, inference, library=found, mixed=True))
     keep_freed()  # what large batches return is allocated anew at every step
     precision = "the search in bfloat16" if engine.mixed else "in float32"
-    _say(f"steps of {type(parts.model).__module__} are computed natively ({found.variant}), {precision}")
+    say(f"steps of {type(parts.model).__module__} are computed natively ({found.variant}), {precision}")
     return engine
 
 
@@ -145,8 +145,8 @@ def plans(parts: Any) -> tuple[ModelPlan, InferencePlan, Registers]:
 _said: set[str] = set()
 
 
-def _say(what: str) -> None:
-    """Once a process."""
+def say(what: str) -> None:
+    """In the log, once a process."""
     if what not in _said:
         _said.add(what)
         log.info(what)

@@ -16,18 +16,22 @@ from torch import Tensor
 
 from avf_core import noise
 from avf_core.beliefs import State
-from avf_core.distributions import AnyGaussian, reconstruction
+from avf_core.distributions import AnyGaussian, Gaussian, reconstruction
 from avf_core.drives import FREE, Drive
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
 from avf_core.gaps import imputed, where_observed
 from avf_core.inference.base import OnePass, Study
 from avf_core.models.base import Model, ObservationDriven
+from avf_core.native.lessons import Lesson, Watched, training_of
 from avf_core.objectives import expected
 from avf_core.particles import log_weight
 from avf_core.training.latents import Latents, bound, draw, streams
 from avf_core.training.walks import Walk
 from avf_core.trees import Tree, stack_time, take, tree_map
+
+Studied = Study | Lesson
+"""A clip in the E-step, by torch or by the native executor, and what phi has to learn from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,10 +157,10 @@ def expectation(
     clip: Clip,
     *,
     kl_weight: float,
-    learn: Callable[[Study], None] | None = None,
+    learn: Callable[[Studied], None] | None = None,
     samples: int = 1,
     dtype: torch.dtype | None = None,
-) -> tuple[Latents, Study]:
+) -> tuple[Latents, Studied]:
     """The E-step: latents, `samples` a step, and the procedure's study of the clip: what phi has to learn from it.
 
     A clip with gaps is one that was `filled`.
@@ -165,6 +169,9 @@ def expectation(
     in `dtype` where phi learns here, or in the model's own where none is given. Raises ConfigurationError for a
     procedure that keeps the past in closed form: it has no latents.
     """
+    drawn = None if samples > 1 else _lesson(filter, clip, kl_weight=kl_weight, online=learn is not None, dtype=dtype)
+    if drawn is not None:
+        return _natively(drawn, learn), drawn
     inference, own = filter.inference, filter.model.dtype
     dtype = (dtype or own) if inference.learns == "in the E-step" else own
     study = inference.study(dtype)
@@ -198,7 +205,27 @@ def expectation(
     return stack_time(found), study
 
 
-def backward_through_updates(study: Study, frames: Int64[Tensor, ""], outlier: float = 0.0) -> None:
+def _lesson(filter: Filter, clip: Clip, *, kl_weight: float, online: bool, dtype: torch.dtype | None) -> Lesson | None:
+    """The clip for the native executor; None where torch infers it."""
+    learns, half = filter.inference.learns == "in the E-step", dtype is torch.bfloat16
+    training = training_of(filter, clip.xs, *filter.parameters(), mixed=half) if learns else None
+    if training is None:
+        return None
+    watched = Watched(xs=clip.xs, observed=clip.observed, real=clip.real, seeds=clip.seeds, kl_weight=kl_weight)
+    return Lesson(training, filter.model.initial(len(clip.seeds)), watched, online=online)
+
+
+def _natively(lesson: Lesson, learn: Callable[[Studied], None] | None) -> Latents:
+    """The same E-step by the native executor."""
+    for t in range(len(lesson.z)):
+        lesson.infer(t)
+        if learn is not None:
+            learn(lesson)
+            lesson.renew()
+    return Latents(z=lesson.z, samples=lesson.z[:, None], posterior=Gaussian(lesson.mean, lesson.log_variance))
+
+
+def backward_through_updates(study: Studied, frames: Int64[Tensor, ""], outlier: float = 0.0) -> None:
     """Set phi's gradients to those of the sum of F over all iterates, per real frame; `outlier` as in the M-step."""
     study.backward(lambda free_energy, real: real * moderation(free_energy, outlier) / frames)
 

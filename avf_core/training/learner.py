@@ -14,7 +14,7 @@ from torch import nn
 
 from avf_core.errors import ConfigurationError, TrainingError
 from avf_core.filtering import Filter
-from avf_core.inference.base import Inference, Study
+from avf_core.inference.base import Inference
 from avf_core.training import em
 from avf_core.training.config import TrainingConfig
 from avf_core.training.latents import Latents
@@ -123,7 +123,7 @@ class Learner:
         inference, config = self.filter.inference, self.config
         learns, online = inference.learns == "in the E-step", config.phi_steps == "online"
 
-        def learn(study: Study) -> None:
+        def learn(study: em.Studied) -> None:
             em.backward_through_updates(study, clip.sequences, config.outlier)
             _check_reached(inference)
             if math.isfinite(self._clipped_norm(inference)):

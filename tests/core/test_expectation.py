@@ -13,7 +13,7 @@ from avf_core import inference
 from avf_core.configuration import build
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
-from avf_core.inference import _descent, _study, base, iterative
+from avf_core.inference import _descent, _study, iterative
 from avf_core.objectives import StepObjective
 from avf_core.plugins import plugin
 from avf_core.training import em
@@ -79,7 +79,7 @@ def clip_of(filter: Filter, *, gaps: bool = False) -> em.Clip:
     return em.filled(filter, em.Clip.whole(xs, real, seeds, drive, observed))
 
 
-def agree(filter: Filter, *, gaps: bool = False) -> base.Study:
+def agree(filter: Filter, *, gaps: bool = False) -> em.Studied:
     """Latents, posteriors and F of the E-step are the filter's; the study that the E-step made."""
     clip = clip_of(filter, gaps=gaps)
     latents, study = em.expectation(filter, clip, kl_weight=1.0)

@@ -96,23 +96,36 @@ struct Descent {
     std::memcpy(q.log_variance + at, proposal.log_variance + at, bytes);
   }
 
-  void run_all() {
+  // Before the first iteration, of at most so many: whether proposals are kept only where they are better.
+  bool begin(int64_t most) {
     const Plan& plan = objective.plan;
-    int64_t most = 0;
-    for (int b = 0; b < rows(); b++) spent[b] = 0, going[b] = limits[b] > 0, most = std::max(most, limits[b]);
-    const bool keeps = plan.keep_best, guards = !keeps && most > plan.iterations;
-    if (keeps || guards) {
-      const int samples = keeps ? plan.common_samples : plan.guard_samples;
+    for (int b = 0; b < rows(); b++) spent[b] = 0, going[b] = limits[b] > 0;
+    if (plan.keep_best || most > plan.iterations) {
+      const int samples = plan.keep_best ? plan.common_samples : plan.guard_samples;
       draw(plan.common_stream, samples / 2, true, common);
       objective.measure(q, common, samples, step.mixed, kept);
       std::copy_n(kept, rows(), at_prior);
     }
+    return plan.keep_best;
+  }
+
+  // The noise of an iteration's gradient samples, whose number is returned; `stream` goes on to the next one's.
+  int draw_samples(int iteration, int64_t& stream) {
+    const Plan& plan = objective.plan;
+    const int samples = plan.schedule[std::min(iteration, plan.scheduled - 1)];
+    draw(stream, plan.antithetic ? samples / 2 : samples, plan.antithetic, noise);
+    stream += samples;
+    return samples;
+  }
+
+  void run_all() {
+    const Plan& plan = objective.plan;
+    const int64_t most = *std::max_element(limits, limits + rows());
+    const bool keeps = begin(most), guards = !keeps && most > plan.iterations;
     int64_t stream = plan.iteration_stream;
     for (int iteration = 0; iteration < most; iteration++) {
       if (over() || !in_time()) break;
-      const int samples = plan.schedule[std::min(iteration, plan.scheduled - 1)];
-      draw(stream, plan.antithetic ? samples / 2 : samples, plan.antithetic, noise);
-      stream += samples;
+      const int samples = draw_samples(iteration, stream);
       objective.gradient(q, noise, samples, step.mixed, by, free_energy);
       visit(iteration, keeps);
       if (over()) break;

@@ -1,69 +1,10 @@
 // The interface of the executor to Python, in C: an engine is a plan with its matrices; it steps rows.
-#include <mutex>
-#include <system_error>
-#include <thread>
-
 #include "elements_face.hpp"
 #include "pictures_face.hpp"
 #include "expect.hpp"
+#include "lesson_face.hpp"
 
 using namespace avf;
-
-namespace {
-
-constexpr int MOST_ROWS = 64;  // sequences of a chunk
-
-struct Engine {
-  Plan plan;
-  std::vector<Matrix> matrices;
-  std::mutex lock;
-  std::vector<std::unique_ptr<Chunk>> idle;
-
-  // A chunk's memory: one that is idle, or a new one.
-  std::unique_ptr<Chunk> take(int rows, int most) {
-    {
-      std::lock_guard<std::mutex> held(lock);
-      for (size_t i = 0; i < idle.size(); i++)
-        if (idle[i]->capacity >= rows && idle[i]->most >= most) {
-          std::unique_ptr<Chunk> found = std::move(idle[i]);
-          idle.erase(idle.begin() + i);
-          return found;
-        }
-    }
-    return std::make_unique<Chunk>(plan, matrices, rows, most);
-  }
-
-  void give(std::unique_ptr<Chunk> chunk) {
-    std::lock_guard<std::mutex> held(lock);
-    if (idle.size() < 16) idle.push_back(std::move(chunk));
-  }
-};
-
-// `made(from, rows, chunk)` for all rows, in chunks, by as many threads. Rows do not know their chunk.
-template <class Made>
-void in_chunks(Engine& engine, int rows, int most, int threads, int largest, Made made) {
-  threads = std::max(1, std::min(threads, rows));
-  const int share = (rows + threads - 1) / threads;
-  auto work = [&](int from) {
-    const int end = std::min(rows, from + share), size = std::min(largest, end - from);
-    std::unique_ptr<Chunk> chunk = engine.take(size, most);
-    for (int at = from; at < end; at += size) made(at, std::min(size, end - at), *chunk);
-    engine.give(std::move(chunk));
-    let_go();
-  };
-  std::vector<std::thread> others;
-  for (int from = share; from < rows; from += share) {
-    try {
-      others.emplace_back(work, from);
-    } catch (const std::system_error&) {  // no thread is to be had: this one does its share
-      work(from);
-    }
-  }
-  work(0);
-  for (std::thread& other : others) other.join();
-}
-
-}  // namespace
 
 extern "C" {
 
@@ -72,7 +13,7 @@ int avf_usable() { return tiles_usable(); }
 
 // The size of a structure, by its place in this list: Python's must be the same.
 int avf_size(int number) {
-  const size_t sizes[] = {sizeof(Operation), sizeof(Program), sizeof(Register), sizeof(Plan), sizeof(Step), sizeof(Advance), sizeof(Expect)};
+  const size_t sizes[] = {sizeof(Operation), sizeof(Program), sizeof(Register), sizeof(Plan), sizeof(Step), sizeof(Advance), sizeof(Expect), sizeof(Part), sizeof(Learned), sizeof(Study), sizeof(Lesson)};
   return (int)sizes[number];
 }
 
@@ -84,11 +25,18 @@ void* avf_new(const Plan* plan) {
 
 void avf_free(void* engine) { delete static_cast<Engine*>(engine); }
 
-// A matrix of the engine, row after row; its number.
-int avf_matrix(void* engine, const float* weight, const float* bias, int outputs, int inputs, int single, int half) {
+// A matrix of the engine, of zeros; its number.
+int avf_matrix(void* engine, int outputs, int inputs, int single, int half) {
   std::vector<Matrix>& matrices = static_cast<Engine*>(engine)->matrices;
-  matrices.push_back(packed(weight, bias, outputs, inputs, single, half));
+  matrices.push_back(laid_out(outputs, inputs, single, half));
   return (int)matrices.size() - 1;
+}
+
+// The values of its parts into a matrix; where it is `turned`, into that which is the transpose.
+void avf_pack(void* engine, int matrix, const Part* parts, int count, int turned) {
+  Matrix& m = static_cast<Engine*>(engine)->matrices[matrix];
+  if (turned) pack_turned(m, parts, count);
+  else pack(m, parts, count);
 }
 
 // y = x W^T + b by one of the engine's matrices, in bfloat16 where `half`; rows of y are whole panels, 64 bytes aligned.

@@ -25,6 +25,7 @@ struct Objective {
   int padded_observation;  // the observation's, padded
   float* weight;           // one where a dimension was observed, zero elsewhere and in the padding
   Frames* frames;          // null where samples do not hear each other
+  float kl_weight = 1.0f;  // below one while training with KL annealing
 
   int stride() const { return in.stride(plan.prior_mean); }
 
@@ -72,7 +73,7 @@ struct Objective {
       run(plan.decode, in, some, mixed);
       for (int r = 0; r < some.count; r++) free_energy[some.sequence(r)] += energy(r, some.sequence(r), false);
     }
-    for (int b = 0; b < rows; b++) free_energy[b] = free_energy[b] / samples + kl(q, b);
+    for (int b = 0; b < rows; b++) free_energy[b] = free_energy[b] / samples + kl_weight * kl(q, b);
   }
 
   // F of every row, and its gradient with respect to mean and log-variance.
@@ -99,7 +100,7 @@ struct Objective {
     for (int b = 0; b < rows; b++) free_energy[b] = free_energy[b] / samples + with_kl(q, by, samples, b);
   }
 
-  // The gradient's closed part added to what samples gave; KL.
+  // The gradient's closed part added to what samples gave; KL, weighted.
   float with_kl(const Moments& q, const Moments& by, int samples, int b) const {
     const size_t at = (size_t)b * width;
     const float *prior_mean = in.row(plan.prior_mean, b), *prior_log_variance = in.row(plan.prior_log_variance, b);
@@ -111,10 +112,10 @@ struct Objective {
       const Lanes error = load(q.mean + at + i) - load(prior_mean + i), ratio = deviation * deviation * precision;
       const Lanes by_mean = error * precision;
       sum += ratio - (log_variance - load(prior_log_variance + i)) - 1.0f + error * by_mean;
-      store(by.mean + at + i, load(by.mean + at + i) * each + by_mean);
-      store(by.log_variance + at + i, 0.5f * (ratio - 1.0f + deviation * load(by.log_variance + at + i) * each));
+      store(by.mean + at + i, load(by.mean + at + i) * each + kl_weight * by_mean);
+      store(by.log_variance + at + i, 0.5f * (kl_weight * (ratio - 1.0f) + deviation * load(by.log_variance + at + i) * each));
     }
-    return 0.5f * total(sum);
+    return kl_weight * (0.5f * total(sum));
   }
 };
 

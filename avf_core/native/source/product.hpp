@@ -53,24 +53,6 @@ struct Matrix {
   size_t panel_size() const { return (size_t)rounded_up(inputs, 32) * PANEL; }  // of `half`
 };
 
-inline Matrix packed(const float* weight, const float* bias, int outputs, int inputs, bool single, bool half) {
-  Matrix m;
-  m.outputs = outputs, m.inputs = inputs;
-  const int panels = m.panels();
-  m.bias = zeros<float>(panels * PANEL);
-  if (bias) std::memcpy(m.bias.get(), bias, 4 * (size_t)outputs);
-  if (single) m.single = zeros<float>((size_t)panels * PANEL * inputs);
-  if (half) m.half = zeros<uint16_t>(panels * m.panel_size());
-  for (int n = 0; n < outputs; n++)
-    for (int k = 0; k < inputs; k++) {
-      const float value = weight[(size_t)n * inputs + k];
-      const size_t panel = n / PANEL, column = n % PANEL;
-      if (single) m.single[(panel * inputs + k) * PANEL + column] = value;
-      if (half) m.half[panel * m.panel_size() + ((size_t)(k / 2) * PANEL + column) * 2 + k % 2] = rounded_to_bfloat16(value);
-    }
-  return m;
-}
-
 // ROWS rows times PANELS panels, in registers. `first`: the sums begin with the bias, else with what y holds.
 template <int ROWS, int PANELS>
 inline void tile(const float* x, int x_stride, const float* panel, size_t panel_size, int depth, float* y, int y_stride,

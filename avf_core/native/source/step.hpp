@@ -65,7 +65,8 @@ struct ChunkStep {
     }
   }
 
-  void descend(const Objective& objective) const {
+  // The descent from the prior, not begun.
+  Descent descent(const Objective& objective) const {
     float** row = chunk.row;
     if (plan.reads_observation)  // beside the terms, and the same in every iteration
       for (int b = 0; b < rows; b++)
@@ -73,10 +74,14 @@ struct ChunkStep {
     int64_t* limits = chunk.counts.get() + chunk.capacity;
     for (int b = 0; b < rows; b++)
       limits[b] = !observed_at_all(b) ? 0 : step.limits ? step.limits[from + b] : plan.iterations;
-    Descent descent = {objective, step, step.seed + from, step.step + from, limits, Clock::now(),
-                       chunk.q, chunk.proposal, chunk.by, chunk.noise, chunk.common, chunk.terms, chunk.scaled,
-                       row[0], row[1], row[2], row[3], row[4], chunk.met, chunk.counts.get(),
-                       chunk.flags.get(), chunk.flags.get() + chunk.capacity};
+    return {objective, step, step.seed + from, step.step + from, limits, Clock::now(),
+            chunk.q, chunk.proposal, chunk.by, chunk.noise, chunk.common, chunk.terms, chunk.scaled,
+            row[0], row[1], row[2], row[3], row[4], chunk.met, chunk.counts.get(),
+            chunk.flags.get(), chunk.flags.get() + chunk.capacity};
+  }
+
+  void descend(const Objective& objective) const {
+    Descent descent = this->descent(objective);
     descent.run_all();
     int before = visited;
     while (before < descent.visited && !visited.compare_exchange_weak(before, descent.visited)) {
@@ -120,8 +125,8 @@ struct ChunkStep {
     }
   }
 
-  // A draw from the posterior, the likelihood there, and F.
-  void conclude(const Objective& objective) const {
+  // A draw from the posterior.
+  void draw() const {
     const Moments& q = chunk.q;
     for (int b = 0; b < rows; b++)
       standard_normal(step.seed[from + b], step.step[from + b], plan.posterior_stream, plan.latent_size, chunk.noise + (size_t)b * width());
@@ -130,6 +135,11 @@ struct ChunkStep {
     leave(q.mean, width(), plan.latent_size, step.posterior_mean);
     leave(q.log_variance, width(), plan.latent_size, step.posterior_log_variance);
     leave(chunk.terms, width(), plan.latent_size, step.z);
+  }
+
+  // The likelihood at the draw, and F.
+  void conclude(const Objective& objective) const {
+    const Moments& q = chunk.q;
     decode(chunk.terms, width());
     for (int i = 0; i < 2; i++)
       if (plan.outputs[i] >= 0) leave(plan.outputs[i], step.likelihood[i]);
@@ -150,6 +160,13 @@ struct ChunkStep {
     run(plan.transition, in(), {rows, 0, rows}, false);
   }
 
+  // The transition with what was drawn, and out with the state that it leads to.
+  void go_on(bool features) const {
+    for (int b = 0; b < rows; b++) std::memcpy(in().row(plan.z, b), chunk.terms + (size_t)b * width(), 4 * (size_t)plan.latent_size);
+    feed_back(features);
+    for (int s = 0; s < plan.state_count; s++) leave(plan.following[s], step.following[s]);
+  }
+
   void make() const {
     predict();
     if (step.observed) decode(in().row(plan.prior_mean, 0), in().stride(plan.prior_mean));  // for what was not
@@ -160,11 +177,9 @@ struct ChunkStep {
     const Objective f = objective();
     if (plan.procedure == DIRECT) infer_directly();
     else descend(f);
+    draw();
     conclude(f);
-    if (!step.following) return;
-    for (int b = 0; b < rows; b++) std::memcpy(in().row(plan.z, b), chunk.terms + (size_t)b * width(), 4 * (size_t)plan.latent_size);
-    feed_back(!reads);
-    for (int s = 0; s < plan.state_count; s++) leave(plan.following[s], step.following[s]);
+    if (step.following) go_on(!reads);
   }
 };
 

@@ -4,7 +4,7 @@
 // tile holds beside a row does not touch it. Tiles 0 to 3 are sums, 4 and 5 rows, 6 and 7 weights; where there is one
 // tile of rows only, 4 is the rows and 5 to 7 are weights.
 #pragma once
-#include "half.hpp"
+#include "packing.hpp"
 
 #if defined(__AMX_BF16__)
 #include <sys/syscall.h>
