@@ -135,6 +135,10 @@ class Emission(nn.Module, ABC):
     def head(self, trunk: MLP, *, log_variance_range: tuple[float, float]) -> nn.Module:
         """The decoder's last layers, from its trunk: what `likelihood_of` reads. The range is of standardised x."""
 
+    def rest(self, bias: Float[Tensor, " outputs"]) -> Float[Tensor, " outputs"]:
+        """The bias of a linear map of `head` with which it says a distribution near the standard one, or begins to."""
+        return torch.zeros_like(bias)
+
     @abstractmethod
     def likelihood_of(self, output: Output, context: State) -> Likelihood:
         """The likelihood of x, in at least float32; the output may have an axis of samples before the context's."""

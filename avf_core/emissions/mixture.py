@@ -22,6 +22,7 @@ from avf_core.errors import ConfigurationError
 from avf_core.nets import MLP
 
 HALVINGS = 50  # of the bracket around a quantile
+APART = (-2.0, 1.0)  # log-variances of components at rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,12 @@ class Emission(base.Emission):
         """Three numbers for every component of every dimension."""
         self._log_variances = log_variance_range
         return nn.Sequential(trunk, nn.Linear(trunk.output_size, self.channels * self.size))
+
+    def rest(self, bias: Float[Tensor, " outputs"]) -> Float[Tensor, " outputs"]:
+        """Components of one weight and mean, and of widths that differ, so that they go different ways."""
+        numbers = torch.zeros_like(bias).view(3, self.config.components, self.size)
+        numbers[2] = torch.linspace(*APART, self.config.components, dtype=bias.dtype)[:, None]
+        return numbers.flatten()
 
     @property
     def channels(self) -> int:

@@ -1,20 +1,22 @@
 """vector-autoregressive: sensors that go on as they did, and move together.
 
-    y_t = c + sum_k A_k y_{t-k} + m(z_t, ...) + W^-1 e_t      y the standardised observation
+    y_t = c + sum_k A_k y_{t-k} + W^-1 S u_t,   u_t ~ what the decoder says      y the standardised observation
 
 The lags k are those up to `order`; with a `period`, also the ones from a period ago up to `order` later, whose
 observations lie as far back as the ones that a seasonal model hears (Box & Jenkins 1970, chapter 9).
 
-The decoder says m and the log-variances of e's independent numbers; c, A and W, lower triangular with a diagonal of
-ones, are the emission's own parameters. `begin` sets them to the least squares of the training data (Lütkepohl 2005,
-chapter 3), W D W' being the Cholesky form of its residuals' precision: so a filter begins where a vector autoregression
-is, and what it learns is what that does not know.
+c, A, W, lower triangular with a diagonal of ones, and S, diagonal, are the emission's own parameters. `begin` sets them
+to the least squares of the training data (Lütkepohl 2005, chapter 3), W and S being the Cholesky form of its residuals'
+precision: so a filter begins near a vector autoregression, and what it learns is what that does not know. The decoder
+says the distribution of u's independent numbers, near the standard one at first, by the emission named `noise`: where
+it is a mixture, what may come next can be skewed, or be one of several values.
 
 Every channel is predicted given those before it, in one pass. A missing channel is taken at its expectation (inference)
 or at a draw (what is fed back) given the channels before it, and those after it are scored as if that had been
 observed: exact where it is the last one or W is the identity, an approximation elsewhere.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,7 +36,8 @@ from avf_core.errors import ConfigurationError
 from avf_core.nets import MLP
 
 SMALL = 0.1  # of what a decoder says at first
-SHARPEST = -14.0  # log-variance of a standardised number: a thousandth of its channel's scale
+SHARPEST = -7.0  # the least logarithm of S: a thousandth of a channel's scale
+NOISE_LOG_VARIANCE = (-8.0, 8.0)  # of u
 BEFORE, EXPECTED = f"{MEMORY}before", f"{MEMORY}expected"
 
 
@@ -42,7 +45,7 @@ BEFORE, EXPECTED = f"{MEMORY}before", f"{MEMORY}expected"
 class Config:
     """order: observations that a prediction hears. period: how far back a season lies, 0 for none.
 
-    noise: the family of e, an emission of densities by its name.
+    noise: the family of u, an emission of densities that remembers nothing, by its name.
     """
 
     order: int = 3
@@ -64,42 +67,49 @@ class Config:
 EXAMPLES: Mapping[str, Config] = {
     "two": Config(order=2),
     "season": Config(order=1, period=4),
-    "scales": Config(order=1, noise="scales"),
+    "mixture": Config(order=1, noise="mixture"),
 }
 
 
 @dataclass(frozen=True)
 class Correlated:
-    """A vector whose numbers are predicted one after another: y = mean + W^-1 e, in standardised units.
+    """A vector whose numbers are predicted one after another: y = expected + W^-1 S u, in standardised units.
 
-    `family` gives the likelihood of one of them from a mean and a log-variance.
+    `noise` is the distribution of u, `log_scale` the logarithm of S's diagonal.
     """
 
     expected: Float[Tensor, "... observation"]
-    noise_log_variance: Float[Tensor, "... observation"]
+    noise: Likelihood
+    log_scale: Float[Tensor, "... observation"]
     mixing: Float[Tensor, "... observation observation"]
-    family: base.Moments
     units: Units
 
     def log_prob(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... observation"]:
         """log p of each number given those before it, in nats; a density in the units of x."""
         error = self.units.standardize(x).to(self.expected.dtype) - self.expected
         mixed = (self.mixing @ error[..., None])[..., 0]
-        scaled = self.family.family(torch.zeros_like(mixed), self.noise_log_variance).log_prob(mixed)
+        scaled = self.noise.log_prob(mixed * torch.exp(-self.log_scale)) - self.log_scale
         return scaled - 0.5 * self.units.restore_log_variance(torch.zeros_like(scaled))
 
     @property
     def mean(self) -> Float[Tensor, "... observation"]:
         """The expected observation."""
-        return self.units.restore(self.expected)
+        shift = torch.exp(self.log_scale) * self.noise.mean
+        return self.units.restore(self.expected + (self._unmixing @ shift[..., None])[..., 0])
 
     @cached_property
     def log_variance(self) -> Float[Tensor, "... observation"]:
-        """Of each number, those before it unknown, where a variance of e is e^log-variance: of Gaussians."""
+        """Of each number, those before it unknown."""
+        variance = torch.exp(2.0 * self.log_scale + self.noise.log_variance)  # type: ignore[attr-defined]
+        mixed = (self._unmixing.square() @ variance[..., None])[..., 0]
+        return self.units.restore_log_variance(torch.log(mixed))
+
+    @cached_property
+    def _unmixing(self) -> Float[Tensor, "... observation observation"]:
+        """The inverse of W."""
         identity = torch.eye(self.mixing.shape[-1], dtype=self.mixing.dtype, device=self.mixing.device)
-        unmixing = torch.linalg.solve_triangular(self.mixing, identity, upper=False, unitriangular=True)
-        variance = (unmixing.square() @ torch.exp(self.noise_log_variance)[..., None])[..., 0]
-        return self.units.restore_log_variance(torch.log(variance))
+        found: Tensor = torch.linalg.solve_triangular(self.mixing, identity, upper=False, unitriangular=True)
+        return found
 
     @property
     def deviation(self) -> Float[Tensor, "... observation"]:
@@ -123,10 +133,8 @@ class Correlated:
     ) -> Float[Tensor, "... observation"]:
         """`x`, with what is not observed at its expectation, or quantile, given the numbers before it."""
         values = self.units.standardize(torch.where(observed, x, 0.0)).to(self.expected.dtype)
-        drawn = torch.zeros_like(values)
-        if uniform is not None:
-            noise = self.family.family(torch.zeros_like(self.expected), self.noise_log_variance)
-            drawn = noise.sample(uniform.to(values.dtype))
+        drawn = self.noise.mean if uniform is None else self.noise.sample(uniform.to(values.dtype))
+        drawn = torch.exp(self.log_scale) * drawn
         errors = torch.zeros_like(torch.broadcast_tensors(values, self.expected)[0])  # type: ignore[no-untyped-call]
         for i in range(values.shape[-1]):
             before = (errors * (self.mixing[..., i, :] * (torch.arange(values.shape[-1], device=x.device) < i))).sum(-1)
@@ -143,28 +151,29 @@ class Emission(base.Emission):
 
     def __init__(self, config: Config, units: Units, size: int, shape: tuple[int, ...] | None = None) -> None:
         super().__init__(config, units, size, shape)
-        family = _building.build(config.noise, {}, units=replace(units, center=0.0, scale=1.0), size=size)
-        if not isinstance(family, base.Moments) or family.of_levels:
+        self.noise = _building.build(config.noise, {}, units=replace(units, center=0.0, scale=1.0), size=size)
+        real = self.noise.range == (-math.inf, math.inf) and not self.noise.of_levels
+        if not real or self.noise.initial(1, like=torch.zeros(1)):
             raise ConfigurationError(
-                f"noise is {config.noise!r}, expected an emission of densities, such as 'gaussian'"
+                f"noise is {config.noise!r}, expected an emission of densities that remembers nothing, such as "
+                "'gaussian', 'student-t', 'scales' or 'mixture'"
             )
-        self.noise = family
         self.reach = max(config.lags)
         heard = torch.tensor(config.lags)[:, None] * size + torch.arange(size) - size
         self.register_buffer("heard", heard.flatten(), persistent=False)
         self.coefficients = nn.Parameter(torch.zeros(size, len(config.lags) * size))
         self.mixing = nn.Parameter(torch.eye(size))
         self.offset = nn.Parameter(torch.zeros(size))
-        self.log_variance = nn.Parameter(torch.zeros(size))
+        self.log_scale = nn.Parameter(torch.zeros(size))
 
     def head(self, trunk: MLP, *, log_variance_range: tuple[float, float]) -> nn.Module:
-        """Small at first: what it says is beside the autoregression, which stands from the start."""
-        head = self.noise.head(trunk, log_variance_range=log_variance_range)
+        """What it says is near the standard distribution at first: the autoregression stands from the start."""
+        head = self.noise.head(trunk, log_variance_range=NOISE_LOG_VARIANCE)
         with torch.no_grad():
             for last in head.children():
                 if isinstance(last, nn.Linear):
                     last.weight.mul_(SMALL)
-                    last.bias.zero_()
+                    last.bias.copy_(self.noise.rest(last.bias))
         return head
 
     @torch.no_grad()
@@ -180,7 +189,7 @@ class Emission(base.Emission):
         self.coefficients.copy_(torch.as_tensor(fitted.weights))
         self.offset.copy_(torch.as_tensor(fitted.offset))
         self.mixing.copy_(torch.as_tensor(np.linalg.inv(factor / spread)))
-        self.log_variance.copy_(torch.as_tensor(2.0 * np.log(spread)))
+        self.log_scale.copy_(torch.as_tensor(np.log(spread)).clamp(min=SHARPEST))
 
     def initial(self, batch_size: int, *, like: Tensor) -> State:
         """The training data's center."""
@@ -211,15 +220,15 @@ class Emission(base.Emission):
         return heard @ self.coefficients.t().to(before.dtype) + self.offset
 
     def likelihood_of(self, output: Output, context: State) -> Likelihood:
-        """The moments that the decoder says, about what the autoregression expects."""
-        if not isinstance(output, Gaussian):
-            raise TypeError(f"expected the moments of the observation, not {type(output).__name__}")
-        mean = at_least_float32(output.mean)
-        mixing = torch.tril(self.mixing, -1) + torch.eye(self.size, dtype=mean.dtype, device=mean.device)
+        """What the decoder says of the noise, about what the autoregression expects."""
+        noise = self.noise.likelihood_of(output, {})
+        expected = at_least_float32(context[EXPECTED])
+        shape = torch.broadcast_shapes(noise.mean.shape, expected.shape)  # type: ignore[no-untyped-call]
+        mixing = torch.tril(self.mixing, -1) + torch.eye(self.size, dtype=self.mixing.dtype, device=expected.device)
         return Correlated(
-            expected=mean + context[EXPECTED],
-            noise_log_variance=(at_least_float32(output.log_variance) + self.log_variance).clamp(min=SHARPEST),
-            mixing=mixing.expand(*mean.shape, self.size),
-            family=self.noise,
+            expected=expected.expand(shape),
+            noise=noise,
+            log_scale=self.log_scale.to(expected.dtype).expand(shape),
+            mixing=mixing.to(expected.dtype).expand(*shape, self.size),
             units=self.units,
         )

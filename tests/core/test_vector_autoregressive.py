@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 
 from avf_core import autoregression, emissions
 from avf_core.configuration import build
@@ -25,10 +25,10 @@ def sensors(time: int, seed: int) -> np.ndarray:
     return np.asarray(UNITS.center) + np.asarray(UNITS.scale) * x
 
 
-def started(order: int = 2) -> tuple[emissions.Emission, np.ndarray]:
+def started(order: int = 2, noise: str = "gaussian") -> tuple[emissions.Emission, np.ndarray]:
     """An emission that has begun, and what it began with."""
     train = sensors(3000, 0)
-    emission = emissions.build("vector-autoregressive", {"order": order}, units=UNITS, size=3).double()
+    emission = emissions.build("vector-autoregressive", {"order": order, "noise": noise}, units=UNITS, size=3).double()
     emission.begin([train])
     return emission.requires_grad_(False), train
 
@@ -102,3 +102,28 @@ def test_what_makes_no_sense_is_refused() -> None:
     before = {name: value.clone() for name, value in emission.state_dict().items()}
     emission.begin([np.zeros((4, 3))])
     assert all(torch.equal(before[name], value) for name, value in emission.state_dict().items())
+
+
+def test_noise_may_be_a_mixture() -> None:
+    """Its density is the product of scipy's mixtures of the whitened errors, and its mean and variance are those of
+    its samples."""
+    emission, train = started(1, noise="mixture")
+    said = torch.randn(1, 27, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    memory = emission.remember(emission.context(emission.initial(1, like=said)), torch.as_tensor(train[4])[None])
+    context = emission.context(memory)
+    likelihood = emission.likelihood_of(said, context)
+    center, scale = np.asarray(UNITS.center), np.asarray(UNITS.scale)
+    fitted = autoregression.vector_autoregression([(train - center) / scale], (1,))
+    factor = np.linalg.cholesky(fitted.covariance)
+    errors = (train[5] - center) / scale - fitted.predict(((train[4:5]) - center) / scale)
+    whitened = np.linalg.solve(factor, errors)
+    logits, means, log_variances = said.view(3, 3, 3).numpy()
+    weights = np.exp(logits) / np.exp(logits).sum(0)
+    density = (weights * norm.pdf(whitened, means, np.exp(0.5 * log_variances))).sum(0)
+    expected = np.log(density).sum() - np.log(np.diag(factor)).sum() - np.log(scale).sum()
+    assert float(likelihood.log_prob(torch.as_tensor(train[5])[None]).sum()) == pytest.approx(expected, rel=1e-6)
+    uniform = torch.rand(60_000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    drawn = emission.likelihood_of(said.expand(len(uniform), -1), context).sample(uniform).numpy()
+    deviation = likelihood.deviation[0].numpy()  # type: ignore[attr-defined]
+    np.testing.assert_allclose(drawn.mean(0), likelihood.mean[0].numpy(), atol=0.03 * deviation.max())
+    np.testing.assert_allclose(drawn.std(0), deviation, rtol=0.03)

@@ -44,7 +44,12 @@ def alone(recording: Recording, *, info: wire.ModelInfo, inputs: Sequence[str]) 
 def read_driven(
     file: str, options: Options, *, kind: str | None, info: wire.ModelInfo, inputs: Sequence[str]
 ) -> Driven:
-    """A table for a model that takes inputs, which `inputs` names. Raises SourceError, and InvalidArgument."""
+    """A table by the names of a model's channels and of its inputs, or by those that are asked for.
+
+    Raises SourceError, and InvalidArgument.
+    """
+    if inputs and not info.input_size:
+        raise InvalidArgument(f"the model {info.name} takes no inputs: leave --inputs out")
     observed = options.channels or tuple(info.channels or ())
     moved = tuple(inputs) or tuple(info.inputs or ())
     for names, of, option, size in (
@@ -68,4 +73,4 @@ def read_driven(
             f"{found.name} has no value of the input {moved[column]} in row {row + 1}: inputs may not be missing"
         )
     recording = replace(found, frames=frames, channels=found.channels[: len(observed)])
-    return Driven(recording=recording, inputs=given, times=found.times if info.timed else None)
+    return Driven(recording=recording, inputs=given if moved else None, times=found.times if info.timed else None)

@@ -1,5 +1,6 @@
 """`avf stream`: a file, a piece of music or a microphone through a served model, watched live."""
 
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from avf_client import hearing
 from avf_client.blocking.client import Client, Session
-from avf_client.commands import microphone, view_sound
+from avf_client.commands import lines, microphone, view_sound
 from avf_client.commands import plot as plots
 from avf_client.commands.common import client_of, json_option, server_option, write_json
 from avf_client.commands.driven import Driven, alone, read_driven
@@ -46,7 +47,14 @@ class Wanted:
     reading: Options
     plot: Path | None
 
+    @property
+    def live(self) -> bool:
+        """Whether rows come from standard input."""
+        return self.file == "-"
+
     def __post_init__(self) -> None:
+        if self.live and (self.pace or self.realtime or self.plot is not None):
+            raise click.UsageError("standard input has a time of its own: leave out --pace, --realtime and --plot")
         if self.mic == (self.file is not None):
             raise click.UsageError("name a FILE, or --mic, and not both: avf stream --help")
         if self.mic and (self.realtime or self.pace or self.plot is not None):
@@ -86,20 +94,22 @@ def command(server: str, as_json: bool, **options: Any) -> None:
     """Stream FILE, or a microphone, through a served model, and watch.
 
     FILE is sound (.wav, .flac, .aiff, .ogg), music (.mid, .musicxml, .mxl, or a piece that music21 ships), video,
-    an array (.npy, .npz; T rows of D numbers), or a table (.csv, .tsv, .parquet, .feather; a row a step). Sound is
-    resampled to the model's rate. Of a table, a model's inputs are the columns that it names, and --time says when each
-    row is to one that takes times. An API key is read from AVF_API_KEY.
+    an array (.npy, .npz; T rows of D numbers), or a table (.csv, .tsv, .parquet, .feather; a row a step); - is lines of
+    CSV or JSON from standard input, as they come. Sound is resampled to the model's rate. Columns of a table are found
+    by the model's names, those of its inputs too, and --time says when each row is to one that takes times. An API key
+    is read from AVF_API_KEY.
 
     \b
     avf stream speech.wav --model vrnn-speech-small --realtime
     avf stream corpus:bach/bwv66.6 --model srnn-jsb --plot chorale.png
     avf stream --mic --model vrnn-speech-small --every 4
+    tail -n +1 -f plant.csv | avf stream - --model plant
     """
     wanted = Wanted(reading=take(options), **options)
     if wanted.plot is not None:
         plots.require()
     console = Console(stderr=as_json)
-    later = wanted.file is None or wanted.kind is not None or _is_sound(wanted.file)
+    later = wanted.file is None or wanted.live or wanted.kind is not None or _is_sound(wanted.file)
     known = None if later or wanted.file is None else _read(wanted.file, wanted)
     with client_of(server) as client:
         trace = _streamed(client, wanted, console, known)
@@ -111,7 +121,7 @@ def command(server: str, as_json: bool, **options: Any) -> None:
         write_json(report(trace, server_url=server_url, plot=wanted.plot))
 
 
-def report(trace: Trace | hearing.SoundTrace, *, server_url: str, plot: Path | None) -> dict[str, object]:
+def report(trace: Trace | hearing.SoundTrace | lines.Tally, *, server_url: str, plot: Path | None) -> dict[str, object]:
     """What a stream came to, for other programs. Energies in nats per step."""
     return {
         "steps": trace.steps,
@@ -124,7 +134,9 @@ def report(trace: Trace | hearing.SoundTrace, *, server_url: str, plot: Path | N
     }
 
 
-def _streamed(client: Client, wanted: Wanted, console: Console, known: Recording | None) -> Trace | hearing.SoundTrace:
+def _streamed(
+    client: Client, wanted: Wanted, console: Console, known: Recording | None
+) -> Trace | hearing.SoundTrace | lines.Tally:
     """Stream what is wanted, show it, and sum it up; a file of sound is read in the model's frames, so not before."""
     asked = (wanted.model, wanted.seed, wanted.iterations, wanted.particles, wanted.lag, wanted.point)
     if wanted.session is not None and asked != (None, None, None, 1, 0, None):
@@ -134,8 +146,10 @@ def _streamed(client: Client, wanted: Wanted, console: Console, known: Recording
         )
     attached = None if wanted.session is None else client.attach(wanted.session)
     info = _model(client, wanted.model if attached is None else attached.info.model)
-    recording = known if wanted.file is None or known is not None else _read(wanted.file, wanted, info)
-    sound = recording is None or (recording.rate is not None and wanted.plot is None and wanted.pace is None)
+    given = wanted.file is None or wanted.live or known is not None
+    recording = known if given or wanted.file is None else _read(wanted.file, wanted, info)
+    whole = recording is not None and recording.rate is not None and wanted.plot is None and wanted.pace is None
+    sound = whole or (recording is None and not wanted.live)
     rate = recording.rate if recording is not None else info.sample_rate
     if sound and rate is None:
         raise InvalidArgument(f"the model {info.name} is not of sound: a microphone is nothing to it")
@@ -154,6 +168,11 @@ def _streamed(client: Client, wanted: Wanted, console: Console, known: Recording
         point=wanted.point,
     ) as session:
         start = time.perf_counter()
+        if wanted.live:
+            asked_for = lines.Wanted.of(
+                info, channels=wanted.reading.channels or (), inputs=wanted.inputs, time=wanted.reading.time
+            )
+            return lines.follow(session, sys.stdin, asked_for, console=console, limit=wanted.limit)
         if not sound and recording is not None:
             seen = watch(
                 session, _driven(recording, wanted, info), console=console, pace=wanted.pace, limit=wanted.limit
@@ -201,8 +220,9 @@ def _read(file: str, wanted: Wanted, info: wire.ModelInfo | None = None) -> Reco
 
 
 def _driven(recording: Recording, wanted: Wanted, info: wire.ModelInfo) -> Driven:
-    """The recording with what comes with it; of a model that takes inputs, the file is read by their names."""
-    if not info.input_size or wanted.file is None:
+    """The recording with what comes with it; where a table and a model have names, its columns are found by them."""
+    named = recording.channels and info.channels and wanted.reading.channels is None
+    if wanted.file is None or not (info.input_size or named):
         return alone(recording, info=info, inputs=wanted.inputs)
     return read_driven(wanted.file, wanted.reading, kind=wanted.kind, info=info, inputs=wanted.inputs)
 
