@@ -63,8 +63,8 @@ class Mixture:
 
     @property
     def discrete(self) -> bool:
-        """Whether values are zeros and ones, so that the mean says all."""
-        return isinstance(self.marginals, Bernoulli)
+        """Whether values are zeros and ones, so that the mean says all: what has a deviation of its own are others."""
+        return not hasattr(type(self.components), "deviation") and isinstance(self.marginals, Bernoulli)
 
     def log_prob(self, x: Float[Tensor, "*batch dimension"]) -> Float[Tensor, "*batch dimension"]:
         """log p(x_d) for every dimension d, in nats."""
