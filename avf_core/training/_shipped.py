@@ -48,15 +48,15 @@ SPEECH = Preset(
 
 ACTIONS_DIRECT = TrainingConfig(
     epochs=150,
-    clip_length=6,
+    clip_length=10,
     draw="frames",
-    batch_size=6,
+    batch_size=4,
     theta_rate=1.5e-3,
     phi_rate=1e-3,
     learning_rate_decay=0.98,
     clip_norm=20_000.0,
     average_decay=0.98,
-    validate_every=25,
+    validate_every=10,
 )
 ACTIONS = Preset(
     model={
