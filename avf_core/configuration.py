@@ -32,7 +32,9 @@ def build(settings: Settings, *, trusted: bool = True) -> Filter:
     if unknown:
         raise ConfigurationError(f"unknown sections {sorted(unknown)}, expected 'model' and 'inference'")
     model = build_model(settings["model"], trusted=trusted)
-    return Filter(model, build_inference(settings["inference"], model, trusted=trusted))
+    built = Filter(model, build_inference(settings["inference"], model, trusted=trusted))
+    built.settings = settings
+    return built
 
 
 def build_model(settings: Settings, *, trusted: bool = True) -> Model:

@@ -4,7 +4,9 @@ The law: `step` is pure. The same arguments give the same result, and row i of t
 arguments only.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Int64
@@ -28,8 +30,11 @@ from avf_core.weighing import weigh
 class Filter(Rows):
     """A model with an inference procedure that fits it: an online filter.
 
-    Predictions that have no closed form are made of `prediction_samples` draws from the prior.
+    Predictions that have no closed form are made of `prediction_samples` draws from the prior. `settings` are those
+    that `configuration.build` made it of, None of a filter that was put together by hand.
     """
+
+    settings: Mapping[str, Mapping[str, Any]] | None = None
 
     def initial(self, seeds: Int64[Tensor, " batch"], *, particles: int = 1, lag: int = 0) -> Belief:
         """The belief before the first observation, for sequences with these seeds.

@@ -13,7 +13,7 @@ from avf_client.commands import stream
 from click import Command
 
 from avf_core.analysis.evaluation import Evaluation
-from avf_core.commands import evaluate, fit, reproduce, train
+from avf_core.commands import evaluate, fit, publish, reproduce, train
 from avf_core.training import presets
 
 ROOT = Path(__file__).parents[1]
@@ -59,8 +59,8 @@ def test_every_command_loads() -> None:
     """Each entry point of `avf` is a click command with a help text."""
     found = {entry.name: entry.load() for entry in entry_points(group="avf.commands")}
     assert set(found) == {
-        "bench", "completion", "data", "evaluate", "forecast", "impute", "models", "reproduce", "serve", "sessions",
-        "smooth", "stream", "train",
+        "bench", "completion", "data", "evaluate", "fit", "forecast", "impute", "models", "publish", "reproduce",
+        "serve", "sessions", "smooth", "stream", "train",
     }  # fmt: skip
     assert all(isinstance(command, Command) and command.help for command in found.values())
 
@@ -84,7 +84,14 @@ def test_the_training_page_is_whole() -> None:
         assert f"`{name}`" in page, name
     known = {
         option
-        for command in (fit.command, train.command, evaluate.command, reproduce.command, stream.command)
+        for command in (
+            fit.command,
+            publish.command,
+            train.command,
+            evaluate.command,
+            reproduce.command,
+            stream.command,
+        )
         for p in command.params
         for option in p.opts
     }

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from avf_core import checkpoints
+from avf_core.analysis import units
 from avf_core.analysis.bounds import (
     THRESHOLDS,
     Bound,
@@ -82,6 +83,8 @@ def command(
     checkpoint = checkpoints.load(model)
     filter, source = checkpoint.filter, data.like(checkpoint.card.get("data"))
     sequences = source.load(split, observation_size=filter.model.observation.size)[:count]
+    for text in units.warnings(checkpoint.settings, source.describe().channels, sequences):
+        click.echo(f"warning: {text}", err=True)
     torch.manual_seed(seed)
     common: dict[str, Any] = {"iterations": iterations, "seed": seed}
     wanted: dict[str, Callable[..., Any]] = {"free energy": partial(evaluate, **common)}

@@ -45,12 +45,15 @@ BEFORE, EXPECTED = f"{MEMORY}before", f"{MEMORY}expected"
 class Config:
     """order: observations that a prediction hears. period: how far back a season lies, 0 for none.
 
-    noise: the family of u, an emission of densities that remembers nothing, by its name.
+    noise: the family of u, an emission of densities that remembers nothing, by its name. held: what is expected stays
+    the least squares of the data, and u, of whatever shape, has mean 0: else densities are made sharp at the cost of
+    means, and forecasts are of means.
     """
 
     order: int = 3
     period: int = 0
     noise: str = "gaussian"
+    held: bool = False
 
     def __post_init__(self) -> None:
         if self.order < 1:
@@ -68,7 +71,34 @@ EXAMPLES: Mapping[str, Config] = {
     "two": Config(order=2),
     "season": Config(order=1, period=4),
     "mixture": Config(order=1, noise="mixture"),
+    "held": Config(order=1, noise="mixture", held=True),
 }
+
+
+@dataclass(frozen=True)
+class Centred:
+    """A distribution moved so that its mean is 0."""
+
+    moved: Likelihood
+
+    @property
+    def mean(self) -> Float[Tensor, "... observation"]:
+        """0."""
+        return torch.zeros_like(self.moved.mean)
+
+    @property
+    def log_variance(self) -> Float[Tensor, "... observation"]:
+        """As it was."""
+        found: Tensor = self.moved.log_variance  # type: ignore[attr-defined]
+        return found
+
+    def log_prob(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... observation"]:
+        """log p of each number, in nats."""
+        return self.moved.log_prob(x + self.moved.mean)
+
+    def sample(self, uniform: Float[Tensor, "... observation"]) -> Float[Tensor, "... observation"]:
+        """The quantiles at `uniform`."""
+        return self.moved.sample(uniform) - self.moved.mean
 
 
 @dataclass(frozen=True)
@@ -217,11 +247,15 @@ class Emission(base.Emission):
     def _expected(self, before: Float[Tensor, "... memory"]) -> Float[Tensor, "... observation"]:
         assert isinstance(self.heard, Tensor)
         heard = before if len(self.heard) == before.shape[-1] else before[..., self.heard]
-        return heard @ self.coefficients.t().to(before.dtype) + self.offset
+        held = self.config.held
+        coefficients = self.coefficients.detach() if held else self.coefficients
+        offset = self.offset.detach() if held else self.offset
+        return heard @ coefficients.t().to(before.dtype) + offset
 
     def likelihood_of(self, output: Output, context: State) -> Likelihood:
         """What the decoder says of the noise, about what the autoregression expects."""
         noise = self.noise.likelihood_of(output, {})
+        noise = Centred(noise) if self.config.held else noise
         expected = at_least_float32(context[EXPECTED])
         shape = torch.broadcast_shapes(noise.mean.shape, expected.shape)  # type: ignore[no-untyped-call]
         mixing = torch.tril(self.mixing, -1) + torch.eye(self.size, dtype=self.mixing.dtype, device=expected.device)

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from avf_core import checkpoints
-from avf_core.commands import evaluate, fit
+from avf_core.commands import evaluate, fit, publish, train
 from avf_core.data import load
-from avf_core.errors import DataError
+from avf_core.errors import DataError, TrainingError
 from avf_core.training import choosing
 
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
@@ -56,6 +56,12 @@ def test_a_table_becomes_a_filter_with_a_verdict(tmp_path: Path) -> None:
     assert "| level [m] |" in page
     filter = checkpoints.load(out).filter
     assert filter.recalibration is not None
+    published = tmp_path / "there" / "plant"
+    run(publish.command, out, "--to", published)
+    assert sorted(path.name for path in published.iterdir()) == ["README.md", *sorted(checkpoints.FILES)]
+    assert checkpoints.load(published).digest == checkpoints.load(out).digest
+    with pytest.raises(TrainingError, match="not empty"):
+        run(publish.command, out, "--to", published)
     told = json.loads(run(evaluate.command, "--model", out, "--data", data, "--baselines", "--json"))
     assert told["baselines"]["baselines"]["rows"].keys() == card["verdict"]["baselines"]["rows"].keys()
     assert told["baselines"]["nats"] == pytest.approx(card["verdict"]["nats"])
@@ -88,3 +94,17 @@ def test_what_is_no_table_of_sensors_is_refused(tmp_path: Path) -> None:
         run(fit.command, short, "--time", "time")
     with pytest.raises(DataError, match="when"):
         run(fit.command, short, "--time", "when")
+
+
+def test_a_trained_run_is_measured_when_it_is_published(tmp_path: Path) -> None:
+    """With its data it learns what is normal for it; without, it is told that this is not known."""
+    data = write(tmp_path / "plant.csv", 1100)
+    sizes = ["model.hidden_size=6", 'model.emission={"order": 1}', "training.epochs=1", "training.validate_start=false"]
+    words = [word for text in sizes for word in ("--set", text)]
+    run(train.command, "sensor", "--data", data, "--out", tmp_path / "run", *words)
+    bare = CliRunner().invoke(publish.command, [str(tmp_path / "run"), "--to", str(tmp_path / "bare")])
+    assert "what is normal for it is not known" in bare.stderr
+    run(publish.command, tmp_path / "run", "--to", tmp_path / "whole", "--data", data)
+    card = checkpoints.read_card(tmp_path / "whole")
+    assert card["reference"]["count"] == 110
+    assert card["data"]["channels"] == ["level [m]", "flow"]

@@ -40,6 +40,7 @@ BUILT_IN = {
     "impute": Built("Fill what is missing in a sequence.", "train", "torch"),
     "smooth": Built("Tell the latents of a sequence given what was observed later.", "train", "torch"),
     "models": Built("List the checkpoints that ship with the library, and their cards.", "core", "torch"),
+    "publish": Built("Make of a run a folder that another machine can serve.", "train", "torch"),
     "reproduce": Built("Train and evaluate everything in a table of results.", "train", "torch"),
     "serve": Built("Serve models over HTTP and WebSockets.", "server", "fastapi"),
     "sessions": Built("List, show and end the sessions that are open on a server."),
