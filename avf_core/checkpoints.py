@@ -65,7 +65,7 @@ def load(name_or_path: str | Path, *, dtype: torch.dtype | None = torch.float32,
     try:
         data = files[WEIGHTS]
         weights = safetensors.torch.load(data)
-        built = configuration.build(settings, trusted=False)
+        built = configuration.build(operated(settings, card), trusted=False)
         precision = _precision(weights)
         kind = dtype or (torch.float64 if precision == "float64" else torch.float32)
         built.to(torch.promote_types(kind, torch.float32)).load_state_dict(weights)  # whatever the stored precision
@@ -83,6 +83,18 @@ def load(name_or_path: str | Path, *, dtype: torch.dtype | None = torch.float32,
         digest=hashlib.sha256(data + json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16],
         weights=precision,
     )
+
+
+def operated(settings: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings at which a checkpoint is run: those of its training, but for what its card says of the effort.
+
+    Beliefs are the same at all points, so that this is no part of the digest. Raises CheckpointError.
+    """
+    said = card.get("operating") or {}
+    if not isinstance(said, dict) or not said.keys() <= {"iterations", "samples"}:
+        raise CheckpointError(f"the card's operating point is {said!r}, expected iterations and samples")
+    samples = {"samples": tuple(said["samples"])} if isinstance(said.get("samples"), list) else {}
+    return {**settings, "inference": {**settings["inference"], **said, **samples}} if said else dict(settings)
 
 
 def read_card(folder: Path) -> dict[str, Any]:

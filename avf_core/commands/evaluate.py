@@ -24,6 +24,7 @@ from avf_core.analysis.bounds import (
 from avf_core.analysis.calibration import Calibration, calibrate
 from avf_core.analysis.evaluation import Evaluation, evaluate
 from avf_core.analysis.monitoring import Monitoring, monitor
+from avf_core.analysis.operating import Curve, curve
 from avf_core.analysis.predictive import Predictive, predictive
 from avf_core.analysis.surprise import ReferenceDistribution, step_scores
 from avf_core.analysis.verdict import Verdict, judge
@@ -49,6 +50,7 @@ from avf_core.filtering import Filter
 @click.option("--reference", "referred", is_flag=True, help="The distribution of the free energy of a step.")
 @click.option("--memory", type=click.IntRange(min=0), default=0, help="Steps that --reference is conditional on.")
 @click.option("--baselines", "judged", is_flag=True, help="Beside textbook predictors, in the same units.")
+@click.option("--curve", "curved", is_flag=True, help="F against milliseconds, by iterations and samples.")
 @threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -66,6 +68,7 @@ def command(
     referred: bool,
     memory: int,
     judged: bool,
+    curved: bool,
     as_json: bool,
 ) -> None:
     """Filter the sequences of a split and print their free energy in nats per step.
@@ -99,6 +102,8 @@ def command(
         wanted["reference"] = partial(_fit_reference, memory=memory, **common)
     if judged:
         wanted["baselines"] = partial(_judge, source=source, seed=seed)
+    if curved:
+        wanted["curve"] = partial(_take_curve, settings=checkpoint.settings)
     found = {}
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         for name, measure in wanted.items():
@@ -116,6 +121,7 @@ def command(
         "calibration": _calibration,
         "reference": _reference,
         "baselines": beside,
+        "curve": _curve,
     }
     for name, part in found.items():
         Console().print(tables[name](part))
@@ -130,6 +136,15 @@ def _judge(filter: Filter, sequences: Sequences, *, source: Source, **options: A
 
 def _fit_reference(filter: Filter, sequences: Sequences, *, memory: int, **options: Any) -> ReferenceDistribution:
     return ReferenceDistribution.fit(step_scores(filter, sequences, **options), memory=memory)
+
+
+def _take_curve(filter: Filter, sequences: Sequences, *, settings: Any, progress: Callable[[int, int], None]) -> Curve:
+    return Curve(points=curve(filter, settings, sequences, progress=progress))
+
+
+def _curve(found: Curve) -> Table:
+    rows = [(str(w.point), f"{w.free_energy:.4f}  {w.ms_1:8.3f} ms  {w.ms_64:8.4f} ms") for w in found.points]
+    return _table("What the time of a step is worth", rows, heading="point: nats per step, ms of a row alone, of 64")
 
 
 def _listener(bar: Progress, name: str) -> Callable[[int, int], None]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from avf_core.analysis.operating import Point
 from avf_core.data import Description
 from avf_core.filtering import Filter
 
@@ -61,7 +62,7 @@ def model_card(card: Mapping[str, Any]) -> str:
 | nats per step, every frame scored | {" | ".join(card["splits"])} |
 |---|---|---|
 {_figures(card["valid"], card["test"])}
-{_by_iteration(card)}
+{_by_iteration(card)}{_curve(card)}
 | | |
 |---|---|
 {facts}
@@ -80,6 +81,37 @@ def _by_iteration(card: Mapping[str, Any]) -> str:
         return ""
     energies = ", ".join(f"{energy:.3f}" for energy in test["free_energy_by_iteration"])
     return f"\nFree energy on {card['splits'][1]} after 0 to {test['iterations']} inference iterations: {energies}.\n"
+
+
+def _curve(card: Mapping[str, Any]) -> str:
+    """F against milliseconds, the fastest first."""
+    found = card.get("curve")
+    if not found:
+        return ""
+    rows = [
+        f"| {point_of(row)} | {row['free_energy']:.3f} | {row['ms_1']:.3f} | {row['ms_64']:.4f} |"
+        for row in found["points"]
+    ]
+    direct = found["points"][0]["iterations"] is None
+    at = f" It is run at {point_of(card['operating'])}." if card.get("operating") else ""
+    return f"""
+What the time of a step is worth, on {found["steps"]} steps of {found["split"]}: milliseconds of a row, alone and of a
+batch of 64, processor time of one thread of {found["machine"]}.{at}
+
+| {"particles" if direct else "iterations x gradient samples"} | nats per step | alone | of 64 |
+|---|---|---|---|
+{chr(10).join(rows)}
+"""
+
+
+def point_of(said: Mapping[str, Any]) -> Point:
+    """A point of a card."""
+    samples = said.get("samples")
+    return Point(
+        iterations=said.get("iterations"),
+        samples=tuple(samples) if isinstance(samples, list | tuple) else samples,
+        particles=said.get("particles", 1),
+    )
 
 
 def _facts(card: Mapping[str, Any]) -> dict[str, str]:

@@ -32,6 +32,8 @@ RELATIVE_TOLERANCE = 5e-4  # or so much of it, where that is more
 MODEL_CARD = "MODEL_CARD.md"
 OF_PUBLISHING = ("title", "name", "seconds", "total_updates", "skipped_updates")
 """What a card has of its publishing."""
+BY_HAND = ("points",)
+"""What is written into a card by hand: operating points that sessions ask for by name."""
 DIGITS = 6  # of the reference distribution's figures, in nats
 
 
@@ -54,6 +56,7 @@ def publish(
     source = Source(path=data).like(trained.card["data"])
     found = result.read(run, trained)
     facts = {
+        **_said_by_hand(zoo / name),
         **trained.card,
         "title": title,
         "name": name,
@@ -67,8 +70,8 @@ def publish(
     )
     shipped = _as_it_ships(files)
     selected = _selected(shipped, found["valid"]["free_energy_pooled"], source)
-    card = _measured(shipped, facts, source, limits_text, about_text, selected=selected)
-    return _save(zoo / name, card, files)
+    card = measured(shipped, facts, source, limits_text, about_text, selected=selected)
+    return save(zoo / name, card, files)
 
 
 def refresh(
@@ -90,8 +93,16 @@ def refresh(
             f"the card in {zoo / name} has no {', '.join(lacking)}: it was never published; give RUN, NAME and --title"
         )
     source = Source(path=data).like(shipped.card["data"])
-    card = _measured(shipped, dict(shipped.card), source, limits_text, about_text)
-    return _save(zoo / name, card, {})
+    card = measured(shipped, dict(shipped.card), source, limits_text, about_text)
+    return save(zoo / name, card, {})
+
+
+def _said_by_hand(folder: Path) -> dict[str, Any]:
+    """What the card of the checkpoint before says that no command measures, and that its name promises."""
+    if not (folder / checkpoints.CARD).exists():
+        return {}
+    before = checkpoints.read_card(folder)
+    return {key: before[key] for key in BY_HAND if key in before}
 
 
 def reference(checkpoint: checkpoints.Checkpoint, sequences: list[np.ndarray]) -> dict[str, Any]:
@@ -120,12 +131,12 @@ def _selected(shipped: checkpoints.Checkpoint, full: float, source: Source) -> E
     return half
 
 
-def _measured(
+def measured(
     shipped: checkpoints.Checkpoint,
     facts: dict[str, Any],
     source: Source,
-    limits_text: str | None,
-    about_text: str | None,
+    limits_text: str | None = None,
+    about_text: str | None = None,
     *,
     selected: Evaluation | None = None,
 ) -> dict[str, Any]:
@@ -150,7 +161,7 @@ def _measured(
     }
 
 
-def _save(folder: Path, card: Mapping[str, Any], files: Mapping[str, bytes | str]) -> Path:
+def save(folder: Path, card: Mapping[str, Any], files: Mapping[str, bytes | str]) -> Path:
     """Write a card in both forms, with the other files of its checkpoint where they are new, in one move."""
     both = {checkpoints.CARD: readable(card) + "\n", MODEL_CARD: model_card(card)}
     avf_sources.replace_set(folder, {**files, **both})

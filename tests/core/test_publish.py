@@ -11,16 +11,19 @@ import torch
 from click.testing import CliRunner
 
 from avf_core import checkpoints, data
+from avf_core.analysis import operating
 from avf_core.analysis.evaluation import evaluate
 from avf_core.analysis.surprise import ReferenceDistribution
 from avf_core.commands import train
 from avf_core.data import Description
 from avf_core.errors import TrainingError
 from avf_core.plugins import plugin
-from avf_core.training import publish, result
-from avf_core.training.model_card import about, limits
+from avf_core.training import curve, publish, result
+from avf_core.training.model_card import about, limits, point_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
+
+FIGURES = ("free_energy", "ms_1", "ms_64")
 
 SMALL = [
     "model.observation_size=3", "model.likelihood=gaussian", "model.hidden_size=8", "model.latent_size=4",
@@ -175,3 +178,32 @@ def test_the_shipped_cards_have_references_that_can_be_read() -> None:
     for name in checkpoints.available():
         card = checkpoints.load(name).card
         assert ReferenceDistribution.from_dict(card["reference"]).count == card["valid"]["steps"]
+
+
+def test_what_a_card_says_by_hand_stays_when_its_name_is_published_again(run: Path, tmp_path: Path) -> None:
+    """Operating points that sessions ask for by name; all else is the new checkpoint's."""
+    folder, before = published(run, tmp_path)
+    (folder / "card.json").write_text(json.dumps({**before, "points": {"bound": {"particles": 4}}, "odd": 1}))
+    _, card = published(run, tmp_path)
+    assert card == {**before, "points": {"bound": {"particles": 4}}}
+
+
+def test_a_card_prints_its_curve_and_is_measured_at_its_knee(run: Path, tmp_path: Path) -> None:
+    """The checkpoint is then run there; taken again, its figures stay."""
+    folder, before = published(run, tmp_path)
+    curve.take("walks", data=run.parent / "sensors.npy", zoo=tmp_path)
+    card, text = json.loads((folder / "card.json").read_text()), (folder / "MODEL_CARD.md").read_text()
+    shipped = checkpoints.load(folder)
+    points = [operating.Worth(point=point_of(row), **{k: row[k] for k in FIGURES}) for row in card["curve"]["points"]]
+    best = operating.knee(points, near=curve.NEAR, relative=curve.RELATIVE)
+    assert shipped.filter.inference.iterations == best.point.iterations
+    assert card["test"]["iterations"] == best.point.iterations
+    assert (card["curve"]["split"], card["curve"]["steps"]) == ("valid", 160)
+    for point in points:
+        assert f"| {point.point} | {point.free_energy:.3f} |" in text
+    options = {"length": 20, "valid": 0.4}
+    test = data.load(run.parent / "sensors.npy", "test", options=options)
+    assert card["test"] == evaluate(shipped.filter, test).as_dict()
+    publish.refresh("walks", data=run.parent / "sensors.npy", zoo=tmp_path)
+    assert json.loads((folder / "card.json").read_text()) == card
+    assert before["command"] == card["command"]
