@@ -119,7 +119,7 @@ def test_video_is_ahead_of_the_last_frame() -> None:
 
 
 def test_avf_is_ahead_of_its_baseline() -> None:
-    """Trained with five iterations, and run with fewer, against direct inference of the same model and no more updates."""
+    """Trained with five iterations, against direct inference with the same model and no more updates."""
     avf, direct = (checkpoints.load(name) for name in ("srnn-jsb", "srnn-jsb-direct"))
     assert isinstance(avf.filter.inference, iterative.Inference)
     assert avf.settings["inference"]["iterations"] == 5
