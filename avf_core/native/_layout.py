@@ -97,9 +97,13 @@ class Part(ctypes.Structure):
 
 
 class Learned(ctypes.Structure):
-    """Where the gradients of a part go, of which operation it is, and where its outputs begin there."""
+    """A part of a layer's parameters, their gradients and moments, of which operation and from which output on."""
 
-    _fields_: ClassVar[Fields] = [("weight", c_void_p), ("bias", c_void_p), *_ints("rows operation column")]
+    _fields_: ClassVar[Fields] = [
+        *[(name, c_void_p) for name in ("weight", "bias", "by_weight", "by_bias")],
+        *[(name, c_void_p) for name in ("weight_mean", "weight_square", "bias_mean", "bias_square")],
+        *_ints("rows operation column"),
+    ]
 
 
 class Study(ctypes.Structure):
@@ -115,6 +119,24 @@ class Lesson(ctypes.Structure):
         ("weight", c_void_p),
         ("learned", POINTER(Learned)),
         *_ints("learned_count applications threads mixed"),
+    ]
+
+
+class Adam(ctypes.Structure):
+    """What a step of Adam goes by."""
+
+    _fields_: ClassVar[Fields] = [
+        (name, c_float)
+        for name in (
+            "first_decay",
+            "second_decay",
+            "epsilon",
+            "rate",
+            "weight_decay",
+            "step_size",
+            "root_of_correction",
+            "clip_norm",
+        )
     ]
 
 
@@ -145,7 +167,7 @@ class Expect(ctypes.Structure):
 
 
 # In the order of avf_size.
-STRUCTURES = (Operation, Program, Register, Plan, Step, Advance, Expect, Part, Learned, Study, Lesson)
+STRUCTURES = (Operation, Program, Register, Plan, Step, Advance, Expect, Part, Learned, Study, Lesson, Adam)
 
 
 NET = [c_int32, c_int32, POINTER(c_int32), POINTER(c_int32), c_float, POINTER(c_void_p)]
@@ -166,6 +188,7 @@ def of_library(library: ctypes.CDLL) -> ctypes.CDLL:
         "avf_training_hold": (None, [c_void_p, c_int32]),
         "avf_study": (None, [c_void_p, POINTER(Study)]),
         "avf_learn": (None, [c_void_p, POINTER(Lesson)]),
+        "avf_move": (c_double, [c_void_p, POINTER(Lesson), POINTER(Adam)]),
         "avf_product": (None, [c_void_p, c_int32, c_void_p, c_int32, c_void_p, c_int32]),
         "avf_step": (None, [c_void_p, POINTER(Step)]),
         "avf_expect": (None, [c_void_p, POINTER(Expect)]),

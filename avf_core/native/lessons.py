@@ -9,8 +9,9 @@ stays from clip to clip: touching new pages costs more than the products.
 """
 
 import ctypes
+import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,6 @@ class Training:
         self._end = weakref.finalize(self, self.functions.avf_training_free, self.handle)
         self.layers = [layer for operation in inference.infer.operations for layer in operation.layers]
         self._gradients = [(torch.empty_like(layer.weight), torch.empty_like(layer.bias)) for layer in self.layers]
-        self._learned = self._addressed(inference)
 
     def begin(self) -> None:
         """Copy all parameters anew."""
@@ -51,32 +51,63 @@ class Training:
 
     def learn(self, weight: Tensor) -> None:
         """Set the gradients of the procedure's parameters to those of the weighted sum of F over all applications."""
-        weight = weight.contiguous()
-        lesson = layout.Lesson(
-            weight.data_ptr(),
-            self._learned,
-            len(self._learned),
-            len(weight),
-            torch.get_num_threads(),
-            self.engine.mixed,
-        )
+        lesson = self._lesson(weight, [(*values, *gradients, *[None] * 4) for values, gradients in self._pairs()])
         self.functions.avf_learn(self.handle, ctypes.byref(lesson))
         for layer, (by_weight, by_bias) in zip(self.layers, self._gradients, strict=True):
             layer.weight.grad, layer.bias.grad = by_weight, by_bias
 
-    def _addressed(self, inference: InferencePlan) -> Any:
-        """Where the library puts the gradient of each block."""
-        found, kept = [], iter(self._gradients)
-        for place, operation in enumerate(inference.infer.operations):
-            weights = operation.weights
-            assert weights is not None
-            parts, column = len(weights()) // len(operation.layers), 0
-            for _ in operation.layers:
-                for by_weight, by_bias in zip(*(gradient.chunk(parts) for gradient in next(kept)), strict=True):
-                    gradient = by_weight.data_ptr(), by_bias.data_ptr()
-                    found.append(layout.Learned(*gradient, len(by_weight), place, column))
-                    column += whole_panels(len(by_weight))
-        return (layout.Learned * len(found))(*found)
+    def move(self, weight: Tensor, optimizer: torch.optim.AdamW, *, clip_norm: float) -> float:
+        """A step of the optimiser by these gradients, clipped where `clip_norm` is above 0; their norm.
+
+        Where that is not finite, nothing has moved. All parameters are copied anew.
+        """
+        (group,) = optimizer.param_groups
+        values = [value for layer in self.layers for value in (layer.weight, layer.bias)]
+        states = [_moments(optimizer, value) for value in values]
+        made = int(states[0]["step"]) + 1
+        rate, (first, second) = float(group["lr"]), group["betas"]
+        adam = layout.Adam(
+            first,
+            second,
+            group["eps"],
+            rate,
+            group["weight_decay"],
+            rate / (1.0 - first**made),
+            math.sqrt(1.0 - second**made),
+            clip_norm,
+        )
+        moments = [(one["exp_avg"], one["exp_avg_sq"]) for one in states]
+        both = zip(self._pairs(), moments[::2], moments[1::2], strict=True)
+        lesson = self._lesson(weight, [(*of, None, None, *ours, *theirs) for (of, _), ours, theirs in both])
+        norm: float = self.functions.avf_move(self.handle, ctypes.byref(lesson), ctypes.byref(adam))
+        if math.isfinite(norm):
+            torch._foreach_add_([one["step"] for one in states], 1.0)
+            torch.autograd.graph.increment_version(values)
+        return norm
+
+    def _pairs(self) -> list[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
+        """Weight and bias of each layer, and their gradients."""
+        return [((layer.weight, layer.bias), of) for layer, of in zip(self.layers, self._gradients, strict=True)]
+
+    def _lesson(self, weight: Tensor, tensors: Sequence[tuple[Tensor | None, ...]]) -> layout.Lesson:
+        """All applications, each by its weight; `tensors` are those of each layer, in the order of `Learned`."""
+        learned, kept = [], iter(tensors)
+        for place, operation in enumerate(self.engine.inference.infer.operations):
+            column = 0
+            for layer, of in zip(operation.layers, kept, strict=False):
+                rows = layer.out_features // operation.parts
+                for part in range(operation.parts):
+                    at = [None if one is None else one.data_ptr() + 4 * part * rows * one.stride(0) for one in of]
+                    learned.append(layout.Learned(*at, rows, place, column))
+                    column += whole_panels(rows)
+        return layout.Lesson(
+            weight.data_ptr(),
+            (layout.Learned * len(learned))(*learned),
+            len(learned),
+            len(weight),
+            torch.get_num_threads(),
+            self.engine.mixed,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +133,7 @@ class Lesson:
         self._prior = [watched.xs.new_empty(rows, size) for _ in range(2)]
         self._energies = watched.xs.new_empty(steps, training.iterations, rows)
         self._from = self._to = 0  # steps that were noted since the last renewal
+        self._moved = False  # whether the engine has phi as it is
         training.begin()
         training.hold((1 if online else steps) * training.iterations * rows)
 
@@ -146,15 +178,28 @@ class Lesson:
     @torch.no_grad()
     def backward(self, weigh: Weigh) -> None:
         """See `avf_core.inference.base.Study`."""
-        noted = slice(self._from, self._to)
-        energies = self._energies[noted]
-        real = self.watched.real[noted, None].expand(energies.shape)
-        self.training.learn(weigh(energies.flatten(), real.flatten()).to(energies.dtype))
+        self.training.learn(self._weight(weigh))
+        self._moved = False
+
+    @torch.no_grad()
+    def move(self, weigh: Weigh, optimizer: torch.optim.AdamW, *, clip_norm: float) -> float:
+        """A step of phi by the gradients of `backward`, in one go with them: see `Training.move`."""
+        norm = self.training.move(self._weight(weigh), optimizer, clip_norm=clip_norm)
+        self._moved = True
+        return norm
 
     def renew(self) -> None:
         """See `avf_core.inference.base.Study`."""
-        self.training.engine.refresh("infer")
+        if not self._moved:
+            self.training.engine.refresh("infer")
         self._from = self._to
+
+    def _weight(self, weigh: Weigh) -> Tensor:
+        """That of each application since the last renewal."""
+        noted = slice(self._from, self._to)
+        energies = self._energies[noted]
+        real = self.watched.real[noted, None].expand(energies.shape)
+        return weigh(energies.flatten(), real.flatten()).to(energies.dtype).contiguous()
 
 
 _trainings: "weakref.WeakKeyDictionary[nn.Module, dict[bool, Training | None]]" = weakref.WeakKeyDictionary()
@@ -181,6 +226,15 @@ def training_of(parts: Any, *data: Tensor, mixed: bool) -> Training | None:
     return kept[mixed]
 
 
+def _moments(optimizer: torch.optim.AdamW, parameter: Tensor) -> dict[str, Tensor]:
+    """What Adam keeps of a parameter; before its first step, as it begins."""
+    state: dict[str, Tensor] = optimizer.state[parameter]
+    if not state:
+        state["step"] = torch.zeros((), dtype=torch.float32)
+        state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+    return state
+
+
 def _check_learns(inference: InferencePlan) -> None:
     """Raise Undescribed unless the program is a chain of layers, from what is asked to what is said."""
     if inference.descent is None:
@@ -189,7 +243,8 @@ def _check_learns(inference: InferencePlan) -> None:
         raise Undescribed("dropout in an update model has no description")
     read = inference.asked
     for operation in inference.infer.operations:
-        if operation.read is not read or not operation.layers or operation.other is not None:
+        learned = bool(operation.layers) and all(layer.bias is not None for layer in operation.layers)
+        if operation.read is not read or not learned or operation.other is not None:
             raise Undescribed(f"{operation.kind} has no way back to parameters here")
         read = operation.out
     if (read,) != inference.said:

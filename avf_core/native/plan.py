@@ -71,7 +71,8 @@ class Operation:
     second: Register | None = None
     gates: Register | None = None
     weights: Weights | None = None
-    layers: tuple[nn.Linear, ...] = ()  # whose parameters the blocks are, in order and in equal numbers
+    layers: tuple[nn.Linear, ...] = ()  # whose parameters the blocks are, each cut in so many
+    parts: int = 1
     activation: ActivationName = "identity"
     offset: int = 0
     low: float = 0.0
@@ -109,6 +110,7 @@ class Program:
             activation=activation,
             limits=limits,
             layers=(layer,),
+            parts=parts,
         )
         return out
 
@@ -122,8 +124,9 @@ class Program:
         activation: ActivationName = "identity",
         limits: tuple[float, float] = (0.0, 1.0),
         layers: tuple[nn.Linear, ...] = (),
+        parts: int = 1,
     ) -> None:
-        """`linear` of any matrix and bias, into a register; `layers` are whose parameters the blocks are, if any."""
+        """`linear` of any matrix, into a register; the blocks may be the parameters of `layers`, each in `parts`."""
         low, high = limits
         self._add(
             Operation(
@@ -133,6 +136,7 @@ class Program:
                 other=other,
                 weights=weights,
                 layers=layers,
+                parts=parts,
                 activation=activation,
                 low=low,
                 high=high,

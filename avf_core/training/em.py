@@ -21,7 +21,7 @@ from avf_core.drives import FREE, Drive
 from avf_core.errors import ConfigurationError
 from avf_core.filtering import Filter
 from avf_core.gaps import imputed, where_observed
-from avf_core.inference.base import OnePass, Study
+from avf_core.inference.base import OnePass, Study, Weigh
 from avf_core.models.base import Model, ObservationDriven
 from avf_core.native.lessons import Lesson, Watched, training_of
 from avf_core.objectives import expected
@@ -225,9 +225,9 @@ def _natively(lesson: Lesson, learn: Callable[[Studied], None] | None) -> Latent
     return Latents(z=lesson.z, samples=lesson.z[:, None], posterior=Gaussian(lesson.mean, lesson.log_variance))
 
 
-def backward_through_updates(study: Studied, frames: Int64[Tensor, ""], outlier: float = 0.0) -> None:
-    """Set phi's gradients to those of the sum of F over all iterates, per real frame; `outlier` as in the M-step."""
-    study.backward(lambda free_energy, real: real * moderation(free_energy, outlier) / frames)
+def weighing(frames: Int64[Tensor, ""], outlier: float = 0.0) -> Weigh:
+    """How phi's gradients weigh F of each iterate: per real frame; `outlier` as in the M-step."""
+    return lambda free_energy, real: real * moderation(free_energy, outlier) / frames
 
 
 def joint_free_energy(filter: Filter, clip: Clip, *, kl_weight: float) -> tuple[Float[Tensor, ""], Totals]:

@@ -15,6 +15,7 @@ from torch import nn
 from avf_core.errors import ConfigurationError, TrainingError
 from avf_core.filtering import Filter
 from avf_core.inference.base import Inference
+from avf_core.native.lessons import Lesson
 from avf_core.training import em
 from avf_core.training.config import TrainingConfig
 from avf_core.training.latents import Latents
@@ -124,12 +125,15 @@ class Learner:
         learns, online = inference.learns == "in the E-step", config.phi_steps == "online"
 
         def learn(study: em.Studied) -> None:
-            em.backward_through_updates(study, clip.sequences, config.outlier)
-            _check_reached(inference)
-            if math.isfinite(self._clipped_norm(inference)):
-                self.phi.step()
+            weigh = em.weighing(clip.sequences, config.outlier)
+            if isinstance(study, Lesson) and self.group.size == 1:
+                moved = math.isfinite(study.move(weigh, self.phi, clip_norm=config.clip_norm))
             else:
-                self.skipped_steps += 1
+                study.backward(weigh)
+                _check_reached(inference)
+                if moved := math.isfinite(self._clipped_norm(inference)):
+                    self.phi.step()
+            self.skipped_steps += not moved
 
         latents, study = em.expectation(
             self.filter,
@@ -141,7 +145,7 @@ class Learner:
         )
         self.phi.zero_grad()
         if learns and not online:
-            em.backward_through_updates(study, clip.frames, config.outlier)
+            study.backward(em.weighing(clip.frames, config.outlier))
             _check_reached(inference)
         return latents
 

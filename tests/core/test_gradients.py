@@ -164,7 +164,7 @@ def test_update_models_gradient_equals_that_of_the_sum_over_iterates(name: str, 
     clip = em.Clip.whole(xs, torch.ones(3, 4, dtype=torch.bool), torch.arange(4))
     _, study = em.expectation(filter, clip, kl_weight=1.0)
     assert isinstance(study, _study.Study)
-    em.backward_through_updates(study, torch.tensor(1))
+    study.backward(em.weighing(torch.tensor(1)))
     batched = {k: p.grad.clone() for k, p in inference.named_parameters() if p.grad is not None}
     inference.zero_grad()
     refused, before = 0, torch.zeros(())

@@ -160,7 +160,7 @@ def trained(name: tuple[int, int, float], rule: str) -> Filter:
         clip = em.Clip.whole(xs, torch.ones(steps, batch, dtype=torch.bool), seeds)
         optimizer.zero_grad()
         _, study = em.expectation(filter, clip, kl_weight=1.0)
-        em.backward_through_updates(study, clip.real.sum())
+        study.backward(em.weighing(clip.real.sum()))
         optimizer.step()
         schedule.step()
     return filter

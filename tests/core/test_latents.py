@@ -127,7 +127,7 @@ def test_frames_that_cost_too_much_count_in_proportion_less() -> None:
         filter.zero_grad()
         objective, _ = em.clip_free_energy(filter, clip, latents, kl_weight=1.0, outlier=outlier)
         objective.backward()  # type: ignore[no-untyped-call]
-        em.backward_through_updates(study, clip.frames, outlier)
+        study.backward(em.weighing(clip.frames, outlier))
         return {name: p.grad.clone() for name, p in filter.named_parameters() if p.grad is not None}
 
     alone = []

@@ -53,7 +53,7 @@ def learned(pair: Filter, clip: Clip, choice: running.Choice, *, outlier: float 
     with running.using(choice):
         latents, study = em.expectation(pair, clip, kl_weight=0.7)
         assert isinstance(study, lessons.Lesson) == (choice != "off")
-        em.backward_through_updates(study, clip.frames, outlier)
+        study.backward(em.weighing(clip.frames, outlier))
     gradients = {name: one.grad.clone() for name, one in pair.inference.named_parameters() if one.grad is not None}
     posterior = latents.posterior
     return [latents.z, posterior.mean, posterior.log_variance], gradients
@@ -158,7 +158,7 @@ def test_mixed_products_give_about_the_same_gradients() -> None:
     clip, found = clip_of(pair), {}
     for dtype in (torch.float32, torch.bfloat16):
         _, study = em.expectation(pair, clip, kl_weight=1.0, dtype=dtype)
-        em.backward_through_updates(study, clip.frames)
+        study.backward(em.weighing(clip.frames))
         found[dtype] = [one.grad.clone() for one in pair.inference.parameters() if one.grad is not None]
     for single, half in zip(found[torch.float32], found[torch.bfloat16], strict=True):
         assert (single - half).norm() < 0.05 * single.norm()

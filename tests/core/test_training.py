@@ -13,6 +13,7 @@ import torch
 from avf_core import checkpoints, configuration
 from avf_core.analysis.evaluation import evaluate
 from avf_core.errors import CheckpointError, ConfigurationError, TrainingError
+from avf_core.inference.base import Weigh
 from avf_core.training import em, presets
 from avf_core.training.clips import clip_batch, transposed
 from avf_core.training.config import Preset, TrainingConfig
@@ -130,13 +131,13 @@ def test_online_learning_skips_non_finite_gradients_too(tmp_path: Path, monkeypa
     clip = clip_batch(trainer.run.train, trainer.run.config, 0, 0)
     inference = trainer.filter.inference
     before = {k: v.clone() for k, v in inference.state_dict().items()}
-    backward = em.backward_through_updates
+    weighing = em.weighing
 
-    def overflowing(*arguments: Any) -> None:
-        backward(*arguments)
-        next(inference.parameters()).grad.mul_(float("nan"))  # type: ignore[union-attr]
+    def overflowing(*arguments: Any) -> Weigh:
+        weigh = weighing(*arguments)
+        return lambda free_energy, real: weigh(free_energy, real) * float("nan")
 
-    monkeypatch.setattr(em, "backward_through_updates", overflowing)
+    monkeypatch.setattr(em, "weighing", overflowing)
     trainer.update(clip)
     assert trainer.progress.skipped == len(clip.xs)
     assert all(torch.equal(before[k], v) for k, v in inference.state_dict().items())

@@ -7,9 +7,10 @@
 
 namespace avf {
 
-// A part of a layer's parameters: where the gradients of its weight and bias go, and the column of S that they begin at.
+// A part of a layer's parameters: weight and bias, their gradients, and Adam's moments of each; and its place in S.
 struct Learned {
-  float *weight, *bias;
+  float *weight, *bias, *by_weight, *by_bias;
+  float *weight_mean, *weight_square, *bias_mean, *bias_square;
   int32_t rows, operation, column;
 };
 
@@ -86,17 +87,17 @@ inline void gradient_tile(const uint32_t* slopes, int stride, const uint32_t* pa
 #endif
 }
 
-// Rows from...from + TALL of a part's gradient, as far as it has them; added to what is there where it `adds`.
+// `rows` rows of a gradient, up to TALL, of the outputs from column `column` on; added to what is there where it `adds`.
 template <class Number>
-inline void gradient_strip(const Learned& part, int from, const Stretch& stretch, const Number* slopes, const Number* reads,
-                           int depth, bool adds) {
-  const int rows = part.rows - from < TALL ? part.rows - from : TALL, inputs = stretch.inputs;
+inline void gradient_strip(float* gradient, int rows, int column, const Stretch& stretch, const Number* slopes,
+                           const Number* reads, int depth, bool adds) {
+  const int inputs = stretch.inputs;
   for (int k = 0, panel = 0; k < inputs; k += PANEL, panel++) {
     Lanes sum[TALL][VECTORS];
-    gradient_tile(slopes + part.column + from, stretch.columns, reads + (size_t)panel * depth * PANEL, depth, sum);
+    gradient_tile(slopes + column, stretch.columns, reads + (size_t)panel * depth * PANEL, depth, sum);
     const int width = inputs - k < PANEL ? inputs - k : PANEL;
     for (int n = 0; n < rows; n++) {
-      float* out = part.weight + (size_t)(from + n) * inputs + k;
+      float* out = gradient + (size_t)n * inputs + k;
       const float* values = reinterpret_cast<const float*>(sum[n]);
       if (adds)
         for (int i = 0; i < width; i++) out[i] += values[i];
@@ -105,17 +106,22 @@ inline void gradient_strip(const Learned& part, int from, const Stretch& stretch
   }
 }
 
-inline void gradient_strip(const Learned& part, int from, const Stretch& stretch, bool half, bool adds) {
+// Any number of rows.
+inline void gradient_rows(float* gradient, int rows, int column, const Stretch& stretch, bool half, bool adds) {
   const int depth = stretch.depth(half);
-  if (half) gradient_strip(part, from, stretch, stretch.half_slopes.get(), stretch.half_reads.get(), depth, adds);
-  else gradient_strip(part, from, stretch, stretch.single_slopes.get(), stretch.single_reads.get(), depth, adds);
+  for (int n = 0; n < rows; n += TALL) {
+    float* out = gradient + (size_t)n * stretch.inputs;
+    const int some = rows - n < TALL ? rows - n : TALL;
+    if (half) gradient_strip(out, some, column + n, stretch, stretch.half_slopes.get(), stretch.half_reads.get(), depth, adds);
+    else gradient_strip(out, some, column + n, stretch, stretch.single_slopes.get(), stretch.single_reads.get(), depth, adds);
+  }
 }
 
-// The bias's gradient: S summed over rows, as it was before rounding.
-inline void gradient_of_bias(const Learned& part, const float* slopes, int stride, int rows, bool adds) {
-  if (!adds) std::memset(part.bias, 0, 4 * (size_t)part.rows);
-  for (int r = 0; r < rows; r++)
-    for (int n = 0; n < part.rows; n++) part.bias[n] += slopes[(size_t)r * stride + part.column + n];
+// The bias's: S, from its column on, summed over applications as it was before rounding.
+inline void gradient_of_bias(float* gradient, int rows, const float* slopes, int stride, int applications, bool adds) {
+  if (!adds) std::memset(gradient, 0, 4 * (size_t)rows);
+  for (int r = 0; r < applications; r++)
+    for (int n = 0; n < rows; n++) gradient[n] += slopes[(size_t)r * stride + n];
 }
 
 }  // namespace avf

@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "engine.hpp"
-#include "studying.hpp"
+#include "stepping.hpp"
 
 namespace avf {
 
@@ -12,6 +12,12 @@ struct Training {
   Engine& engine;
   Record record;
   std::unique_ptr<Teacher> teacher;
+
+  // With memory for so many applications at a time.
+  Teacher& taught_by(const Lesson& lesson, int most) {
+    if (!teacher || teacher->most < most) teacher = std::make_unique<Teacher>(engine.plan, engine.matrices, record, lesson.mixed, most);
+    return *teacher;
+  }
 };
 
 }  // namespace avf
@@ -40,9 +46,14 @@ void avf_study(void* training, const avf::Study* study) {
   });
 }
 
+// Gradients over all applications.
 void avf_learn(void* training, const avf::Lesson* lesson) {
+  static_cast<avf::Training*>(training)->taught_by(*lesson, avf::STRETCH).teach(*lesson);
+}
+
+// A step of Adam by that gradient, where it is finite; its norm.
+double avf_move(void* training, const avf::Lesson* lesson, const avf::Adam* adam) {
   avf::Training& of = *static_cast<avf::Training*>(training);
-  if (!of.teacher) of.teacher = std::make_unique<avf::Teacher>(of.engine.plan, of.engine.matrices, of.record, lesson->mixed);
-  of.teacher->teach(*lesson);
+  return avf::Stepper{of.taught_by(*lesson, lesson->applications), of.engine.matrices, *lesson, *adam}.step();
 }
 }

@@ -13,7 +13,7 @@ int avf_usable() { return tiles_usable(); }
 
 // The size of a structure, by its place in this list: Python's must be the same.
 int avf_size(int number) {
-  const size_t sizes[] = {sizeof(Operation), sizeof(Program), sizeof(Register), sizeof(Plan), sizeof(Step), sizeof(Advance), sizeof(Expect), sizeof(Part), sizeof(Learned), sizeof(Study), sizeof(Lesson)};
+  const size_t sizes[] = {sizeof(Operation), sizeof(Program), sizeof(Register), sizeof(Plan), sizeof(Step), sizeof(Advance), sizeof(Expect), sizeof(Part), sizeof(Learned), sizeof(Study), sizeof(Lesson), sizeof(Adam)};
   return (int)sizes[number];
 }
 
@@ -34,9 +34,7 @@ int avf_matrix(void* engine, int outputs, int inputs, int single, int half) {
 
 // The values of its parts into a matrix; where it is `turned`, into that which is the transpose.
 void avf_pack(void* engine, int matrix, const Part* parts, int count, int turned) {
-  Matrix& m = static_cast<Engine*>(engine)->matrices[matrix];
-  if (turned) pack_turned(m, parts, count);
-  else pack(m, parts, count);
+  pack(static_cast<Engine*>(engine)->matrices[matrix], parts, count, turned);
 }
 
 // y = x W^T + b by one of the engine's matrices, in bfloat16 where `half`; rows of y are whole panels, 64 bytes aligned.

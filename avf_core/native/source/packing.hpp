@@ -16,12 +16,6 @@ struct Part {
   int32_t rows;
 };
 
-inline int padded_rows(const Part* parts, int count) {
-  int rows = 0;
-  for (int p = 0; p < count; p++) rows += rounded_up(parts[p].rows, PANEL);
-  return rows;
-}
-
 #if defined(__AVX512F__)
 inline __mmask16 first_of(int count) { return (__mmask16)(count >= 16 ? 0xffff : count <= 0 ? 0 : (1u << count) - 1); }
 
@@ -95,37 +89,40 @@ inline void paired(const float* first, const float* second, int columns, uint32_
 #endif
 }
 
-// The parts into a matrix that was laid out for them.
-inline void pack(Matrix& m, const Part* parts, int count) {
-  int panel = 0;
-  for (int p = 0; p < count; p++)
-    for (int from = 0; from < parts[p].rows; from += PANEL, panel++) {
-      for (int i = 0; i < PANEL; i++) m.bias[panel * PANEL + i] = parts[p].bias && from + i < parts[p].rows ? parts[p].bias[from + i] : 0.0f;
-      for (int side = 0; side < PANEL; side += 16) {
-        const float* rows[16];
-        for (int r = 0; r < 16; r++) rows[r] = from + side + r < parts[p].rows ? parts[p].weight + (size_t)(from + side + r) * m.inputs : nullptr;
-        if (m.single) pack_columns(rows, m.inputs, m.single.get() + (size_t)panel * m.inputs * PANEL + side);
-        if (m.half) pack_columns(rows, m.inputs, m.half.get() + panel * m.panel_size() + 2 * side);
-      }
-    }
+// Up to a panel of a part's rows, from `from` on, into a matrix where the part begins at output `column`.
+inline void pack_panel(Matrix& m, const Part& part, int from, int column) {
+  const size_t panel = (column + from) / PANEL;
+  for (int i = 0; i < PANEL; i++) m.bias[panel * PANEL + i] = part.bias && from + i < part.rows ? part.bias[from + i] : 0.0f;
+  for (int side = 0; side < PANEL; side += 16) {
+    const float* rows[16];
+    for (int r = 0; r < 16; r++) rows[r] = from + side + r < part.rows ? part.weight + (size_t)(from + side + r) * m.inputs : nullptr;
+    if (m.single) pack_columns(rows, m.inputs, m.single.get() + panel * m.inputs * PANEL + side);
+    if (m.half) pack_columns(rows, m.inputs, m.half.get() + panel * m.panel_size() + 2 * side);
+  }
 }
 
-// The transpose of the parts, of which each row has `m.outputs` numbers, into a matrix without bias.
-inline void pack_turned(Matrix& m, const Part* parts, int count) {
-  int at = 0;
-  for (int p = 0; p < count; at += rounded_up(parts[p].rows, PANEL), p++) {
-    auto row = [&](int n) { return n < parts[p].rows ? parts[p].weight + (size_t)n * m.outputs : nullptr; };
-    for (int n = 0; n < parts[p].rows; n += 2)
-      for (int panel = 0; panel < m.panels(); panel++) {
-        const int from = panel * PANEL, columns = m.outputs - from < PANEL ? m.outputs - from : PANEL;
-        const float *first = row(n) + from, *second = row(n + 1) ? row(n + 1) + from : nullptr;
-        if (m.half) paired(first, second, columns, (uint32_t*)(m.half.get() + panel * m.panel_size()) + (size_t)(at + n) / 2 * PANEL);
-        if (!m.single) continue;
-        float* to = m.single.get() + ((size_t)panel * m.inputs + at + n) * PANEL;
-        std::memcpy(to, first, 4 * (size_t)columns);
-        if (second) std::memcpy(to + PANEL, second, 4 * (size_t)columns);
-      }
+// The same into the transpose, which has no bias: rows of `m.outputs` numbers each.
+inline void pack_panel_turned(Matrix& m, const Part& part, int from, int column) {
+  const int rows = part.rows - from < PANEL ? part.rows - from : PANEL;
+  for (int panel = 0; panel < m.panels(); panel++) {
+    const int k = panel * PANEL, columns = m.outputs - k < PANEL ? m.outputs - k : PANEL;
+    for (int n = 0; n < rows; n += 2) {
+      const float* first = part.weight + (size_t)(from + n) * m.outputs + k;
+      const float* second = n + 1 < rows ? first + m.outputs : nullptr;
+      if (m.half) paired(first, second, columns, (uint32_t*)(m.half.get() + panel * m.panel_size()) + (size_t)(column + from + n) / 2 * PANEL);
+      if (!m.single) continue;
+      float* to = m.single.get() + ((size_t)panel * m.inputs + column + from + n) * PANEL;
+      std::memcpy(to, first, 4 * (size_t)columns);
+      if (second) std::memcpy(to + PANEL, second, 4 * (size_t)columns);
+    }
   }
+}
+
+// The parts into a matrix that was laid out for them, or for their transpose.
+inline void pack(Matrix& m, const Part* parts, int count, bool turned) {
+  for (int p = 0, column = 0; p < count; column += rounded_up(parts[p].rows, PANEL), p++)
+    for (int from = 0; from < parts[p].rows; from += PANEL)
+      (turned ? pack_panel_turned : pack_panel)(m, parts[p], from, column);
 }
 
 // A matrix of zeros, for float32, for bfloat16, or for both.
@@ -141,7 +138,7 @@ inline Matrix laid_out(int outputs, int inputs, bool single, bool half) {
 inline Matrix packed(const float* weight, const float* bias, int outputs, int inputs, bool single, bool half) {
   Matrix m = laid_out(outputs, inputs, single, half);
   const Part part = {weight, bias, outputs};
-  pack(m, &part, 1);
+  pack(m, &part, 1, false);
   return m;
 }
 

@@ -8,7 +8,7 @@
 
 namespace avf {
 
-constexpr int STRETCH = 240;  // applications that are gone through at a time
+constexpr int STRETCH = 240;  // applications that are gone through at a time, where their gradients are summed
 
 // What leads from a record to gradients.
 struct Lesson {
@@ -50,16 +50,17 @@ struct Teacher {
   const std::vector<Matrix>& matrices;
   const Record& record;
   bool half;
+  int most;  // applications at a time
   std::vector<Memory<float>> slopes, by_gates;  // of each operation: of what it made, and of its gates
   std::vector<Stretch> stretches;
 
-  Teacher(const Plan& plan, const std::vector<Matrix>& matrices, const Record& record, bool half)
-      : plan(plan), matrices(matrices), record(record), half(half), stretches(plan.infer.count) {
+  Teacher(const Plan& plan, const std::vector<Matrix>& matrices, const Record& record, bool half, int most)
+      : plan(plan), matrices(matrices), record(record), half(half), most(most), stretches(plan.infer.count) {
     for (int o = 0; o < plan.infer.count; o++) {
       const Operation& op = plan.infer.operations[o];
-      slopes.push_back(zeros<float>((size_t)STRETCH * stride(op.out)));
-      by_gates.push_back(op.kind == HIGHWAY ? zeros<float>((size_t)STRETCH * stride(op.gates)) : Memory<float>());
-      stretches[o].lay(STRETCH, plan.registers[op.read].size, stride(Record::made_by(op)), half);
+      slopes.push_back(zeros<float>((size_t)most * stride(op.out)));
+      by_gates.push_back(op.kind == HIGHWAY ? zeros<float>((size_t)most * stride(op.gates)) : Memory<float>());
+      stretches[o].lay(most, plan.registers[op.read].size, stride(Record::made_by(op)), half);
     }
   }
 
@@ -95,16 +96,22 @@ struct Teacher {
     let_go();
   }
 
+  void pass(const Lesson& lesson, int first, int rows) {
+    for (Stretch& stretch : stretches) stretch.rows = rows;
+    in_shares(rows, lesson.threads, 16, [&](int from, int to) { descend(lesson, first, from, to); });
+  }
+
+  // Gradients of all parameters, over all applications.
   void teach(const Lesson& lesson) {
-    for (int first = 0; first < lesson.applications; first += STRETCH) {
-      const int rows = std::min(STRETCH, lesson.applications - first);
-      for (Stretch& stretch : stretches) stretch.rows = rows;
-      in_shares(rows, lesson.threads, 16, [&](int from, int to) { descend(lesson, first, from, to); });
+    for (int first = 0; first < lesson.applications; first += most) {
+      const int rows = std::min(most, lesson.applications - first);
+      pass(lesson, first, rows);
       for (int l = 0; l < lesson.learned_count; l++) {
         const Learned& part = lesson.learned[l];
-        if (part.bias) gradient_of_bias(part, said(part.operation), stretches[part.operation].columns, rows, first);
+        const Stretch& stretch = stretches[part.operation];
+        gradient_of_bias(part.by_bias, part.rows, said(part.operation) + part.column, stretch.columns, rows, first);
         in_shares(part.rows, lesson.threads, TALL, [&](int from, int to) {
-          for (int n = from; n < to; n += TALL) gradient_strip(part, n, stretches[part.operation], half, first);
+          gradient_rows(part.by_weight + (size_t)from * stretch.inputs, to - from, part.column + from, stretch, half, first);
         });
       }
     }
