@@ -5,6 +5,7 @@ any number of threads.
 """
 
 import ctypes
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,9 @@ from torch import Tensor
 from avf_core import noise
 from avf_core.native import _layout as layout
 from avf_core.native._lowering import Lowered
+from avf_core.native.crossing import Crossing
 from avf_core.native.library import Library
 from avf_core.native.plan import Block, InferencePlan, ModelPlan, Operation, Registers, whole_panels
-
-ROWS_A_THREAD = 2  # with fewer, a thread of its own does not pay
 
 State = Mapping[str, Tensor]
 
@@ -59,6 +59,7 @@ class Engine:
     ) -> None:
         self.model, self.inference, self.mixed = model, inference, mixed
         self._functions = library.functions
+        self._crossings = {name: Crossing() for name in ("step", "expect", "advance")}
         self._lowered = Lowered(registers.all, model, inference)
         self.handle = self._functions.avf_new(ctypes.byref(self._lowered.plan))
         self._end = weakref.finalize(self, self._functions.avf_free, self.handle)
@@ -169,10 +170,10 @@ class Engine:
             -1.0 if budget is None else budget,
             rows,
             most,
-            threads(rows),
+            1,
             self.mixed,
         )
-        self._functions.avf_step(self.handle, ctypes.byref(step))
+        self._run("step", step, rounds=lambda: visited.value + 1)
         width = visited.value + 1
         return Stepped(
             prior=(moments[0], moments[1]),
@@ -202,10 +203,10 @@ class Engine:
             noise.PREDICTION,
             draws,
             rows,
-            threads(rows),
+            1,
             self.mixed,
         )
-        self._functions.avf_expect(self.handle, ctypes.byref(asked))
+        self._run("expect", asked, rounds=lambda: max(draws, 1))
         return self.model.emission.likelihood(outputs, state)
 
     def advance(self, state: State, x: Tensor, z: Tensor) -> dict[str, Tensor]:
@@ -215,15 +216,22 @@ class Engine:
         kept, made = addresses(state, self.model.state), addresses(following, self.model.state)
         x, z = x.contiguous(), z.contiguous()
         advance = layout.Advance(
-            ctypes.addressof(kept[0]), ctypes.addressof(made[0]), x.data_ptr(), z.data_ptr(), rows, threads(rows)
+            ctypes.addressof(kept[0]), ctypes.addressof(made[0]), x.data_ptr(), z.data_ptr(), rows, 1
         )
-        self._functions.avf_advance(self.handle, ctypes.byref(advance))
+        self._run("advance", advance)
         return following
+
+    def _run(self, name: str, of: Any, *, rounds: Callable[[], int] = lambda: 1) -> None:
+        """A call, by one thread or by all, whichever is faster; `rounds` says of how many like parts it was."""
+        crossing, began = self._crossings[name], time.perf_counter()
+        of.threads = crossing.threads(of.rows, torch.get_num_threads())
+        getattr(self._functions, f"avf_{name}")(self.handle, ctypes.byref(of))
+        crossing.took(of.rows, of.threads, (time.perf_counter() - began) / rounds())
 
 
 def threads(rows: int) -> int:
-    """How many threads share so many rows: torch's number at most."""
-    return max(1, min(torch.get_num_threads(), rows // ROWS_A_THREAD))
+    """How many threads share rows that take long: one each, up to torch's number."""
+    return max(1, min(torch.get_num_threads(), rows))
 
 
 def _limits(told: Tensor | int, rows: int) -> tuple[Tensor, int]:

@@ -81,7 +81,7 @@ class Decoder(Net):
         vectors = vectors.contiguous()
         maps = vectors.new_empty(len(vectors), self.maps, self.side, self.side)
         self.functions.avf_decoder_decode(
-            self.handle, vectors.data_ptr(), len(vectors), maps.data_ptr(), threads(2 * len(vectors))
+            self.handle, vectors.data_ptr(), len(vectors), maps.data_ptr(), threads(len(vectors))
         )
         return maps
 
@@ -100,7 +100,7 @@ class Decoder(Net):
             len(x),
             energy.data_ptr(),
             by_vectors.data_ptr(),
-            threads(2 * len(vectors)),
+            threads(len(vectors)),
         )
         return energy, by_vectors
 
@@ -117,7 +117,7 @@ class Encoder(Net):
         frames = frames.contiguous()
         vectors = frames.new_empty(len(frames), self.vector)
         self.functions.avf_encoder_encode(
-            self.handle, frames.data_ptr(), len(frames), vectors.data_ptr(), threads(2 * len(frames))
+            self.handle, frames.data_ptr(), len(frames), vectors.data_ptr(), threads(len(frames))
         )
         return vectors
 

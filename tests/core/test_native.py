@@ -17,6 +17,7 @@ from avf_core.estimates import Estimate
 from avf_core.filtering import Filter
 from avf_core.models import srnn
 from avf_core.native import _layout, build, library, running, trial
+from avf_core.native.crossing import Crossing
 from avf_core.native.engine import Engine
 from avf_core.native.plan import Undescribed
 from avf_core.trees import tree_map
@@ -111,12 +112,13 @@ def test_mixed_rows_have_the_same_bits_in_any_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["srnn-whitened", "vrnn-recurrent"])
-def test_any_number_of_threads_gives_the_same_bits(name: str) -> None:
+def test_any_number_of_threads_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are shared out, and know nothing of it; also after a gap, and of a batch that does not divide."""
     pair = make(name)
     xs, seeds = observations(pair, 3, 131), torch.arange(131)
     observed = torch.rand(xs.shape, generator=torch.Generator().manual_seed(0)) > 0.2
     before = torch.get_num_threads()
+    monkeypatch.setattr(Crossing, "threads", lambda self, rows, most: min(rows, most))
     with running.using("float32"):
         torch.set_num_threads(1)
         alone = pair.scan(pair.initial(seeds), xs, observed=observed)
