@@ -38,7 +38,7 @@ SUITE = {
     "roofline": Form(),
     "serve": Form(quick=("--seconds", "1.5"), full=("--seconds", "10")),
     "peers": Form(),
-    "training": Form(quick=("--rounds", "1", "--presets", "srnn-jsb"), full=("--rounds", "7")),
+    "training": Form(quick=("--rounds", "1", "--presets", "paper-jsb"), full=("--rounds", "7")),
     "realtime": Form(),
 }
 

@@ -27,7 +27,7 @@ from avf_core.training import presets
 from benchmarks import results
 
 BATCHES = (1, 4, 16, 64, 256, 1024)
-PRESETS = ("srnn-jsb", "srnn-speech", "vrnn-speech", "svg-actions")
+PRESETS = ("paper-jsb", "paper-srnn-speech", "paper-vrnn-speech", "paper-actions")
 CLOSE = 1e-3
 STRETCH, COMPARED = 6, 4  # steps and sequences whose F is compared
 LEAST, SECONDS = 3, 0.5  # ticks, and seconds of them, for a figure

@@ -42,9 +42,11 @@ MODELS = (
     "srnn-speech-small",
     "vrnn-speech-small",
     "svg-actions-small",
-    "preset:srnn-jsb",
-    "preset:srnn-nottingham",
+    "preset:paper-jsb",
+    "preset:paper-nottingham",
 )
+NAMED_BEFORE = {"preset:paper-jsb": "preset:srnn-jsb", "preset:paper-nottingham": "preset:srnn-nottingham"}
+"""What the baseline version calls presets that were renamed since."""
 ROUNDS, WARM = 15, 2
 
 CHILD = """
@@ -122,7 +124,7 @@ class Baseline:
 
     def __init__(self, folder: Path, name: str, x: Tensor, scratch: Path) -> None:
         torch.save(x, scratch / "x.pt")
-        arguments = [sys.executable, "-c", CHILD, name, str(len(x)), str(scratch / "x.pt")]
+        arguments = [sys.executable, "-c", CHILD, NAMED_BEFORE.get(name, name), str(len(x)), str(scratch / "x.pt")]
         paths = f"{folder}:{folder / 'clients'}"
         self.process = subprocess.Popen(
             arguments,

@@ -127,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--presets", nargs="+", default=["srnn-jsb-best", "srnn-jsb", "srnn-nottingham"])
+    parser.add_argument("--presets", nargs="+", default=["srnn-jsb-best", "paper-jsb", "paper-nottingham"])
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = [measure(name, phi_steps, options.rounds) for name in options.presets for phi_steps in ("online", "clip")]

@@ -6,7 +6,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -20,13 +22,15 @@ from avf_core.reproduction import (
     report,
     tables,
 )
+from avf_core.reproduction.entries import Entry
+from avf_core.reproduction.paper import NOT_AT_HAND
 from avf_core.reproduction.planning import Step, Where
 from avf_core.reproduction.running import Queue, Task, last_line
-from avf_core.reproduction.tables import Entry
+from avf_core.reproduction.standing import standing, told
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 MOST_OF_A_LINE = 100
-WIDTH = 160  # of a table that goes to a file
+WIDTH = 180  # of a table that goes to a file
 
 
 @click.command(name="reproduce")
@@ -51,7 +55,8 @@ WIDTH = 160  # of a table that goes to a file
     show_default=True,
     help="Times the minutes of every run, on a slow machine or one that others use.",
 )
-@click.option("--list", "listed", is_flag=True, help="List the entries and what would be done; do nothing.")
+@click.option("--as-they-stand", is_flag=True, help="Record what --out holds, how far it may be; train nothing.")
+@click.option("--list", "listed", is_flag=True, help="List the entries, how far each is, what would be done; no more.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: what became of every entry.")
 @click.option("--report", "report_only", is_flag=True, help="Write the page of results from the records, no more.")
 def command(
@@ -66,19 +71,21 @@ def command(
     jobs: int,
     threads: int,
     stretch: float,
+    as_they_stand: bool,
     listed: bool,
     as_json: bool,
     report_only: bool,
 ) -> None:
-    """Train and evaluate every entry of TABLE: music, speech or video.
+    """Train and evaluate every entry of TABLE: music, speech, video or paper.
 
     Each entry is an `avf train` of its own, which is printed; its record goes to RESULTS/TABLE/NAME.json, and the page
     beside RESULTS is written from all records. What --out holds is gone on with: after Ctrl-C, which saves, the same
-    command continues.
+    command continues; so does one with more minutes (--stretch) with what was not at its end.
 
     \b
     avf reproduce music --data DATA --jobs 2 --missing
     avf reproduce music --data DATA --only 'jsb-*' --list
+    avf reproduce paper --list
     """
     if report_only:
         page = report.write(results or Path("docs/results"))
@@ -97,6 +104,7 @@ def command(
         missing=missing,
         again=again,
         stretch=stretch,
+        as_they_stand=as_they_stand,
         quick=cut_down,
     )
     entries = tables.get(table)
@@ -104,11 +112,21 @@ def command(
         entries = tuple(quick.shorten(entry) for entry in entries)
     steps = planning.plan(tables.choose(entries, only), entries, where)
     if listed and as_json:
-        click.echo(json.dumps({"entries": [{"name": s.entry.name, "to": s.to, "reason": s.reason} for s in steps]}))
+        click.echo(json.dumps({"entries": [_listed(step, where) for step in steps], "not_at_hand": _absent(table)}))
         return
-    _announce(steps, stretch, to_stderr=as_json)
+    _announce(steps, where, to_stderr=as_json)
     if not listed:
         _reproduce(steps, entries, where, jobs, as_json=as_json)
+
+
+def _listed(step: Step, where: Where) -> dict[str, Any]:
+    """An entry of the list, as JSON."""
+    return {"name": step.entry.name, "to": step.to, "reason": step.reason, **asdict(standing(step.entry, where))}
+
+
+def _absent(table: str) -> list[str]:
+    """What has no entry, and why."""
+    return list(NOT_AT_HAND) if table == "paper" else []
 
 
 def _reproduce(steps: Sequence[Step], entries: Sequence[Entry], where: Where, jobs: int, *, as_json: bool) -> None:
@@ -139,17 +157,19 @@ def _cut(steps: Sequence[Step], where: Where) -> Where:
     return dataclasses.replace(where, root=folder)
 
 
-def _announce(steps: Sequence[Step], stretch: float, *, to_stderr: bool) -> None:
-    """Say what will be done."""
+def _announce(steps: Sequence[Step], where: Where, *, to_stderr: bool) -> None:
+    """Say what will be done, how far each entry is, and what there is no entry of."""
     shown = Table(box=None, pad_edge=False)
-    for heading in ("entry", "to do", "why", "preset", "start", "at most, minutes"):
+    for heading in ("entry", "to do", "why", "preset", "start", "at most, minutes", "so far"):
         shown.add_column(heading, justify="right" if heading.endswith("minutes") else "left", overflow="fold")
     for step in steps:
         entry = step.entry
-        shown.add_row(
-            entry.name, step.to, step.reason, entry.preset, entry.origin or "", f"{entry.minutes * stretch:g}"
-        )
-    Console(width=None if sys.stdout.isatty() else WIDTH, stderr=to_stderr).print(shown)
+        minutes, so_far = f"{entry.minutes * where.stretch:g}", told(standing(entry, where))
+        shown.add_row(entry.name, step.to, step.reason, entry.preset, entry.origin or "", minutes, so_far)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, stderr=to_stderr)
+    console.print(shown)
+    for missing in _absent(where.table):
+        console.print(f"not at hand: {missing}", highlight=False, soft_wrap=True)
 
 
 class Bars:

@@ -60,14 +60,14 @@ def command(
     tensorboard: bool,
     as_json: bool,
 ) -> None:
-    """Train PRESET (say, srnn-jsb) by variational filtering EM and leave the best checkpoint in OUT.
+    """Train PRESET (say, paper-jsb) by variational filtering EM and leave the best checkpoint in OUT.
 
     The folder holds the checkpoint (config.json, weights.safetensors, card.json), metrics.jsonl, result.json and
     curve.png. Ctrl-C saves; the same command goes on from there. Under torchrun each process trains on its rows of
     every batch.
 
     \b
-    avf train srnn-jsb --data jsb_chorales.npz --out runs/jsb --set training.epochs=60
+    avf train paper-jsb --data jsb_chorales.npz --out runs/jsb --set training.epochs=60
     avf train srnn-jsb-best --data jsb_chorales.npz --out runs/best --init runs/direct --max-minutes 45
     """
     chosen = presets.override(presets.get(preset), key_values(assignments, "--set"))

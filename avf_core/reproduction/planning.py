@@ -17,7 +17,8 @@ import avf_sources
 from avf_core import checkpoints
 from avf_core.errors import TrainingError
 from avf_core.reproduction import records, tables
-from avf_core.reproduction.tables import Entry
+from avf_core.reproduction.entries import Entry
+from avf_core.training import result
 from avf_core.training import state as run_state
 from avf_core.training.listeners import METRICS
 
@@ -34,7 +35,7 @@ class Where:
     """The table, and where things are: all data, the runs, and the records.
 
     `again`: what was trained before is trained anew. `missing`: entries with a record are left alone. `stretch`: runs
-    have so many times the minutes of the table.
+    have so many times the minutes of the table. `as_they_stand`: what has begun is recorded, and nothing is trained.
     """
 
     table: str
@@ -45,6 +46,7 @@ class Where:
     missing: bool = False
     again: bool = False
     stretch: float = 1.0
+    as_they_stand: bool = False
     quick: bool = False
 
     def folder(self, name: str) -> Path:
@@ -73,7 +75,8 @@ class State:
         try:
             found = json.loads(path.read_text())
             before = Entry(**{**found["entry"], "changes": tuple(found["entry"]["changes"])})
-            state = cls(entry=entry, seconds=float(found["seconds"]), trained=bool(found["trained"]))
+            seconds = max(float(found["seconds"]), _saved_seconds(folder))
+            state = cls(entry=entry, seconds=seconds, trained=bool(found["trained"]))
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"{path} is damaged ({error!r}): delete the folder, or give another --out") from error
         if not before.same_run(entry):
@@ -93,6 +96,12 @@ class Step:
     reason: str
 
 
+def _saved_seconds(folder: Path) -> float:
+    """Those of a run's last save: all that is known of a part whose queue was killed."""
+    saved = avf_sources.read_set(folder, [run_state.RUN]).get(run_state.RUN)
+    return float(json.loads(saved)["progress"]["seconds"]) if saved is not None else 0.0
+
+
 def plan(entries: Sequence[Entry], table: Sequence[Entry], where: Where) -> list[Step]:
     """What to do for the chosen entries, starts first; starts that are not at hand are added. Nothing is changed yet.
 
@@ -101,7 +110,10 @@ def plan(entries: Sequence[Entry], table: Sequence[Entry], where: Where) -> list
     there = [e for e in entries if where.missing and records.is_there(where.results, where.table, e)]
     wanted = [e for e in entries if e not in there]
     needed = {one.name: one for entry in wanted for one in (*tables.requirements(entry, table), entry)}
-    steps = [_wanted(e, where) if e in wanted else _start(e, where) for e in needed.values()]
+    starts = {entry.origin for entry in table}
+    steps = [
+        _wanted(e, where, others_start=e.name in starts) if e in wanted else _start(e, where) for e in needed.values()
+    ]
     return steps + [Step(entry=e, to="nothing", reason="its record is there") for e in there if e.name not in needed]
 
 
@@ -161,21 +173,34 @@ def trained(entry: Entry, table: Sequence[Entry], where: Where, *, seconds: floa
     )
 
 
-def _wanted(entry: Entry, where: Where) -> Step:
+def _wanted(entry: Entry, where: Where, *, others_start: bool) -> Step:
     folder = where.folder(entry.name)
     if where.again:
         return Step(entry=entry, to="train", reason="anew" if folder.exists() else "new")
     state = State.of(folder, entry)
-    if state.trained:
+    if state.trained and (others_start or where.as_they_stand or not _has_more_to_do(state, where)):
         return Step(entry=entry, to="score", reason="trained before")
     if state.seconds:
-        return Step(entry=entry, to="go on", reason=f"stopped after {state.seconds / 60:.1f} minutes")
+        stopped = f"stopped after {state.seconds / 60:.1f} minutes"
+        return Step(entry=entry, to="score" if where.as_they_stand else "go on", reason=stopped)
+    if where.as_they_stand:
+        return Step(entry=entry, to="nothing", reason="not begun")
     return Step(entry=entry, to="train", reason="new")
+
+
+def _has_more_to_do(state: State, where: Where) -> bool:
+    """Whether a run that ended has epochs left, as its time was up, and minutes left, as it has more of them now."""
+    if state.seconds >= 60.0 * (state.entry.minutes * where.stretch - LEAST_MINUTES):
+        return False
+    try:
+        return not result.read(where.folder(state.entry.name))["finished"]
+    except TrainingError:
+        return False
 
 
 def _start(entry: Entry, where: Where) -> Step:
     """An entry that was not asked for, or has its record, and that another one starts from."""
-    step = _wanted(entry, replace(where, again=False))
+    step = _wanted(entry, replace(where, again=False), others_start=True)
     if step.to == "score":
         return replace(step, to="nothing", reason="trained before; others start from it")
     return replace(step, reason=f"{step.reason}; others start from it")

@@ -11,7 +11,7 @@ import avf_sources
 import numpy as np
 
 from avf_core.data import Source
-from avf_core.reproduction.tables import Entry
+from avf_core.reproduction.entries import Entry
 from avf_core.training import presets
 
 SEQUENCES = 6  # of each split

@@ -25,7 +25,7 @@ from avf_core.analysis.evaluation import Evaluation, evaluate
 from avf_core.data import Source
 from avf_core.errors import TrainingError
 from avf_core.filtering import Filter
-from avf_core.reproduction.tables import Entry
+from avf_core.reproduction.entries import Entry
 from avf_core.training import result
 from avf_core.training.model_card import parameters, readable
 
@@ -97,9 +97,14 @@ def load(results: Path, table: str) -> list[dict[str, Any]]:
     return [_load(path) for path in sorted((results / table).glob("*.json"))]
 
 
+def read(results: Path, table: str, name: str) -> dict[str, Any]:
+    """The record of an entry. Raises TrainingError for a file that is none."""
+    return _load(_path(results, table, name))
+
+
 def is_there(results: Path, table: str, entry: Entry) -> bool:
     """Whether there is a record of this very entry: of the same preset, changes, data, seed and start."""
-    path = results / table / f"{entry.name}.json"
+    path = _path(results, table, entry.name)
     if not path.exists():
         return False
     found = _load(path)["entry"]
@@ -197,6 +202,10 @@ def _tail(path: Path) -> list[str]:
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     kept = [line.rstrip() for line in lines if line.strip() and not line.startswith(("$", "{", "resuming"))]
     return [line for line in kept if not re.search(r"(^|\W)/\w", line)][-LOG_LINES:]
+
+
+def _path(results: Path, table: str, name: str) -> Path:
+    return results / table / f"{name}.json"
 
 
 def _load(path: Path) -> dict[str, Any]:

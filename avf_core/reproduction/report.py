@@ -12,18 +12,15 @@ from typing import Any, get_args
 import avf_sources
 
 from avf_core.reproduction import plots, records, zoo_report
-from avf_core.reproduction.tables import (
-    GROUPS,
-    TABLES,
-    Group,
-    Role,
-)
+from avf_core.reproduction.entries import Group, Role
+from avf_core.reproduction.paper import NOT_AT_HAND
+from avf_core.reproduction.tables import GROUPS, TABLES
 
 Record = Mapping[str, Any]
 
 HEADING = (
     "| | runs | {reported}, pooled | {reported}, mean over sequences | without first frames | KL "
-    "| {selection}, pooled | updates | minutes |\n|---|---|---|---|---|---|---|---|---|"
+    "| {selection}, pooled | epochs | updates | minutes |\n|---|---|---|---|---|---|---|---|---|---|"
 )
 ROWS = {"baseline": "baseline, direct inference", "avf": "AVF", "bound": "AVF, theta trained for the bound"}
 INTRODUCTION = """# Results
@@ -33,10 +30,11 @@ Written by `avf reproduce --report` from the records in `results/` and the cards
 Nats per step; lower is better. Every frame is scored, from the first, and sums are divided by the frames scored, over
 all steps ("pooled") or first within each sequence ("mean over sequences"). Each run keeps the checkpoint that was best
 on the split it is selected on, which is never the one reported. "Updates" counts those of the run and of its start;
-"minutes" are those of one core in training, of all runs behind, without validation. Spreads (±) are standard deviations
-over seeds.
+"epochs" are the run's own, of those it has in all: where its time was up before, the row is of a run that is not at its
+end. "Minutes" are those of one core in training, of all runs behind, without validation. Spreads (±) are standard
+deviations over seeds.
 """
-TITLES = {"music": "Music", "speech": "Speech", "video": "Video"}
+TITLES = {"music": "Music", "speech": "Speech", "video": "Video", "paper": "The paper, as published"}
 
 
 def write(results: Path) -> Path:
@@ -59,6 +57,8 @@ def page(results: Path) -> str:
         found = {name: group for name, group in groups.items() if group[0]["table"] == table}
         if found:
             parts.append(f"## {TITLES.get(table, table)}\n\n```console\n$ avf reproduce {table} --data DATA\n```\n")
+            if table == "paper":
+                parts.append("".join(f"- Not at hand: {missing}.\n" for missing in NOT_AT_HAND))
             parts += [section(name, group) for name, group in found.items()]
     if any(record["quick"] for group in groups.values() for record in group):
         parts.append("These runs are cut down to see that all of it works: **their figures mean nothing**.\n")
@@ -101,6 +101,7 @@ def row(label: str, runs: Sequence[Record]) -> str:
         _spread([run["test"]["free_energy_without_first_frame"] for run in runs]),
         _spread([run["test"]["kl"] for run in runs]),
         _spread([run["valid"]["free_energy_pooled"] for run in runs]),
+        _epochs(runs),
         f"{mean(run['updates_in_all'] for run in runs):.0f}",
         f"{minutes:.0f}",
     ]
@@ -142,6 +143,13 @@ def _iterations(run: Record) -> str:
     return f", {n} iteration{'s' if n != 1 else ''}" if n else ""
 
 
+def _epochs(runs: Sequence[Record]) -> str:
+    """How far the runs came: the least and the most, of all their epochs."""
+    least, most = min(run["epochs"] for run in runs), max(run["epochs"] for run in runs)
+    so_far = str(most) if least == most else f"{least} to {most}"
+    return f"{so_far} of {max(run['training']['epochs'] for run in runs)}"
+
+
 def _spread(values: Sequence[float]) -> str:
     text = figure(mean(values))
     return f"{text} ± {figure(stdev(values))}" if len(values) > 1 else text
@@ -152,7 +160,7 @@ def _paper_rows(about: Group, inverse: float) -> list[str]:
         return []
     names = ("baseline", "AVF")
     return [
-        f"| {name}, paper, divided rightly | | | {divided_rightly(printed, inverse):.2f} | | | | | |"
+        f"| {name}, paper, divided rightly | | | {divided_rightly(printed, inverse):.2f} | | | | | | |"
         for name, printed in zip(names, about.paper, strict=True)
     ]
 

@@ -23,8 +23,8 @@ import torch
 
 from avf_core.errors import AvfError
 from avf_core.reproduction import planning, records
+from avf_core.reproduction.entries import Entry
 from avf_core.reproduction.planning import State, Step, Where
-from avf_core.reproduction.tables import Entry
 
 Stage = Literal["waiting", "training", "scoring", "done", "stopped", "failed"]
 POLL = 0.1  # seconds between looks at the processes
@@ -116,7 +116,7 @@ class Queue:
         try:
             state = planning.begin(entry, self.where)
             task.seconds = state.seconds
-            if state.trained:
+            if task.step.to == "score":
                 self._score(task)
             else:
                 self._train(task)

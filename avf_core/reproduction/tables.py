@@ -1,71 +1,18 @@
 """The tables of results, as data: which runs there are, and in which order they depend on each other.
 
-An entry is one run of `avf train` with what it is for. The law: `baseline` and `avf` of a group have the same model,
-and `avf` has no more updates than `baseline`, those of its start included.
+The law: `baseline` and `avf` of a group have the same model, and `avf` has no more updates than `baseline`, those of
+its start included.
 """
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Literal
 
 from avf_core.errors import ConfigurationError
-
-Role = Literal["start", "baseline", "avf", "bound", "curve"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One run of a table.
-
-    `changes` are KEY=VALUE as `avf train --set` takes them; `data` is a path below the root of all data. `start` is
-    the entry whose best checkpoint it starts from; `goes_on` is the entry of the same preset, data and seed that it is
-    the rest of, with more epochs: what that one has trained is taken over, state and all. Roles: `start` is only the
-    start of others, `bound` is AVF whose theta learns for a bound by several samples instead of the free energy,
-    `curve` a point of "free energy against iterations in training". `minutes` is the wall clock's, all resumed parts
-    together. With `particles` the FIVO bound is reported beside the free energy.
-    """
-
-    name: str
-    group: str
-    role: Role
-    preset: str
-    data: str
-    changes: tuple[str, ...] = ()
-    seed: int = 1
-    start: str | None = None
-    goes_on: str | None = None
-    minutes: float = 45.0
-    particles: int = 0
-
-    @property
-    def origin(self) -> str | None:
-        """The entry that must be trained before this one."""
-        return self.start or self.goes_on
-
-    def same_run(self, other: "Entry") -> bool:
-        """Whether both train the same thing; they may be limited and reported otherwise."""
-        return self._trained() == other._trained()
-
-    def _trained(self) -> "Entry":
-        return dataclasses.replace(self, group="", role="avf", goes_on=None, minutes=0.0, particles=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """What a section of the results is about.
-
-    `paper` are the figures of Marino, Cvitkovic & Yue 2018, Table 3, as printed, for baseline and AVF, where they are
-    of the same data: means over sequences, in nats per step, that leave the first frame out but divide by all frames.
-    `floors` are the free energies of independent notes with training marginals, and of a Markov chain a note.
-    """
-
-    title: str
-    paper: tuple[float, float] | None = None
-    floors: tuple[float, float] | None = None
-
+from avf_core.reproduction.entries import Entry, Group
+from avf_core.reproduction.paper import GROUPS as PAPER_GROUPS
+from avf_core.reproduction.paper import PAPER
 
 GROUPS = {
     "jsb": Group(title="JSB chorales", paper=(6.92, 6.77), floors=(11.06, 10.48)),
@@ -75,6 +22,7 @@ GROUPS = {
     "vrnn": Group(title="Speech: VRNN on crowd16k"),
     "srnn": Group(title="Speech: SRNN on crowd16k"),
     "svg": Group(title="Video: SVG on Weizmann actions"),
+    **PAPER_GROUPS,
 }
 
 CROWD16K = "speech/crowd16k"
@@ -223,6 +171,7 @@ TABLES: dict[str, tuple[Entry, ...]] = {
         *curve("srnn", SRNN_AVF, changes=SRNN_CURVE, minutes=40.0),
     ),
     "video": trio(VIDEO, epochs=230, avf_epochs=80, validate_every=(30, 20)),
+    "paper": PAPER,
 }
 
 

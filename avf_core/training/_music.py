@@ -3,19 +3,20 @@
 import dataclasses
 from typing import Any, Literal
 
-from avf_core.training.config import Preset, TrainingConfig
+from avf_core.training.config import TO_THE_END, Preset, TrainingConfig
 
 MUSIC_BASELINE = {"kind": "direct", "widths": [500], "context": ["hidden"]}
 
 
 def music(inference: dict[str, Any]) -> Preset:
     """SRNN on piano rolls, as in the paper: clips of 25 steps, batches of 16, KL annealed over 50 epochs."""
+    schedule = TrainingConfig(kl_anneal_epochs=50, patience=TO_THE_END)
     return Preset(
         model={"kind": "srnn"},
         inference={"kind": "iterative", **inference},
         baseline=MUSIC_BASELINE,
-        training=TrainingConfig(kl_anneal_epochs=50),
-        baseline_training=TrainingConfig(kl_anneal_epochs=50),
+        training=schedule,
+        baseline_training=schedule,
     )
 
 

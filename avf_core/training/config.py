@@ -1,9 +1,11 @@
 """How a filter is trained: one frozen dataclass beside the trainer that reads it."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from avf_core.errors import ConfigurationError
+
+Annealing = Literal["linear", "quadratic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +21,9 @@ class TrainingConfig:
     the gradients of frames whose free energy is beyond it are scaled down in proportion. One frame that the prior is
     sure of, and wrong about, can otherwise weigh more than all others of its batch. Not for direct inference.
     `phi_steps`: the inference model's optimiser steps `online` at every time step (the authors'), or once per `clip`.
-    `kl_anneal_epochs`: the KL weight rises linearly from 0 to 1 over so many epochs, but is never below
-    `kl_weight_floor`; it is 1 in every reported number. `learning_rate_decay` is per epoch.
+    `kl_anneal_epochs`: the KL weight rises from 0 to 1 over so many epochs, but is never below `kl_weight_floor`; it is
+    1 in every reported number. `kl_anneal`: it is the part of these epochs that is over (`linear`, the paper's words),
+    or its square (`quadratic`, the authors' code). `learning_rate_decay` is per epoch.
     `average_decay`: validation and the checkpoint use an exponential average of the weights where it is
     above 0. `validate_start`: what is trained is a checkpoint before its first update, too: for models that begin as
     something. `patience`: stop after so many validations without a better one. `transpose`: the chance that a clip of
@@ -38,6 +41,7 @@ class TrainingConfig:
     outlier: float = 0.0
     learning_rate_decay: float = 0.999
     kl_anneal_epochs: int = 0
+    kl_anneal: Annealing = "linear"
     kl_weight_floor: float = 0.0
     phi_steps: Literal["online", "clip"] = "online"
     clip_norm: float = 0.0
@@ -69,6 +73,10 @@ class TrainingConfig:
         for name in ("average_decay", "kl_weight_floor"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ConfigurationError(f"training.{name} is {getattr(self, name)}, expected within [0, 1)")
+        if self.kl_anneal not in get_args(Annealing):
+            raise ConfigurationError(
+                f"training.kl_anneal is {self.kl_anneal!r}, expected one of {', '.join(get_args(Annealing))}"
+            )
         if not 0.0 <= self.transpose <= 1.0:
             raise ConfigurationError(f"training.transpose is {self.transpose}, expected within [0, 1]")
 
@@ -76,7 +84,12 @@ class TrainingConfig:
         """The weight of KL in epoch `epoch`, counted from 0."""
         if epoch >= self.kl_anneal_epochs:
             return 1.0
-        return max(self.kl_weight_floor, epoch / self.kl_anneal_epochs)
+        part = epoch / self.kl_anneal_epochs
+        return max(self.kl_weight_floor, part if self.kl_anneal == "linear" else part**2)
+
+
+TO_THE_END = 1_000_000
+"""A `patience` that no run outlasts: it trains all of its epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ inference procedure; what it leaves without a way to learn is refused, never car
 import copy
 import math
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Literal
 
 import torch
@@ -29,7 +30,8 @@ Precision = Literal["float32", "bfloat16"]
 class Update:
     """What an update did: `applied` unless a gradient was not finite; `skipped_steps` of phi within it (online).
 
-    `metrics`: free energy (KL weighted by 1) and KL in nats per frame, the KL's weight, the gradients' norms.
+    `metrics`: free energy (KL weighted by 1) and KL in nats per frame, the KL's weight, the gradients' norms: of phi's
+    online steps, their mean.
     """
 
     applied: bool
@@ -48,6 +50,7 @@ class Learner:
         self.theta = _adam(filter.model, config.theta_rate, config)
         self.phi = _adam(filter.inference, config.phi_rate, config)
         self.skipped_steps = 0
+        self.online_norms: list[float] = []
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -74,7 +77,7 @@ class Learner:
         clip = tree_map(lambda t: t.to(self.device), clip)
         taken = self.filter.model.reader.taken(clip.drive, shape=tuple(clip.real.shape), like=clip.xs)
         clip = replace(clip, drive=taken)
-        self.skipped_steps = 0
+        self.skipped_steps, self.online_norms = 0, []
         self.zero_gradients()
         totals = self.backward(self.group.rows(clip), kl_weight)
         theta_norm = self._clipped_norm(self.filter.model)
@@ -86,7 +89,7 @@ class Learner:
             self._follow(updates + 1)
         free_energy, kl = (value / float(clip.frames) for value in self.group.sums([totals.free_energy, totals.kl]))
         metrics = {"free_energy": free_energy, "kl": kl, "kl_weight": kl_weight}
-        norms = {"theta_norm": theta_norm, "phi_norm": phi_norm}
+        norms = {"theta_norm": theta_norm, "phi_norm": fmean(self.online_norms or [phi_norm])}
         return Update(applied=applied, skipped_steps=self.skipped_steps, metrics=metrics | norms)
 
     def zero_gradients(self) -> None:
@@ -127,13 +130,17 @@ class Learner:
         def learn(study: em.Studied) -> None:
             weigh = em.weighing(clip.sequences, config.outlier)
             if isinstance(study, Lesson) and self.group.size == 1:
-                moved = math.isfinite(study.move(weigh, self.phi, clip_norm=config.clip_norm))
+                norm = study.move(weigh, self.phi, clip_norm=config.clip_norm)
             else:
                 study.backward(weigh)
                 _check_reached(inference)
-                if moved := math.isfinite(self._clipped_norm(inference)):
+                norm = self._clipped_norm(inference)
+                if math.isfinite(norm):
                     self.phi.step()
-            self.skipped_steps += not moved
+            if math.isfinite(norm):
+                self.online_norms.append(norm)
+            else:
+                self.skipped_steps += 1
 
         latents, study = em.expectation(
             self.filter,

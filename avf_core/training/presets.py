@@ -15,7 +15,7 @@ from avf_core.training._music import autoregressive, music, music_best
 from avf_core.training._sensors import LGSSM, REGIMES, SENSOR, SENSOR_ROBUST
 from avf_core.training._shipped import ACTIONS as SHIPPED_ACTIONS
 from avf_core.training._shipped import SPEECH as SHIPPED_SPEECH
-from avf_core.training.config import Preset, TrainingConfig
+from avf_core.training.config import TO_THE_END, Preset, TrainingConfig
 
 Settings = dict[str, dict[str, Any]]
 
@@ -23,7 +23,7 @@ DIRECT = "-direct"
 
 
 # Clips of half a second: 200 samples a frame at 16 kHz.
-SPEECH = TrainingConfig(epochs=700, clip_length=40, batch_size=64)
+SPEECH = TrainingConfig(epochs=700, clip_length=40, batch_size=64, patience=TO_THE_END)
 VRNN_SPEECH = Preset(
     model={"kind": "vrnn"},
     inference={"kind": "iterative", "iterations": 2, "rule": "learned_sgd", "normalize_mean": True},
@@ -48,7 +48,7 @@ SRNN_SPEECH = Preset(
         SPEECH, epochs=1000, theta_rate=1e-3, phi_rate=1e-3, kl_anneal_epochs=20, clip_norm=1000.0
     ),
 )
-VIDEO_SCHEDULE = TrainingConfig(epochs=100, clip_length=20, batch_size=20)
+VIDEO_SCHEDULE = TrainingConfig(epochs=100, clip_length=20, batch_size=20, patience=TO_THE_END)
 SVG_ACTIONS = Preset(
     model={"kind": "svg"},
     inference={"kind": "iterative", "iterations": 1, "rule": "gated"},
@@ -150,13 +150,13 @@ SVG_ACTIONS_SMALL = Preset(
 )
 
 PRESETS = {
-    "vrnn-speech": VRNN_SPEECH,
-    "srnn-speech": SRNN_SPEECH,
-    "srnn-piano": music({"iterations": 1, "rule": "learned_sgd"}),
-    "srnn-muse": music({"iterations": 1, "rule": "gated"}),
-    "srnn-nottingham": music({"iterations": 1, "rule": "gated"}),
-    "srnn-jsb": music({"iterations": 5, "rule": "learned_sgd", "normalize_mean": True}),
-    "svg-actions": SVG_ACTIONS,
+    "paper-vrnn-speech": VRNN_SPEECH,
+    "paper-srnn-speech": SRNN_SPEECH,
+    "paper-piano": music({"iterations": 1, "rule": "learned_sgd"}),
+    "paper-muse": music({"iterations": 1, "rule": "gated"}),
+    "paper-nottingham": music({"iterations": 1, "rule": "gated"}),
+    "paper-jsb": music({"iterations": 5, "rule": "learned_sgd", "normalize_mean": True}),
+    "paper-actions": SVG_ACTIONS,
     "srnn-jsb-best": music_best(direct_epochs=340, epochs=40, direct_rate=1.5e-3, direct_decay=0.996, transpose=0.75),
     "srnn-piano-best": music_best(direct_epochs=500, epochs=100, direct_rate=1.5e-3, direct_decay=0.995),
     "srnn-muse-best": music_best(

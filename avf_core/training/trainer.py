@@ -29,6 +29,8 @@ from avf_core.training.parallel import Group
 
 Sequences = Sequence[np.ndarray]
 MOST_SKIPPED = 100  # consecutive updates with non-finite gradients before giving up
+LATER = {"kl_anneal": "linear"}
+"""Options of a schedule that older runs do not name, and what these did: so they can be gone on with."""
 
 
 @runtime_checkable
@@ -198,7 +200,8 @@ class Trainer:
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a run to be resumed; the number of epochs may be raised."""
-        schedule = {k: v for k, v in vars(self.run.config).items() if k not in ("epochs", "patience")}
+        free = ("epochs", "patience")
+        schedule = {k: v for k, v in vars(self.run.config).items() if k not in free and LATER.get(k) != v}
         sizes = [len(s) for s in self.run.train], [len(s) for s in self.run.valid]
         start = self.run.facts.get("init")
         return {"settings": self.run.settings, "training": schedule, "data": sizes, "start": start}

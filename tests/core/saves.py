@@ -119,7 +119,7 @@ class Published:
         run = folder / f"run{seed}"
         options = [word for change in (*SMALL, f"training.seed={seed}") for word in ("--set", change)]
         data = ["--data", str(folder / "sensors.npy"), "--data-option", "length=20", "--data-option", "valid=0.4"]
-        arguments = ["srnn-jsb", *data, "--out", str(run), "--precision", "float32", *options]
+        arguments = ["paper-jsb", *data, "--out", str(run), "--precision", "float32", *options]
         train.command(arguments, standalone_mode=False)
         return run
 

@@ -43,7 +43,7 @@ def run(*arguments: object) -> tuple[int, str]:
 def test_train_stop_resume_evaluate(data: Path, tmp_path: Path) -> None:
     """A run stopped by time goes on with the same command, and its folder evaluates."""
     out = tmp_path / "run"
-    common = ["srnn-jsb", "--data", data, "--out", out, *SMALL, "--set", "training.epochs=3"]
+    common = ["paper-jsb", "--data", data, "--out", out, *SMALL, "--set", "training.epochs=3"]
     code, stdout = run(*common, "--max-minutes", 1e-9)
     assert (code, json.loads(stdout)["finished"]) == (0, False)
     code, stdout = run(*common)
@@ -53,7 +53,7 @@ def test_train_stop_resume_evaluate(data: Path, tmp_path: Path) -> None:
     assert all((out / name).stat().st_size > 0 for name in names)
     assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
     card = json.loads((out / "card.json").read_text())
-    assert card["command"].startswith("avf train srnn-jsb --data rolls.npz --out OUT --set model.hidden_size=8")
+    assert card["command"].startswith("avf train paper-jsb --data rolls.npz --out OUT --set model.hidden_size=8")
     asked = ["--model", str(out), "--data", str(data), "--split", "test", "--json"]
     printed = CliRunner().invoke(evaluate.command, asked, catch_exceptions=False)
     figures = json.loads(printed.stdout)
@@ -90,12 +90,12 @@ def test_data_of_another_kind_is_trained_on_and_evaluated(tmp_path: Path) -> Non
     out = tmp_path / "run"
     reading = ["--data-kind", "arrays", "--data-option", "key=notes", "--data-option", "length=25"]
     options = ["--data", tmp_path / "x.npz", *reading, "--out", out, *SMALL, "--set", "training.epochs=1"]
-    code, stdout = run("srnn-jsb", *options)
+    code, stdout = run("paper-jsb", *options)
     assert (code, json.loads(stdout)["updates"]) == (0, 2)  # 32 sequences of 25 steps, 16 a batch
     card = json.loads((out / "card.json").read_text())
     assert card["data"] == {"name": "x.npz", "kind": "arrays", "options": {"key": "notes", "length": 25}}
     words = (
-        "avf train srnn-jsb --data x.npz --data-kind arrays --data-option 'key=\"notes\"' --data-option length=25 --out"
+        "avf train paper-jsb --data x.npz --data-kind arrays --data-option 'key=\"notes\"' --data-option length=25 --out"
     )
     assert card["command"].startswith(words)
     asked = ["--model", str(out), "--data", str(tmp_path / "x.npz"), "--json"]
@@ -111,13 +111,13 @@ def test_train_from_another_checkpoint(data: Path, tmp_path: Path) -> None:
     direct = [x for x in SMALL if "inference" not in x]
     direct = [x for i, x in enumerate(direct) if not (x == "--set" and direct[i + 1].startswith("--"))]
     sizes = ["--set", "training.epochs=1"]
-    assert run("srnn-jsb-direct", "--data", data, "--out", tmp_path / "a", *direct, *sizes)[0] == 0
+    assert run("paper-jsb-direct", "--data", data, "--out", tmp_path / "a", *direct, *sizes)[0] == 0
     options = ["--data", data, "--out", tmp_path / "b", "--init", tmp_path / "a", *SMALL]
-    assert run("srnn-jsb", *options, "--set", "training.epochs=1")[0] == 0
+    assert run("paper-jsb", *options, "--set", "training.epochs=1")[0] == 0
     card = json.loads((tmp_path / "b" / "card.json").read_text())
     assert card["init"]["updates"] == 1
     assert card["command"].endswith("--init START")
-    assert card["init"]["commands"][0].startswith("avf train srnn-jsb-direct")
+    assert card["init"]["commands"][0].startswith("avf train paper-jsb-direct")
 
 
 def test_data_that_does_not_fit_the_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,19 +132,19 @@ def test_models_lists_every_preset_with_its_sizes() -> None:
     listed = json.loads(CliRunner().invoke(models.command, ["--json"], catch_exceptions=False).stdout)["models"]
     by_name = {row["name"]: row for row in listed if row["form"] == "preset"}
     assert set(by_name) == set(presets.names())
-    assert {"srnn-jsb", "srnn-jsb-direct", "regimes"} <= set(by_name)
+    assert {"paper-jsb", "paper-jsb-direct", "regimes"} <= set(by_name)
     assert "regimes-direct" not in by_name
-    assert by_name["srnn-jsb"]["latent_size"] == 100
-    assert by_name["srnn-jsb"]["inference_parameters"] == 3_741_072
-    assert "srnn-nottingham" in CliRunner().invoke(models.command, [], catch_exceptions=False).stdout
+    assert by_name["paper-jsb"]["latent_size"] == 100
+    assert by_name["paper-jsb"]["inference_parameters"] == 3_741_072
+    assert "paper-nottingham" in CliRunner().invoke(models.command, [], catch_exceptions=False).stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
         (["train", "srnn-bach", "--data", "x.npz", "--out", "o"], "no preset 'srnn-bach'"),
-        (["train", "srnn-jsb", "--data", "missing.npz", "--out", "o"], "no file or folder missing.npz"),
-        (["train", "srnn-jsb", "--data", "x.npz", "--out", "o", "--set", "epochs"], "no KEY=VALUE"),
+        (["train", "paper-jsb", "--data", "missing.npz", "--out", "o"], "no file or folder missing.npz"),
+        (["train", "paper-jsb", "--data", "x.npz", "--out", "o", "--set", "epochs"], "no KEY=VALUE"),
         (["evaluate", "--model", "nowhere", "--data", "x.npz"], "no checkpoint 'nowhere'"),
         (["evaluate", "--model", "srnn-jsb", "--data", ".", "--data-kind", "timit"], ". is no TIMIT"),
         (["evaluate", "--model", "srnn-jsb", "--data", ".", "--data-kind", "tape"], "'tape' is not one of"),

@@ -40,7 +40,7 @@ def data(tmp_path: Path) -> Path:
 def train(data: Path, out: Path, *options: str, processes: int, stop: bool = False) -> list[float]:
     """`avf train` on so many processes, one being this; the validation free energies it wrote."""
     limits = ["--max-minutes", "1e-9"] if stop else []
-    arguments = ["train", "srnn-jsb", "--data", str(data), "--out", str(out), *SMALL, *options, *limits]
+    arguments = ["train", "paper-jsb", "--data", str(data), "--out", str(out), *SMALL, *options, *limits]
     if processes == 1:
         assert cli.run(arguments) == 0
     else:

@@ -39,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     walks = np.cumsum(np.random.default_rng(0).normal(size=(400, 3)), axis=0)
     np.save(folder / "sensors.npy", walks.astype(np.float32))
     words = [
-        "srnn-jsb",
+        "paper-jsb",
         "--data",
         str(folder / "sensors.npy"),
         "--data-option",

@@ -49,6 +49,8 @@ def made(name: str, role: str, *, test: float, seed: int = 1, iterations: int = 
         "data": {"name": "jsb_chorales.npz", "splits": {"test": split}},
         "selection": "valid",
         "reported": "test",
+        "training": {"epochs": 340},
+        "epochs": 340,
         "updates_before": 300,
         "updates_in_all": 1800,
         "seconds_in_all": 600.0,
@@ -88,10 +90,24 @@ def test_seeds_are_averaged_with_their_spread(results: Path) -> None:
     page = report.page(results)
     assert "| baseline, direct inference | 2 | **7.300 ± 0.071** | 7.250 ± 0.071 | 7.310 ± 0.071 |" in page
     assert "| AVF, 5 iterations | 2 | **7.100 ± 0.141** |" in page
-    assert "| 1.500 ± 0.000 | 7.030 ± 0.141 | 1800 | 10 |" in page
+    assert "| 1.500 ± 0.000 | 7.030 ± 0.141 | 340 of 340 | 1800 | 10 |" in page
     assert "AVF less its baseline, pooled: -0.250, -0.150 (seeds 1, 2)" in page
     assert "6.789 for `jsb-avf-1`, 0.211 below its free energy of 7.000" in page
     assert page.endswith("## What paid\n\nPatience.\n")
+
+
+def test_a_row_says_how_far_its_runs_came(results: Path) -> None:
+    """The least and the most of the seeds, of the epochs that they have."""
+    records.write(results / "music" / "jsb-avf-2.json", made("jsb-avf-2", "avf", test=7.2, seed=2, epochs=85))
+    assert "| 85 to 340 of 340 | 1800 | 10 |" in report.page(results)
+
+
+def test_what_of_the_paper_has_no_run_is_said_above_its_table(results: Path) -> None:
+    """The data that are licensed or absent."""
+    entry = {"name": "jsb-avf-1", "group": "paper-jsb", "role": "avf", "seed": 1, "start": None}
+    records.write(results / "paper" / "jsb-avf-1.json", made("jsb-avf-1", "avf", test=9.0, table="paper", entry=entry))
+    page = report.page(results)
+    assert page.index("## The paper, as published") < page.index("Not at hand: TIMIT") < page.index("As published: JSB")
 
 
 def test_iterations_in_training_are_in_order(results: Path) -> None:

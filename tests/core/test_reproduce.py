@@ -22,9 +22,9 @@ from avf_core.reproduction import (
     records,
     tables,
 )
+from avf_core.reproduction.entries import Entry
 from avf_core.reproduction.planning import State, Where
 from avf_core.reproduction.running import Queue, Task
-from avf_core.reproduction.tables import Entry
 from avf_core.training import presets
 from avf_core.training.config import Preset
 
@@ -299,13 +299,16 @@ def test_what_is_left_of_the_minutes_is_what_a_resumed_run_gets(tmp_path: Path) 
 # --- tables
 
 
-@pytest.mark.parametrize("name", ["music", "speech", "video"])
+LIMITS = {"music": 45.0, "speech": 90.0, "video": 90.0, "paper": 240.0}  # minutes of one run
+
+
+@pytest.mark.parametrize("name", list(LIMITS))
 def test_tables_are_sound(name: str) -> None:
     """Names are unique, starts are there, presets know every change, and no run is over its time."""
     table = tables.get(name)
     assert len({entry.name for entry in table}) == len(table)
     for entry in table:
-        assert entry.minutes <= (45.0 if name == "music" else 90.0)
+        assert entry.minutes <= LIMITS[name]
         assert entry.group in tables.GROUPS
         tables.ancestry(entry, table)
         preset = presets.override(presets.get(entry.preset), key_values(entry.changes, "--set"))
@@ -314,7 +317,7 @@ def test_tables_are_sound(name: str) -> None:
     assert {"baseline", "avf"} <= {entry.role for entry in table}
 
 
-@pytest.mark.parametrize("name", ["music", "speech", "video"])
+@pytest.mark.parametrize("name", list(LIMITS))
 def test_avf_has_no_more_updates_than_its_baseline(name: str) -> None:
     """Epochs of the same clips and batches, those of the start included; and the same model."""
 
@@ -353,7 +356,7 @@ def test_a_cut_set_is_the_beginning_of_the_whole_one(tmp_path: Path) -> None:
         quick.cut("speech/none", root=tmp_path / "root", folder=tmp_path / "cut")
 
 
-@pytest.mark.parametrize("name", ["speech", "video"])
+@pytest.mark.parametrize("name", ["speech", "video", "paper"])
 def test_every_preset_of_a_table_can_be_cut_down(name: str) -> None:
     """The small nets are of the preset's own model, and far smaller."""
     for entry in tables.get(name):
@@ -379,6 +382,11 @@ def test_mistakes_are_one_line(arguments: list[str], word: str, capsys: pytest.C
     """Nothing is begun."""
     assert cli.run(["reproduce", *arguments]) in (1, 2)
     assert word in capsys.readouterr().err
+
+
+def test_every_table_is_looked_at_here() -> None:
+    """A new one has its limit of minutes above."""
+    assert tables.TABLES.keys() == {*LIMITS, "tiny"}
 
 
 def test_a_list_says_what_would_be_done(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

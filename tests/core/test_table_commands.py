@@ -39,7 +39,7 @@ def test_a_model_of_a_table_knows_its_channels(tmp_path: Path) -> None:
     swapped = write(tmp_path / "y.csv", {"more": keys[0], **dict(reversed(columns.items()))})
     out = tmp_path / "run"
     settings = [word for text in SMALL for word in ("--set", text)]
-    words = ["srnn-jsb", "--data", straight, "--data-option", "length=20", "--out", out, *settings, "--json"]
+    words = ["paper-jsb", "--data", straight, "--data-option", "length=20", "--out", out, *settings, "--json"]
     assert CliRunner().invoke(train.command, [*map(str, words)], catch_exceptions=False).exit_code == 0
     card = json.loads((out / "card.json").read_text())["data"]
     assert (card["kind"], card["channels"]) == ("tables", list(columns))

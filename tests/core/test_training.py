@@ -23,7 +23,7 @@ from tests.support.training import make_run, melodies, never, trainer_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
-LARGE = ("vrnn-speech", "srnn-speech", "svg-actions")  # at the size of the papers
+LARGE = ("paper-vrnn-speech", "paper-srnn-speech", "paper-actions")  # at the size of the papers
 
 
 @pytest.mark.parametrize(
@@ -254,12 +254,12 @@ def test_every_preset_trains(tmp_path: Path, name: str) -> None:
 def test_a_models_units_are_those_of_its_training_data() -> None:
     """Center and scale are the training set's mean and deviation, where a model standardises and was not told."""
     data = [np.array([[1.0, 3.0]]), np.array([[5.0, 7.0]])]
-    speech = presets.get("srnn-speech").settings
+    speech = presets.get("paper-srnn-speech").settings
     fitted = presets.fit(speech, data)["model"]
     assert (fitted["center"], fitted["scale"]) == (4.0, pytest.approx(5.0**0.5))
     told = {**speech, "model": {**speech["model"], "scale": 2.0}}
     assert presets.fit(told, data) == told
-    for name in ("srnn-jsb", "svg-actions"):
+    for name in ("paper-jsb", "paper-actions"):
         assert presets.fit(presets.get(name).settings, data) == presets.get(name).settings
 
 
@@ -278,6 +278,6 @@ def test_a_models_units_are_those_of_its_training_data() -> None:
 def test_wrong_settings_are_refused_with_what_is_right(key: str, value: object, word: str) -> None:
     """Unknown names and values out of range fail, and say what there is."""
     with pytest.raises(ConfigurationError, match=word):
-        configuration.build(presets.override(presets.get("srnn-jsb"), {key: value}).settings)
-    with pytest.raises(ConfigurationError, match="there are vrnn-speech"):
+        configuration.build(presets.override(presets.get("paper-jsb"), {key: value}).settings)
+    with pytest.raises(ConfigurationError, match="there are paper-vrnn-speech"):
         presets.get("srnn-bach")

@@ -1,0 +1,73 @@
+"""How far the entries of a table are: what was run, for how long, how much of its length, and what is missing.
+
+Read from the runs at hand and from the records; where both are there, from the one that is further.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import avf_sources
+
+from avf_core.reproduction import records
+from avf_core.reproduction.entries import Entry
+from avf_core.reproduction.planning import Where
+from avf_core.training import presets
+from avf_core.training import state as run_state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Of an entry: `epochs` trained of those there are, minutes of one core, and the recorded F in nats per step.
+
+    `free_energy` is of the reported split, None where there is no record.
+    """
+
+    epochs: int
+    of: int
+    minutes: float
+    free_energy: float | None
+
+    @property
+    def share(self) -> float:
+        """How much of its length was trained."""
+        return self.epochs / self.of
+
+
+def standing(entry: Entry, where: Where) -> Standing:
+    """How far an entry is. Raises TrainingError where its record is damaged."""
+    run, record = _run(entry, where), _record(entry, where)
+    epochs, seconds = max((run, record), key=lambda found: found[0])[:2]
+    return Standing(epochs=epochs, of=_length(entry), minutes=seconds / 60.0, free_energy=record[2])
+
+
+def told(found: Standing) -> str:
+    """In words, for people."""
+    if not found.epochs:
+        return "nothing yet"
+    figure = "no record yet" if found.free_energy is None else f"F {found.free_energy:.3f}"
+    return f"{found.epochs} of {found.of} epochs ({found.share:.0%}), {found.minutes:.0f} min; {figure}"
+
+
+def _length(entry: Entry) -> int:
+    """The epochs of an entry."""
+    said = [change.partition("=")[2] for change in entry.changes if change.startswith("training.epochs=")]
+    return int(said[-1]) if said else presets.get(entry.preset).training.epochs
+
+
+def _run(entry: Entry, where: Where) -> tuple[int, float]:
+    """The epochs and seconds of the run at hand, as it was last saved."""
+    try:
+        files = avf_sources.read_set(where.folder(entry.name), [run_state.RUN])
+        progress: dict[str, Any] = json.loads(files[run_state.RUN])["progress"]
+        return int(progress["epoch"]), float(progress["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, 0.0
+
+
+def _record(entry: Entry, where: Where) -> tuple[int, float, float | None]:
+    """The epochs and seconds of the record, and its figure."""
+    if not records.is_there(where.results, where.table, entry):
+        return 0, 0.0, None
+    found = records.read(where.results, where.table, entry.name)
+    return found["epochs"], found["seconds"], found["test"]["free_energy_pooled"]
