@@ -25,7 +25,7 @@ from avf_core.native.plan import InferencePlan, ModelPlan, Program
 from benchmarks import results
 from benchmarks.step import built, observation, stepping
 
-MODELS = ("srnn-jsb", "srnn-speech-small", "vrnn-speech-small", "vrnn-speech")
+MODELS = ("srnn-jsb", "srnn-speech-small", "vrnn-speech-small", "paper-vrnn-speech")
 BATCHES = (1, 16, 64)
 ROWS, SIZE = 192, 1024  # of the products that peaks are measured by
 PRECISIONS: tuple[running.Choice, ...] = ("float32", "mixed")

@@ -1,6 +1,7 @@
 """What a table of results is made of: an entry is one run of `avf train` with what it is for."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,3 +57,9 @@ class Group:
     title: str
     paper: tuple[float, float] | None = None
     floors: tuple[float, float] | None = None
+
+
+def epochs_in(changes: Sequence[str]) -> int | None:
+    """The epochs that changes of an entry say; None where they leave them to the preset."""
+    said = [change.partition("=")[2] for change in changes if change.startswith("training.epochs=")]
+    return int(said[-1]) if said else None

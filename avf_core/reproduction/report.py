@@ -12,7 +12,7 @@ from typing import Any, get_args
 import avf_sources
 
 from avf_core.reproduction import plots, records, zoo_report
-from avf_core.reproduction.entries import Group, Role
+from avf_core.reproduction.entries import Group, Role, epochs_in
 from avf_core.reproduction.paper import NOT_AT_HAND
 from avf_core.reproduction.tables import GROUPS, TABLES
 
@@ -147,7 +147,8 @@ def _epochs(runs: Sequence[Record]) -> str:
     """How far the runs came: the least and the most, of all their epochs."""
     least, most = min(run["epochs"] for run in runs), max(run["epochs"] for run in runs)
     so_far = str(most) if least == most else f"{least} to {most}"
-    return f"{so_far} of {max(run['training']['epochs'] for run in runs)}"
+    lengths = [epochs_in(run["entry"].get("changes", ())) or run["training"]["epochs"] for run in runs]
+    return f"{so_far} of {max(lengths)}"
 
 
 def _spread(values: Sequence[float]) -> str:

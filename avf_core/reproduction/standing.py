@@ -10,7 +10,7 @@ from typing import Any
 import avf_sources
 
 from avf_core.reproduction import records
-from avf_core.reproduction.entries import Entry
+from avf_core.reproduction.entries import Entry, epochs_in
 from avf_core.reproduction.planning import Where
 from avf_core.training import presets
 from avf_core.training import state as run_state
@@ -51,8 +51,7 @@ def told(found: Standing) -> str:
 
 def _length(entry: Entry) -> int:
     """The epochs of an entry."""
-    said = [change.partition("=")[2] for change in entry.changes if change.startswith("training.epochs=")]
-    return int(said[-1]) if said else presets.get(entry.preset).training.epochs
+    return epochs_in(entry.changes) or presets.get(entry.preset).training.epochs
 
 
 def _run(entry: Entry, where: Where) -> tuple[int, float]:

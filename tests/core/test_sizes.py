@@ -46,7 +46,7 @@ def test_what_was_said_stands() -> None:
     preset = presets.override(presets.get("sensor"), {"model.hidden_size": 7, "model.emission": {"order": 2}})
     model = sized(preset, data).model
     assert (model["hidden_size"], model["emission"], model["observation_size"]) == (7, {"order": 2}, 3)
-    assert sized(presets.get("srnn-jsb"), data) == presets.get("srnn-jsb")
+    assert sized(presets.get("paper-jsb"), data) == presets.get("paper-jsb")
 
 
 def test_inputs_and_an_uneven_clock_are_told() -> None:
