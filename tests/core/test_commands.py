@@ -94,7 +94,7 @@ def test_data_of_another_kind_is_trained_on_and_evaluated(tmp_path: Path) -> Non
     assert (code, json.loads(stdout)["updates"]) == (0, 2)  # 32 sequences of 25 steps, 16 a batch
     card = json.loads((out / "card.json").read_text())
     assert card["data"] == {"name": "x.npz", "kind": "arrays", "options": {"key": "notes", "length": 25}}
-    words = "avf train paper-jsb --data x.npz --data-kind arrays --data-option 'key=\"notes\"' --data-option length=25 --out"
+    words = "avf train paper-jsb --data x.npz --data-kind arrays --data-option 'key=\"notes\"' --data-option length=25"
     assert card["command"].startswith(words)
     asked = ["--model", str(out), "--data", str(tmp_path / "x.npz"), "--json"]
     figures = json.loads(CliRunner().invoke(evaluate.command, asked, catch_exceptions=False).stdout)
