@@ -4,6 +4,8 @@ The law: nothing is changed but how often is validated. A run has its minutes, a
 came; with more of them (`--stretch`) it goes on from there.
 """
 
+import dataclasses
+
 from avf_core.reproduction.entries import Entry, Group
 
 CROWD16K = "speech/crowd16k"
@@ -30,36 +32,32 @@ def pair(
     name: str, preset: str, data: str, *, minutes: tuple[float, float], seed: int = 1, every: tuple[int, int] = (5, 5)
 ) -> tuple[Entry, Entry]:
     """AVF and its baseline, each from random weights, with their minutes and the epochs between validations."""
-    like = {"group": f"paper-{name}", "data": data, "seed": seed}
-    return (
-        Entry(
-            name=f"{name}-avf-{seed}",
-            role="avf",
-            preset=preset,
-            minutes=minutes[0],
-            changes=(f"training.validate_every={every[0]}",),
-            **like,
-        ),
-        Entry(
-            name=f"{name}-baseline-{seed}",
-            role="baseline",
-            preset=f"{preset}-direct",
-            minutes=minutes[1],
-            changes=(f"training.validate_every={every[1]}",),
-            **like,
-        ),
+    avf = Entry(
+        name=f"{name}-avf-{seed}",
+        group=f"paper-{name}",
+        role="avf",
+        preset=preset,
+        data=data,
+        changes=(f"training.validate_every={every[0]}",),
+        seed=seed,
+        minutes=minutes[0],
     )
+    baseline = dataclasses.replace(
+        avf,
+        name=f"{name}-baseline-{seed}",
+        role="baseline",
+        preset=f"{preset}-direct",
+        changes=(f"training.validate_every={every[1]}",),
+        minutes=minutes[1],
+    )
+    return avf, baseline
 
 
-JSB_SEEDS = (1, 2, 3)
+JSB = "music/jsb_chorales.npz"
 PAPER = (
-    *(
-        entry
-        for seed in JSB_SEEDS
-        for entry in pair(
-            "jsb", "paper-jsb", "music/jsb_chorales.npz", minutes=(240.0, 60.0), seed=seed, every=(10, 10)
-        )
-    ),
+    *pair("jsb", "paper-jsb", JSB, minutes=(240.0, 60.0), every=(10, 10)),
+    *pair("jsb", "paper-jsb", JSB, minutes=(240.0, 60.0), every=(10, 10), seed=2),
+    *pair("jsb", "paper-jsb", JSB, minutes=(240.0, 60.0), every=(10, 10), seed=3),
     *pair("nottingham", "paper-nottingham", "music/nottingham.npz", minutes=(90.0, 60.0), every=(10, 20)),
     *pair("piano", "paper-piano", "music/piano_midi.npz", minutes=(90.0, 60.0), every=(20, 20)),
     *pair("muse", "paper-muse", "music/musedata.npz", minutes=(90.0, 60.0), every=(10, 20)),
