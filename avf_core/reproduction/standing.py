@@ -36,9 +36,9 @@ class Standing:
 
 def standing(entry: Entry, where: Where) -> Standing:
     """How far an entry is. Raises TrainingError where its record is damaged."""
-    run, record = _run(entry, where), _record(entry, where)
-    epochs, seconds = max((run, record), key=lambda found: found[0])[:2]
-    return Standing(epochs=epochs, of=_length(entry), minutes=seconds / 60.0, free_energy=record[2])
+    recorded, figure = _record(entry, where)
+    epochs, seconds = max(_run(entry, where), recorded)
+    return Standing(epochs=epochs, of=_length(entry), minutes=seconds / 60.0, free_energy=figure)
 
 
 def told(found: Standing) -> str:
@@ -64,9 +64,9 @@ def _run(entry: Entry, where: Where) -> tuple[int, float]:
         return 0, 0.0
 
 
-def _record(entry: Entry, where: Where) -> tuple[int, float, float | None]:
+def _record(entry: Entry, where: Where) -> tuple[tuple[int, float], float | None]:
     """The epochs and seconds of the record, and its figure."""
     if not records.is_there(where.results, where.table, entry):
-        return 0, 0.0, None
+        return (0, 0.0), None
     found = records.read(where.results, where.table, entry.name)
-    return found["epochs"], found["seconds"], found["test"]["free_energy_pooled"]
+    return (int(found["epochs"]), float(found["seconds"])), float(found["test"]["free_energy_pooled"])
