@@ -186,6 +186,10 @@ class Emission(nn.Module, ABC):
         """What is remembered after an observation."""
         return {}
 
+    def usual(self, context: State) -> Float[Tensor, "batch observation"] | None:
+        """Nats that every number costs by the scales that the past alone says, where an emission can tell them."""
+        return None
+
     def contexts(self, memory: State, xs: Float[Tensor, "time batch observation"]) -> State:
         """The contexts of a stretch, with an axis of time; what follows its last observation is not among them."""
         memories = [self.context(memory)]

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ from avf_core.distributions import Likelihood, at_least_float32
 from avf_core.emissions import base
 from avf_core.emissions._motion import Motion
 from avf_core.emissions._raster import REACH, Raster, around, weights_of
-from avf_core.emissions._two_scales import LOGISTIC, TwoScales
+from avf_core.emissions._two_scales import LOGISTIC, WIDER, TwoScales
 from avf_core.emissions.base import MEMORY, Output, Units
 from avf_core.errors import ConfigurationError
 from avf_core.nets import MLP
@@ -149,6 +150,18 @@ class Emission(base.Emission):
         near = torch.where(seen[..., None], self.near[0, :, None] + moved[..., NUMBERS:, :], self.near[1, :, None])
         skip = torch.cat([torch.stack([mean, log_scale, moved[..., 2, :] + ODDS], dim=-2), near.to(last.dtype)], dim=-2)
         return {LAST: last, SEEN: memory[SEEN], SKIP: skip.flatten(-2)}
+
+    def usual(self, context: State) -> Float[Tensor, "batch observation"] | None:
+        """What noise of the skip's scales costs, nearly: its entropy, of narrow and wide noise apart; never under none.
+
+        Where things move scales are large: what moves as is expected costs much, and is not strange.
+        """
+        if SKIP not in context:
+            return None
+        skip = torch.unflatten(context[SKIP], -1, (NUMBERS + self.heard, self.size))
+        level = self.units.bin / base.numbers(self.units.scale)[0]
+        wider = torch.sigmoid(skip[..., 2, :]) * math.log(WIDER)
+        return F.softplus(2.0 * (skip[..., 1, :] + wider + LOGISTIC.entropy - math.log(level))) / 2.0
 
     def contexts(self, memory: State, xs: Float[Tensor, "time batch observation"]) -> State:
         """The network hears all steps as one batch."""

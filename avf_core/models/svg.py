@@ -166,6 +166,15 @@ class Model(base.Model):
         energy, slope = self.emission.sloped_maps(maps, context, x, observed, log_variance_range=OUTPUT_LOG_VARIANCE)
         return energy, decoder(slope.view(frames.shape))
 
+    def allowance(
+        self, context: State, z: Float[Tensor, "batch latent"], observed: Bool[Tensor, "batch observation"] | None
+    ) -> Float[Tensor, " batch"] | None:
+        """What the emission knows to be usual where things move so."""
+        usual = self.emission.usual(context)
+        if usual is None:
+            return None
+        return (usual if observed is None else torch.where(observed, usual, 0.0)).sum(-1)
+
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
     ) -> State:

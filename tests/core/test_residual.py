@@ -113,3 +113,19 @@ def test_options_that_make_no_sense_are_refused() -> None:
     """There has to be a frame to be heard."""
     with pytest.raises(ConfigurationError, match="frames is 0"):
         emissions.build("residual", {"frames": 0}, units=Units(), size=4)
+
+
+def test_what_is_usual_is_the_entropy_of_the_scales_that_the_past_says() -> None:
+    """Of levels that are narrow beside the scale, that of a logistic; and nothing where all lies on one level."""
+    emission = built(units=Units(bin=1e-3, scale=2.0), frames=1)
+    with torch.no_grad():
+        emission.place_log_scale.copy_(torch.tensor([-3.0, -2.0, -1.0, 0.0, 1.0, -30.0]))
+    x = torch.zeros(1, 6, dtype=torch.float64)
+    context = emission.context(emission.remember(emission.initial(1, like=x), x))
+    usual = emission.usual(context)
+    assert usual is not None
+    assert emission.usual(emission.initial(1, like=x)) is None
+    wider = float(torch.sigmoid(torch.tensor(residual.ODDS))) * math.log(WIDER)
+    expected = stats.logistic.entropy(scale=np.exp([-3.0, -2.0, -1.0, 0.0, 1.0])) - math.log(1e-3 / 2.0) + wider
+    np.testing.assert_allclose(usual[0, :5], expected, atol=1e-3)
+    assert 0.0 <= float(usual[0, 5]) < 1e-6
