@@ -70,6 +70,7 @@ class Filter(Rows):
         iterations: int | Int[Tensor, " rows"] | None = None,
         tolerance: float | None = None,
         budget: float | None = None,
+        samples: int | None = None,
         threshold: float = 0.5,
     ) -> tuple[Belief, Estimate]:
         """Filter one observation of every sequence.
@@ -83,6 +84,7 @@ class Filter(Rows):
         Procedures that iterate stop at a number of `iterations` (for all rows, or one a row), where an update changes
         F of a row by less than `tolerance` nats, or when `budget` seconds are spent: see `Effort`. With noise of its
         own for every iteration, a change of F is that of a sample; with `keep_best` it is on common random numbers.
+        No iteration has more than so many gradient `samples`.
 
         Particles are resampled once their effective sample size falls below `threshold` times their number: 0 for
         never, as importance-weighted bounds want it.
@@ -91,7 +93,8 @@ class Filter(Rows):
         ConfigurationError where a limit makes no sense.
         """
         count = belief.particle_count
-        effort = Effort(iterations=each_particle(iterations, count), tolerance=tolerance, budget=budget)
+        told = each_particle(iterations, count)
+        effort = Effort(iterations=told, tolerance=tolerance, budget=budget, samples=samples)
         x = self._checked(belief, x, observed)
         drive = self.drive(belief, inputs=inputs, dt=dt)
         xs, mask, driven = each_particle((x, observed, drive), count)

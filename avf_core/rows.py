@@ -130,6 +130,7 @@ class Rows(nn.Module):
             limits=effort.told(belief.step),
             tolerance=effort.tolerance,
             budget=effort.budget,
+            samples=effort.samples,
         )
         following = did.following
         if missing is not None:

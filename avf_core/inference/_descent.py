@@ -7,10 +7,11 @@ it would let the batch's size, and so a row's rounding, depend on other rows. No
 is never the noise that its free energy is reported on, so that what is reported stays unbiased.
 """
 
+import copy
 import sys
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -57,6 +58,19 @@ class Config:
         if self.common_samples < 2 or self.common_samples % 2:
             raise ConfigurationError(f"common_samples is {self.common_samples}, expected an even number from 2 up")
 
+    @property
+    def most_samples(self) -> int:
+        """The gradient samples of the iteration that has the most."""
+        return self.samples if isinstance(self.samples, int) else max(self.samples)
+
+    def at_most(self, samples: int | None) -> "Config":
+        """The same with no more gradient samples in any iteration; one, or a pair of them, is left."""
+        if samples is None or samples >= self.most_samples:
+            return self
+        most = max(2, samples - samples % 2) if self.antithetic else samples
+        own = (self.samples,) if isinstance(self.samples, int) else self.samples
+        return replace(self, samples=tuple(min(count, most) for count in own))
+
     def samples_of(self, iteration: int) -> int:
         """The gradient samples of one iteration."""
         return self.samples if isinstance(self.samples, int) else self.samples[min(iteration, len(self.samples) - 1)]
@@ -99,6 +113,17 @@ class Inference(base.Inference):
 
     def infer(self, objective: StepObjective, state: State, *, effort: base.Effort = base.CONFIGURED) -> base.Inferred:
         """Start at the prior and update it, each row within its effort."""
+        if effort.samples is not None:
+            return self._with_samples(effort.samples)._descended(objective, state, effort=effort)
+        return self._descended(objective, state, effort=effort)
+
+    def _with_samples(self, most: int) -> "Inference":
+        """This procedure, its parameters included, with fewer gradient samples."""
+        fewer = copy.copy(self)
+        fewer.config = self.config.at_most(most)
+        return fewer
+
+    def _descended(self, objective: StepObjective, state: State, *, effort: base.Effort) -> base.Inferred:
         return self.descended(objective, state, by=self, recorder=Recorder(), effort=effort)
 
     def descended(

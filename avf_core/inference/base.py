@@ -31,12 +31,13 @@ Weigh = Callable[[Float[Tensor, " rows"], Bool[Tensor, " rows"]], Float[Tensor, 
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """What a step may spend on inference: it ends with whichever of the three limits is met first.
+    """What a step may spend on inference: it ends with whichever of the first three limits is met first.
 
     iterations: the number of updates, the same for all rows or one a row; None for the configured number.
     tolerance: a row is done once an update changes its F by less than this, in nats.
     budget: seconds, looked at between iterations; the prior is what is had for nothing. A step under a budget is not
     repeatable by itself, but equals one that is told the iterations it spent.
+    samples: the most gradient samples of an iteration, two at least where they come in pairs; None for as configured.
 
     Procedures that do not iterate have no use for it. Raises ConfigurationError for negative or non-integer limits.
     """
@@ -44,6 +45,7 @@ class Effort:
     iterations: int | Int[Tensor, " rows"] | None = None
     tolerance: float | None = None
     budget: float | None = None
+    samples: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.iterations, Tensor):
@@ -56,6 +58,8 @@ class Effort:
                 raise ConfigurationError(f"iterations of a row is {int(self.iterations.min())}, expected 0 or more")
         elif self.iterations is not None and self.iterations < 0:
             raise ConfigurationError(f"iterations is {self.iterations}, expected 0 or more")
+        if self.samples is not None and self.samples < 1:
+            raise ConfigurationError(f"samples is {self.samples}, expected 1 or more")
         for name, unit in (("tolerance", "nats"), ("budget", "seconds")):
             value = getattr(self, name)
             if value is not None and not value >= 0.0:

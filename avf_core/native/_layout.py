@@ -86,7 +86,7 @@ class Step(ctypes.Structure):
         ],
         ("tolerance", c_double),
         ("budget", c_double),
-        *_ints("rows most threads mixed"),
+        *_ints("rows most threads mixed samples"),
     ]
 
 

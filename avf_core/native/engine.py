@@ -131,10 +131,11 @@ class Engine:
         limits: Tensor | int | None,
         tolerance: float | None,
         budget: float | None,
+        samples: int | None = None,
     ) -> Stepped:
         """One step of the rows of a belief; `limits` are the updates that each may be given, None as configured.
 
-        `observed` is None where everything was.
+        `observed` is None where everything was; `samples` are the most of an iteration, None as configured.
         """
         rows, latent = len(x), self.model.z.size
         configured = 0 if self.inference.descent is None else self.inference.descent.iterations
@@ -172,6 +173,7 @@ class Engine:
             most,
             1,
             self.mixed,
+            self._fewer(samples),
         )
         self._run("step", step, rounds=lambda: visited.value + 1)
         width = visited.value + 1
@@ -188,6 +190,12 @@ class Engine:
             following=following if mask is None else {},
             memory=remembered,
         )
+
+    def _fewer(self, samples: int | None) -> int:
+        """The most gradient samples of an iteration, as the library takes them: 0 where they are as configured."""
+        if samples is None or self.inference.descent is None:
+            return 0
+        return max(2, samples - samples % 2) if self.inference.descent.antithetic else samples
 
     def expected(self, state: State, *, seed: Tensor, number: Tensor, draws: int) -> Any:
         """The likelihoods at draws from the prior of the next step, (rows, draws, ...); without draws at its mean."""

@@ -25,11 +25,11 @@ PARTS = (*ALWAYS, "prediction_at_prior_mean", "smoothed")
 """Distributions, first those of every estimate. Arrays of their means are named 2, 4, ..., 12, of their deviations 3,
 5, ..., 13."""
 SMOOTHED_SEQ, QUANTILE_LEVELS, QUANTILES = 14, 15, 16
-SCALARS = {"time": 17, "evidence_bound": 18, "effective_sample_size": 19}
+SCALARS = {"time": 17, "evidence_bound": 18, "effective_sample_size": 19, "gradient_samples": 21}
 """The names of arrays of one number each, f64, by the fields of an estimate."""
 ALARM = 20
 """Five f64: whether one was raised, p, whether it is high, statistic, threshold; NaN where nothing was heard."""
-KNOWN = frozenset(range(1, ALARM + 1))
+KNOWN = frozenset(range(1, 22))
 FIRST = (*SCALARS.values(), ALARM)
 """What stands first, and stays where arrays are left out."""
 ORDER = (*FIRST, *sorted(KNOWN - {*FIRST}))

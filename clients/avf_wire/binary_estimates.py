@@ -68,6 +68,7 @@ class Estimate:
     time: float | None = None
     evidence_bound: float | None = None
     effective_sample_size: float | None = None
+    gradient_samples: float | None = None
     free_energies: Numbers | None = None
     prior: Moments | None = None
     posterior: Moments | None = None

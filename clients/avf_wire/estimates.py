@@ -62,7 +62,8 @@ class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
     `prediction_at_prior_mean` is the likelihood at the prior's mean alone; `likelihood` is what the model holds after
     the observation: docs/protocol.md has the equations. `free_energies` are F of every iterate from the prior to the
     posterior. `evidence_bound` bounds log p(x_t | x_<t) in nats; `effective_sample_size` is that of the session's
-    particles. `smoothed` comes in sessions with a lag, once there is an observation so far back.
+    particles. `gradient_samples` says how many an iteration had at most, where these were fewer than the model's so
+    that a deadline was met. `smoothed` comes in sessions with a lag, once there is an observation so far back.
 
     `durability` says what held for this step when the reply was sent, and `durable_seq` is the last observation that is
     as safe as that says. `surprise` is a p-value: how far out the free energy is, on either side, of data that are
@@ -90,6 +91,7 @@ class Estimate(Message, frozen=True, tag_field="type", tag="estimate"):
     time: float | None = None
     evidence_bound: float | None = None
     effective_sample_size: float | None = None
+    gradient_samples: float | None = None
     prediction_at_prior_mean: Moments | None = None
     prediction_quantiles: PredictiveQuantiles | None = None
     smoothed: Smoothed | None = None
@@ -166,4 +168,5 @@ class Summary(Message, frozen=True, tag_field="type", tag="summary"):
     time: float | None = None
     evidence_bound: float | None = None
     effective_sample_size: float | None = None
+    gradient_samples: float | None = None
     alarm: Alarm | None = None

@@ -50,6 +50,7 @@ FULL = msgspec.structs.replace(
     time=1.7e9 + 0.125,
     evidence_bound=-2.5,
     effective_sample_size=17.25,
+    gradient_samples=4.0,
     prediction_at_prior_mean=MOMENTS,
     prediction_quantiles=wire.PredictiveQuantiles(
         levels=[0.05, 0.5, 0.95], values=[[0.0, 1.0], [0.5, 2.0], [1.0, 3.0]]
@@ -117,13 +118,13 @@ def test_the_layout_is_the_one_that_is_documented() -> None:
 
 
 def test_all_that_json_says_of_an_estimate_is_said_in_binary() -> None:
-    """There and back, whatever there is of a step; the one with most has 17 arrays, those of one number first."""
+    """There and back, whatever there is of a step; the one with most has 18 arrays, those of one number first."""
     for message in (ESTIMATE, FULL):
         read = binary.decode_server(binary.encode(binary.estimate_of(message)))
         assert isinstance(read, binary.Estimate)
         assert binary.message_of(read) == message
     frame = binary.encode(binary.estimate_of(FULL))
-    assert struct.unpack_from("<BBHI", frame)[2] == 17
+    assert struct.unpack_from("<BBHI", frame)[2] == 18
     assert struct.unpack_from("<HHId", frame, 16 + 56) == (17, 1, 2, 1.7e9 + 0.125)
     assert frame.endswith(struct.pack("<HHI6f", 16, 0, 6, 0, 1, 0.5, 2, 1, 3))
 
@@ -134,6 +135,7 @@ def test_scalars_stay_where_arrays_are_left_out() -> None:
     assert binary_batches.without_arrays(frame) == binary.encode(binary.estimate_of(FULL, arrays=False))
     told = binary_batches.summary_of(frame)
     assert (told.time, told.evidence_bound, told.effective_sample_size) == (1.7e9 + 0.125, -2.5, 17.25)
+    assert told.gradient_samples == 4
     assert (told.seq, told.kl) == (ESTIMATE.seq, ESTIMATE.kl)
 
 

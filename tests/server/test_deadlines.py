@@ -1,14 +1,17 @@
 """Sessions that ask for a deadline are given fewer iterations rather than a late answer; nobody else is."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from avf_server import problems
-from avf_server.stepping.deadlines import Asked, in_time
+from avf_server.stepping.deadlines import Asked, few_samples, in_time
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.support import models
 
 ROWS = st.lists(
     st.builds(
@@ -61,6 +64,38 @@ def test_by_hand() -> None:
     assert in_time(hurried, lambda model, rows, iterations: 0.0) == [5, 5]
 
 
+def seconds_of(model: str, rows: int, iterations: int, samples: int | None) -> float:
+    """A hundredth for a sample of an iteration of a row; models have eight."""
+    return 0.01 * rows * iterations * (8 if samples is None else samples)
+
+
+def asked(left: float | None, *, samples: int = 8, least: int = 1) -> Asked:
+    """One iteration."""
+    return Asked(model="a", iterations=1, left=left, samples=samples, least=least)
+
+
+@pytest.mark.parametrize(
+    ("left", "least", "most", "given_"),
+    [(0.09, 1, None, None), (0.05, 1, 4, 4), (0.025, 1, 2, 2), (0.025, 2, 2, 2), (0.001, 1, 1, 1), (-1.0, 2, 1, 2)],
+)
+def test_where_one_iteration_is_too_many_it_has_fewer_samples(
+    left: float, least: int, most: int | None, given_: int | None
+) -> None:
+    """Half as many, until all are on time, or it has the fewest that it can have."""
+    row = asked(left, least=least)
+    assert few_samples([row], [1], seconds_of) == most
+    assert row.fewer(most) == given_
+
+
+def test_those_who_set_no_deadline_keep_their_samples() -> None:
+    """Their work counts; so do models that have one sample, and procedures that have none."""
+    hurried, free, alone = asked(0.105), asked(None), asked(0.105, samples=1)
+    assert few_samples([hurried, free], [1, 1], seconds_of) == 2
+    assert free.fewer(2) is None
+    assert alone.fewer(2) is None
+    assert few_samples([free], [1], seconds_of) is None
+
+
 async def test_a_late_session_is_given_fewer_iterations_and_says_so(
     runtime: Any, open_session: Any, observations: Any
 ) -> None:
@@ -111,3 +146,26 @@ def test_forks_and_snapshots_keep_the_deadline(http: httpx.Client) -> None:
     headers = {"Content-Type": "application/vnd.avf.belief"}
     restored = http.post("/v1/sessions/restore", content=saved, headers=headers).raise_for_status().json()
     assert forked["deadline_s"] == restored["deadline_s"] == 0.25
+
+
+@pytest.fixture
+def sampled(tmp_path: Path) -> Path:
+    """A checkpoint that makes three iterations of four pairs of samples."""
+    inference = {**models.ITERATIVE, "iterations": 3, "samples": 8, "antithetic": True}
+    return models.save(tmp_path / "tiny", {**models.TINY, "inference": inference}, name="tiny")
+
+
+async def test_a_session_that_one_iteration_makes_late_is_given_fewer_samples_and_says_so(
+    runtime: Any, open_session: Any, observations: Any, sampled: Path
+) -> None:
+    """It says how many in each form of its estimate; one that has the time says nothing, and has the model's."""
+    async with runtime(models=(str(sampled),)) as server:
+        for _ in range(2):
+            await server.engine.warm()
+        hurried = await open_session(server, deadline_s=1e-9)
+        patient = await open_session(server, rate_hz=1e-3)
+        for seq, x in enumerate(observations(2), 1):
+            late, whole = [await server.service.observe(one, seq=seq, x=x, owner="") for one in (hurried, patient)]
+            assert (late.message().iterations, late.message().gradient_samples) == (1, 2)
+            assert (late.summary().iterations, late.summary().gradient_samples) == (1, 2)
+            assert (whole.message().iterations, whole.message().gradient_samples) == (3, None)

@@ -112,7 +112,8 @@ struct Descent {
   // The noise of an iteration's gradient samples, whose number is returned; `stream` goes on to the next one's.
   int draw_samples(int iteration, int64_t& stream) {
     const Plan& plan = objective.plan;
-    const int samples = plan.schedule[std::min(iteration, plan.scheduled - 1)];
+    const int planned = plan.schedule[std::min(iteration, plan.scheduled - 1)];
+    const int samples = step.samples ? std::min(planned, step.samples) : planned;
     draw(stream, plan.antithetic ? samples / 2 : samples, plan.antithetic, noise);
     stream += samples;
     return samples;

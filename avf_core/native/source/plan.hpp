@@ -83,6 +83,7 @@ struct Step {
   int32_t* visited;
   double tolerance, budget;  // negative where there is none
   int32_t rows, most, threads, mixed;
+  int32_t samples;  // the most gradient samples of an iteration; 0 where there are as many as the schedule has
 };
 
 // A transition alone: after a step of which some was missing.

@@ -31,6 +31,7 @@ class Summary:
     time                 when it was, where the model takes times
     evidence_bound       bound on -log p of the observation given those before it, in nats
     effective_sample_size  of the session's particles
+    gradient_samples     the most of an iteration, where these were fewer than the model's, to meet the deadline
     alarm                what the session's detector heard, where it has one: `alarm.raised`, `alarm.p`, ...
     durability           what held for this step when the server replied
     durable_seq          the last observation that is as safe as that says; None where the server does not say
@@ -46,6 +47,7 @@ class Summary:
     time: float | None = None
     evidence_bound: float | None = None
     effective_sample_size: float | None = None
+    gradient_samples: int | None = None
     alarm: wire.Alarm | None = None
     durability: wire.Durability
     durable_seq: int | None = None
@@ -150,6 +152,7 @@ def _summary(message: Answer) -> Summary:
         time=message.time,
         evidence_bound=message.evidence_bound,
         effective_sample_size=message.effective_sample_size,
+        gradient_samples=None if message.gradient_samples is None else round(message.gradient_samples),
         alarm=message.alarm,
         durability=message.durability,
         durable_seq=message.durable_seq,

@@ -34,7 +34,7 @@ class Telemetry:
         )
         self.shortened = Counter(
             "avf_shortened_steps",
-            "Steps that were given fewer iterations than they chose, to be in time",
+            "Steps that were given fewer iterations, or samples, than they chose, to be in time",
             registry=self.registry,
         )
         self.queue = Gauge("avf_queue_observations", "Observations waiting", registry=self.registry)

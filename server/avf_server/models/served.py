@@ -15,6 +15,7 @@ from avf_core.beliefs import Belief
 from avf_core.checkpoints import Checkpoint
 from avf_core.errors import BeliefFormatError
 from avf_core.filtering import Filter
+from avf_core.inference import _descent
 from avf_core.trees import tree_map
 from avf_server import problems
 from avf_server.models.catalogue import model_info, points_of
@@ -95,11 +96,19 @@ class Models:
         """What a belief of one particle, without a lag, takes. Raises UnknownModelError."""
         return self.belief_rows(self.setup(name)).width
 
-    def samples(self, name: str, iterations: int) -> int:
-        """The gradient samples that so many iterations of a model take of a row together."""
+    def samples(self, name: str, iterations: int, *, most: int | None = None) -> int:
+        """The gradient samples that so many iterations of a model take of a row together, `most` of each at most."""
+        config = self._descent(name)
+        return iterations if config is None else config.at_most(most).samples_before(iterations)
+
+    def gradient_samples(self, name: str) -> tuple[int, int]:
+        """The most gradient samples of an iteration of a model, and the fewest that it can do with."""
+        config = self._descent(name)
+        return (1, 1) if config is None else (config.most_samples, 2 if config.antithetic else 1)
+
+    def _descent(self, name: str) -> _descent.Config | None:
         config = getattr(self.checkpoint(name).filter.inference, "config", None)
-        before = getattr(config, "samples_before", None)
-        return iterations if before is None else int(before(iterations))
+        return config if isinstance(config, _descent.Config) else None
 
     def info(self, name: str) -> wire.ModelInfo:
         """A model as clients see it. Raises UnknownModelError."""

@@ -24,5 +24,6 @@ class Setup:
     lag: int = 0
     samples: int = 1
     quantiles: tuple[float, ...] = ()
+    gradient_samples: int = 0  # the most of an iteration; 0 where there are as many as the model has
     alarm_every: float = 0.0  # steps between false alarms of the session's detector; 0 where it has none
     alarm_by: wire.AlarmBy = "change"

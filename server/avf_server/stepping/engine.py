@@ -50,9 +50,12 @@ class Engine:
         self._costs = Costs()
         self._met: set[tuple[str, int]] = set()  # models at sizes of batches
 
-    def expected_seconds(self, model: str, rows: int, iterations: int) -> float:
-        """What a batch of so many rows of a model, of particles or alone, will take; 0 while nothing is known of it."""
-        return self._costs.seconds(model, self._work(model, iterations, rows=rows))
+    def expected_seconds(self, model: str, rows: int, iterations: int, samples: int | None = None) -> float:
+        """What a batch of so many rows of a model, of particles or alone, will take; 0 while nothing is known of it.
+
+        `samples` are the most of an iteration; None for as many as the model has.
+        """
+        return self._costs.seconds(model, self._work(model, iterations, rows=rows, most=samples))
 
     async def step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
         """Filter one observation of every row, one batch for each setup."""
@@ -95,14 +98,15 @@ class Engine:
 
     def _note(self, setup: Setup, *, rows: int, seconds: float) -> None:
         """How long a batch took; the first of its size is none to judge others by."""
-        work = self._work(setup.model, setup.iterations, rows=rows * setup.particles)
+        most = setup.gradient_samples or None
+        work = self._work(setup.model, setup.iterations, rows=rows * setup.particles, most=most)
         if (setup.model, work.rows) in self._met:
             self._costs.took(setup.model, work, seconds=seconds)
         self._met.add((setup.model, work.rows))
 
-    def _work(self, model: str, iterations: int, *, rows: int) -> Work:
-        padded = self._padded(rows)
-        return Work(rows=padded, iterations=iterations, samples=self._models.samples(model, iterations))
+    def _work(self, model: str, iterations: int, *, rows: int, most: int | None = None) -> Work:
+        samples = self._models.samples(model, iterations, most=most)
+        return Work(rows=self._padded(rows), iterations=iterations, samples=samples)
 
     def _padded(self, rows: int) -> int:
         """The size of the batch that so many rows are filtered in: one that is warm, where that is of use."""
@@ -147,6 +151,7 @@ class Engine:
                 dt=self._column(rows, padding, _dt) if self._models.form(setup.model).timed else None,
                 observed=None if observed.all() else torch.from_numpy(observed).to(self._models.device),
                 iterations=setup.iterations or None,
+                samples=setup.gradient_samples or None,
             )
             batch = estimates.to_host(following, Told.of(estimate, setup), form, count=len(rows))
         return self._results(setup, batch, rows, seen=np.asarray(observed[: len(rows)].any(axis=1)))

@@ -196,6 +196,8 @@ def _beside(batch: Batch, rows: Sequence[Row]) -> dict[int, Numbers]:
     times = [[row.moment.time] for row in rows if row.moment is not None]
     if times:
         said[ALONE["time"]] = np.array(times)
+    if setup.gradient_samples:
+        said[ALONE["gradient_samples"]] = np.full((len(rows), 1), float(setup.gradient_samples))
     if setup.lag:
         back = np.array([[row.continues.seq + 1.0 - setup.lag] for row in rows])
         said[SMOOTHED_SEQ] = np.where(back < 1.0, np.nan, back)  # before the session there is no seq

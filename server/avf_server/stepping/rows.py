@@ -102,18 +102,26 @@ def judge(frame: Frame, position: Position, reply: bytes | None) -> Verdict:
     return decisions.judge(position, epoch=frame.epoch, seq=frame.seq, observed=frame.observed, stored=stored)
 
 
-def to_asked(item: Ready, *, now: float) -> Asked:
-    """What the frame asks of a tick that is filtered from `now` on, in seconds of the event loop's clock."""
+def to_asked(item: Ready, *, now: float, samples: tuple[int, int]) -> Asked:
+    """What the frame asks of a tick that is filtered from `now` on, in seconds of the event loop's clock.
+
+    `samples` are the most gradient samples of an iteration of its model, and the fewest.
+    """
     meta = item.frame.meta
     left = None if meta.deadline_s is None else item.frame.came + meta.deadline_s - now
-    return Asked(model=meta.model, iterations=meta.iterations, left=left, rows=meta.particles)
+    most, least = samples
+    return Asked(
+        model=meta.model, iterations=meta.iterations, left=left, rows=meta.particles, samples=most, least=least
+    )
 
 
-def to_row(item: Ready, *, iterations: int) -> Row:
-    """The frame as the engine takes it."""
+def to_row(item: Ready, *, iterations: int, samples: int | None = None) -> Row:
+    """The frame as the engine takes it; None for as many gradient samples as its model has."""
     meta, setup = item.frame.meta, item.frame.setup
+    if setup.iterations != iterations or samples is not None:
+        setup = replace(setup, iterations=iterations, gradient_samples=samples or 0)
     return Row(
-        setup=setup if setup.iterations == iterations else replace(setup, iterations=iterations),
+        setup=setup,
         durability=meta.durability,
         belief=item.continues.kept.belief,
         seed=meta.seed,

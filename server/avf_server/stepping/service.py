@@ -252,7 +252,8 @@ class Service:
         """Filter a batch; to commit and to answer it goes on beside the next one."""
         began = asyncio.get_running_loop().time()
         self._telemetry.batched(len(batch))
-        given = pacing.paced(batch, self._engine.expected_seconds, now=began + self._afterwards)
+        seconds, samples = self._engine.expected_seconds, self.sessions.models.gradient_samples
+        given = pacing.paced(batch, seconds, samples, now=began + self._afterwards)
         self._telemetry.shortened.inc(pacing.shortened(batch, given))
         stepped = await self._engine.step(given)
         filtered = asyncio.get_running_loop().time()

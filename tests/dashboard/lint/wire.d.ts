@@ -97,6 +97,7 @@ declare namespace Wire {
     time: number | null;
     evidence_bound: number | null;
     effective_sample_size: number | null;
+    gradient_samples: number | null;
     prediction_at_prior_mean: Moments | null;
     prediction_quantiles: PredictiveQuantiles | null;
     smoothed: Smoothed | null;
@@ -367,6 +368,7 @@ declare namespace Wire {
     time: number | null;
     evidence_bound: number | null;
     effective_sample_size: number | null;
+    gradient_samples: number | null;
     alarm: Alarm | null;
   }
 
