@@ -140,6 +140,16 @@ class Adam(ctypes.Structure):
     ]
 
 
+class Recurrence(ctypes.Structure):
+    """An LSTM over a stretch, or back."""
+
+    _fields_: ClassVar[Fields] = [
+        *[(name, c_void_p) for name in ("weight", "projected", "hidden", "cell", "gates", "hiddens", "cells")],
+        *[(name, c_void_p) for name in ("by_hiddens", "by_cells", "by_projected", "by_hidden", "by_cell")],
+        *_ints("steps rows size threads"),
+    ]
+
+
 class Pixels(ctypes.Structure):
     """The likelihood of a picture's pixels; no bin where it is a density."""
 
@@ -167,7 +177,7 @@ class Expect(ctypes.Structure):
 
 
 # In the order of avf_size.
-STRUCTURES = (Operation, Program, Register, Plan, Step, Advance, Expect, Part, Learned, Study, Lesson, Adam)
+STRUCTURES = (Operation, Program, Register, Plan, Step, Advance, Expect, Part, Learned, Study, Lesson, Adam, Recurrence)
 
 
 NET = [c_int32, c_int32, POINTER(c_int32), POINTER(c_int32), c_float, POINTER(c_void_p)]
@@ -187,6 +197,8 @@ def of_library(library: ctypes.CDLL) -> ctypes.CDLL:
         "avf_training_free": (None, [c_void_p]),
         "avf_training_hold": (None, [c_void_p, c_int32]),
         "avf_study": (None, [c_void_p, POINTER(Study)]),
+        "avf_recur": (None, [POINTER(Recurrence)]),
+        "avf_recur_back": (None, [POINTER(Recurrence)]),
         "avf_learn": (None, [c_void_p, POINTER(Lesson)]),
         "avf_move": (c_double, [c_void_p, POINTER(Lesson), POINTER(Adam)]),
         "avf_product": (None, [c_void_p, c_int32, c_void_p, c_int32, c_void_p, c_int32]),

@@ -1,12 +1,15 @@
 """Recurrent networks, whose state is passed in and handed back: a network holds no belief."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from avf_core.native import recurrences
 from avf_core.nets.sloped_images import Backward
 
 
@@ -71,7 +74,7 @@ class LearnedStartLSTM(nn.Module):
         cell: Float[Tensor, "batch hidden"],
     ) -> Float[Tensor, "time batch hidden"]:
         """The hidden states after each of `xs`: the same as `time` calls, with one product for all inputs."""
-        return torch.stack([hidden for hidden, _ in self._steps(xs, hidden, cell)])
+        return self._states(xs, hidden, cell)[0]
 
     def trajectory(
         self,
@@ -80,14 +83,69 @@ class LearnedStartLSTM(nn.Module):
         cell: Float[Tensor, "batch hidden"],
     ) -> tuple[Float[Tensor, "time+1 batch hidden"], Float[Tensor, "time+1 batch hidden"]]:
         """The hidden and cell states before each of `xs`, and after the last of them."""
-        states = [(hidden, cell), *self._steps(xs, hidden, cell)]
-        return torch.stack([hidden for hidden, _ in states]), torch.stack([cell for _, cell in states])
+        hiddens, cells = self._states(xs, hidden, cell)
+        return torch.cat([hidden[None], hiddens]), torch.cat([cell[None], cells])
 
-    def _steps(self, xs: Tensor, hidden: Tensor, cell: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _states(self, xs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         projected = F.linear(xs, self.cell.weight_ih, self.cell.bias_ih + self.cell.bias_hh)
-        weight = self.cell.weight_hh.t()
-        for step in projected:
-            i, f, g, o = torch.addmm(step, hidden, weight).chunk(4, dim=-1)
-            cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
-            hidden = torch.sigmoid(o) * torch.tanh(cell)
-            yield hidden, cell
+        recurring: Callable[..., tuple[Tensor, Tensor]] = _Recurrence.apply
+        return recurring(projected, self.cell.weight_hh, hidden, cell)
+
+
+class _Recurrence(torch.autograd.Function):
+    """States after each step, of what the gates hear of all inputs.
+
+    Only the products with hidden states and with their slopes go step by step, natively where that can be; the
+    gradient of the weight is one product for all steps.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, projected: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        native = recurrences.possible(projected, weight, hidden, cell) and len(projected) > 0
+        states = (recurrences.forward if native else _forward)(projected, weight, hidden, cell)
+        hiddens, cells, gates = states
+        ctx.native = native
+        ctx.save_for_backward(weight, hidden, cell, hiddens, cells, gates)
+        return hiddens, cells
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_hiddens: Tensor, by_cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        weight, hidden, cell, hiddens, cells, gates = ctx.saved_tensors
+        back = recurrences.backward if ctx.native else _backward
+        by_projected, by_hidden, by_cell = back(weight, cell, cells, gates, by_hiddens, by_cells)
+        before = torch.cat([hidden[None], hiddens])[: len(hiddens)].flatten(0, 1)
+        return by_projected, by_projected.flatten(0, 1).t() @ before, by_hidden, by_cell
+
+
+def _forward(projected: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    hiddens, cells, bent = [], [], []
+    for step in projected:
+        i, f, g, o = torch.addmm(step, hidden, weight.t()).chunk(4, dim=-1)
+        i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+        cell = f * cell + i * g
+        hidden = o * torch.tanh(cell)
+        hiddens.append(hidden)
+        cells.append(cell)
+        bent.append(torch.cat([i, f, g, o], dim=-1))
+    if not bent:
+        return hidden.new_zeros(0, *hidden.shape), cell.new_zeros(0, *cell.shape), projected
+    return torch.stack(hiddens), torch.stack(cells), torch.stack(bent)
+
+
+def _backward(
+    weight: Tensor, cell: Tensor, cells: Tensor, gates: Tensor, by_hiddens: Tensor, by_cells: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    by_hidden, by_cell = torch.zeros_like(cell), torch.zeros_like(cell)
+    by_projected = torch.empty_like(gates)
+    for t in reversed(range(len(gates))):
+        i, f, g, o = gates[t].chunk(4, dim=-1)
+        bent = torch.tanh(cells[t])
+        by_hidden = by_hidden + by_hiddens[t]
+        by_cell = by_cell + by_cells[t] + torch.ops.aten.tanh_backward(by_hidden * o, bent)
+        before = cells[t - 1] if t else cell
+        by_gates = ((by_cell * g, i), (by_cell * before, f), (by_hidden * bent, o))
+        by_i, by_f, by_o = (torch.ops.aten.sigmoid_backward(by, gate) for by, gate in by_gates)
+        by_projected[t] = torch.cat([by_i, by_f, torch.ops.aten.tanh_backward(by_cell * i, g), by_o], dim=-1)
+        by_hidden, by_cell = by_projected[t] @ weight, by_cell * f
+    return by_projected, by_hidden, by_cell

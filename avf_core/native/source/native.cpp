@@ -3,6 +3,7 @@
 #include "pictures_face.hpp"
 #include "expect.hpp"
 #include "lesson_face.hpp"
+#include "recurrence_face.hpp"
 
 using namespace avf;
 
@@ -13,7 +14,7 @@ int avf_usable() { return tiles_usable(); }
 
 // The size of a structure, by its place in this list: Python's must be the same.
 int avf_size(int number) {
-  const size_t sizes[] = {sizeof(Operation), sizeof(Program), sizeof(Register), sizeof(Plan), sizeof(Step), sizeof(Advance), sizeof(Expect), sizeof(Part), sizeof(Learned), sizeof(Study), sizeof(Lesson), sizeof(Adam)};
+  const size_t sizes[] = {sizeof(Operation), sizeof(Program), sizeof(Register), sizeof(Plan), sizeof(Step), sizeof(Advance), sizeof(Expect), sizeof(Part), sizeof(Learned), sizeof(Study), sizeof(Lesson), sizeof(Adam), sizeof(Recurrence)};
   return (int)sizes[number];
 }
 
