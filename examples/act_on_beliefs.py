@@ -148,7 +148,8 @@ def fit(task: Task, folder: Path, *, episodes: int, updates: int) -> float:
     """Learn a filter from rollouts, and save it in the folder; its free energy on others, in nats a step.
 
     It begins with what is known of any mechanics: each position has derivatives, as many as the task says, and each of
-    these moves by the next; all else is learned.
+    these moves by the next; all else is learned but the coordinates: the first of the latent are what is seen, less its
+    noise, so that an agent hears numbers of a size that it can learn from.
     """
     xs, inputs = rollouts(task, episodes=episodes, steps=80, seed=1)
     size, actions = xs.shape[-1], inputs.shape[-1]
@@ -161,10 +162,10 @@ def fit(task: Task, folder: Path, *, episodes: int, updates: int) -> float:
     assert isinstance(filter.model, lgssm.Model)
     with torch.no_grad():
         filter.model.dynamics.copy_(torch.eye(latent) + 0.2 * torch.diag(torch.ones(latent - size), size))
-        filter.model.emission.copy_(torch.eye(size, latent))
+        filter.model.emission.copy_(torch.eye(size, latent)).requires_grad_(False)
         for log_variance in (filter.model.process_log_variance, filter.model.noise_log_variance):
             log_variance.fill_(-4.0)
-    optimizer = torch.optim.Adam(filter.parameters(), lr=0.02)
+    optimizer = torch.optim.Adam(filter.parameters(), lr=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
     generator = np.random.default_rng(2)
     for update in range(updates):
