@@ -95,6 +95,12 @@ def test_one_threshold_serves_all_streams() -> None:
     assert scoring.evaluate(streams, scores, STANDARD).score == pytest.approx(best)
 
 
+def test_an_event_is_told_once() -> None:
+    """Of what goes on, the rows that are above all of the two before them."""
+    scores = np.array([0.1, 0.3, 0.3, 0.2, 0.25, 0.1, 0.4])
+    np.testing.assert_array_equal(scoring.events(scores, hold=2), [0.1, 0.3, 0.0, 0.0, 0.0, 0.0, 0.4])
+
+
 def test_scores_that_do_not_fit_are_refused() -> None:
     """One finite score a row."""
     for wrong in (np.zeros(5), np.full(100, np.nan)):

@@ -106,11 +106,11 @@ RIVER = {
     "river OneClassSVM": _of_river(lambda river: river.anomaly.OneClassSVM()),
 }
 PYSAD = {
+    "pysad StandardAbsoluteDeviation": _of_pysad(lambda models, stream: models.StandardAbsoluteDeviation()),
     "pysad RelativeEntropy": _of_pysad(
         lambda models, stream: models.RelativeEntropy(min_val=_low(stream), max_val=_high(stream))
     ),
     "pysad KNNCAD": _of_pysad(lambda models, stream: models.KNNCAD(probationary_period=stream.probation)),
-    "pysad StandardAbsoluteDeviation": _of_pysad(lambda models, stream: models.StandardAbsoluteDeviation()),
 }
 
 

@@ -90,6 +90,13 @@ def totals(
     return score[last], 100.0 * (total - nothing) / (perfect - nothing)
 
 
+def events(scores: NDArray[np.float64], *, hold: int) -> NDArray[np.float64]:
+    """Scores that are above all of the `hold` before them, 0 elsewhere: what goes on is no new event."""
+    before = np.concatenate([np.full(hold, -np.inf), scores])
+    most = np.lib.stride_tricks.sliding_window_view(before, hold)[: len(scores)].max(axis=1)
+    return np.where(scores > most, scores, min(0.0, float(scores.min())))
+
+
 def evaluate(streams: Sequence[Stream], scores: Scores, profile: Profile) -> Result:
     """The score at the best threshold; 0, beyond all scores, where saying nothing is best."""
     thresholds, found = totals(streams, scores, profile)
