@@ -7,7 +7,8 @@ rules (`scoring`), whose best threshold is one for all. The half of the streams 
 by itself, too, at its own best threshold and at the one of the other half. As each row beyond the threshold counts, and
 our detector tells of an event once, others are also scored `as_events`, by that rule: what it alone is worth.
 
-`--data`, else AVF_DATA, else shared/data beside the project, holds `nab/`. Figures and a plot go to benchmarks/results/.
+`--data`, else AVF_DATA, else shared/data beside the project, holds `nab/`. Figures and a plot go to
+benchmarks/results/.
 """
 
 import argparse

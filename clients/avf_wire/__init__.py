@@ -33,7 +33,7 @@ from avf_wire.estimates import (
     StepsReply,
     Summary,
 )
-from avf_wire.events import Missed, Moved, Moves
+from avf_wire.events import AlarmRaised, Missed, Moved, Moves
 from avf_wire.forecasts import Forecast, ForecastRequest
 from avf_wire.models import Modality, ModelInfo, Models, Point, Quantiles
 from avf_wire.problems import Problem
@@ -83,6 +83,7 @@ __all__ = [
     "Ack",
     "Alarm",
     "AlarmBy",
+    "AlarmRaised",
     "Audio",
     "Begin",
     "Branch",

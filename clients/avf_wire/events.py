@@ -4,6 +4,13 @@ from avf_wire.base import Message
 from avf_wire.estimates import HistoryEntry
 
 
+class AlarmRaised(Message, frozen=True):
+    """Event `alarm`, and what webhooks are posted with `type`: a session's detector raised an alarm at this step."""
+
+    session: str
+    step: HistoryEntry
+
+
 class Missed(Message, frozen=True):
     """Event `history`: scalars of steps whose estimates were not sent; `cut` where older ones are left out."""
 

@@ -39,10 +39,11 @@ from avf_server.stores.embedded import EmbeddedRedis
 from avf_server.stores.evictions import Evictions, Tells
 from avf_server.stores.keeper import Keeper
 from avf_server.tasks import Supervisor
-from avf_server.watching import events, polls
+from avf_server.watching import events, polls, webhooks
 from avf_server.watching.events import Events
 from avf_server.watching.feed import Feed
 from avf_server.watching.polls import Polls
+from avf_server.watching.webhooks import Webhooks
 
 PATIENCE = 3.0  # seconds in which Redis must answer at the start
 
@@ -78,8 +79,9 @@ class Runtime:
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Everything that a server needs, ready to serve inside. Raises StartError."""
     async with AsyncExitStack() as stack:
-        telemetry, feed, stopping = Telemetry(), Feed(), Stopping(retry_after=settings.retry_after_s)
+        telemetry, stopping = Telemetry(), Stopping(retry_after=settings.retry_after_s)
         supervisor = Supervisor(lambda name: telemetry.task_failures.labels(name).inc())
+        feed = Feed(_alarms(settings, stack, telemetry, supervisor))
         keeper = None if settings.redis_url else _embedded(settings, stack, supervisor)
         url = keeper.url if keeper is not None else str(settings.redis_url)
         store = await _open_store(settings, url, stack, supervisor)
@@ -136,6 +138,17 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             evictions=evictions,
             streams=streams,
         )
+
+
+def _alarms(
+    settings: Settings, stack: AsyncExitStack, telemetry: Telemetry, supervisor: Supervisor
+) -> Callable[[str, bytes], None] | None:
+    """Who posts alarms; None where there is no address to post them to."""
+    if settings.webhook_url is None:
+        return None
+    posts = Webhooks(limits(webhooks.Limits, settings), telemetry)
+    stack.callback(supervisor.start("avf-webhooks", posts.run).cancel)
+    return posts.stepped
 
 
 def _dropping(cached: CachedBeliefs, gathering: Gathering) -> Callable[[str], None]:

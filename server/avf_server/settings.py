@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 Names = tuple[str, ...]
 Limits = TypeVar("Limits", bound="DataclassInstance")
+LEAST_SECRET = 16  # characters of what webhooks are signed with
 
 
 class Settings(BaseModel):
@@ -84,6 +86,9 @@ class Settings(BaseModel):
     max_token_s: float = Field(default=86_400.0, gt=0, description="seconds that a browser's token may be good for")
     max_page: int = Field(default=1000, ge=1, description="entries of one page of a list, or of a history")
     max_watchers: int = Field(default=256, ge=1, description="streams of events that may be open")
+    webhook_url: str | None = Field(default=None, description="address that alarms are posted to", repr=False)
+    webhook_secret: str | None = Field(default=None, description="what their signatures are made with", repr=False)
+    webhook_queue: int = Field(default=1000, ge=1, description="alarms that may wait to be posted")
     root_path: str = Field(
         default="",
         pattern=r"^((/[A-Za-z0-9._~-]+)+)?$",
@@ -124,6 +129,7 @@ def read(options: Mapping[str, Any] | None = None, *, environment: Mapping[str, 
     except ValidationError as error:
         lines = [f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         raise StartError("; ".join(lines)) from error
+    _check_webhook(settings)
     _check_doors(settings, asked_for_keys="AVF_API_KEYS" in said or "api_keys" in given)
     return settings
 
@@ -142,6 +148,30 @@ def _check_doors(settings: Settings, *, asked_for_keys: bool) -> None:
             f"without API keys whoever reaches {settings.host or 'this machine'} could use the server: "
             "set AVF_API_KEYS; for a server that is open on purpose say --insecure (AVF_INSECURE=1)"
         )
+
+
+def _check_webhook(settings: Settings) -> None:
+    """Raise StartError where alarms would go to no address, or unsigned, or readable by all on their way."""
+    if settings.webhook_url is None:
+        return
+    try:
+        parts = urlsplit(settings.webhook_url)
+        host, user, _ = parts.hostname, parts.username or parts.password, parts.port
+    except ValueError:
+        host, user, parts = None, None, urlsplit("")
+    if parts.scheme not in ("http", "https") or not host or parts.fragment:
+        raise StartError("AVF_WEBHOOK_URL is no address to post to: expected https://host/path")
+    if user:
+        raise StartError(
+            "AVF_WEBHOOK_URL has a user or a password: leave it out, posts are signed by AVF_WEBHOOK_SECRET"
+        )
+    if parts.scheme == "http" and not is_loopback(host) and not settings.insecure:
+        raise StartError(
+            "AVF_WEBHOOK_URL is http, and alarms would be readable on their way: give an https address; "
+            "for one that is open on purpose say --insecure (AVF_INSECURE=1)"
+        )
+    if not settings.webhook_secret or len(settings.webhook_secret) < LEAST_SECRET:
+        raise StartError(f"AVF_WEBHOOK_URL needs an AVF_WEBHOOK_SECRET of {LEAST_SECRET} characters at least")
 
 
 def is_loopback(host: str) -> bool:

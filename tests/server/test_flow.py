@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+import avf_wire as wire
+import msgspec
 import numpy as np
 import pytest
 from avf_server import problems
@@ -13,9 +15,20 @@ from avf_wire.rows import RowForm
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import messages
 
-def reply(seq: int) -> Reply:
-    return Reply(1, seq, b"{}", seq)
+
+def reply(seq: int, *, alarmed: bool = False) -> Reply:
+    alarm = wire.Alarm(raised=alarmed, p=0.5, high=True, statistic=1.0, threshold=2.0)
+    estimate = msgspec.structs.replace(messages.estimate(seq), alarm=alarm)
+    return Reply(1, seq, binary.encode(binary.estimate_of(estimate)), seq)
+
+
+def test_an_alarm_is_sent_whatever_its_number() -> None:
+    """Of each tenth estimate, and the seventh raises one; what comes after it is owed an ack as before."""
+    thinning = flow.Thinning(10, most=2)
+    assert [seq for seq in range(1, 13) if thinning.wants(reply(seq, alarmed=seq == 7))] == [7, 10]
+    assert thinning.due
 
 
 @given(st.integers(1, 9), st.integers(1, 20), st.lists(st.booleans(), max_size=60))

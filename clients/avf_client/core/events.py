@@ -20,17 +20,18 @@ from avf_client.errors import AvfClientError, ProtocolError
 from avf_client.results.estimates import Estimate, from_wire
 from avf_client.results.histories import History, of_entries
 
-Kind: TypeAlias = Literal["estimate", "history", "reset", "end"]
+Kind: TypeAlias = Literal["estimate", "history", "alarm", "reset", "end"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Event:
     """Something that became of a session.
 
-    kind         "estimate": the latest one; "history": scalars of steps whose estimates are not told; "reset": a new
-                 epoch has begun; "end": the session has ended, nothing follows
+    kind         "estimate": the latest one; "history": scalars of steps whose estimates are not told; "alarm": the
+                 session's detector raised one; "reset": a new epoch has begun; "end": the session has ended, nothing
+                 follows
     estimate     of "estimate"; `observation` (D,), NaN where missing, is what was observed, if it was asked for
-    history      of "history"; `cut` where older steps are left out
+    history      of "history", and of "alarm" that of its one step; `cut` where older steps are left out
     epoch        of "reset"
     """
 
@@ -48,6 +49,7 @@ class _Reset(msgspec.Struct):
 
 _estimate = msgspec.json.Decoder(wire.Estimate)
 _missed = msgspec.json.Decoder(wire.Missed)
+_alarm = msgspec.json.Decoder(wire.AlarmRaised)
 _reset = msgspec.json.Decoder(_Reset)
 
 
@@ -61,6 +63,7 @@ class EventRun:
         self._last_id: str | None = None
         self._failures = 0
         self._told = (0, 0)  # epoch and seq of the last step that was told
+        self._alarmed = (0, 0)  # and of the last that raised an alarm
 
     @property
     def headers(self) -> dict[str, str]:
@@ -96,6 +99,12 @@ class EventRun:
                 missed = _missed.decode(data)
                 entries = [entry for entry in missed.entries if self._news(entry)]
                 return Event(kind="history", history=of_entries(entries), cut=missed.cut) if entries else None
+            if name == "alarm":
+                step = _alarm.decode(data).step
+                if (step.epoch, step.seq) <= self._alarmed:  # told again, after the connection was cut
+                    return None
+                self._alarmed = (step.epoch, step.seq)
+                return Event(kind="alarm", history=of_entries([step]))
             if name == "reset":
                 return Event(kind="reset", epoch=_reset.decode(data).epoch)
         except msgspec.MsgspecError as error:

@@ -50,7 +50,7 @@ class Stream:
     """One stream over a session that stands at (`epoch`, `next_seq`), over as many connections as it takes.
 
     in_flight  how many observations may be unanswered, at most; the server's credit where absent
-    every      estimates come of observations `every`, 2 `every`, ... only
+    every      estimates come of observations `every`, 2 `every`, ..., and of those that raise an alarm
     unsaved    the answered observations that the server may still lose; none where absent
     """
 
@@ -133,7 +133,7 @@ class Stream:
         forgotten. Raises ProtocolError for what the protocol does not allow.
         """
         if isinstance(message, wire.Estimate | wire.Summary | binary.Estimate):
-            return message if self._answered(message) and message.seq % self._every == 0 else None
+            return message if self._answered(message) and self._wanted(message) else None
         if isinstance(message, wire.Ack):
             self._answered(message)
         elif isinstance(message, wire.Begin):
@@ -230,6 +230,11 @@ class Stream:
             seq, x = self._kept.popitem(last=False)
             self._unsaved.answered(seq, x, durable_seq=message.durable_seq)
         return news
+
+    def _wanted(self, message: Answer) -> bool:
+        """Whether an estimate is given: each n-th, and those that raised an alarm."""
+        alarm = message.alarm
+        return message.seq % self._every == 0 or (alarm is not None and alarm.raised)
 
     def _skippable(self, message: Answer | wire.Ack) -> int:
         """How many observations from the first unanswered one on need no answer of their own."""

@@ -48,6 +48,9 @@ class Telemetry:
         self.task_failures = Counter(
             "avf_task_failures", "Failures of long-lived tasks, which begin again", ["task"], registry=self.registry
         )
+        self.webhooks = Counter(
+            "avf_webhooks", "Alarms for the webhook, by what became of them", ["outcome"], registry=self.registry
+        )
         self.problems = Counter("avf_problems", "Problems sent to clients", ["name"], registry=self.registry)
 
     def answered(self, came: float) -> None:

@@ -41,6 +41,12 @@ class Reply(msgspec.Struct, frozen=True):
         """The scalars of the estimate."""
         return binary_batches.summary_of(self.binary(arrays=False))
 
+    @property
+    def alarmed(self) -> bool:
+        """Whether an alarm was raised."""
+        alarm = self.summary().alarm
+        return alarm is not None and alarm.raised
+
     def message(
         self,
         *,

@@ -72,8 +72,8 @@ class Thinning:
         self._last: Reply | None = None
 
     def wants(self, reply: Reply) -> bool:
-        """Whether a reply is to be sent; where not, it is owed an ack."""
-        if reply.seq % self._every == 0:
+        """Whether a reply is to be sent, as one that raised an alarm always is; where not, it is owed an ack."""
+        if reply.seq % self._every == 0 or reply.alarmed:
             self._count, self._last = 0, None
             return True
         self._count, self._last = self._count + 1, reply

@@ -55,7 +55,7 @@ OTHER_REPLIES: dict[Operation, dict[str, Any]] = {
     ("get", "/v1/events"): {EVENTS: {"schema": {"type": "string"}}},
     ("get", "/metrics"): {"text/plain": {"schema": {"type": "string"}}},
 }
-EVENT_MESSAGES = (wire.Missed, wire.Moves)
+EVENT_MESSAGES = (wire.AlarmRaised, wire.Missed, wire.Moves)
 
 
 def describe(app: FastAPI, *, prefix: str, keys: bool) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from avf_server.sessions.registry import Sessions
 from avf_server.stepping.replies import last_of
 from avf_server.stopping import Stopping
 from avf_server.stores.base import Position, Record, note_id, position_of
-from avf_server.watching.feed import Feed, Watch
+from avf_server.watching.feed import RAISED, Feed, Watch
 from avf_server.watching.places import Places
 
 POLL = 0.5  # seconds, after which what other servers did to a session is seen
@@ -164,30 +164,39 @@ class Events:
     async def _told(self, record: Record, seen: Position | None, options: WatchOptions) -> list[Event]:
         """What is told of a session that stood at `seen` and stands elsewhere now: what was passed over, by epoch."""
         at = record.position
-        missed = {} if seen is None or at == Position(seen.epoch, seen.seq + 1) else await self._between(record, seen)
-        events = [missed[epoch] for epoch in sorted(missed) if epoch != at.epoch]
+        going_on = seen is None or at == Position(seen.epoch, seen.seq + 1)
+        passed = [] if seen is None or going_on else await self._between(record, seen)
+        missed = self._missed(passed)
+        events = [_alarm(record.meta.id, note) for _, note in passed if RAISED in note]
+        events += [missed[epoch] for epoch in sorted(missed) if epoch != at.epoch]
         if seen is not None and at.epoch != seen.epoch:
             events.append(Event(name="reset", data=b'{"epoch":%d}' % at.epoch, id=note_id(Position(at.epoch, 0))))
         events += [missed[at.epoch]] if at.epoch in missed else []
         if record.reply is not None and at.seq > 0:
             form = form_of(record.meta, self._sessions.models) if options.observation else None
-            data = _encode(last_of(record, form))
-            events.append(Event(name="estimate", data=data, id=note_id(at)))
+            last = last_of(record, form)
+            if seen is not None and last.alarm is not None and last.alarm.raised:
+                newest = await self._listing.notes(record.meta.id, after=note_id(seen), count=1, newest=True)
+                events += [_alarm(record.meta.id, note) for _, note in newest if RAISED in note]
+            events.append(Event(name="estimate", data=_encode(last), id=note_id(at)))
         return events
 
-    async def _between(self, record: Record, seen: Position) -> dict[int, Event]:
-        """The steps after `seen` and before where the session stands, by epoch: the newest, where there are many.
-
-        Each event's id is that of its last step: who is cut before the next event goes on from there.
-        """
+    async def _between(self, record: Record, seen: Position) -> list[tuple[Position, bytes]]:
+        """The steps after `seen` and before where the session stands: the newest, where there are many."""
         at, most = record.position, self._limits.max_page
         notes = await self._listing.notes(record.meta.id, after=note_id(seen), count=most + 2, newest=True)
         places = [(position_of(identifier), note) for identifier, note in notes]
-        missed = [(found, note) for found, note in places if (found.epoch, found.seq) < (at.epoch, at.seq)]
-        told: dict[int, Event] = {}
-        for epoch, steps in groupby(missed[-most:], key=lambda step: step[0].epoch):
+        return [(found, note) for found, note in places if (found.epoch, found.seq) < (at.epoch, at.seq)]
+
+    def _missed(self, passed: list[tuple[Position, bytes]]) -> dict[int, Event]:
+        """What is told of steps that were passed over, by epoch.
+
+        Each event's id is that of its last step: who is cut before the next event goes on from there.
+        """
+        most, told = self._limits.max_page, dict[int, Event]()
+        for epoch, steps in groupby(passed[-most:], key=lambda step: step[0].epoch):
             reached, notes_of = zip(*steps, strict=True)
-            data = _encode({"entries": [msgspec.Raw(note) for note in notes_of], "cut": len(missed) > most})
+            data = _encode({"entries": [msgspec.Raw(note) for note in notes_of], "cut": len(passed) > most})
             told[epoch] = Event(name="history", data=data, id=note_id(reached[-1]))
         return told
 
@@ -249,10 +258,16 @@ class Events:
         return max(0.0, min(options.until - asyncio.get_running_loop().time(), LONGEST))
 
 
+def _alarm(session: str, note: bytes) -> Event:
+    """An alarm that the step of this note raised; it has no id, so that who is cut after it is told again."""
+    return Event(name="alarm", data=_encode({"session": session, "step": msgspec.Raw(note)}))
+
+
 def _told_of_all(watch: Watch) -> list[Event]:
     """What is told of an owner's sessions."""
     opened, moved, ended = watch.take()
     events = [Event(name="opened", data=_encode(session)) for session in opened]
+    events += [_alarm(session, note) for session, note in watch.alarms()]
     if moved:
         sessions = [{"session": m.session, "steps": m.steps, "last": msgspec.Raw(m.note)} for m in moved]
         events.append(Event(name="steps", data=_encode({"sessions": sessions})))

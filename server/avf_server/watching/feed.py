@@ -4,13 +4,19 @@ The law: latest wins. A watch holds one entry a session, however slow its page i
 that watching never holds up a stream; where nobody watches, a step costs one look into a dictionary.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import avf_wire as wire
 
 from avf_server.stores.base import Position
 from avf_server.watching.notices import Notices
+
+MOST_ALARMS = 1000
+"""Alarms that wait for who watches, at most; then the newest are told."""
+RAISED = b'"alarm":true'
+"""In the note of a step that raised an alarm, and in no other."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Watch:
         self._moved: dict[str, Moved] = {}
         self._opened: dict[str, wire.Session] = {}
         self._ended: dict[str, None] = {}
+        self._alarms: deque[tuple[str, bytes]] = deque(maxlen=MOST_ALARMS)
 
     def opened(self, session: wire.Session) -> None:
         """A session was opened, or found."""
@@ -45,6 +52,8 @@ class Watch:
             new = position.seq - before.seq if position.epoch == before.epoch else position.seq
             self.known[session] = position
             self._moved[session] = Moved(session, new + (held.steps if held else 0), position, note)
+            if RAISED in note:
+                self._alarms.append((session, note))
 
     def ended(self, session: str) -> None:
         """A session has ended."""
@@ -59,12 +68,20 @@ class Watch:
         self._opened, self._moved, self._ended = {}, {}, {}
         return taken
 
+    def alarms(self) -> Sequence[tuple[str, bytes]]:
+        """Sessions in which an alarm was raised since the last call, each with the note of its step: the last 1,000."""
+        taken = list(self._alarms)
+        self._alarms.clear()
+        return taken
+
 
 class Feed:
     """The watches of every owner, and the notices of every session: the audience of `sessions`."""
 
-    def __init__(self) -> None:
+    def __init__(self, stepped: Callable[[str, bytes], None] | None = None) -> None:
+        """`stepped` is told of each step of this server, of whatever session, by its note."""
         self.notices = Notices()
+        self._stepped = stepped
         self._watches: dict[str, list[Watch]] = {}
 
     def watch(self, owner: str) -> Watch:
@@ -86,6 +103,8 @@ class Feed:
 
     def stepped(self, owner: str, session: str, position: Position, note: bytes) -> None:
         """A session of this owner went on."""
+        if self._stepped is not None:
+            self._stepped(session, note)
         for watch in self._watches.get(owner, ()):
             watch.stepped(session, position, note)
 

@@ -25,6 +25,11 @@ declare namespace Wire {
     threshold: number;
   }
 
+  interface AlarmRaised {
+    session: string;
+    step: HistoryEntry;
+  }
+
   interface Audio {
     rate: number;
     encoding?: "s16" | "f32";
