@@ -2,12 +2,14 @@
 
     python -m benchmarks.step [--model NAME ...] [--baseline FOLDER] [--json]
 
-Milliseconds of processor time of one thread, medians over rounds in which all of a row take turns. `native` is what
-`Filter.step` does by default, `float32` the same without bfloat16, `torch` without the native executor, `authors` the
-step of the authors' public code in eager PyTorch (`benchmarks.authors`). `baseline` is the `Filter.step` of commit
-054c31c, from a folder with that version or from this repository's history, in a process of its own that takes its
-turns. A model is a checkpoint of the zoo, or with `preset:` before it a preset with random weights, whose cost is that
-of trained ones.
+Milliseconds of processor time of one thread, medians over rounds in which all of a row take turns. A turn is a few
+steps, of which the last counts: so each has its own weights in the cache, as a server has that steps one model, and
+none pays for what the turns of others have put there. `native` is what `Filter.step` does by default, `float32` the
+same without bfloat16, `torch` without the native executor, `authors` the step of the authors' public code in eager
+PyTorch (`benchmarks.authors`). All are at the iterations and samples that a model was trained at, as the version before
+is. `baseline` is the `Filter.step` of commit 054c31c, from a folder with that version or from this repository's
+history, in a process of its own that takes its turns. A model is a checkpoint of the zoo, or with `preset:` before it a
+preset with random weights, whose cost is that of trained ones.
 """
 
 import argparse
@@ -48,6 +50,7 @@ MODELS = (
 NAMED_BEFORE = {"preset:paper-jsb": "preset:srnn-jsb", "preset:paper-nottingham": "preset:srnn-nottingham"}
 """What the baseline version calls presets that were renamed since."""
 ROUNDS, WARM = 15, 2
+SETTLING = 3  # steps of a turn before the one that counts
 
 CHILD = """
 import json, sys, time, torch
@@ -62,20 +65,24 @@ filter.requires_grad_(False)
 x = torch.load(sys.argv[3])
 belief = filter.initial(torch.arange(batch))
 for _ in sys.stdin:
-    start = time.thread_time()
-    belief, _ = filter.step(belief, x)
+    for _ in range(int(sys.argv[4]) + 1):
+        start = time.thread_time()
+        belief, _ = filter.step(belief, x)
     print(time.thread_time() - start, flush=True)
 """
 
 Turn = Callable[[], float]
-"""One step; how long it took, in seconds."""
+"""One step, after a few that are not counted; how long it took, in seconds."""
 
 
 def built(name: str) -> Filter:
-    """The filter of a checkpoint, or of a preset with random weights."""
+    """The filter of a checkpoint, at the effort of its training, or of a preset with random weights."""
     kind, _, preset = name.rpartition(":")
     if not kind:
-        return checkpoints.load(name).filter
+        checkpoint = checkpoints.load(name)
+        filter = configuration.build(checkpoint.settings).eval().requires_grad_(False)
+        filter.load_state_dict(checkpoint.filter.state_dict())
+        return filter
     torch.manual_seed(0)
     return configuration.build(presets.get(preset).settings).eval().requires_grad_(False)
 
@@ -96,8 +103,9 @@ def stepping(filter: Filter, x: Tensor, choice: running.Choice) -> Turn:
 
     def turn() -> float:
         with torch.no_grad(), running.using(choice):
-            start = time.thread_time()
-            held[0], _ = own.step(held[0], x)
+            for _ in range(SETTLING + 1):
+                start = time.thread_time()
+                held[0], _ = own.step(held[0], x)
             return time.thread_time() - start
 
     return turn
@@ -112,8 +120,9 @@ def of_authors(filter: Filter, x: Tensor) -> Turn | None:
 
     def turn() -> float:
         with torch.enable_grad():
-            start = time.thread_time()
-            held[0], _ = reference.step(held[0], x)
+            for _ in range(SETTLING + 1):
+                start = time.thread_time()
+                held[0], _ = reference.step(held[0], x)
             return time.thread_time() - start
 
     return turn
@@ -124,7 +133,8 @@ class Baseline:
 
     def __init__(self, folder: Path, name: str, x: Tensor, scratch: Path) -> None:
         torch.save(x, scratch / "x.pt")
-        arguments = [sys.executable, "-c", CHILD, NAMED_BEFORE.get(name, name), str(len(x)), str(scratch / "x.pt")]
+        measure = [str(len(x)), str(scratch / "x.pt"), str(SETTLING)]
+        arguments = [sys.executable, "-c", CHILD, NAMED_BEFORE.get(name, name), *measure]
         paths = f"{folder}:{folder / 'clients'}"
         self.process = subprocess.Popen(
             arguments,
@@ -136,7 +146,7 @@ class Baseline:
         )
 
     def __call__(self) -> float:
-        """One step."""
+        """One step, after a few."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write("\n")
