@@ -4,12 +4,12 @@
 
 Milliseconds of processor time of one thread, medians over rounds in which all of a row take turns. A turn is a few
 steps, of which the last counts: so each has its own weights in the cache, as a server has that steps one model, and
-none pays for what the turns of others have put there. `native` is what `Filter.step` does by default, `float32` the
-same without bfloat16, `torch` without the native executor, `authors` the step of the authors' public code in eager
-PyTorch (`benchmarks.authors`). All are at the iterations and samples that a model was trained at, as the version before
-is. `baseline` is the `Filter.step` of commit 054c31c, from a folder with that version or from this repository's
-history, in a process of its own that takes its turns. A model is a checkpoint of the zoo, or with `preset:` before it a
-preset with random weights, whose cost is that of trained ones.
+none pays for what the turns of others have put there (weights of 8 MB are back after some six steps). `native` is what
+`Filter.step` does by default, `float32` the same without bfloat16, `torch` without the native executor, `authors` the
+step of the authors' public code in eager PyTorch (`benchmarks.authors`). All are at the iterations and samples that a
+model was trained at, as the version before is. `baseline` is the `Filter.step` of commit 054c31c, from a folder with
+that version or from this repository's history, in a process of its own that takes its turns. A model is a checkpoint of
+the zoo, or with `preset:` before it a preset with random weights, whose cost is that of trained ones.
 """
 
 import argparse
@@ -50,7 +50,7 @@ MODELS = (
 NAMED_BEFORE = {"preset:paper-jsb": "preset:srnn-jsb", "preset:paper-nottingham": "preset:srnn-nottingham"}
 """What the baseline version calls presets that were renamed since."""
 ROUNDS, WARM = 15, 2
-SETTLING = 3  # steps of a turn before the one that counts
+SETTLING, SETTLED = 8, 0.03  # steps of a turn before the one that counts, and seconds after which there are no more
 
 CHILD = """
 import json, sys, time, torch
@@ -65,9 +65,13 @@ filter.requires_grad_(False)
 x = torch.load(sys.argv[3])
 belief = filter.initial(torch.arange(batch))
 for _ in sys.stdin:
-    for _ in range(int(sys.argv[4]) + 1):
-        start = time.thread_time()
+    began = time.thread_time()
+    for _ in range(int(sys.argv[4])):
         belief, _ = filter.step(belief, x)
+        if time.thread_time() - began > float(sys.argv[5]):
+            break
+    start = time.thread_time()
+    belief, _ = filter.step(belief, x)
     print(time.thread_time() - start, flush=True)
 """
 
@@ -96,19 +100,28 @@ def observation(filter: Filter, batch: int) -> Tensor:
     return 0.05 * torch.randn(batch, spec.size, generator=generator)
 
 
+def settled(step: Callable[[], None]) -> float:
+    """What a step takes, after others of the same."""
+    began = time.thread_time()
+    for _ in range(SETTLING):
+        step()
+        if time.thread_time() - began > SETTLED:
+            break
+    start = time.thread_time()
+    step()
+    return time.thread_time() - start
+
+
 def stepping(filter: Filter, x: Tensor, choice: running.Choice) -> Turn:
     """Steps of a filter of its own, by one of the paths."""
     own = copy.deepcopy(filter)
     held = [own.initial(torch.arange(len(x)))]
 
-    def turn() -> float:
+    def step() -> None:
         with torch.no_grad(), running.using(choice):
-            for _ in range(SETTLING + 1):
-                start = time.thread_time()
-                held[0], _ = own.step(held[0], x)
-            return time.thread_time() - start
+            held[0], _ = own.step(held[0], x)
 
-    return turn
+    return lambda: settled(step)
 
 
 def of_authors(filter: Filter, x: Tensor) -> Turn | None:
@@ -118,14 +131,11 @@ def of_authors(filter: Filter, x: Tensor) -> Turn | None:
     reference = Reference(copy.deepcopy(filter).requires_grad_())
     held = [filter.initial(torch.arange(len(x))).model]
 
-    def turn() -> float:
+    def step() -> None:
         with torch.enable_grad():
-            for _ in range(SETTLING + 1):
-                start = time.thread_time()
-                held[0], _ = reference.step(held[0], x)
-            return time.thread_time() - start
+            held[0], _ = reference.step(held[0], x)
 
-    return turn
+    return lambda: settled(step)
 
 
 class Baseline:
@@ -133,7 +143,7 @@ class Baseline:
 
     def __init__(self, folder: Path, name: str, x: Tensor, scratch: Path) -> None:
         torch.save(x, scratch / "x.pt")
-        measure = [str(len(x)), str(scratch / "x.pt"), str(SETTLING)]
+        measure = [str(len(x)), str(scratch / "x.pt"), str(SETTLING), str(SETTLED)]
         arguments = [sys.executable, "-c", CHILD, NAMED_BEFORE.get(name, name), *measure]
         paths = f"{folder}:{folder / 'clients'}"
         self.process = subprocess.Popen(

@@ -140,8 +140,7 @@ class Engine:
         rows, latent = len(x), self.model.z.size
         configured = 0 if self.inference.descent is None else self.inference.descent.iterations
         each, most = _limits(configured if limits is None else limits, rows)
-        moments = [x.new_empty(rows, latent) for _ in range(5)]
-        scalars = [x.new_empty(rows) for _ in range(3)]
+        moments, scalars = x.new_empty(5, rows, latent).unbind(), x.new_empty(3, rows).unbind()
         energies, iterations = x.new_empty(rows, most + 1), seed.new_empty(rows)
         outputs = [x.new_empty(rows, register.size) for register in self.model.outputs]
         following = {name: x.new_empty(rows, register.size) for name, register in self.model.following.items()}

@@ -75,9 +75,12 @@ class Runner:
 
     def is_current(self) -> bool:
         """Whether every parameter is the same, with the values that were copied."""
-        return all(
-            held[name] is parameter and stamp(parameter) == copied for held, name, parameter, copied in self.parameters
-        )
+        for held, name, parameter, (address, version) in self.parameters:  # at every step, so without further calls
+            if held[name] is not parameter or parameter.data_ptr() != address:
+                return False
+            if not parameter.is_inference() and parameter._version != version:
+                return False
+        return True
 
     def wants_gradients(self) -> bool:
         """Whether something is to be differentiated."""
