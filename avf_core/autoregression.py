@@ -20,6 +20,7 @@ PERIODS = 4  # candidates for a period
 CYCLES = 4  # that a period is seen, at least
 HELD_OUT = 5  # one step in so many, the last ones, by which lags are chosen
 LONGEST = 20_000  # steps that lags are chosen by: the last ones
+SEASONAL = 7  # the order, below which a period is tried with it
 MEMORY = 4096  # numbers of the past that a model may remember
 WIDEST = 384  # numbers of the past that a prediction may hear
 
@@ -64,9 +65,10 @@ def fit(train: Sequence[ndarray], valid: Sequence[ndarray]) -> list[Linear]:
 
 
 def choose(train: Sequence[ndarray]) -> tuple[int, int]:
-    """The order and the period, 0 for none, of the autoregression that says best how these sequences go on.
+    """The order and the period, 0 for none, of the autoregression that says well how these sequences go on.
 
-    It is fitted to the beginning of each, and judged by the nats of its end; lags that do not help are left out.
+    It is fitted to the beginning of each, and judged by the nats of its end: the shortest one that is within a standard
+    error of the best (Breiman et al. 1984), so that lags that do not help are left out.
     """
     recent = [sequence[-LONGEST:] for sequence in train]
     ends = [len(sequence) - len(sequence) // HELD_OUT for sequence in recent]
@@ -74,19 +76,27 @@ def choose(train: Sequence[ndarray]) -> tuple[int, int]:
     carried = [_carried(sequence) for sequence in fitted_on]
     channels, rows = train[0].shape[1], sum(ends)
 
-    def nats(order: int, period: int) -> float:
+    def energies(order: int, period: int) -> Float[ndarray, " steps"]:
         fitted = _least_squares(fitted_on, carried, lags(order, period))
         pairs = zip(recent, ends, strict=True)
-        return sum(float(filtered(fitted, sequence)[0][end:].sum()) for sequence, end in pairs)
+        return np.concatenate([filtered(fitted, sequence)[0][end:] for sequence, end in pairs])
 
     def possible(order: int, period: int) -> bool:
         heard, reach = channels * len(lags(order, period)), period + order
         small = heard + 1 <= rows // 10 and heard <= WIDEST and channels * reach <= MEMORY
-        return small and reach < max(ends) // 4
+        return small and reach < max(ends) // 4 and (period == 0 or order < min(period, SEASONAL))
 
-    best = min((p for p in ORDERS if possible(p, 0)), key=lambda p: nats(p, 0), default=1)
-    seasons = [0, *(period for period in _periods(fitted_on) if period > best and possible(best, period))]
-    return best, min(seasons, key=lambda period: nats(best, period)) if len(seasons) > 1 else 0
+    pairs = [(order, period) for order in ORDERS for period in (0, *_periods(fitted_on)) if possible(order, period)]
+    scored = {pair: energies(*pair) for pair in sorted(pairs, key=lambda pair: len(lags(*pair)))}
+    if not scored:
+        return 1, 0
+    best = min(scored.values(), key=lambda found: float(found.mean()))
+    return next(pair for pair, found in scored.items() if _level(found - best))
+
+
+def _level(behind: Float[ndarray, " steps"]) -> bool:
+    """Whether what is behind is so by no more than a standard error."""
+    return bool(behind.mean() <= behind.std() / max(1, len(behind)) ** 0.5)
 
 
 def filtered(baseline: Linear, sequence: Float[ndarray, "time channels"]) -> tuple[ndarray, ndarray]:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import avf_sources
 
-from avf_core.reproduction import plots, records, zoo_report
+from avf_core.reproduction import plots, records, sensor_report, zoo_report
 from avf_core.reproduction.entries import Group, Role, epochs_in
 from avf_core.reproduction.paper import NOT_AT_HAND
 from avf_core.reproduction.tables import GROUPS, TABLES
@@ -63,7 +63,7 @@ def page(results: Path) -> str:
     if any(record["quick"] for group in groups.values() for record in group):
         parts.append("These runs are cut down to see that all of it works: **their figures mean nothing**.\n")
     else:
-        parts.append(zoo_report.section())
+        parts += [text for text in (sensor_report.section(results), zoo_report.section()) if text]
     paid = results / "what_paid.md"
     if paid.exists():
         parts.append(paid.read_text())

@@ -49,7 +49,7 @@ SENSING = TrainingConfig(
     patience=8,
 )
 SENSOR = Preset(
-    model={"kind": "srnn", "likelihood": "vector-autoregressive", "emission": {"noise": "mixture"}},
+    model={"kind": "srnn", "likelihood": "vector-autoregressive", "emission": {"noise": "mixture", "held": True}},
     inference={"kind": "direct", "widths": [64], "context": ["hidden", "emission_expected"]},
     training=SENSING,
     sized=True,

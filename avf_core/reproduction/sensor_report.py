@@ -1,0 +1,79 @@
+"""What the page of results says of sensors, from the records that `python -m benchmarks.sensors` leaves."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FOLDER = "sensors"
+FILTER = "the filter"
+FAULTS = ("jump", "burst", "stuck", "drift", "swap")
+TITLES = {
+    "weather": "JFK weather of 2013, hourly",
+    "ecg": "ECG record 208, frames of 9 samples",
+    "motions": "BasicMotions, a watch, a tenth punched out",
+    "daphnet": "Daphnet S06R02E0, worn accelerometers, a tenth punched out",
+}
+
+
+def section(results: Path) -> str:
+    """Filters beside textbook predictors, and the faults that both see; empty where there is no record."""
+    found = [json.loads(path.read_text()) for path in sorted((results / FOLDER).glob("*.json"))]
+    if not found:
+        return ""
+    order = list(TITLES)
+    found.sort(key=lambda record: order.index(record["name"]) if record["name"] in order else len(order))
+    return "\n".join(
+        [
+            "## Sensors\n",
+            "```console\n$ python -m benchmarks.sensors --data DATA\n```\n",
+            "Filters of `avf fit`, chosen by validation, beside textbook predictors that were fitted to the same data;",
+            "gaps are heard by all alike. Nats per step and errors of forecasts are in deviations of the training",
+            "data, the errors from 200 steps of the test split.\n",
+            *(line for record in found for line in _table(record)),
+            *_faults(found),
+        ]
+    )
+
+
+def _table(record: Mapping[str, Any]) -> list[str]:
+    """One set: the filter in its place among the baselines."""
+    verdict = record["verdict"]
+    rows = {FILTER: {"nats": verdict["nats"], "errors": verdict["errors"]}, **verdict["baselines"]["rows"]}
+    horizons = list(verdict["errors"])
+    heads = ["", "nats per step", *(f"error, {horizon} ahead" for horizon in horizons)]
+    steps = record["steps"]
+    lines = [
+        f"### {TITLES.get(record['name'], record['name'])}\n",
+        f"{record['channels']} channels; {steps['train']} steps to train on, {steps['test']} of test. "
+        f"`{record['preset']}`, {record['minutes']:g} minutes, {record['updates']} updates: {verdict['verdict']}.\n",
+        f"| {' | '.join(heads)} |",
+        "|---|" + "---:|" * (len(heads) - 1),
+    ]
+    for name, row in sorted(rows.items(), key=lambda item: float(item[1]["nats"])):
+        marks = "**" if name == FILTER else ""
+        errors = [f"{row['errors'][horizon]:.3f}" for horizon in horizons]
+        nats = f"{marks}{row['nats'] - record['standardised']:.3f}{marks}"
+        lines.append(f"| {' | '.join([name, nats, *errors])} |")
+    covered = ", ".join(f"{float(level):.0%} {part:.1%}" for level, part in verdict["coverage"].items())
+    return [*lines, f"\nOf what came, bands held: {covered}.\n"]
+
+
+def _faults(found: list[dict[str, Any]]) -> list[str]:
+    """Areas under the receiver's operating characteristic."""
+    seen = [record for record in found if "filter" in record["faults"]]
+    if not seen:
+        return []
+    lines = [
+        "### Faults\n",
+        "Put into the test split, 24 steps long, in a channel drawn at random: how well they are told from the same",
+        "steps without them (area under the ROC curve), by the filter's surprise and by the innovation test of the",
+        "best vector autoregression.\n",
+        f"| | {' | '.join(FAULTS)} |",
+        "|---|" + "---:|" * len(FAULTS),
+    ]
+    for record in seen:
+        for name, key in ((FILTER, "filter"), ("innovations", "innovations")):
+            cells = [f"{record['faults'][key][kind]:.2f}" for kind in FAULTS]
+            lines.append(f"| {record['name']}, {name} | {' | '.join(cells)} |")
+    return [*lines, ""]
