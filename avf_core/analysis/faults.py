@@ -5,9 +5,8 @@ test of a vector autoregression.
     burst   it has noise of one deviation on it                           swap    two channels are each other
     stuck   it says again and again what it said last
 
-A window is judged by the mean of its steps' scores: of the filter as a p-value on the windows of the validation data,
-on either side, as what is far too well expected is strange, too; of the innovation test by the mean itself, the higher
-the stranger. The law: both see the same windows, and the same past before them.
+A window is judged by the filter channel by channel (`channels`), and by the innovation test as a whole, by the mean of
+-log p, the higher the stranger. The law: both see the same windows, and the same past before them.
 """
 
 from collections.abc import Sequence
@@ -17,14 +16,13 @@ import numpy as np
 from numpy import ndarray
 
 from avf_core.analysis.baselines import Scale
-from avf_core.analysis.surprise import ReferenceDistribution, step_scores
+from avf_core.analysis.channels import WINDOW, Normal, channel_energies
 from avf_core.autoregression import Linear, filtered, fit
 from avf_core.data import numbers
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
 
 KINDS = ("jump", "burst", "stuck", "drift", "swap")
-WINDOW = 24  # steps of a fault
 PAST = 72  # steps before it, by which filters know where they are
 EPISODES = 60  # faults of each kind
 
@@ -52,15 +50,15 @@ def found(
     scale = Scale.of([numbers(sequence).astype(np.float64) for sequence in train])
     generator = np.random.default_rng(seed)
     pieces = _pieces(test, past + window, episodes)
-    reference = ReferenceDistribution.fit(_windows(step_scores(filter, valid, seed=seed), window))
+    normal = Normal.of(filter, train, valid, window=window)
     standard = [scale.standardize(split) for split in (train, valid)]
     baseline = fit(*standard)[-1] if train[0].shape[1] > 1 else fit(*standard)[2]
-    clean = _both(filter, baseline, scale, pieces, reference, window, seed)
+    clean = _both(filter, baseline, scale, pieces, normal, seed)
     areas: tuple[dict[str, float], dict[str, float]] = ({}, {})
     for kind in KINDS:
         broken = [injected(piece, kind, start=past, scale=scale, generator=generator) for piece in pieces]
         for area, strange, usual in zip(
-            areas, _both(filter, baseline, scale, broken, reference, window, seed), clean, strict=True
+            areas, _both(filter, baseline, scale, broken, normal, seed), clean, strict=True
         ):
             area[kind] = auroc(strange, usual)
     return Found(filter=areas[0], innovations=areas[1])
@@ -103,24 +101,10 @@ def _pieces(test: Sequence[ndarray], length: int, episodes: int) -> list[ndarray
 
 
 def _both(
-    filter: Filter,
-    baseline: Linear,
-    scale: Scale,
-    pieces: Sequence[ndarray],
-    reference: ReferenceDistribution,
-    window: int,
-    seed: int,
+    filter: Filter, baseline: Linear, scale: Scale, pieces: Sequence[ndarray], normal: Normal, seed: int
 ) -> tuple[ndarray, ndarray]:
     """What filter and innovation test say of the last window of each piece, the higher the stranger."""
-    means = np.array([np.nanmean(scores[-window:]) for scores in step_scores(filter, list(pieces), seed=seed)])
-    energies = [filtered(baseline, scale.standardize([piece])[0])[0] for piece in pieces]
-    return -np.log(reference.p_values(means)), np.array([energy[-window:].mean() for energy in energies])
-
-
-def _windows(scores: Sequence[ndarray], window: int) -> ndarray:
-    """The means of all windows of these scores."""
-    kernel = np.full(window, 1.0 / window)
-    means = [np.convolve(s[~np.isnan(s)], kernel, mode="valid") for s in scores if (~np.isnan(s)).sum() >= window]
-    if not means:
-        raise DataError(f"the validation split has no window of {window} steps")
-    return np.concatenate(means)
+    energies = channel_energies(filter, pieces, seed=seed)
+    strange = [-np.log(normal.p_value(energy, piece)) for energy, piece in zip(energies, pieces, strict=True)]
+    whole = [filtered(baseline, scale.standardize([piece])[0])[0] for piece in pieces]
+    return np.array(strange), np.array([energy[-normal.window :].mean() for energy in whole])

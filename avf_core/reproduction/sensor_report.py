@@ -67,8 +67,8 @@ def _faults(found: list[dict[str, Any]]) -> list[str]:
     lines = [
         "### Faults\n",
         "Put into the test split, 24 steps long, in a channel drawn at random: how well they are told from the same",
-        "steps without them (area under the ROC curve), by the filter's surprise and by the innovation test of the",
-        "best vector autoregression.\n",
+        "steps without them (area under the ROC curve), by the filter channel by channel and by the innovation test",
+        "of the best vector autoregression.\n",
         f"| | {' | '.join(FAULTS)} |",
         "|---|" + "---:|" * len(FAULTS),
     ]
