@@ -4,6 +4,7 @@ The law: no figure is typed. What people found out is in `what_paid.md` beside t
 the paper's figures stand in `tables`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -64,6 +65,9 @@ def page(results: Path) -> str:
         parts.append("These runs are cut down to see that all of it works: **their figures mean nothing**.\n")
     else:
         parts += [text for text in (sensor_report.section(results), zoo_report.section()) if text]
+    textbooks = results / "textbooks.json"
+    if textbooks.exists():
+        parts.append(zoo_report.beside(json.loads(textbooks.read_text())["rows"]))
     paid = results / "what_paid.md"
     if paid.exists():
         parts.append(paid.read_text())

@@ -1,5 +1,6 @@
 """What the page of results says of the shipped checkpoints, from their cards."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from avf_core import checkpoints
@@ -35,6 +36,34 @@ def section() -> str:
             "```console",
             *commands,
             "```\n",
+        ]
+    )
+
+
+def beside(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What textbooks and codecs need for the same frames, and the checkpoints among them, the fewest nats first.
+
+    A row holds `data`, `split`, `by` and `nats per step`. A checkpoint that loses to one is named as what it is.
+    """
+    cards = [checkpoints.read_card(checkpoints.ZOO / name) for name in checkpoints.available()]
+    lines = []
+    for data, split in dict.fromkeys((row["data"], row["split"]) for row in rows):
+        known = [(row["nats per step"], row["by"]) for row in rows if (row["data"], row["split"]) == (data, split)]
+        best = min(nats for nats, _ in known)
+        for card in cards:
+            if (card["data"]["name"], card["splits"][1]) == (data, split):
+                nats = card["test"]["free_energy_pooled"]
+                name = f"`{card['name']}`" if nats <= best else f"`{card['name']}`, which reproduces the paper's kind"
+                known.append((nats, name))
+        lines += [f"| {data}, {split} | {by} | {nats:,.1f} |" for nats, by in sorted(known)]
+    return "\n".join(
+        [
+            "## Beside textbooks and codecs\n",
+            "Nats per step of the reported split, every frame scored, in the same units; `python -m benchmarks.codecs`",
+            "measures what is not a checkpoint.\n",
+            "| data | by | nats per step |\n|---|---|---|",
+            *lines,
+            "",
         ]
     )
 

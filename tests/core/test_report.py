@@ -15,6 +15,7 @@ from avf_core.reproduction import (
     records,
     report,
     tables,
+    zoo_report,
 )
 from avf_core.training.model_card import readable
 
@@ -211,3 +212,14 @@ def test_entries_of_all_tables_say_what_they_change() -> None:
     for entries in tables.TABLES.values():
         for entry in entries:
             assert all(key.split(".")[0] in ("model", "inference", "training") for key in key_values(entry.changes, ""))
+
+
+def test_checkpoints_stand_among_textbooks_and_codecs() -> None:
+    """The fewest nats first; one that loses to a textbook is named the paper's kind."""
+    said = [{"data": "crowd16k", "split": "valid", "by": "a textbook", "nats per step": 1100.0}]
+    rows = [line for line in zoo_report.beside(said).splitlines() if line.startswith("| crowd16k")]
+    names = [row.split(" | ")[1] for row in rows]
+    assert names[:2] == ["`speech`", "a textbook"]
+    assert "`srnn-speech-small`, which reproduces the paper's kind" in names[2:]
+    nats = [float(row.split(" | ")[2].rstrip(" |").replace(",", "")) for row in rows]
+    assert nats == sorted(nats)

@@ -100,9 +100,9 @@ def command(server: str, as_json: bool, **options: Any) -> None:
     is read from AVF_API_KEY.
 
     \b
-    avf stream speech.wav --model vrnn-speech-small --realtime
+    avf stream speech.wav --model speech --realtime
     avf stream corpus:bach/bwv66.6 --model srnn-jsb --plot chorale.png
-    avf stream --mic --model vrnn-speech-small --every 4
+    avf stream --mic --model speech --every 4
     tail -n +1 -f plant.csv | avf stream - --model plant
     """
     wanted = Wanted(reading=take(options), **options)
