@@ -5,9 +5,10 @@
                  float32   native, in float32; an error where there is no library
                  mixed     native, the search for the posterior in bfloat16; an error where the library has none
 
-The law: torch is the reference. A filter in training, in another precision, on another device or with gradients is
-torch's; so is one that does not describe itself. An engine holds copies of parameters: when these have changed, it is
-made anew. Which path a filter is computed by is said once, in the log of `avf_core.native`.
+The law: torch is the reference. A step of a filter in training, in another precision, on another device or with
+gradients is torch's; so is one that does not describe itself. An engine holds copies of parameters: when these have
+changed, it is made anew. Fused optimisers change them without a word, and so are asked for one. Which path a filter is
+computed by is said once, in the log of `avf_core.native`.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from avf_core.errors import ConfigurationError
 from avf_core.memory import keep_freed
@@ -104,6 +106,14 @@ def engine_for(parts: Any, *data: Tensor) -> Engine | None:
     if runner is None or runner.choice != choice or not runner.is_current():
         runner = _runners[parts] = Runner(parts, choice)
     return None if runner.engine is None or runner.wants_gradients() else runner.engine
+
+
+def _changed(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """What an optimiser has moved is another version of itself."""
+    torch.autograd.graph.increment_version([one for group in optimizer.param_groups for one in group["params"]])
+
+
+register_optimizer_step_post_hook(_changed)
 
 
 def stamp(parameter: Tensor) -> tuple[int, int]:

@@ -149,6 +149,24 @@ def test_a_run_is_the_same_to_the_bit(tmp_path: Path, phi_steps: str) -> None:
         assert all(torch.equal(runs[0][name], other[name]) for name in runs[0])
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_what_an_optimiser_moved_is_filtered_by(fused: bool) -> None:
+    """Steps after one of an optimiser are by the parameters as it left them, also where it is fused."""
+    pair = make("srnn-gated", torch.float32)
+    xs, seeds = observations(pair, 3, 2), torch.arange(2)
+    before = pair.scan(pair.initial(seeds), xs)[1].free_energy
+    pair.requires_grad_(True)
+    optimizer = torch.optim.AdamW(pair.parameters(), lr=0.1, fused=fused)
+    sum((one.sum() for one in pair.parameters()), torch.zeros(())).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    pair.requires_grad_(False)
+    after = pair.scan(pair.initial(seeds), xs)[1].free_energy
+    with running.using("off"):
+        expected = pair.scan(pair.initial(seeds), xs)[1].free_energy
+    torch.testing.assert_close(after, expected, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(after, before, rtol=1e-3)
+
+
 def test_mixed_products_give_about_the_same_gradients() -> None:
     """Rounding to bfloat16 turns no gradient round."""
     if not needed().mixes:
