@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, Integer
+from jaxtyping import Bool, Float, Float64, Int64, Integer
 from torch import Tensor
 
 from avf_core.data import Driven, numbers
@@ -162,7 +162,6 @@ def ratio(
     return mean, float(deviations.std(ddof=1) / len(sums) ** 0.5)
 
 
-@torch.no_grad()
 def evaluate(
     filter: Filter,
     sequences: Sequence[np.ndarray],
@@ -177,8 +176,41 @@ def evaluate(
     NaN marks what was not observed; frames without any observation are not scored. `progress` is called with the
     frames done and the frames to do. Raises DataError where there is nothing to score.
     """
+    tallies = _tallies(filter, sequences, iterations=iterations, seed=seed, batch_size=batch_size, progress=progress)
+    return _average([tally for tally in tallies if tally.frames])
+
+
+def sequence_sums(
+    filter: Filter,
+    sequences: Sequence[np.ndarray],
+    *,
+    iterations: int | None = None,
+    seed: int = 0,
+    batch_size: int = 128,
+    progress: Progress | None = None,
+) -> tuple[Float64[np.ndarray, " sequences"], Int64[np.ndarray, " sequences"]]:
+    """The free energy of every sequence in nats, summed over its frames that are scored, and the number of these.
+
+    Filtered and scored as by `evaluate`; a sequence of which nothing was observed has zeros.
+    """
+    tallies = _tallies(filter, sequences, iterations=iterations, seed=seed, batch_size=batch_size, progress=progress)
+    sums = [float(np.asarray(tally.sums)[0]) if tally.frames else 0.0 for tally in tallies]
+    return np.array(sums), np.array([tally.frames for tally in tallies], dtype=np.int64)
+
+
+@torch.no_grad()
+def _tallies(
+    filter: Filter,
+    sequences: Sequence[np.ndarray],
+    *,
+    iterations: int | None,
+    seed: int,
+    batch_size: int,
+    progress: Progress | None,
+) -> list["_Tally"]:
+    """What `evaluate` averages, of every sequence."""
     total = sum(len(s) for s in sequences)
-    tallies: dict[int, _Tally] = {}
+    tallies = [_Tally() for _ in sequences]
     done = 0
     for batch in batches(filter, sequences, size=batch_size):
         belief = filter.initial(seed + batch.seeds)
@@ -191,11 +223,11 @@ def evaluate(
             columns = torch.stack([estimate.free_energy, estimate.reconstruction, estimate.kl], -1)
             figures = torch.cat([columns, estimate.free_energies], -1).double().cpu().numpy()
             for n, counts in enumerate(scored.tolist()):
-                tallies.setdefault(batch.rows[n], _Tally()).add(figures[n], counts=counts, first=t == 0)
+                tallies[batch.rows[n]].add(figures[n], counts=counts, first=t == 0)
             done += len(x)
             if progress:
                 progress(done, total)
-    return _average([tallies[i] for i in range(len(sequences)) if tallies[i].frames])
+    return tallies
 
 
 @dataclass

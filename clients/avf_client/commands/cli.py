@@ -32,6 +32,7 @@ class Built(NamedTuple):
 
 BUILT_IN = {
     "bench": Built("Measure how fast a running server answers."),
+    "compare": Built("Compare two checkpoints on the same data, paired.", "core", "torch"),
     "completion": Built("Print the completion script of a shell."),
     "data": Built("Say what is in a file, before it is streamed or trained on."),
     "evaluate": Built("Measure the free energy of a checkpoint on a data set.", "core", "torch"),
