@@ -45,6 +45,7 @@ def shorten(entry: Entry) -> Entry:
     preset = presets.get(entry.preset)
     sizes = [f"model.{change}" for change in SIZES.get(preset.model["kind"], ())]
     sizes += [f"inference.{change}" for change in INFERENCE.get(preset.inference["kind"], ())]
+    sizes += ["inference.recurrent=16"] if preset.inference.get("recurrent") else []
     return dataclasses.replace(
         entry,
         data=cut_name(entry.data),
