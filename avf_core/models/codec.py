@@ -194,9 +194,8 @@ class Model(base.PastDriven):
         quiet = gains.new_full((), 2.0 * (math.log(QUIET) + entropy))
         usual = 0.5 * torch.logaddexp(2.0 * (gains + entropy), quiet)
         share = self.observation.size // count
-        if observed is None:
-            return share * usual.sum(-1)
-        return (usual * torch.unflatten(observed, -1, (count, share)).sum(-1)).sum(-1)
+        heard = share if observed is None else torch.unflatten(observed, -1, (count, share)).sum(-1)
+        return (usual * heard).sum(-1)
 
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]
