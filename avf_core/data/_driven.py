@@ -15,25 +15,36 @@ from avf_core.errors import DataError
 class Driven(np.ndarray):
     """Observations (time, observation) with `inputs` (time, inputs) and `dt` (time,), each None where there is none.
 
-    A dt is the time since the observation before; NaN where that is not known, as of the first one.
+    A dt is the time since the observation before; NaN where that is not known, as of the first one. `times` are when
+    observations were, in seconds since 1970 where that is known.
     """
 
     inputs: np.ndarray | None
     dt: np.ndarray | None
+    times: np.ndarray | None
 
-    def __new__(cls, xs: object, *, inputs: np.ndarray | None = None, dt: np.ndarray | None = None) -> "Driven":
+    def __new__(
+        cls,
+        xs: object,
+        *,
+        inputs: np.ndarray | None = None,
+        dt: np.ndarray | None = None,
+        times: np.ndarray | None = None,
+    ) -> "Driven":
         """Raises DataError unless each has a row, or a number, for every step."""
         found = numbers(xs).view(cls)
         if inputs is not None and (inputs.ndim != 2 or len(inputs) != len(found)):
             raise DataError(f"inputs have shape {inputs.shape}, expected ({len(found)}, inputs): a row for every step")
         if dt is not None and dt.shape != found.shape[:1]:
             raise DataError(f"dt has shape {dt.shape}, expected ({len(found)},): a number for every step")
-        found.inputs, found.dt = inputs, dt
+        if times is not None and times.shape != found.shape[:1]:
+            raise DataError(f"times have shape {times.shape}, expected ({len(found)},): a number for every step")
+        found.inputs, found.dt, found.times = inputs, dt, times
         return found
 
     def __array_finalize__(self, made_of: object) -> None:
         """What is made of an array has no drive, but by `__getitem__`."""
-        self.inputs = self.dt = None
+        self.inputs = self.dt = self.times = None
 
     def __getitem__(self, key: Any) -> Any:
         """Steps by a slice keep what moved them; anything else is a plain array or number."""
@@ -44,6 +55,7 @@ class Driven(np.ndarray):
             return found.view(np.ndarray)
         found.inputs = None if self.inputs is None else self.inputs[key]
         found.dt = None if self.dt is None else self.dt[key]
+        found.times = None if self.times is None else self.times[key]
         return found
 
 

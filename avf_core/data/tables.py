@@ -198,7 +198,8 @@ def _array(path: Path, sheet: tables.Sheet, piece: Piece, options: Options) -> n
             f"{path} has no value of the input {name} in row {number}: inputs may not be missing; fill them, or let "
             "the column be a channel"
         )
-    return Driven(np.delete(frames, places, axis=1), inputs=inputs if places else None, dt=dt)
+    times = None if stream.times is None else stream.began + stream.times[start:end]
+    return Driven(np.delete(frames, places, axis=1), inputs=inputs if places else None, dt=dt, times=times)
 
 
 def _pieces(stream: tables.Sequence, options: Options) -> list[Piece]:

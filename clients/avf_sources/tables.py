@@ -27,11 +27,15 @@ _UNEVEN = 0.01
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sequence:
-    """Rows of a table that belong together: when they are, in seconds from the first, and which rows of the file."""
+    """Rows of a table that belong together: when they are, in seconds from the first, and which rows of the file.
+
+    `began` is when the first is, by the column itself: seconds since 1970 of dates.
+    """
 
     frames: Array
     times: Array | None
     rows: NDArray[np.intp]
+    began: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,7 +80,12 @@ def sheet(name: str, options: Options) -> Sheet:
         times, said = seconds(name, table.columns[place(name, table.headings, options.time)])
         remarks += said
     sequences = {
-        label: Sequence(frames=frames[rows], times=None if times is None else times[rows] - times[rows[0]], rows=rows)
+        label: Sequence(
+            frames=frames[rows],
+            times=None if times is None else times[rows] - times[rows[0]],
+            rows=rows,
+            began=0.0 if times is None else float(times[rows[0]]),
+        )
         for label, rows in _groups(name, table, options)
     }
     return Sheet(channels=channels, sequences=sequences, remarks=tuple(remarks))

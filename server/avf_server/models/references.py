@@ -11,6 +11,7 @@ import avf_wire as wire
 import numpy as np
 from numpy.typing import NDArray
 
+from avf_core.analysis.conditional import ConditionalReference, measure
 from avf_core.analysis.surprise import ReferenceDistribution
 from avf_core.checkpoints import Checkpoint
 from avf_core.errors import DataError
@@ -23,9 +24,10 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 class Reference:
     """The distribution of a step's free energy on data that are normal for a model."""
 
-    def __init__(self, reference: ReferenceDistribution) -> None:
+    def __init__(self, reference: ReferenceDistribution | ConditionalReference) -> None:
         self._reference = reference
-        values = [round(reference.quantile(level), 6) for level in LEVELS]
+        whole = reference.whole if isinstance(reference, ConditionalReference) else reference
+        values = [round(whole.quantile(level), 6) for level in LEVELS]
         self.quantiles = wire.Quantiles(levels=list(LEVELS), values=values)
 
     @classmethod
@@ -35,11 +37,25 @@ class Reference:
         if not isinstance(facts, dict) or facts.get("score") != "free_energy":
             return None
         try:
-            return cls(ReferenceDistribution.from_dict(facts))
+            return cls((ConditionalReference if "by" in facts else ReferenceDistribution).from_dict(facts))
         except DataError as error:
             logger.warning("surprise of %s is not known: %s", checkpoint.name, error)
             return None
 
-    def surprise(self, free_energies: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far out each free energy is on normal data, on either side, as a p-value in (0, 1]; NaN for NaN."""
-        return self._reference.p_values(free_energies)
+    def surprise(
+        self,
+        free_energies: NDArray[np.float64],
+        *,
+        prior: NDArray[np.floating],
+        level: NDArray[np.floating],
+        times: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """How far out each free energy is on normal data, on either side, as a p-value in (0, 1]; NaN for NaN.
+
+        The means of priors and predictions, and times, NaN where there are none, tell the circumstances of each, for a
+        reference that depends on them.
+        """
+        if isinstance(self._reference, ReferenceDistribution):
+            return self._reference.p_values(free_energies)
+        measured = measure(self._reference.by, prior=prior, level=level, time=times)
+        return self._reference.p_values(free_energies, measured)

@@ -161,7 +161,7 @@ class Engine:
     ) -> list[Stepped | problems.ProblemError]:
         """What came of every row; `seen` says of which something was observed."""
         form = self._models.belief_rows(setup)
-        surprise = estimates.surprise_of(batch, seen, self._models.reference(setup.model))
+        surprise = estimates.surprise_of(batch, rows, seen, self._models.reference(setup.model))
         detectors: Sequence[bytes | None] = [None] * len(rows)
         if setup.alarm_every:
             detectors, said = alarms.heard(setup, rows, batch.arrays, known=seen & batch.finite)

@@ -206,12 +206,20 @@ def _beside(batch: Batch, rows: Sequence[Row]) -> dict[int, Numbers]:
     return {name: said[name] for name in ORDER if name in said}
 
 
-def surprise_of(batch: Batch, seen: NDArray[np.bool_], reference: Reference | None) -> NDArray[np.float64]:
+def surprise_of(
+    batch: Batch, rows: Sequence[Row], seen: NDArray[np.bool_], reference: Reference | None
+) -> NDArray[np.float64]:
     """The p-value of every row; NaN where none is known, where nothing was `seen`, and where F is not finite."""
     if reference is None:
         return np.full(len(seen), np.nan)
     score = batch.score.astype(np.float64)
-    return np.where(seen & np.isfinite(score), reference.surprise(score), np.nan)
+    found = reference.surprise(
+        score,
+        prior=batch.arrays[mean_name("prior")],
+        level=batch.arrays[mean_name("prediction")],
+        times=np.array([np.nan if row.moment is None else row.moment.time for row in rows]),
+    )
+    return np.where(seen & np.isfinite(score), found, np.nan)
 
 
 def to_notes(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float64]) -> list[bytes]:
