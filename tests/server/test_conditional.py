@@ -20,7 +20,7 @@ LINEAR: dict[str, Any] = {
 }
 STEPS = 1500
 XS = np.random.default_rng(3).normal(size=(STEPS, 3)).astype(np.float32)
-TIMES = 1_704_067_200.0 + 3600.0 * np.arange(STEPS)
+TIMES = 1_704_067_200.0 + 21600.0 * np.arange(STEPS)  # four hours of each day
 
 
 @pytest.mark.parametrize("by", ["hour", "level"])
@@ -29,7 +29,7 @@ def test_surprise_is_judged_among_steps_like_these(serve: Callable[..., Server],
     folder = models.save(tmp_path / "linear", LINEAR)
     filter = checkpoints.load(folder).filter
     scores, measured = measured_scores(filter, [Driven(XS, times=TIMES)], by)
-    reference = ConditionalReference.fit(by, scores + np.where(TIMES // 3600 % 2 == 0, 5.0, 0.0), measured)
+    reference = ConditionalReference.fit(by, scores + np.where(TIMES // 21600 % 2 == 0, 5.0, 0.0), measured)
     models.save(folder, LINEAR, reference={"score": "free_energy", "split": "valid", **reference.as_dict()})
     server = serve("--model", str(folder), "--data-dir", str(tmp_path / "data"))
     with Client(server.url, timeout=60) as client:
