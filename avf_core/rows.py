@@ -100,7 +100,7 @@ class Rows(nn.Module):
             outlook=self.outlook(belief, drive),
             smoothed=smoothed,
             exact=objective.exact,
-            allowance=self.model.allowance(objective.context, z, observed),
+            allowance=self.model.allowance(objective.context, z, observed, likelihood),
         )
 
     def _engine(self, *data: Tensor) -> Engine | None:
@@ -149,7 +149,7 @@ class Rows(nn.Module):
             evidence_bound=did.free_energy.double(),
             effective_sample_size=torch.ones_like(did.free_energy, dtype=torch.float64),
             outlook=self.outlook(belief, drive),
-            allowance=self.model.allowance(belief.model, did.z, observed),
+            allowance=self.model.allowance(belief.model, did.z, observed, did.likelihood),
         )
         return replace(belief, model=following, inference=did.memory, step=belief.step + 1), estimate
 

@@ -112,6 +112,7 @@ class Model(nn.Module, ABC):
         context: State,
         z: Float[Tensor, "batch latent"],
         observed: Bool[Tensor, "batch observation"] | None,
+        likelihood: Likelihood,
     ) -> Float[Tensor, " batch"] | None:
         """Nats of F that are accounted for by the scale that z says the observation has, where a model can tell them.
 

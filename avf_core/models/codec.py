@@ -181,15 +181,16 @@ class Model(base.PastDriven):
         context: State,
         z: Float[Tensor, "batch latent"],
         observed: Bool[Tensor, "batch observation"] | None,
+        likelihood: Likelihood,
     ) -> Float[Tensor, " batch"] | None:
         """What noise of the scales that z says costs, and of no less than a microphone's own: so much is usual.
 
         So surprise is that of the filter, of noise that is not like itself, and of a latent that the past does not lead
         to; and lost sound costs far less than is usual.
         """
-        emission = self.emission
-        start, count = emission.config.filtering, emission.config.gains
-        gains = self._numbers(z, level_of(context[POWER]))[..., start : start + count] - math.log(emission.level)
+        emission, count = self.emission, self.emission.config.gains
+        assert isinstance(likelihood, linear_prediction.LinearPrediction)
+        gains = likelihood.gains - math.log(emission.level)
         entropy = NOISES[emission.config.noise].entropy
         quiet = gains.new_full((), 2.0 * (math.log(QUIET) + entropy))
         usual = 0.5 * torch.logaddexp(2.0 * (gains + entropy), quiet)

@@ -167,7 +167,11 @@ class Model(base.Model):
         return energy, decoder(slope.view(frames.shape))
 
     def allowance(
-        self, context: State, z: Float[Tensor, "batch latent"], observed: Bool[Tensor, "batch observation"] | None
+        self,
+        context: State,
+        z: Float[Tensor, "batch latent"],
+        observed: Bool[Tensor, "batch observation"] | None,
+        likelihood: Likelihood,
     ) -> Float[Tensor, " batch"] | None:
         """What the emission knows to be usual where things move so."""
         usual = self.emission.usual(context)
