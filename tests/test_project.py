@@ -59,8 +59,8 @@ def test_every_command_loads() -> None:
     """Each entry point of `avf` is a click command with a help text."""
     found = {entry.name: entry.load() for entry in entry_points(group="avf.commands")}
     assert set(found) == {
-        "bench", "calibrate", "compare", "completion", "data", "evaluate", "fit", "forecast", "impute", "models", "publish",
-        "reproduce", "serve", "sessions", "smooth", "stream", "train",
+        "bench", "calibrate", "compare", "completion", "data", "evaluate", "fit", "forecast", "impute", "models",
+        "publish", "reproduce", "serve", "sessions", "smooth", "stream", "train",
     }  # fmt: skip
     assert all(isinstance(command, Command) and command.help for command in found.values())
 
