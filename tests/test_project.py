@@ -13,7 +13,7 @@ from avf_client.commands import stream
 from click import Command
 
 from avf_core.analysis.evaluation import Evaluation
-from avf_core.commands import evaluate, fit, publish, reproduce, train
+from avf_core.commands import compare, evaluate, fit, publish, reproduce, train
 from avf_core.training import presets
 
 ROOT = Path(__file__).parents[1]
@@ -85,6 +85,7 @@ def test_the_training_page_is_whole() -> None:
     known = {
         option
         for command in (
+            compare.command,
             fit.command,
             publish.command,
             train.command,
