@@ -92,6 +92,11 @@ class Units:
         return standardized + across(tuple(2.0 * math.log(scale) for scale in self.scale), standardized)
 
 
+def learned(value: Tensor, learns: bool) -> Tensor:
+    """A parameter where it is to be learned; else a buffer, which is saved alike and never trained."""
+    return nn.Parameter(value) if learns else nn.Buffer(value)
+
+
 def numbers(value: float | tuple[float, ...]) -> tuple[float, ...]:
     """One or several, as several."""
     return value if isinstance(value, tuple) else (value,)

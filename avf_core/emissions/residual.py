@@ -81,7 +81,8 @@ class Emission(base.Emission):
         self.start_mean = nn.Parameter(torch.zeros(size))
         self.start_log_scale = nn.Parameter(torch.zeros(size))
         # What is said of neighbours' weights, and of the scale's following: after observations, and before any.
-        self.near = nn.Parameter(torch.tensor([0.0] * len(REACH) + [FOLLOWING]).repeat(2, 1)[:, : self.heard])
+        near = torch.tensor([0.0] * len(REACH) + [FOLLOWING]).repeat(2, 1)[:, : self.heard]
+        self.near = base.learned(near, self.heard > 0)
 
     @torch.no_grad()
     def begin(self, sequences: Sequence[Float[ndarray, "_time observation"]]) -> None:

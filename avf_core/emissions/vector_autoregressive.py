@@ -191,9 +191,9 @@ class Emission(base.Emission):
         self.reach = max(config.lags)
         heard = torch.tensor(config.lags)[:, None] * size + torch.arange(size) - size
         self.register_buffer("heard", heard.flatten(), persistent=False)
-        self.coefficients = nn.Parameter(torch.zeros(size, len(config.lags) * size))
+        self.coefficients = base.learned(torch.zeros(size, len(config.lags) * size), not config.held)
         self.mixing = nn.Parameter(torch.eye(size))
-        self.offset = nn.Parameter(torch.zeros(size))
+        self.offset = base.learned(torch.zeros(size), not config.held)
         self.log_scale = nn.Parameter(torch.zeros(size))
 
     def head(self, trunk: MLP, *, log_variance_range: tuple[float, float]) -> nn.Module:
@@ -247,10 +247,7 @@ class Emission(base.Emission):
     def _expected(self, before: Float[Tensor, "... memory"]) -> Float[Tensor, "... observation"]:
         assert isinstance(self.heard, Tensor)
         heard = before if len(self.heard) == before.shape[-1] else before[..., self.heard]
-        held = self.config.held
-        coefficients = self.coefficients.detach() if held else self.coefficients
-        offset = self.offset.detach() if held else self.offset
-        return heard @ coefficients.t().to(before.dtype) + offset
+        return heard @ self.coefficients.t().to(before.dtype) + self.offset
 
     def likelihood_of(self, output: Output, context: State) -> Likelihood:
         """What the decoder says of the noise, about what the autoregression expects."""
