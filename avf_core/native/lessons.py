@@ -39,6 +39,7 @@ class Training:
         self.handle = self.functions.avf_training_new(self.engine.handle)
         self._end = weakref.finalize(self, self.functions.avf_training_free, self.handle)
         self.layers = [layer for operation in inference.infer.operations for layer in operation.layers]
+        _check_reaches(parts.inference, self.layers)
         self._gradients = [(torch.empty_like(layer.weight), torch.empty_like(layer.bias)) for layer in self.layers]
 
     def begin(self) -> None:
@@ -233,6 +234,13 @@ def _moments(optimizer: torch.optim.AdamW, parameter: Tensor) -> dict[str, Tenso
         state["step"] = torch.zeros((), dtype=torch.float32)
         state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
     return state
+
+
+def _check_reaches(inference: nn.Module, layers: Sequence[nn.Linear]) -> None:
+    """Raise Undescribed unless what is to be trained is these layers, all of them and nothing else."""
+    reached = {id(parameter) for layer in layers for parameter in layer.parameters()}
+    if reached != {id(parameter) for parameter in inference.parameters() if parameter.requires_grad}:
+        raise Undescribed("a procedure with other parameters to train than those of its layers has no lessons")
 
 
 def _check_learns(inference: InferencePlan) -> None:

@@ -24,7 +24,8 @@ def example(
 
 def test_every_example_is_tested() -> None:
     """A new example needs a test here, in a module of its own, or in tests/core."""
-    tests = Path(__file__), Path(__file__).with_name("test_act_on_beliefs.py"), ROOT / "tests/core/test_examples.py"
+    core = [ROOT / "tests" / "core" / name for name in ("test_examples.py", "test_examples_events.py")]
+    tests = Path(__file__), Path(__file__).with_name("test_act_on_beliefs.py"), *core
     source = "".join(path.read_text() for path in tests)
     for path in (ROOT / "examples").glob("[!_]*.py"):
         assert f'"{path.name}"' in source

@@ -73,7 +73,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(speech: Path, gaussian: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A client of `avf serve --model FOLDER`, as it is started by hand."""
     data = tmp_path_factory.mktemp("data")
-    models = [part for folder in (speech, gaussian) for part in ("--model", str(folder))]
+    models = [part for each in (speech, gaussian, "speech") for part in ("--model", str(each))]
     process = subprocess.Popen(
         [sys.executable, "-m", "avf_client", "serve", "--json", "--port", "0", "--data-dir", str(data), *models],
         stdout=subprocess.PIPE,

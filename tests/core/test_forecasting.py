@@ -13,7 +13,7 @@ from torch import Tensor
 from avf_core.analysis import forecasting
 from avf_core.analysis.forecasting import forecast, generate, impute
 from avf_core.beliefs import Belief
-from avf_core.commands import evaluate
+from avf_core.commands import calibrate, evaluate
 from avf_core.commands import forecast as commands_forecast
 from avf_core.commands import impute as commands_impute
 from avf_core.commands import smooth as commands_smooth
@@ -243,12 +243,13 @@ def test_mistakes_are_typed_errors(wrong: object) -> None:
 
 
 def test_the_how_to_runs_and_its_options_exist() -> None:
-    """Its code blocks in one namespace; every option it names is one of the four commands'."""
+    """Its code blocks in one namespace; every option it names is one of these commands'."""
     page = (Path(__file__).parents[2] / "docs" / "howto" / "forecast.md").read_text()
     names: dict[str, object] = {}
     for block in re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL):
         exec(compile(block, "forecast.md", "exec"), names)
     assert {"ahead", "filled", "back", "verdict"} <= set(names)
-    commands = (evaluate.command, commands_forecast.command, commands_impute.command, commands_smooth.command)
+    filtering = (commands_forecast.command, commands_impute.command, commands_smooth.command)
+    commands = (calibrate.command, evaluate.command, *filtering)
     known = {option for command in commands for p in command.params for option in p.opts}
     assert set(re.findall(r"--[a-z][a-z-]*", page)) <= known

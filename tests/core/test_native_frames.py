@@ -70,11 +70,12 @@ def sound(time: int, rows: int, frame: int) -> Tensor:
 
 
 def by(choice: running.Choice, filter: Filter, xs: Tensor, **options: Any) -> tuple[Any, ...]:
-    """Belief, estimates, score, and the moments of predictions, by one of the paths."""
+    """Belief, estimates, score as a share of F, and the moments of predictions, by one of the paths."""
     with running.using(choice):
         belief, estimates = filter.eval().scan(filter.initial(torch.arange(xs.shape[1])), xs, **options)
         told: list[Any] = [estimates.prediction, estimates.prediction_at_prior_mean, estimates.likelihood]
-        return belief, estimates, estimates.score, [(one.mean, one.log_variance) for one in told]
+        score = estimates.score / (1.0 + estimates.free_energy.abs())  # a small difference of large numbers
+        return belief, estimates, score, [(one.mean, one.log_variance) for one in told]
 
 
 def agree(filter: Filter, xs: Tensor, *, doubly: bool = False, **options: Any) -> None:

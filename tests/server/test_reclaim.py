@@ -50,7 +50,7 @@ async def test_sessions_that_were_opened_used_and_dropped_leave_nothing(
 
         async def is_clean() -> bool:
             sessions, stores = server.sessions, server.sessions.stores
-            here = (sessions.seen, len(server.cached), len(sessions._metas), len(stores.memory))
+            here = (sessions.seen, len(server.cached), len(sessions._known._metas), len(stores.memory))
             return here == (0, 0, 0, 0) and len(stores.behind) == 0 and not node.ask("KEYS", "avf:*")
 
         await until(is_clean)

@@ -32,6 +32,7 @@ class Built(NamedTuple):
 
 BUILT_IN = {
     "bench": Built("Measure how fast a running server answers."),
+    "calibrate": Built("Make the reference that surprise is judged by, of data of your own.", "train", "torch"),
     "compare": Built("Compare two checkpoints on the same data, paired.", "core", "torch"),
     "completion": Built("Print the completion script of a shell."),
     "data": Built("Say what is in a file, before it is streamed or trained on."),

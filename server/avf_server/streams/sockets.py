@@ -19,6 +19,11 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a build of it without its C extension
+    from websockets.utils import apply_mask
+
 SOCKET = "avf-socket"
 """The name of a stream's socket in its scope's state."""
 
@@ -88,7 +93,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
                 break
             mask, payload = data[start : start + _MASK_SIZE], data[start + _MASK_SIZE : stop]
             if mask != _NO_MASK:
-                payload = _unmasked(payload, mask)
+                payload = apply_mask(payload, mask)
             if not (self.straight is not None and self.queue.empty() and self.straight(payload)):
                 self.queue.put_nowait({"type": "websocket.receive", "bytes": payload})
             at = stop
@@ -202,12 +207,6 @@ def _is_between_messages(conn: ServerProtocol) -> bool:
     while (inner := getattr(waits, "gi_yieldfrom", None)) is not None:
         waits = inner
     return bool(waits.__name__ == "at_eof")
-
-
-def _unmasked(payload: bytes, mask: bytes) -> bytes:
-    size = len(payload)
-    key = (mask * (size // _MASK_SIZE + 1))[:size]
-    return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
 
 
 def bounded(seconds: float) -> type[BoundedSocket]:
