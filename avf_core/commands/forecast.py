@@ -16,7 +16,7 @@ from torch import Tensor
 
 from avf_core.analysis.calibration import crps
 from avf_core.analysis.forecasting import Forecast, forecast
-from avf_core.commands.options import archive_name
+from avf_core.commands.options import archive_name, filtering_options
 from avf_core.commands.picking import LEVELS, Picked, picking, rounded
 from avf_core.errors import DataError
 from avf_core.trees import take
@@ -38,9 +38,7 @@ BINARY = (0.0, 1.0)
     show_default=True,
     help="Weighted samples of the past that the paths start from; 1 is the online filter's own.",
 )
-@click.option("--iterations", type=click.IntRange(min=0), help="Inference iterations. [default: the model's]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@filtering_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from avf_core.analysis.calibration import crps
 from avf_core.analysis.forecasting import Imputation, impute
-from avf_core.commands.options import archive_name
+from avf_core.commands.options import archive_name, filtering_options
 from avf_core.commands.picking import LEVELS, Picked, picking, rounded
 from avf_core.errors import DataError
 
@@ -54,9 +54,7 @@ def hidden_option(ctx: click.Context, param: click.Parameter, values: tuple[str,
     show_default=True,
     help="What stands in the gaps of the filled sequence.",
 )
-@click.option("--iterations", type=click.IntRange(min=0), help="Inference iterations. [default: the model's]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@filtering_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),

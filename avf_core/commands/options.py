@@ -72,6 +72,17 @@ class DataKind(click.types.StringParamType):
         return text
 
 
+def filtering_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator: --iterations and --seed of a filter that looks at one sequence, and --json of what it finds."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of the noise."),
+        click.option("--iterations", type=click.IntRange(min=0), help="Inference iterations. [default: the model's]"),
+    ):
+        command = option(command)
+    return command
+
+
 def threads_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """A decorator: --threads, which is set before the command runs and is no argument of it."""
 

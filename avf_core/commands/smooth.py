@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from avf_core.analysis.looking_back import Smoothed, smooth
-from avf_core.commands.options import archive_name
+from avf_core.commands.options import archive_name, filtering_options
 from avf_core.commands.picking import Picked, picking, rounded
 from avf_core.particles import MOST
 
@@ -50,9 +50,7 @@ def lag_option(ctx: click.Context, param: click.Parameter, value: str) -> int | 
     show_default=True,
     help="Weighted samples of the past; kalman needs none.",
 )
-@click.option("--iterations", type=click.IntRange(min=0), help="Inference iterations. [default: the model's]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@filtering_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
