@@ -63,25 +63,33 @@ class Connected:
         return reply.json()
 
     async def step(self, client: Client, epoch: int, xs: list[Any]) -> None:
-        """Observations in one request, which may be cut and sent again."""
+        """Observations in one request, which may be cut before, and is then sent again."""
         body = {"seq": len(client.xs) + 1, "epoch": epoch, "observations": xs}
         path = f"/v1/sessions/{client.session}/steps"
+        if self.chance < 0.4:
+            await self._cut(path, body)
         while True:
-            asking = asyncio.create_task(self.http.post(path, json=body))
-            if self.chance < 0.4:
-                await asyncio.wait([asking], timeout=0.02 * self.chance)
-                asking.cancel()
-            try:
-                reply = await asking
-            except asyncio.CancelledError:
-                self.broken["requests"] += 1
-                continue
+            reply = await self.http.post(path, json=body)
             if reply.status_code == 200:
                 client.xs += xs
                 client.estimates += reply.json()["estimates"]
                 return
             # what was cut may still be under way at the other server
             assert reply.json()["type"] == "urn:avf:problem:session-moved", reply.text
+
+    async def _cut(self, path: str, body: dict[str, Any]) -> None:
+        """A request on a connection of its own, which is aborted while it is under way, or just after."""
+        url = httpx.URL(self._servers[int(self._random.integers(2))].url)
+        content = json.dumps(body).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: {url.host}\r\nContent-Type: application/json\r\nContent-Length: "
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(f"{head}{len(content)}\r\n\r\n".encode() + content)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.02 * self.chance)
+        writer.transport.abort()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        self.broken["requests"] += 1
 
     async def stream(self, client: Client, epoch: int, xs: list[Any]) -> None:
         """Observations on a stream, which may be aborted, and is then opened anew for what was not answered."""
