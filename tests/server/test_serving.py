@@ -94,7 +94,7 @@ async def test_a_client_that_leaves_harms_no_neighbour(server: Any, observations
     xs = observations(10)
     async with (
         httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as client,
-        httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as fleeting,  # a pool's ways with what is cut are its own
+        httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as fleeting,  # no pool shares what is cut
     ):
         leaving = [asyncio.create_task(over_http(server, fleeting, xs, seed)) for seed in range(5)]
         staying = [asyncio.create_task(over_http(server, client, xs, seed)) for seed in range(5)]
