@@ -90,8 +90,45 @@ def music_best(
     )
 
 
-def autoregressive(preset: Preset, *, units: int = 128) -> Preset:
-    """The preset with keys that hear those before them: harmony within a frame is the emission's affair."""
-    return dataclasses.replace(
-        preset, model={**preset.model, "likelihood": "autoregressive", "emission": {"units": units}}
+def key_by_key(
+    *,
+    epochs: int,
+    hidden_size: int = 200,
+    dropout: float = 0.5,
+    thinned: float = 0.3,
+    transpose: float = 0.75,
+    **emission: int,
+) -> Preset:
+    """SRNN whose keys hear those below them and the frames before: harmony is the emission's affair.
+
+    The latent is small, and may say nothing: the free energy is then the likelihood itself. Learning rates fall to a
+    thirtieth. `dropout` is that of what hears the whole roll, `thinned` that of the units that all keys share.
+    """
+    schedule = TrainingConfig(
+        epochs=epochs,
+        clip_length=64,
+        draw="steps",
+        batch_size=4,
+        theta_rate=3e-3,
+        phi_rate=3e-3,
+        learning_rate_decay=0.03 ** (1 / epochs),
+        clip_norm=3.0,
+        weight_decay=0.02,
+        average_decay=0.995,
+        transpose=transpose,
+        validate_every=max(1, epochs // 10),
+        patience=TO_THE_END,
     )
+    model = {
+        "kind": "srnn",
+        "latent_size": 16,
+        "hidden_size": hidden_size,
+        "prior_widths": [64],
+        "decoder_widths": [200],
+        "dropout": dropout,
+        "hidden_dropout": dropout,
+        "likelihood": "autoregressive",
+        "emission": {"dropout": thinned, **emission},
+    }
+    inference = {"kind": "direct", "widths": [64], "context": ["hidden"]}
+    return Preset(model=model, inference=inference, training=schedule)

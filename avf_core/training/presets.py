@@ -11,7 +11,7 @@ from avf_core import drives, emissions
 from avf_core.configuration import configure, model_config
 from avf_core.data import Sequences, channel_statistics, input_statistics, statistics, usual_dt
 from avf_core.errors import ConfigurationError
-from avf_core.training._music import autoregressive, music, music_best
+from avf_core.training._music import key_by_key, music, music_best
 from avf_core.training._sensors import LGSSM, REGIMES, SENSOR, SENSOR_ROBUST
 from avf_core.training._shipped import ACTIONS as SHIPPED_ACTIONS
 from avf_core.training._shipped import SPEECH as SHIPPED_SPEECH
@@ -179,11 +179,10 @@ PRESETS = {
     "regimes": REGIMES,
     "speech": SHIPPED_SPEECH,
     "actions": SHIPPED_ACTIONS,
-}
-
-PRESETS |= {
-    name: autoregressive(PRESETS[f"srnn-{independent}-best"])
-    for name, independent in (("chorales", "jsb"), ("piano", "piano"), ("muse", "muse"), ("nottingham", "nottingham"))
+    "chorales": key_by_key(epochs=100, frames=8),
+    "piano": key_by_key(epochs=10),
+    "muse": key_by_key(epochs=5),
+    "nottingham": key_by_key(epochs=10),
 }
 
 

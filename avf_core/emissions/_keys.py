@@ -1,0 +1,151 @@
+"""Keys that hear those below them and those of the frames before, by weights that all keys share.
+
+    a_k = P * frames around k + c_k + shift        b_k = V * keys below k        logit_k = bias_k + told(a_k + b_k)
+
+P spans some keys either way in each of the last frames, V some keys below in the frame itself; told is a layer of as
+many units, rectified like its input, and a linear map. What a key means is told by what sounds around it, so that
+whatever is learned of one is known of all; c, and what a decoder says, tell keys apart.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from avf_core.distributions import Bernoulli, Likelihood, at_least_float32
+from avf_core.nets import activate
+
+SMALL = 0.1  # of the last map's weights at first: keys begin as nearly independent
+ALOUD = 3.0  # what the weights of frames begin multiplied by: few keys sound
+CERTAIN = 1e-6  # probabilities are kept so far from 0 and 1 where a distribution is made of them
+
+
+class Keyboard(nn.Module):
+    """The weights that all keys share, and the place c that each has."""
+
+    def __init__(self, keys: int, *, units: int, frames: int, reach: int, below: int) -> None:
+        super().__init__()
+        self.past = nn.Conv1d(frames, units, 2 * reach + 1, padding=reach, bias=False)
+        self.lower = nn.Conv1d(1, units, below, bias=False)
+        self.place = nn.Parameter(torch.zeros(keys, units))
+        self.second = nn.Linear(units, units)
+        self.told = nn.Linear(units, 1, bias=False)
+        with torch.no_grad():
+            self.past.weight.mul_(ALOUD)
+            self.told.weight.mul_(SMALL)
+
+    def heard(self, frames: Float[Tensor, "*batch frames keys"]) -> Float[Tensor, "*batch keys units"]:
+        """What each key hears of the last frames, and its place."""
+        flat: Tensor = self.past(frames.reshape(-1, *frames.shape[-2:]).to(self.place.dtype))
+        return torch.unflatten(flat.transpose(-1, -2), 0, frames.shape[:-2]) + self.place
+
+    def below(self, x: Float[Tensor, "*batch keys"]) -> Float[Tensor, "*batch keys units"]:
+        """What each key hears of those below it."""
+        reach = self.lower.kernel_size[0]
+        rows = x.reshape(-1, 1, x.shape[-1]).to(self.place.dtype)
+        flat: Tensor = self.lower(F.pad(rows, (reach, 0))[..., :-1])
+        return torch.unflatten(flat.transpose(-1, -2), 0, x.shape[:-1])
+
+
+@dataclass(frozen=True)
+class KeyByKey:
+    """Zeros and ones, each given those below it.
+
+    `kept` are, in training, what the units of both layers are multiplied by: dropout, alike for all keys of a row.
+    """
+
+    bias: Float[Tensor, "... keys"]
+    shift: Float[Tensor, "... units"]
+    heard: Float[Tensor, "... keys units"]
+    kept: Float[Tensor, "... 2 units"] | None
+    keyboard: Keyboard
+
+    def log_prob(self, x: Float[Tensor, "... keys"]) -> Float[Tensor, "... keys"]:
+        """log p of each key given those below it, in nats."""
+        logits = self._logits(x)
+        return x * logits - F.softplus(logits)
+
+    @cached_property
+    def mean(self) -> Float[Tensor, "... keys"]:
+        """Probabilities, where every key hears the probabilities of those below it."""
+        return self._recursion(lambda probability, _: probability)
+
+    @property
+    def marginal(self) -> Likelihood:
+        """Each key alone, with the probability that the mean is."""
+        return Bernoulli(torch.logit(self.mean, eps=CERTAIN))
+
+    def sample(self, uniform: Float[Tensor, "... keys"]) -> Float[Tensor, "... keys"]:
+        """A one where `uniform` lies above the probability of a zero, given the keys below."""
+        return self._recursion(lambda probability, k: _drawn(probability, uniform[..., k]))
+
+    def complete(
+        self,
+        x: Float[Tensor, "... keys"],
+        observed: Bool[Tensor, "... keys"],
+        uniform: Float[Tensor, "... keys"] | None = None,
+    ) -> Float[Tensor, "... keys"]:
+        """`x`, with what is not observed at its probability, or drawn, given the keys below it."""
+
+        def value(probability: Tensor, k: int) -> Tensor:
+            filled = probability if uniform is None else _drawn(probability, uniform[..., k])
+            return torch.where(observed[..., k], x[..., k].to(filled.dtype), filled)
+
+        return self._recursion(value)
+
+    def slopes(
+        self, x: Float[Tensor, "... keys"], observed: Bool[Tensor, "... keys"] | None
+    ) -> tuple[Float[Tensor, "..."], Float[Tensor, "... keys"], Float[Tensor, "... units"]]:
+        """-log p of the keys that are `observed`, in nats, and its derivatives by bias and shift. Without dropout."""
+        told = self.keyboard.told.weight[0]
+        first, through_first = activate(F.relu, self._read(x))
+        second, through_second = activate(F.relu, self.keyboard.second(first))
+        logits = self.bias + at_least_float32(second @ told)
+        energy, by_bias = F.softplus(logits) - x * logits, torch.sigmoid(logits) - x
+        if observed is not None:
+            energy, by_bias = torch.where(observed, energy, 0.0), torch.where(observed, by_bias, 0.0)
+        by_second = through_second(by_bias[..., None].to(told.dtype) * told)
+        by_shift = through_first(by_second @ self.keyboard.second.weight).sum(-2)
+        return energy.sum(-1), by_bias, by_shift
+
+    def _read(self, x: Tensor) -> Tensor:
+        """What the first layer reads; of keys below once for all samples of a row."""
+        heard = self.heard
+        while heard.ndim > x.ndim + 1 and heard.stride(0) == 0:
+            heard = heard[0]
+        return heard + self.keyboard.below(x) + self.shift[..., None, :]
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """All at once."""
+        first, second = (None, None) if self.kept is None else self.kept[..., None, :, :].unbind(-2)
+        units = _thinned(F.relu(self._read(x)), first)
+        units = _thinned(F.relu(self.keyboard.second(units)), second)
+        return self.bias + at_least_float32(self.keyboard.told(units)[..., 0])
+
+    @torch.no_grad()
+    def _recursion(self, value: Callable[[Tensor, int], Tensor]) -> Tensor:
+        """Key by key: the value of each, from its probability given the values below. Not differentiated."""
+        keyboard, size = self.keyboard, self.bias.shape[-1]
+        lower = keyboard.lower.weight[:, 0].T
+        reach = len(lower)
+        read, told = self.heard + self.shift[..., None, :], keyboard.told.weight[0]
+        found = read.new_zeros(*self.bias.shape[:-1], reach + size)
+        for k in range(size):
+            units = F.relu(read[..., k, :] + found[..., k : k + reach] @ lower)
+            logit = self.bias[..., k] + at_least_float32(F.relu(keyboard.second(units)) @ told)
+            found[..., reach + k] = value(torch.sigmoid(logit), k)
+        return found[..., reach:].to(self.bias.dtype)
+
+
+def _thinned(units: Tensor, kept: Tensor | None) -> Tensor:
+    """The units after dropout, where there is any."""
+    return units if kept is None else units * kept
+
+
+def _drawn(probability: Tensor, uniform: Tensor) -> Tensor:
+    """Zeros and ones."""
+    return (uniform > 1.0 - probability).to(probability.dtype)
