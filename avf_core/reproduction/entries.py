@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Role = Literal["start", "baseline", "avf", "bound", "curve"]
+Role = Literal["start", "baseline", "avf", "bound", "curve", "ships"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +16,9 @@ class Entry:
     the entry whose best checkpoint it starts from; `goes_on` is the entry of the same preset, data and seed that it is
     the rest of, with more epochs: what that one has trained is taken over, state and all. Roles: `start` is only the
     start of others, `bound` is AVF whose theta learns for a bound by several samples instead of the free energy,
-    `curve` a point of "free energy against iterations in training". `minutes` is the wall clock's, all resumed parts
-    together. With `particles` the FIVO bound is reported beside the free energy.
+    `curve` a point of "free energy against iterations in training", `ships` what the zoo has beside the paper's kind.
+    `minutes` is the wall clock's, all resumed parts together. With `particles` the FIVO bound is reported beside the
+    free energy.
     """
 
     name: str

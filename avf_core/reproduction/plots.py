@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-COLOURS = {"start": "#94a3b8", "baseline": "#d97706", "avf": "#2563eb", "bound": "#059669"}
+COLOURS = {"start": "#94a3b8", "baseline": "#d97706", "avf": "#2563eb", "bound": "#059669", "ships": "#7c3aed"}
 CYCLE = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#dc2626", "#0891b2")
-LABELS = {"start": "start", "baseline": "baseline", "avf": "AVF", "bound": "for the bound"}
+LABELS = {"start": "start", "baseline": "baseline", "avf": "AVF", "bound": "for the bound", "ships": "ships"}
 UNIT = "free energy, nats per step"
 
 

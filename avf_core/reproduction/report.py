@@ -23,7 +23,12 @@ HEADING = (
     "| | runs | {reported}, pooled | {reported}, mean over sequences | without first frames | KL "
     "| {selection}, pooled | epochs | updates | minutes |\n|---|---|---|---|---|---|---|---|---|---|"
 )
-ROWS = {"baseline": "baseline, direct inference", "avf": "AVF", "bound": "AVF, theta trained for the bound"}
+ROWS = {
+    "baseline": "baseline, direct inference",
+    "avf": "AVF",
+    "bound": "AVF, theta trained for the bound",
+    "ships": "what ships: an emission that knows its own dimensions",
+}
 INTRODUCTION = """# Results
 
 Written by `avf reproduce --report` from the records in `results/` and the cards of the zoo; no figure is typed.

@@ -150,6 +150,16 @@ SRNN_CURVE = (
     "training.theta_rate=1e-4",
     "training.learning_rate_decay=0.9",
 )
+KEYED = tuple(
+    Entry(name=preset, group=group, role="ships", preset=preset, data=f"music/{data}.npz")
+    for preset, group, data in (
+        ("chorales", "jsb", "jsb_chorales"),
+        ("piano", "piano", "piano_midi"),
+        ("muse", "muse", "musedata"),
+        ("nottingham", "nottingham", "nottingham"),
+    )
+)
+"""Piano rolls whose keys hear each other: presets of the zoo's names, whole."""
 VIDEO = Entry(name="", group="svg", role="avf", preset="svg-actions-small", data=WEIZMANN)
 TABLES: dict[str, tuple[Entry, ...]] = {
     "music": (
@@ -159,6 +169,7 @@ TABLES: dict[str, tuple[Entry, ...]] = {
         *music("piano", "music/piano_midi.npz", epochs=500, avf_epochs=100, validate_every=(25, 20)),
         *music("muse", "music/musedata.npz", epochs=190, avf_epochs=20, validate_every=(10, 5)),
         *curve("jsb", JSB_AVF, changes=("training.epochs=10", "training.validate_every=5"), minutes=20.0),
+        *KEYED,
     ),
     "speech": (
         *SRNN_SPEECH,

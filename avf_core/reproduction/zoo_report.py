@@ -55,12 +55,12 @@ def beside(rows: Sequence[Mapping[str, Any]]) -> str:
                 nats = card["test"]["free_energy_pooled"]
                 name = f"`{card['name']}`" if nats <= best else f"`{card['name']}`, which reproduces the paper's kind"
                 known.append((nats, name))
-        lines += [f"| {data}, {split} | {by} | {nats:,.1f} |" for nats, by in sorted(known)]
+        lines += [f"| {data}, {split} | {by} | {nats:,.{1 if nats >= 100.0 else 2}f} |" for nats, by in sorted(known)]
     return "\n".join(
         [
             "## Beside textbooks and codecs\n",
             "Nats per step of the reported split, every frame scored, in the same units; `python -m benchmarks.codecs`",
-            "measures what is not a checkpoint.\n",
+            "measures what is neither a checkpoint nor taken from its publication.\n",
             "| data | by | nats per step |\n|---|---|---|",
             *lines,
             "",

@@ -116,7 +116,7 @@ def key_by_key(
         weight_decay=0.02,
         average_decay=0.995,
         transpose=transpose,
-        validate_every=max(1, epochs // 10),
+        validate_every=max(1, epochs // 5),
         patience=TO_THE_END,
     )
     model = {
