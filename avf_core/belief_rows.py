@@ -56,6 +56,7 @@ class BeliefRows:
             ),
             key=lambda column: column.start,
         )
+        self._kinds = {column.dtype: torch.empty(0, dtype=column.dtype).numpy().dtype for column in self._columns}
         self._expected = {column.name: (torch.Size(column.shape), column.dtype) for column in self._columns}
         self._floats = _floats([(column, named(first)[column.name]) for column in self._columns])
         self.width = len(file) - length
@@ -77,6 +78,23 @@ class BeliefRows:
         """The belief of these rows, on their device; it shares no memory with them."""
         parts = {c.name: rows[:, c.start : c.end].clone(memory_format=torch.contiguous_format) for c in self._columns}
         return of_named({c.name: parts[c.name].view(c.dtype).reshape(len(rows), *c.shape) for c in self._columns})
+
+    def arrays(self, rows: UInt8[np.ndarray, "batch width"]) -> dict[str, NDArray[Any]]:
+        """What these rows hold, by the names of `beliefs.named`, in the host's memory; each in one piece."""
+        parts = [(c, np.ascontiguousarray(rows[:, c.start : c.end])) for c in self._columns]
+        return {c.name: part.view(self._kinds[c.dtype]).reshape(len(rows), *c.shape) for c, part in parts}
+
+    def joined(self, arrays: Mapping[str, NDArray[Any]], *, count: int) -> UInt8[np.ndarray, "batch width"]:
+        """The rows that hold this: what `arrays` gives of them."""
+        rows = np.empty((count, self.width), dtype=np.uint8)
+        for c in self._columns:
+            rows[:, c.start : c.end] = arrays[c.name].reshape(count, -1).view(np.uint8)
+        return rows
+
+    @property
+    def alone(self) -> bool:
+        """Whether a sequence is one row of the model's, without particles and nothing kept to look back."""
+        return not any(c.name.startswith(("particles.", "past.")) for c in self._columns)
 
     def finite(self, rows: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """For each of these rows, in the host's memory, whether all of its numbers are finite."""

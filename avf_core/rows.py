@@ -71,7 +71,7 @@ class Rows(nn.Module):
         effort: Effort,
     ) -> tuple[Belief, Estimate]:
         """The step of rows that are no particles, each by itself; x was checked."""
-        engine = self._engine(x, *belief.model.values(), *belief.inference.values())
+        engine = self.executor(x, *belief.model.values(), *belief.inference.values())
         if engine is not None:
             return self._natively(engine, belief, x, observed=observed, drive=drive, effort=effort)
         objective = self.objective(belief, x, observed=observed, drive=drive)
@@ -103,8 +103,8 @@ class Rows(nn.Module):
             allowance=self.model.allowance(objective.context, z, observed, likelihood),
         )
 
-    def _engine(self, *data: Tensor) -> Engine | None:
-        """The native executor's, for such data; None where torch computes a step, as it does what was overridden."""
+    def executor(self, *data: Tensor) -> Engine | None:
+        """The native executor for such data; None where torch computes a step, as it does what was overridden."""
         changed = any(getattr(getattr(self, name), "__func__", None) is not vars(Rows)[name] for name in REPLACED)
         return None if changed else running.engine_for(self, *data)
 
@@ -161,7 +161,7 @@ class Rows(nn.Module):
         like = next(iter(belief.model.values()))
         x = like.new_full((belief.batch_size, self.model.observation.size), blank(self.model.observation))
         unseen = torch.zeros_like(x, dtype=torch.bool)
-        engine = self._engine(x, *belief.model.values(), *belief.inference.values())
+        engine = self.executor(x, *belief.model.values(), *belief.inference.values())
         if engine is not None:
             nothing = Effort(iterations=0)
             following, estimate = self._natively(engine, belief, x, observed=unseen, drive=drive, effort=nothing)
@@ -189,7 +189,7 @@ class Rows(nn.Module):
 
     def drawn(self, belief: Belief, count: int) -> Likelihood | None:
         """The likelihoods at so many draws from the prior, or for 0 at its mean, natively; None where torch has to."""
-        engine = self._engine(*belief.model.values())
+        engine = self.executor(*belief.model.values())
         if engine is None:
             return None
         found: Likelihood = engine.expected(belief.model, seed=belief.seed, number=belief.step, draws=count)

@@ -68,6 +68,17 @@ class Plan(ctypes.Structure):
     ]
 
 
+class Expect(ctypes.Structure):
+    """Likelihoods at draws from the prior."""
+
+    _fields_: ClassVar[Fields] = [
+        *[(name, c_void_p) for name in ("state", "seed", "step")],
+        ("outputs", c_void_p * 2),
+        ("stream", c_int64),
+        *_ints("draws rows threads mixed"),
+    ]
+
+
 class Step(ctypes.Structure):
     """One step: addresses of what goes in and of where what comes out is put."""
 
@@ -84,6 +95,7 @@ class Step(ctypes.Structure):
             (name, c_void_p)
             for name in ("free_energy", "reconstruction", "kl", "free_energies", "iterations", "visited")
         ],
+        ("expected", POINTER(Expect) * 2),
         ("tolerance", c_double),
         ("budget", c_double),
         *_ints("rows most threads mixed samples"),
@@ -162,17 +174,6 @@ class Advance(ctypes.Structure):
     _fields_: ClassVar[Fields] = [
         *[(name, c_void_p) for name in ("state", "following", "x", "z")],
         *_ints("rows threads"),
-    ]
-
-
-class Expect(ctypes.Structure):
-    """Likelihoods at draws from the prior."""
-
-    _fields_: ClassVar[Fields] = [
-        *[(name, c_void_p) for name in ("state", "seed", "step")],
-        ("outputs", c_void_p * 2),
-        ("stream", c_int64),
-        *_ints("draws rows threads mixed"),
     ]
 
 

@@ -8,37 +8,34 @@ import ctypes
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from avf_core import noise
 from avf_core.native import _layout as layout
 from avf_core.native._lowering import Lowered
+from avf_core.native.arrays import (
+    Arrays,
+    Floats,
+    Sheet,
+    Stepped,
+    Whole,
+    address,
+    dense,
+    expected,
+    pointers,
+    pointers_of_two,
+    updates,
+)
 from avf_core.native.crossing import Crossing
 from avf_core.native.library import Library
 from avf_core.native.plan import Block, InferencePlan, ModelPlan, Operation, Registers, whole_panels
 
 State = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stepped:
-    """What a step of rows gave; `following` is empty where something was missing, and is to be fed back first."""
-
-    prior: tuple[Tensor, Tensor]
-    posterior: tuple[Tensor, Tensor]
-    likelihood: Any
-    z: Tensor
-    free_energy: Tensor
-    reconstruction: Tensor
-    kl: Tensor
-    free_energies: Tensor
-    iterations: Tensor
-    following: dict[str, Tensor]
-    memory: dict[str, Tensor]
 
 
 class Engine:
@@ -137,35 +134,76 @@ class Engine:
 
         `observed` is None where everything was; `samples` are the most of an iteration, None as configured.
         """
-        rows, latent = len(x), self.model.z.size
+        did = self.arrays(
+            {name: tensor.numpy() for name, tensor in state.items()},
+            {name: tensor.numpy() for name, tensor in memory.items()},
+            x.numpy(),
+            observed=None if observed is None else observed.numpy(),
+            seed=seed.numpy(),
+            number=number.numpy(),
+            limits=limits.numpy() if isinstance(limits, Tensor) else limits,
+            tolerance=tolerance,
+            budget=budget,
+            samples=samples,
+        )
+        return Stepped.of(did, self.model.emission.likelihood([torch.from_numpy(one) for one in did.outputs], state))
+
+    def arrays(
+        self,
+        state: Mapping[str, Floats],
+        memory: Mapping[str, Floats],
+        x: Floats,
+        *,
+        observed: NDArray[np.bool_] | None,
+        seed: Whole,
+        number: Whole,
+        limits: NDArray[np.integer[Any]] | int | None,
+        tolerance: float | None = None,
+        budget: float | None = None,
+        samples: int | None = None,
+        draws: int = 0,
+    ) -> Arrays:
+        """`step` of arrays; with `draws` also what was expected of x, at so many draws from the prior and at its mean.
+
+        These are those of `expected`, which would have to make the prior again.
+        """
+        rows = len(x)
         configured = 0 if self.inference.descent is None else self.inference.descent.iterations
-        each, most = _limits(configured if limits is None else limits, rows)
-        moments, scalars = x.new_empty(5, rows, latent).unbind(), x.new_empty(3, rows).unbind()
-        energies, iterations = x.new_empty(rows, most + 1), seed.new_empty(rows)
-        outputs = [x.new_empty(rows, register.size) for register in self.model.outputs]
-        following = {name: x.new_empty(rows, register.size) for name, register in self.model.following.items()}
-        remembered = {name: x.new_empty(rows, register.size) for name, register in self.inference.remembered.items()}
-        kept = [addresses(state, self.model.state), addresses(memory, self.inference.memory)]
-        made = [addresses(following, self.model.state), addresses(remembered, self.inference.memory)]
-        visited = ctypes.c_int32(0)
-        inputs = [tensor.contiguous() for tensor in (x, seed, number)]
-        mask = None if observed is None else observed.contiguous()
+        each, most = updates(configured if limits is None else limits, rows)
+        following, remembered = list(self.model.following), list(self.inference.remembered)
+        sheet = Sheet(self._shapes(rows, most, draws))
+        moments, at_moments = sheet.take(5)
+        energies, at_energies = sheet.take(4)
+        outputs, at_outputs = sheet.take(len(self.model.outputs))
+        after, at_after = sheet.take(len(following))
+        kept, at_kept = sheet.take(len(remembered))
+        places = dict(zip(following, at_after, strict=True)), dict(zip(remembered, at_kept, strict=True))
+        iterations, visited = np.empty(rows, dtype=np.int64), ctypes.c_int32(0)
+        held = dense([*[state[n] for n in self.model.state], *[memory[n] for n in self.inference.memory], x])
+        whole = dense([seed, number, each])
+        mask = None if observed is None else np.ascontiguousarray(observed)
+        read = [address(one) for one in held]
+        states = len(self.model.state)
+        drawn, at_mean, asked = expected(sheet, len(self.model.outputs), draws=draws, mixed=self.mixed)
+        lists = [pointers(read[:states]), pointers(read[states:-1])]
+        lists += [
+            pointers([places[0][n] for n in self.model.state]),
+            pointers([places[1][n] for n in self.inference.memory]),
+        ]
         step = layout.Step(
-            ctypes.addressof(kept[0][0]),
-            ctypes.addressof(kept[1][0]),
-            ctypes.addressof(made[0][0]) if mask is None else None,
-            ctypes.addressof(made[1][0]),
-            inputs[0].data_ptr(),
-            None if mask is None else mask.data_ptr(),
-            inputs[1].data_ptr(),
-            inputs[2].data_ptr(),
-            each.data_ptr(),
-            *[tensor.data_ptr() for tensor in moments],
-            _two(outputs),
-            *[tensor.data_ptr() for tensor in scalars],
-            energies.data_ptr(),
-            iterations.data_ptr(),
+            ctypes.addressof(lists[0]),
+            ctypes.addressof(lists[1]),
+            ctypes.addressof(lists[2]) if mask is None else None,
+            ctypes.addressof(lists[3]),
+            read[-1],
+            None if mask is None else address(mask),
+            *map(address, whole),
+            *at_moments,
+            pointers_of_two(at_outputs),
+            *at_energies,
+            address(iterations),
             ctypes.addressof(visited),
+            asked,
             -1.0 if tolerance is None else tolerance,
             -1.0 if budget is None else budget,
             rows,
@@ -176,19 +214,28 @@ class Engine:
         )
         self._run("step", step, rounds=lambda: visited.value + 1)
         width = visited.value + 1
-        return Stepped(
-            prior=(moments[0], moments[1]),
-            posterior=(moments[2], moments[3]),
-            likelihood=self.model.emission.likelihood(outputs, state),
+        return Arrays(
+            moments=moments[:4],
             z=moments[4],
-            free_energy=scalars[0],
-            reconstruction=scalars[1],
-            kl=scalars[2],
-            free_energies=energies if width == most + 1 else energies[:, :width].contiguous(),
+            free_energy=energies[0],
+            reconstruction=energies[1],
+            kl=energies[2],
+            free_energies=energies[3] if width == most + 1 else np.ascontiguousarray(energies[3][:, :width]),
             iterations=iterations,
-            following=following if mask is None else {},
-            memory=remembered,
+            outputs=outputs,
+            following=dict(zip(following, after, strict=True)) if mask is None else {},
+            memory=dict(zip(remembered, kept, strict=True)),
+            drawn=drawn,
+            at_mean=at_mean,
         )
+
+    def _shapes(self, rows: int, most: int, draws: int) -> list[tuple[int, ...]]:
+        """The shapes of all floats that a step gives, in the order in which `arrays` takes them."""
+        sizes = [register.size for register in self.model.outputs]
+        states = [*self.model.following.values(), *self.inference.remembered.values()]
+        found: list[tuple[int, ...]] = [*[(rows, self.model.z.size)] * 5, *[(rows,)] * 3, (rows, most + 1)]
+        found += [(rows, size) for size in sizes] + [(rows, register.size) for register in states]
+        return found + ([(rows, draws, size) for size in sizes] + [(rows, size) for size in sizes] if draws else [])
 
     def _fewer(self, samples: int | None) -> int:
         """The most gradient samples of an iteration, as the library takes them: 0 where they are as configured."""
@@ -239,14 +286,6 @@ class Engine:
 def threads(rows: int) -> int:
     """How many threads share rows that take long: one each, up to torch's number."""
     return max(1, min(torch.get_num_threads(), rows))
-
-
-def _limits(told: Tensor | int, rows: int) -> tuple[Tensor, int]:
-    """The most updates of each row, and of any."""
-    if isinstance(told, Tensor):
-        each = told.to(torch.int64).contiguous()
-        return each, int(each.max()) if rows else 0
-    return torch.full((rows,), told, dtype=torch.int64), told
 
 
 def addresses(tensors: State, names: Mapping[str, Any]) -> tuple[Any, list[Tensor]]:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from avf_core import noise
-from avf_core.native.engine import Engine, Stepped
+from avf_core.native.arrays import Stepped
+from avf_core.native.engine import Engine
 from avf_core.native.plan import InferencePlan
 
 ROWS, STEPS = 16, 8

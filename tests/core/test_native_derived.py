@@ -91,5 +91,5 @@ def test_a_filter_that_only_adds_is_computed_natively() -> None:
     pair = Named(base.model, base.inference).eval().requires_grad_(False)
     belief = pair.initial(torch.arange(2))
     with running.using("float32"):
-        assert pair._engine(*belief.model.values()) is not None
-        assert Tempered(base.model, base.inference)._engine(*belief.model.values()) is None
+        assert pair.executor(*belief.model.values()) is not None
+        assert Tempered(base.model, base.inference).executor(*belief.model.values()) is None

@@ -67,6 +67,16 @@ struct Plan {
   float reach, gradient_scale;
 };
 
+// What is expected of observations: the likelihoods at draws from the prior, or without `draws` at its mean. Within a step state, seed, step and rows are
+// the step's.
+struct Expect {
+  const float* const* state;
+  const int64_t *seed, *step;
+  float* outputs[2];  // for every row its draws
+  int64_t stream;
+  int32_t draws, rows, threads, mixed;
+};
+
 // One step of `rows` sequences: what goes in, row after row, and where what comes out is put.
 struct Step {
   const float* const* state;
@@ -81,6 +91,7 @@ struct Step {
   float *free_energy, *reconstruction, *kl, *free_energies;
   int64_t* iterations;
   int32_t* visited;
+  const Expect* expected[2];  // what is asked of its observation beforehand; null where nothing is
   double tolerance, budget;  // negative where there is none
   int32_t rows, most, threads, mixed;
   int32_t samples;  // the most gradient samples of an iteration; 0 where there are as many as the schedule has
@@ -92,15 +103,6 @@ struct Advance {
   float* const* following;
   const float *x, *z;
   int32_t rows, threads;
-};
-
-// What is expected of observations: the likelihoods at draws from the prior, or without `draws` at its mean.
-struct Expect {
-  const float* const* state;
-  const int64_t *seed, *step;
-  float* outputs[2];  // for every row its draws
-  int64_t stream;
-  int32_t draws, rows, threads, mixed;
 };
 
 }  // namespace avf

@@ -125,6 +125,30 @@ struct ChunkStep {
     }
   }
 
+  // Likelihoods at draws from the prior, at which `q` is. Draws come in pairs of opposite noise, as in
+  // avf_core/predictions.py. Where the search is in bfloat16 they are decoded in it, too: what many draws say together
+  // differs by far less than they do. What is said at the mean is of float32.
+  void expect(const Expect& asked, const int64_t* seed, const int64_t* number) const {
+    const int draws = std::max(asked.draws, 1), all = draws * rows;
+    for (int first = 0; first < all; first += BLOCK) {
+      const Rows some = {std::min(BLOCK, all - first), first % rows, rows};
+      for (int r = 0; r < some.count; r++) {
+        const int at = from + some.sequence(r), draw = (first + r) / rows;
+        float* eps = chunk.noise + (size_t)(some.first + r) * width();
+        if (asked.draws) standard_normal(seed[at], number[at], asked.stream + draw / 2, plan.latent_size, eps);
+        for (int i = 0; i < width(); i += LANES) store(eps + i, !asked.draws ? Lanes{} : draw % 2 ? -load(eps + i) : load(eps + i));
+      }
+      objective().sample(chunk.q, chunk.noise, some);
+      run(plan.decode, in(), some, asked.mixed && asked.draws);
+      for (int i = 0; i < 2; i++)
+        for (int r = 0; r < some.count && plan.outputs[i] >= 0; r++) {
+          const int size = in().size(plan.outputs[i]), draw = (first + r) / rows;
+          std::memcpy(asked.outputs[i] + ((size_t)(from + some.sequence(r)) * draws + draw) * size,
+                      in().row(plan.outputs[i], r), 4 * (size_t)size);
+        }
+    }
+  }
+
   // A draw from the posterior.
   void draw() const {
     const Moments& q = chunk.q;
@@ -169,11 +193,13 @@ struct ChunkStep {
 
   void make() const {
     predict();
+    start_at_prior();
+    for (const Expect* asked : step.expected)
+      if (asked) expect(*asked, step.seed, step.step);
     if (step.observed) decode(in().row(plan.prior_mean, 0), in().stride(plan.prior_mean));  // for what was not
     fill();
     const bool reads = plan.procedure == DIRECT || plan.reads_observation;
     if (reads) run(plan.features, in(), {rows, 0, rows}, false);
-    start_at_prior();
     const Objective f = objective();
     if (plan.procedure == DIRECT) infer_directly();
     else descend(f);

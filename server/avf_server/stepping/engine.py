@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from avf_wire.binary_arrays import ALARM
+from avf_wire.binary_arrays import ALARM, Numbers
 from numpy.typing import NDArray
 from torch import Tensor
 
+from avf_core import flat
 from avf_core.errors import AvfError, InputError, TimeStepError
 from avf_server import problems
 from avf_server.models.served import Models
@@ -137,24 +138,44 @@ class Engine:
         return [self._isolated(setup, [belief], [row])[0] for belief, row in zip(found, rows, strict=True)]
 
     def _filter(self, setup: Setup, found: list[bytes], rows: list[Row]) -> list[Stepped | problems.ProblemError]:
-        checkpoint, form = self._models.checkpoint(setup.model), self._models.belief_rows(setup)
+        form = self._models.belief_rows(setup)
         padding = self._padded(len(rows)) - len(rows)
-        kept = torch.frombuffer(bytearray().join(found + found[:1] * padding), dtype=torch.uint8)
-        belief = form.belief(kept.reshape(-1, form.width).to(self._models.device))
         x = np.stack([row.x for row in rows + rows[:1] * padding])
         observed = ~np.isnan(x)
-        with torch.no_grad():
-            following, estimate = checkpoint.filter.step(
-                belief,
-                torch.from_numpy(x).to(self._models.device),
-                inputs=self._column(rows, padding, lambda row: row.inputs),
-                dt=self._column(rows, padding, _dt) if self._models.form(setup.model).timed else None,
-                observed=None if observed.all() else torch.from_numpy(observed).to(self._models.device),
-                iterations=setup.iterations or None,
-                samples=setup.gradient_samples or None,
-            )
-            batch = estimates.to_host(following, Told.of(estimate, setup), form, count=len(rows))
+        whole = bool(observed.all())
+        kept = np.frombuffer(bytearray().join(found + found[:1] * padding), dtype=np.uint8).reshape(-1, form.width)
+        batch = self._flat(setup, kept, x) if whole and not padding else None
+        if batch is None:
+            batch = self._by_tensors(setup, kept, x, rows, observed=None if whole else observed)
         return self._results(setup, batch, rows, seen=np.asarray(observed[: len(rows)].any(axis=1)))
+
+    @torch.no_grad()
+    def _flat(self, setup: Setup, kept: NDArray[np.uint8], x: Numbers) -> Batch | None:
+        """A batch of which nothing is missing, by the native executor; None where that does not compute it."""
+        if self._models.device != "cpu":
+            return None
+        filter, form = self._models.checkpoint(setup.model).filter, self._models.belief_rows(setup)
+        most, samples = setup.iterations or None, setup.gradient_samples or None
+        done = flat.step(filter, form, kept, x, iterations=most, samples=samples, draws=setup.samples)
+        return None if done is None else estimates.of_flat(done, form, setup)
+
+    @torch.no_grad()
+    def _by_tensors(
+        self, setup: Setup, kept: NDArray[np.uint8], x: Numbers, rows: list[Row], *, observed: NDArray[np.bool_] | None
+    ) -> Batch:
+        """Any batch, of rows and of what fills it up; `observed` is None where nothing is missing."""
+        checkpoint, form = self._models.checkpoint(setup.model), self._models.belief_rows(setup)
+        padding = len(x) - len(rows)
+        following, estimate = checkpoint.filter.step(
+            form.belief(torch.from_numpy(kept).to(self._models.device)),
+            torch.from_numpy(x).to(self._models.device),
+            inputs=self._column(rows, padding, lambda row: row.inputs),
+            dt=self._column(rows, padding, _dt) if self._models.form(setup.model).timed else None,
+            observed=None if observed is None else torch.from_numpy(observed).to(self._models.device),
+            iterations=setup.iterations or None,
+            samples=setup.gradient_samples or None,
+        )
+        return estimates.to_host(following, Told.of(estimate, setup), form, count=len(rows))
 
     def _results(
         self, setup: Setup, batch: Batch, rows: list[Row], *, seen: NDArray[np.bool_]

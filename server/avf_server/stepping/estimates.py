@@ -36,6 +36,7 @@ from torch import Tensor
 from avf_core.belief_rows import BeliefRows
 from avf_core.beliefs import Belief
 from avf_core.estimates import Estimate
+from avf_core.flat import FlatStep
 from avf_core.mixtures import Mixture
 from avf_server.models.references import Reference
 from avf_server.models.setups import Setup
@@ -73,19 +74,19 @@ def _mean_of(part: str) -> _Of:
 
 
 def _deviation_of(part: str) -> _Of:
-    def deviation(told: Told) -> Tensor | None:
-        found = told.part(part)
-        if isinstance(found, Mixture):
-            return None if found.discrete else found.deviation
-        log_variance: Tensor | None = getattr(found, "log_variance", None)
-        return None if log_variance is None else torch.exp(0.5 * log_variance)
-
-    return deviation
+    return lambda told: _deviation(told.part(part))
 
 
-def _quantiles(told: Told) -> Tensor | None:
-    levels = told.setup.quantiles
-    return torch.cat([told.prediction.quantile(level) for level in levels], dim=1) if levels else None
+def _deviation(found: Any) -> Tensor | None:
+    """That of a distribution, where it has one of its own."""
+    if isinstance(found, Mixture):
+        return None if found.discrete else found.deviation
+    log_variance: Tensor | None = getattr(found, "log_variance", None)
+    return None if log_variance is None else torch.exp(0.5 * log_variance)
+
+
+def _quantiles(prediction: Mixture, setup: Setup) -> Tensor | None:
+    return torch.cat([prediction.quantile(level) for level in setup.quantiles], dim=1) if setup.quantiles else None
 
 
 ARRAYS: Mapping[int, _Of] = {
@@ -94,7 +95,7 @@ ARRAYS: Mapping[int, _Of] = {
     FREE_ENERGIES: lambda told: told.estimate.free_energies,
     **{mean_name(part): _mean_of(part) for part in PARTS},
     **{deviation_name(part): _deviation_of(part) for part in PARTS},
-    QUANTILES: _quantiles,
+    QUANTILES: lambda told: _quantiles(told.prediction, told.setup),
 }
 """The arrays (B, N) of an estimate, by their names in messages; None where there is none.
 
@@ -112,7 +113,7 @@ class Batch:
     """
 
     beliefs: NDArray[np.uint8]
-    scalars: Mapping[str, Numbers]
+    scalars: Mapping[str, Any]
     score: Numbers
     arrays: Mapping[int, Numbers]
     finite: NDArray[np.bool_]
@@ -134,6 +135,35 @@ def to_host(belief: Belief, told: Told, form: BeliefRows, *, count: int) -> Batc
         arrays={name: parts[name] for name in arrays},
         finite=finite,
         setup=told.setup,
+    )
+
+
+def of_flat(step: FlatStep, form: BeliefRows, setup: Setup) -> Batch:
+    """The same of a step that was taken in the host's memory."""
+    did = step.did
+    arrays: dict[int, Numbers] = {
+        ALONE["evidence_bound"]: did.free_energy[:, None].astype(np.float64),
+        ALONE["effective_sample_size"]: np.ones((len(did.z), 1)),
+        FREE_ENERGIES: did.free_energies,
+    }
+    for part, (mean, log_variance) in {"prior": did.moments[:2], "posterior": did.moments[2:]}.items():
+        arrays[mean_name(part)] = mean
+        arrays[deviation_name(part)] = torch.exp(0.5 * torch.from_numpy(log_variance)).numpy()
+    told: dict[int, Tensor | None] = {QUANTILES: _quantiles(step.prediction, setup)}
+    for part in ("likelihood", "prediction", "prediction_at_prior_mean"):
+        found = getattr(step, part)
+        told |= {mean_name(part): found.mean, deviation_name(part): _deviation(found)}
+    arrays |= {name: x.numpy().astype(np.float32, copy=False) for name, x in told.items() if x is not None}
+    scalars = {"free_energy": did.free_energy, "reconstruction": did.reconstruction, "kl": did.kl}
+    numbers = [x[:, None] for x in (*scalars.values(), step.score)]
+    finite = np.isfinite(np.concatenate([*numbers, *arrays.values()], axis=1, dtype=np.float64)).all(1)
+    return Batch(
+        beliefs=step.beliefs,
+        scalars=scalars | {"iterations": did.iterations},
+        score=step.score,
+        arrays=arrays,
+        finite=finite & form.finite(step.beliefs),
+        setup=setup,
     )
 
 

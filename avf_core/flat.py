@@ -1,0 +1,85 @@
+"""A step from rows of bytes to rows of bytes, by the native executor: what a server asks for at every tick.
+
+The law: it is `Filter.step` of the beliefs that the rows are, with the predictions of its estimate, bit for bit. What
+becomes bytes again is never a tensor; what the model expected is computed within the step, which has the prior.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, UInt8
+from torch import Tensor
+
+from avf_core.belief_rows import BeliefRows
+from avf_core.distributions import Likelihood
+from avf_core.filtering import Filter
+from avf_core.mixtures import Mixture
+from avf_core.native.arrays import Arrays
+
+TAKEN_OVER = ("step", "step_rows", "outlook", "drawn")
+"""What a flat step does in place of the filter, and would not hear of where a derived one does it in another way."""
+
+WEIGHTS_KEPT = 64  # of draws, by numbers of rows and draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlatStep:
+    """What a step gave: the beliefs after it as rows, and all that an `Estimate` of the same says, by its names."""
+
+    beliefs: UInt8[np.ndarray, "batch width"]
+    did: Arrays
+    likelihood: Likelihood
+    prediction: Mixture
+    prediction_at_prior_mean: Likelihood
+    score: Float[np.ndarray, " batch"]
+
+
+def step(
+    filter: Filter,
+    form: BeliefRows,
+    rows: UInt8[np.ndarray, "batch width"],
+    x: Float[np.ndarray, "batch observation"],
+    *,
+    iterations: int | None,
+    samples: int | None,
+    draws: int,
+) -> FlatStep | None:
+    """Filter x, which was checked and of which nothing is missing; None where the executor does not compute such rows.
+
+    The prediction is made of so many `draws`.
+    """
+    engine = filter.executor() if form.alone and x.dtype == np.float32 else None
+    if engine is None or any(getattr(type(filter), name) is not getattr(Filter, name) for name in TAKEN_OVER):
+        return None
+    held = form.arrays(rows)
+    state = {name: held[f"model.{name}"] for name in engine.model.state}
+    memory = {name: held[f"inference.{name}"] for name in engine.inference.memory}
+    seed, number = held["seed"], held["step"]
+    did = engine.arrays(
+        state, memory, x, observed=None, seed=seed, number=number, limits=iterations, samples=samples, draws=draws
+    )
+    after = {f"model.{name}": one for name, one in did.following.items()}
+    after |= {f"inference.{name}": one for name, one in did.memory.items()}
+    context = {name: torch.from_numpy(one) for name, one in state.items()}
+    said, drawn, at_mean = (
+        engine.model.emission.likelihood([torch.from_numpy(one) for one in outputs], context)
+        for outputs in (did.outputs, did.drawn, did.at_mean)
+    )
+    allowance = filter.model.allowance(context, torch.from_numpy(did.z), None, said)
+    return FlatStep(
+        beliefs=form.joined({**after, "seed": seed, "step": number + 1}, count=len(x)),
+        did=did,
+        likelihood=said,
+        prediction=Mixture(drawn, _even(len(x), draws), filter.recalibration),
+        prediction_at_prior_mean=at_mean,
+        score=did.free_energy if allowance is None else did.free_energy - allowance.numpy(),
+    )
+
+
+@lru_cache(WEIGHTS_KEPT)
+def _even(rows: int, draws: int) -> Float64[Tensor, "rows draws"]:
+    """The logarithms of the weights of as many draws of each row."""
+    return torch.full((rows, draws), -math.log(draws), dtype=torch.float64)
