@@ -35,6 +35,7 @@ MEASURE = 1 << 32
 COMMON = 1 << 40  # the common random numbers on which proposals of one step are compared
 SAMPLES = 1 << 41  # the latents of a step in training, beyond the first
 PREDICTION = 1 << 42  # the prior samples that a prediction is made of
+REPORT = 1 << 43  # the posterior samples that a reported reconstruction is the mean of
 
 
 def _signed(value: int) -> int:

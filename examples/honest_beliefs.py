@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from avf_core import checkpoints
-from avf_core.analysis.evaluation import batches
+from avf_core.analysis.batching import batches
 from avf_core.data import Source
 from avf_core.errors import AvfError
 from avf_core.filtering import Filter

@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from avf_core.analysis.evaluation import Progress, batches, ratio
+from avf_core.analysis.batching import batches
+from avf_core.analysis.evaluation import Progress, ratio
 from avf_core.errors import ConfigurationError, DataError
 from avf_core.estimates import Estimate
 from avf_core.filtering import Filter

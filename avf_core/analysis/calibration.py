@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from avf_core import noise
-from avf_core.analysis.evaluation import Progress, batches
+from avf_core.analysis.batching import batches
+from avf_core.analysis.evaluation import Progress
 from avf_core.analysis.forecasting import forecast
 from avf_core.beliefs import Belief
 from avf_core.errors import ConfigurationError, DataError

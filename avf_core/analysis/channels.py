@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from avf_core.analysis.evaluation import batches
+from avf_core.analysis.batching import batches
 from avf_core.analysis.surprise import ReferenceDistribution
 from avf_core.data import numbers
 from avf_core.errors import DataError

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from avf_core.analysis.evaluation import Progress, ratio, sequence_sums
+from avf_core.analysis import student
+from avf_core.analysis.evaluation import APART, Progress, ratio, sequence_sums
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
 
-APART = 1_000_003  # between the seeds of two passes, so that no row has the noise of another
 FLIPS = 20_000  # random ones, where there are too many to try all
 ALL_FLIPS_UP_TO = 14  # sequences
-NODES = 256  # of the quadrature of Student's tail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +120,7 @@ def compared(
         standard_error=error,
         noise_error=float(passes.std(ddof=1) / len(passes) ** 0.5) if len(passes) > 1 else None,
         t=t,
-        p_t=student_tail(t, len(steps) - 1),
+        p_t=student.tail(t, len(steps) - 1),
         p_flips=flipped(gaps, seed=seed),
         first=float(first.mean(0).sum() / steps.sum()),
         second=float(second.mean(0).sum() / steps.sum()),
@@ -150,17 +149,3 @@ def flipped(gaps: Float64[np.ndarray, " sequences"], *, seed: int = 0) -> float:
         for _ in range(FLIPS // 1000)
     )
     return (1 + beyond) / (1 + FLIPS)
-
-
-def student_tail(t: float, freedom: int) -> float:
-    """The chance that Student's t is at least as far from 0, either way.
-
-    Its density by the angle a, t = sqrt(freedom) tan a, is in proportion to cos(a)^(freedom - 1); Gauss-Legendre.
-    """
-    start = math.atan(abs(t) / math.sqrt(freedom))
-    width = min(math.pi / 2 - start, 40.0 / math.sqrt(freedom))  # beyond, there is nothing
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
-    angles = start + width * (nodes + 1.0) / 2.0
-    constant = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - 0.5 * math.log(math.pi)
-    density = np.exp((freedom - 1) * np.log(np.maximum(np.cos(angles), 1e-300)) + constant)
-    return min(1.0, float(width * (weights * density).sum()))

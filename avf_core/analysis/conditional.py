@@ -20,7 +20,8 @@ from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from avf_core.analysis.evaluation import Progress, batches
+from avf_core.analysis.batching import batches
+from avf_core.analysis.evaluation import Progress
 from avf_core.analysis.novelty import hour_class
 from avf_core.analysis.surprise import FEWEST, ReferenceDistribution
 from avf_core.data import Driven

@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from avf_core import noise
-from avf_core.analysis.evaluation import Progress, batches, ratio
+from avf_core.analysis.batching import batches
+from avf_core.analysis.evaluation import Progress, ratio
 from avf_core.distributions import Gaussian
 from avf_core.errors import ConfigurationError, DataError
 from avf_core.estimates import Estimate, gaussian

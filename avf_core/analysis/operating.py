@@ -133,7 +133,7 @@ def curve(
         if point.iterations is None:
             energy = bound(one, some, kind="fivo", particles=point.particles).pooled
         else:
-            energy = evaluate(one, some).free_energy_pooled
+            energy = evaluate(one, some, passes=1).free_energy_pooled
         found.append(Worth(point=point, free_energy=energy, ms_1=times[1][i], ms_64=times[64][i]))
         if progress is not None:
             progress(i + 1, len(points))

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avf_core.analysis.evaluation import Progress, batches
+from avf_core.analysis.batching import batches
+from avf_core.analysis.evaluation import Progress
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
 from avf_core.mixtures import Mixture

@@ -20,7 +20,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from avf_core.analysis.evaluation import Progress, batches
+from avf_core.analysis.batching import batches
+from avf_core.analysis.evaluation import Progress
 from avf_core.data import numbers
 from avf_core.errors import DataError
 from avf_core.filtering import Filter

@@ -14,7 +14,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from avf_core.analysis.baselines import HORIZONS, STARTS, Comparison, Scale, compare
-from avf_core.analysis.evaluation import Batch, batches, evaluate
+from avf_core.analysis.batching import Batch, batches
+from avf_core.analysis.evaluation import evaluate
 from avf_core.analysis.forecasting import forecast
 from avf_core.analysis.predictive import predictive
 from avf_core.beliefs import Belief

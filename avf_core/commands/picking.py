@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from avf_core import checkpoints
-from avf_core.analysis.evaluation import pad_drive
+from avf_core.analysis.batching import pad_drive
 from avf_core.checkpoints import Checkpoint
 from avf_core.commands.options import data_options
 from avf_core.data import Source

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import avf_sources
 
+from avf_core.analysis import student
 from avf_core.reproduction import plots, records, sensor_report, zoo_report
 from avf_core.reproduction.entries import Group, Role, epochs_in
 from avf_core.reproduction.paper import NOT_AT_HAND
@@ -126,9 +127,10 @@ def divided_rightly(printed: float, mean_inverse_length: float) -> float:
     return printed / (1.0 - mean_inverse_length)
 
 
-def figure(value: float) -> str:
-    """An energy in nats per step, with three digits behind the point, or one where it is large."""
-    return f"{value:.1f}" if abs(value) >= 100.0 else f"{value:.3f}"
+def figure(value: float, error: float | None = None) -> str:
+    """An energy in nats per step with the digits that its error allows; three, or one where it is large."""
+    known = error if error else 0.4 if abs(value) >= 100.0 else 0.004
+    return student.told(value, None, by=known)
 
 
 def _groups(results: Path) -> dict[str, list[Record]]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
-from avf_core.analysis.evaluation import pad, pad_drive
+from avf_core.analysis.batching import pad, pad_drive
 from avf_core.training.config import TrainingConfig
 from avf_core.training.em import Clip
 

@@ -69,7 +69,7 @@ def publish(
         filter=trained.filter, settings=trained.settings, card=trained.card, dtype=torch.float16
     )
     shipped = _as_it_ships(files)
-    selected = _selected(shipped, found["valid"]["free_energy_pooled"], source)
+    selected = _selected(shipped, trained, source)
     card = measured(shipped, facts, source, limits_text, about_text, selected=selected)
     return save(zoo / name, card, files)
 
@@ -120,10 +120,11 @@ def _as_it_ships(files: Mapping[str, bytes | str]) -> checkpoints.Checkpoint:
         return checkpoints.load(trial)
 
 
-def _selected(shipped: checkpoints.Checkpoint, full: float, source: Source) -> Evaluation:
-    """The figures on the split it was selected on, unless rounding has moved its free energy there from `full`."""
-    half = evaluate(shipped.filter, source.load(source.describe().selection))
-    moved = half.free_energy_pooled
+def _selected(shipped: checkpoints.Checkpoint, trained: checkpoints.Checkpoint, source: Source) -> Evaluation:
+    """The figures on the split it was selected on, unless rounding has moved its free energy there."""
+    sequences = source.load(source.describe().selection)
+    half = evaluate(shipped.filter, sequences)
+    moved, full = half.free_energy_pooled, evaluate(trained.filter, sequences).free_energy_pooled
     if not abs(moved - full) <= max(TOLERANCE, RELATIVE_TOLERANCE * abs(full)):
         raise TrainingError(
             f"half precision moves the free energy from {full:.4f} to {moved:.4f}: ship other weights, or smaller ones"

@@ -166,7 +166,7 @@ class Trainer:
     def _validate(self) -> None:
         """Evaluate on the validation split; keep the checkpoint where it is the best so far."""
         progress = self.progress
-        evaluation = evaluate(self.learner.average.eval(), self.run.valid)
+        evaluation = evaluate(self.learner.average.eval(), self.run.valid, passes=1, draws=0)
         free_energy = self.group.figure_of_leader(evaluation.free_energy_pooled)
         annealed = progress.epoch >= self.run.config.kl_anneal_epochs
         if math.isfinite(free_energy) and (progress.best is None or free_energy < progress.best):

@@ -8,8 +8,8 @@ import pytest
 import scipy.stats
 from click.testing import CliRunner
 
-from avf_core.analysis.comparison import APART, compare, compared, flipped, student_tail
-from avf_core.analysis.evaluation import evaluate
+from avf_core.analysis.comparison import compare, compared, flipped
+from avf_core.analysis.evaluation import APART, evaluate
 from avf_core.commands.compare import command
 from avf_core.configuration import build
 from avf_core.errors import DataError
@@ -47,14 +47,6 @@ def test_of_sequences_of_one_length_it_is_the_paired_t_test() -> None:
     expected = scipy.stats.ttest_rel(first.mean(0), second.mean(0))
     assert (found.t, found.p_t) == pytest.approx((expected.statistic, expected.pvalue))
     assert found.difference == pytest.approx((first - second).mean() / 10)
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 11, 76, 1000])
-def test_the_tail_of_students_t_is_scipys(freedom: int) -> None:
-    """From the middle far out, to six digits."""
-    for t in (0.0, 0.3, -1.0, 2.5, 6.0, 15.0):
-        expected = 2.0 * scipy.stats.t.sf(abs(t), freedom)
-        assert student_tail(t, freedom) == pytest.approx(expected, rel=1e-6)
 
 
 def test_flips_of_signs_are_scipys_permutations() -> None:
@@ -99,8 +91,8 @@ def test_filters_are_compared_on_noise_that_they_share() -> None:
     done: list[tuple[int, int]] = []
     found = compare(first, second, sequences, seeds=2, seed=3, progress=lambda a, b: done.append((a, b)))
     passes = [
-        evaluate(first, sequences, seed=seed).free_energy_pooled
-        - evaluate(second, sequences, seed=seed).free_energy_pooled
+        evaluate(first, sequences, seed=seed, passes=1).free_energy_pooled
+        - evaluate(second, sequences, seed=seed, passes=1).free_energy_pooled
         for seed in (3, 3 + APART)
     ]
     assert found.difference == pytest.approx(np.mean(passes))

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from avf_core import configuration, data
+from avf_core.analysis.batching import batches
 from avf_core.analysis.bounds import bound
 from avf_core.analysis.calibration import calibrate
-from avf_core.analysis.evaluation import batches, evaluate
+from avf_core.analysis.evaluation import evaluate
 from avf_core.analysis.surprise import step_scores
 from avf_core.data import Driven
 from avf_core.errors import ConfigurationError, DataError, InputError

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from avf_core.analysis.evaluation import evaluate, pad
+from avf_core.analysis.batching import pad
+from avf_core.analysis.evaluation import evaluate
 from avf_core.errors import DataError
 from avf_core.training import em
 
@@ -21,7 +22,7 @@ def sequences() -> list[np.ndarray]:
 def test_averages_are_those_of_the_single_steps(name: str) -> None:
     """Each figure is recomputed from a scan of each sequence alone, every frame from the first."""
     filter = make(name)
-    result = evaluate(filter, sequences(), seed=5, batch_size=3)
+    result = evaluate(filter, sequences(), seed=5, passes=1, draws=0, batch_size=3)
     energies, kls, iterates = [], [], []
     with torch.no_grad():
         for row, sequence in enumerate(sequences()):
@@ -45,10 +46,10 @@ def test_averages_are_those_of_the_single_steps(name: str) -> None:
 
 
 def test_progress_counts_every_frame() -> None:
-    """The last call says that all frames are done."""
+    """The last call says that all frames of all passes are done."""
     calls: list[tuple[int, int]] = []
-    evaluate(make("srnn-direct"), sequences(), progress=lambda done, total: calls.append((done, total)))
-    assert calls[-1] == (27, 27)
+    evaluate(make("srnn-direct"), sequences(), passes=3, progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (81, 81)
 
 
 def test_an_empty_set_is_refused() -> None:
@@ -81,7 +82,7 @@ def test_missing_values_are_masked_and_empty_frames_are_not_scored() -> None:
     data[0][2, 1:4] = np.nan
     data[0][4] = np.nan
     data[2][0] = np.nan
-    result = evaluate(filter, data)
+    result = evaluate(filter, data, passes=1, draws=0)
     energies, later = [], []
     with torch.no_grad():
         for row, sequence in enumerate(data):

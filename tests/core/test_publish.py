@@ -19,7 +19,7 @@ from avf_core.data import Description
 from avf_core.errors import TrainingError
 from avf_core.plugins import plugin
 from avf_core.training import curve, publish, result
-from avf_core.training.model_card import about, limits, point_of
+from avf_core.training.model_card import about, limits, point_of, said
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
@@ -68,7 +68,8 @@ def test_a_card_says_what_the_shipped_weights_do(run: Path, tmp_path: Path) -> N
     assert (card["weights"], card["splits"], card["data"]["options"]) == ("float16", ["valid", "test"], options)
     text = (folder / "MODEL_CARD.md").read_text()
     for fact in (
-        f"{card['test']['free_energy_sequence_mean']:.3f}", f"{card['valid']['free_energy_pooled']:.3f}",
+        said(card["test"], "free_energy_sequence_mean", "sequence_mean_error"),
+        said(card["valid"], "free_energy_pooled", "standard_error"),
         "3 numbers a step", "comes out as surprise", card["command"], "float16", '`{"length": 20, "valid": 0.4}`',
     ):  # fmt: skip
         assert fact in text
