@@ -108,7 +108,7 @@ def stop(process: subprocess.Popen[str]) -> None:
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(description="Stream a Bach chorale through a served model, live.")
-    made.add_argument("--model", default="srnn-jsb", help="a checkpoint of the zoo, or a folder")
+    made.add_argument("--model", default="chorales", help="a checkpoint of the zoo, or a folder")
     made.add_argument("--piece", default="corpus:bach/bwv350", help="what to stream, as `avf stream` takes it")
     made.add_argument("--output", type=Path, default=Path("demo-output"), help="the folder of the picture")
     return made

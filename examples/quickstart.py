@@ -1,7 +1,7 @@
 """The client in five lines: open a session, stream a chorale, print how surprising each frame was.
 
-avf serve --model srnn-jsb &
-python examples/quickstart.py http://127.0.0.1:8000 srnn-jsb
+avf serve --model chorales &
+python examples/quickstart.py http://127.0.0.1:8000 chorales
 """
 
 import sys

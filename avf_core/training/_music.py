@@ -93,6 +93,7 @@ def music_best(
 def key_by_key(
     *,
     epochs: int,
+    validate_every: int,
     hidden_size: int = 200,
     dropout: float = 0.5,
     thinned: float = 0.3,
@@ -116,7 +117,7 @@ def key_by_key(
         weight_decay=0.02,
         average_decay=0.995,
         transpose=transpose,
-        validate_every=max(1, epochs // 5),
+        validate_every=validate_every,
         patience=TO_THE_END,
     )
     model = {

@@ -100,6 +100,6 @@ def test_the_readmes_five_lines_run(server: str, capsys: pytest.CaptureFixture[s
     """As they stand, against the real server."""
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     (block,) = re.findall(r"^```python\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
-    code = block.replace('"srnn-jsb"', '"tiny"').replace("http://127.0.0.1:8000", server)
+    code = block.replace('"chorales"', '"tiny"').replace("http://127.0.0.1:8000", server)
     exec(compile(code, "README.md", "exec"), {})
     assert len(capsys.readouterr().out.splitlines()) == 72
