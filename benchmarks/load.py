@@ -195,8 +195,12 @@ class OverHttp(Session):
         head, end, rest = self._buffer.partition(b"\r\n\r\n")
         if not end:
             return
-        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r")[0])
-        if len(rest) >= length:
+        lowered = head.lower()
+        if b"transfer-encoding: chunked" in lowered:
+            whole = rest.endswith(b"\r\n0\r\n\r\n")
+        else:
+            whole = len(rest) >= int(lowered.partition(b"content-length:")[2].partition(b"\r")[0])
+        if whole:
             self._buffer = b""
             self._answer(None if b" 200 " in head[:16] else rest.decode())
 

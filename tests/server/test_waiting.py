@@ -142,7 +142,7 @@ def test_nothing_is_kept_of_who_no_longer_waits() -> None:
     assert news.next("a") is held
     news.next("b")
     assert list(news._events) == ["a"]
-    news.tell("b")
+    news.tell(["b"])
     news.tell_all()
     assert held.is_set()
     assert not news._events

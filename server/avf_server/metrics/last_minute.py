@@ -6,6 +6,7 @@ seconds that only go up.
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 SLICE = 5.0  # seconds
@@ -28,11 +29,12 @@ class LastMinute:
     def __init__(self) -> None:
         self._slices: deque[_Slice] = deque(maxlen=SLICES)
 
-    def stepped(self, now: float, *, seconds: float) -> None:
-        """Note an observation that was answered `seconds` after it came."""
+    def stepped(self, now: float, *, seconds: Sequence[float]) -> None:
+        """Note observations, each of which was answered so many seconds after it came."""
         current = self._current(now)
-        current.steps += 1
-        current.latencies[bisect_left(BOUNDS, seconds)] += 1
+        current.steps += len(seconds)
+        for each in seconds:
+            current.latencies[bisect_left(BOUNDS, each)] += 1
 
     def ticked(self, now: float, *, rows: int) -> None:
         """Note a batch."""

@@ -1,6 +1,7 @@
 """What the server counts, for Prometheus. One registry a server, so that two can live in one process."""
 
 import time
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -53,10 +54,10 @@ class Telemetry:
         )
         self.problems = Counter("avf_problems", "Problems sent to clients", ["name"], registry=self.registry)
 
-    def answered(self, came: float) -> None:
-        """Count an observation that came then, by the monotonic clock, as answered just now."""
+    def answered(self, came: Sequence[float]) -> None:
+        """Count observations that came then, by the monotonic clock, as answered just now."""
         now = time.monotonic()
-        self.recent.stepped(now, seconds=now - came)
+        self.recent.stepped(now, seconds=[now - each for each in came])
 
     def batched(self, rows: int) -> None:
         """Count a batch."""

@@ -3,6 +3,7 @@
 The law: telling never waits and never fails, so that nobody who watches holds up a session.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import avf_wire as wire
@@ -25,8 +26,8 @@ class Audience(Protocol):
         """A session of this owner ended."""
         ...
 
-    def changed(self, session: str) -> None:
-        """Something became of a session, whatever it was."""
+    def changed(self, sessions: Sequence[str]) -> None:
+        """Something became of sessions, whatever it was."""
         ...
 
     def changed_all(self) -> None:

@@ -7,7 +7,7 @@ identifiers are unguessable. Open sessions are not harmed by new ones: past the 
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import avf_wire as wire
@@ -119,7 +119,7 @@ class Sessions:
             await self.store_of(meta.durability).create(meta, belief=belief)
         except StoreError as error:
             raise self.unavailable(error) from error
-        self.touch(meta.id)
+        self.touch([meta.id])
         self._known.remember(meta)
         opened = messages.session_of(meta, self.models, epoch=1, next_seq=1, expires_in=self._limits.session_ttl_s)
         self.audience.opened(owner, opened)
@@ -160,7 +160,7 @@ class Sessions:
             if outcome is Outcome.GONE:
                 raise self.unknown(session)
             if outcome is Outcome.APPLIED:
-                self.touch(session)
+                self.touch([session])
                 return messages.session_of(
                     record.meta,
                     self.models,
@@ -234,11 +234,13 @@ class Sessions:
         safe = await self.stores.durable_seq(record.meta, record.position)
         return replace(record, durable_seq=safe)
 
-    def touch(self, session: str) -> None:
-        """Note that a session was used just now."""
-        self._seen[session] = time.monotonic()
-        self._seen.move_to_end(session)
-        self.audience.changed(session)
+    def touch(self, sessions: Sequence[str]) -> None:
+        """Note that sessions were used just now."""
+        now = time.monotonic()
+        for session in sessions:
+            self._seen[session] = now
+            self._seen.move_to_end(session)
+        self.audience.changed(sessions)
 
     def forget(self, sessions: Iterable[str]) -> None:
         """Drop all that this server remembers of sessions; the store is not touched."""
@@ -246,7 +248,7 @@ class Sessions:
             self._drop(session)
             self._known.forget(session)
             self._seen.pop(session, None)
-            self.audience.changed(session)
+            self.audience.changed([session])
 
     def unknown(self, session: str) -> problems.UnknownSessionError:
         """The problem of a session that does not exist, for this caller."""

@@ -5,6 +5,7 @@ its own.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from avf_server import problems
 from avf_server.metrics.telemetry import Telemetry
@@ -35,43 +36,53 @@ class Answers:
         """Whether a frame has no answer yet, and none under way."""
         return not frame.answer.done() and frame not in self._held
 
-    def applied(self, frame: Frame, position: Position, estimate: bytes) -> None:
-        """Answer a frame whose step was committed just now."""
-        self._applied.inc()
-        self._give(frame, position, estimate)
+    def applied(self, done: Sequence[tuple[Frame, Position, bytes]]) -> None:
+        """Answer frames whose steps were committed just now, each with its estimate."""
+        self._applied.inc(len(done))
+        self._give(done)
 
     def replayed(self, frame: Frame, position: Position, reply: bytes) -> None:
         """Answer a frame that was applied before with its stored reply."""
         if not is_readable(reply):
             return rows.refuse(frame, problems.BeliefUnreadableError("the stored reply is of another release"))
         self._telemetry.steps.labels("replayed").inc()
-        return self._give(frame, position, estimate_of(reply))
+        return self._give([(frame, position, estimate_of(reply))])
 
     async def finish(self) -> None:
         """Wait until those that are held have their answers."""
         await asyncio.gather(*self._held.values(), return_exceptions=True)
 
-    def _give(self, frame: Frame, position: Position, estimate: bytes) -> None:
-        """Answer with an estimate as it is stored, once it is as safe as its session chose."""
-        if frame.meta.durability == "wait":
-            task = asyncio.create_task(self._give_replicated(frame, position, estimate))
-            self._held[frame] = task
-            task.add_done_callback(lambda _: self._held.pop(frame, None))
-            return
-        self._answer(frame, position, estimate, durable_seq=self._stores.saved_seq(frame.meta, position))
+    def _give(self, done: Sequence[tuple[Frame, Position, bytes]]) -> None:
+        """Answer with estimates as they are stored, each once it is as safe as its session chose."""
+        now = []
+        for frame, position, estimate in done:
+            if frame.meta.durability == "wait":
+                self._hold(frame, position, estimate)
+            else:
+                now.append((frame, position, estimate, self._stores.saved_seq(frame.meta, position)))
+        self._answer(now)
 
-    def _answer(self, frame: Frame, position: Position, estimate: bytes, *, durable_seq: int) -> None:
-        if frame.answer.done():
-            return  # a client that has gone has cancelled it
-        self._gathering.answered(frame.meta.id, now=asyncio.get_running_loop().time())
-        self._telemetry.answered(frame.queued)
-        frame.answer.set_result(Reply(position.epoch, frame.seq, estimate, durable_seq))
+    def _hold(self, frame: Frame, position: Position, estimate: bytes) -> None:
+        task = asyncio.create_task(self._give_replicated(frame, position, estimate))
+        self._held[frame] = task
+        task.add_done_callback(lambda _: self._held.pop(frame, None))
+
+    def _answer(self, done: Sequence[tuple[Frame, Position, bytes, int]]) -> None:
+        """Answer these now; each says what is safe of its session."""
+        now, queued = asyncio.get_running_loop().time(), []
+        for frame, position, estimate, durable_seq in done:
+            if frame.answer.done():
+                continue  # a client that has gone has cancelled it
+            self._gathering.answered(frame.meta.id, now=now)
+            queued.append(frame.queued)
+            frame.answer.set_result(Reply(position.epoch, frame.seq, estimate, durable_seq))
+        self._telemetry.answered(queued)
 
     async def _give_replicated(self, frame: Frame, position: Position, estimate: bytes) -> None:
         session, why = frame.meta.id, "too few replicas of Redis have it"
         try:
             if await self._stores.is_replicated(session):
-                return self._answer(frame, position, estimate, durable_seq=position.seq)
+                return self._answer([(frame, position, estimate, position.seq)])
         except StoreError as error:
             why = str(error)
         return rows.refuse(

@@ -111,18 +111,20 @@ class Stages:
             outcomes = [None] * len(done)
         refused: list[Frame] = []
         doubtful: list[Frame] = []
+        applied: list[tuple[Frame, Position, bytes]] = []
         for (item, stepped), at, outcome in zip(done, after, outcomes, strict=True):
             frame, meta = item.frame, item.frame.meta
             if outcome is Outcome.APPLIED:
                 self._cached.put(meta.id, at)
-                self._sessions.touch(meta.id)
                 self._sessions.audience.stepped(meta.owner, meta.id, at.position, stepped.note)
-                self._answers.applied(frame, at.position, stepped.estimate)
+                applied.append((frame, at.position, stepped.estimate))
             else:
                 self._cached.drop(meta.id)
                 refused.append(frame)
                 if outcome is None:
                     doubtful.append(frame)
+        self._sessions.touch([frame.meta.id for frame, _, _ in applied])
+        self._answers.applied(applied)
         await self._settle([frame for frame in refused if self._answers.is_open(frame)], doubtful)
         self._telemetry.hot.set(len(self._cached))
 

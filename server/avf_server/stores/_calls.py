@@ -74,10 +74,12 @@ class Committed(NamedTuple):
         """The call by the name under which Redis holds the script."""
         commit = self.commit
         of, epoch, seq = key(commit.session).encode(), b"%d" % commit.continues.epoch, b"%d" % commit.continues.seq
-        keys = b"$%d\r\n%b\r\n$%d\r\n%b:history\r\n" % (len(of), of, len(of) + len(":history"), of)
-        at = b"$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n" % (len(epoch), epoch, len(seq), seq, len(commit.belief))
-        parts = [b"*%d\r\n" % (11 + 2 * len(commit.steps)), _head(script), keys, at, commit.belief, b"\r\n"]
-        parts.append(_keeps(self.keeps))
+        begin = b"*%d\r\n%b$%d\r\n%b\r\n$%d\r\n%b:history\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n" % (
+            *(11 + 2 * len(commit.steps), _head(script)),
+            *(len(of), of, len(of) + len(":history"), of),
+            *(len(epoch), epoch, len(seq), seq, len(commit.belief)),
+        )
+        parts = [begin, commit.belief, b"\r\n", _keeps(self.keeps)]
         for step in commit.steps:
             parts += (b"$%d\r\n" % len(step.reply), step.reply, b"\r\n$%d\r\n" % len(step.note), step.note, b"\r\n")
         return b"".join(parts)

@@ -9,6 +9,8 @@ that to another question.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
+
 
 def packed(arguments: Sequence[bytes]) -> bytes:
     """A command as Redis reads it (RESP: an array of strings)."""
@@ -48,10 +50,21 @@ async def _asked(redis: Any, data: bytes, count: int) -> list[Any]:
     connection = await pool.get_connection()
     try:
         await connection.send_packed_command(data)
-        read = connection._parser.read_response  # the connection's own sets a timer for each answer
-        return [await read() for _ in range(count)]
+        return await _answers(connection._parser, count)
     except BaseException:
         await connection.disconnect(nowait=True)
         raise
     finally:
         await pool.release(connection)
+
+
+async def _answers(parser: Any, count: int) -> list[Any]:
+    """So many answers, of which those that have come with another are taken without a wait."""
+    read = parser.read_response  # the connection's own sets a timer for each answer
+    gets = getattr(getattr(parser, "_reader", None), "gets", None)  # hiredis'; there is none where it is not installed
+    found: list[Any] = []
+    while len(found) < count:
+        found.append(await read())
+        while gets is not None and len(found) < count and (answer := gets()) is not NOT_ENOUGH_DATA:
+            found.append(answer)
+    return found

@@ -236,7 +236,7 @@ class RedisStore:
     async def _run(self, script: str, calls: Sequence[Call]) -> list[Any]:
         """Call a script once a session; where Redis has lost the script, nothing was applied, and it is sent again."""
         answers = await self._evaluate(script, calls)
-        if any(isinstance(answer, NoScriptError) for answer in answers):
+        if NoScriptError in set(map(type, answers)):
             self._scripts.clear()
             missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             again = await self._evaluate(script, [calls[i] for i in missing])
@@ -253,7 +253,8 @@ class RedisStore:
             name = (await self._script(script)).encode()
             commands = [call.packed(name) for call in calls]
             async with self._call():
-                return [_found(answer) for answer in await transaction(self._redis, commands)]
+                answers = await transaction(self._redis, commands)
+                return answers if set(map(type, answers)) == {bytes} else list(map(_found, answers))
         async with self._call(), self._redis.pipeline(transaction=False) as pipeline:
             for call in calls:
                 pipeline.eval(script, 2, key(call.session), history_key(call.session), *call.arguments)

@@ -48,6 +48,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._patience: TimerHandle | None = None
         self._full = False  # the buffer of what is to be sent
         self._unparsed = b""
+        self._between: bool | None = None  # whether the next byte begins a message; None where that is to be looked at
         self._turn: Handle | None = None  # when the rest is parsed
         self.straight: Callable[[bytes], bool] | None = None  # who takes messages at once, where it can: `straight`
 
@@ -72,8 +73,10 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse it, a piece at a time."""
-        if not (self._unparsed or self._turn or self._full) and _is_between_messages(self.conn):
-            data = self._taken(data)
+        if self.conn.state is State.OPEN and not (self._unparsed or self._turn or self._full):
+            if self._between is None:
+                self._between = _is_between_messages(self.conn)
+            data = self._taken(data) if self._between else data
         if data:
             self._unparsed += data
             if self._turn is None:
@@ -127,6 +130,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._turn = None
         piece, self._unparsed = self._unparsed[:PIECE], self._unparsed[PIECE:]
         super().data_received(piece)
+        self._between = None
         if self.transport.is_closing():
             self._unparsed = b""
             return

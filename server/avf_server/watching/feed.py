@@ -113,9 +113,9 @@ class Feed:
         for watch in self._watches.get(owner, ()):
             watch.ended(session)
 
-    def changed(self, session: str) -> None:
-        """Something became of a session."""
-        self.notices.tell(session)
+    def changed(self, sessions: Sequence[str]) -> None:
+        """Something became of sessions."""
+        self.notices.tell(sessions)
 
     def changed_all(self) -> None:
         """Something became of every session."""

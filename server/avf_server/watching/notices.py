@@ -5,6 +5,7 @@ kept.
 """
 
 import asyncio
+from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
 
@@ -21,13 +22,15 @@ class Notices:
             self._events[session] = event = asyncio.Event()
         return event
 
-    def tell(self, session: str) -> None:
-        """Something became of this session."""
-        event = self._events.pop(session, None)
-        if event is not None:
-            event.set()
+    def tell(self, sessions: Sequence[str]) -> None:
+        """Something became of these sessions."""
+        if not self._events:
+            return
+        for session in sessions:
+            event = self._events.pop(session, None)
+            if event is not None:
+                event.set()
 
     def tell_all(self) -> None:
         """Something became of every session."""
-        for session in list(self._events):
-            self.tell(session)
+        self.tell(list(self._events))
