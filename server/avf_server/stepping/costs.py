@@ -9,6 +9,7 @@ model has stepped nothing is known of it, and its cost is 0. No clock, and no I/
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ FORGETTING = 0.999  # what a batch still counts after the next one
 RIDGE = 1e-3  # of the normal equations: what is never seen is taken for small
 SMOOTHING = 0.1  # of the pace
 PACES = (0.25, 4.0)  # beyond which a batch is taken for an accident
+SOLVED = 16  # batches, after which coefficients are found anew; while there were few, after each
+FEW = 64  # batches
 ENOUGH = 20  # batches, before which nothing is said of the pace
 UNIT = 1e-3  # seconds, in which the fit is made
 
@@ -36,15 +39,21 @@ class Work:
         return np.array([1.0, iterations / 4.0, rows / 16.0, rows * iterations / 64.0, rows * self.samples / 512.0])
 
 
+_KEPT_SMALL = (1.0 - FORGETTING) * RIDGE * np.eye(5)
+
+
 @dataclass
 class _Fit:
     normal: NDArray[np.float64] = field(default_factory=lambda: RIDGE * np.eye(5))
     moments: NDArray[np.float64] = field(default_factory=lambda: np.zeros(5))
     pace: float = 1.0
     seen: int = 0
+    coefficients: NDArray[np.floating[Any]] | None = None
 
     def usual(self, work: Work) -> float:
-        return max(0.0, float(work.terms @ np.linalg.solve(self.normal, self.moments)))
+        if self.coefficients is None:
+            self.coefficients = np.linalg.solve(self.normal, self.moments)
+        return max(0.0, float(work.terms.dot(self.coefficients)))
 
 
 class Costs:
@@ -61,8 +70,10 @@ class Costs:
             pace = min(max(seconds / UNIT / usual, PACES[0]), PACES[1])
             fit.pace += SMOOTHING * (pace - fit.pace)
         fit.seen += 1
-        fit.normal = FORGETTING * fit.normal + np.outer(terms, terms) + (1.0 - FORGETTING) * RIDGE * np.eye(5)
+        fit.normal = FORGETTING * fit.normal + np.outer(terms, terms) + _KEPT_SMALL
         fit.moments = FORGETTING * fit.moments + terms * (seconds / UNIT / fit.pace)
+        if fit.seen < FEW or fit.seen % SOLVED == 0:
+            fit.coefficients = None
 
     def seconds(self, model: str, work: Work) -> float:
         """How long a batch of this model will take; 0 where nothing is known of it."""

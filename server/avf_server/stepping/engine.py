@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,9 @@ REFUSALS: dict[type, type[problems.ProblemError]] = {
 }
 """Of what the library refuses; all else is of the observation."""
 
+WORKS_KEPT = 1024
+"""Batches by model and size whose work is remembered: it is asked for at every tick."""
+
 NOT_FINITE = "the estimate is not finite: the observation lies too far outside of what the model can hold"
 
 
@@ -49,6 +52,7 @@ class Engine:
         self._thread = thread
         self._sizes = decisions.warmed_sizes(max_batch)
         self._costs = Costs()
+        self._work = lru_cache(WORKS_KEPT)(self._worked)
         self._met: set[tuple[str, int]] = set()  # models at sizes of batches
 
     def expected_seconds(self, model: str, rows: int, iterations: int, samples: int | None = None) -> float:
@@ -105,7 +109,7 @@ class Engine:
             self._costs.took(setup.model, work, seconds=seconds)
         self._met.add((setup.model, work.rows))
 
-    def _work(self, model: str, iterations: int, *, rows: int, most: int | None = None) -> Work:
+    def _worked(self, model: str, iterations: int, *, rows: int, most: int | None = None) -> Work:
         samples = self._models.samples(model, iterations, most=most)
         return Work(rows=self._padded(rows), iterations=iterations, samples=samples)
 

@@ -291,5 +291,7 @@ class Service:
         if problem is not None:
             self._stages.refuse_all(frames, problem)
         self._under_way.difference_update([frame.meta.id for frame in frames])
-        if not self._awaited:
+        if not (self._queue or self._loaded or self._under_way):
+            self._idle.set()  # nobody waits: there is nothing to tick for
+        elif not self._awaited:
             self._wanted.set()

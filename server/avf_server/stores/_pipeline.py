@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
+from redis.asyncio.connection import ConnectionPool
+from redis.exceptions import RedisError
 
 
 def packed(arguments: Sequence[bytes]) -> bytes:
@@ -47,7 +49,7 @@ async def transaction(redis: Any, commands: Iterable[bytes]) -> list[Any]:
 async def _asked(redis: Any, data: bytes, count: int) -> list[Any]:
     """So many answers to what these bytes ask."""
     pool = redis.connection_pool
-    connection = await pool.get_connection()
+    connection = await _idle(pool) or await pool.get_connection()
     try:
         await connection.send_packed_command(data)
         return await _answers(connection._parser, count)
@@ -55,7 +57,31 @@ async def _asked(redis: Any, data: bytes, count: int) -> list[Any]:
         await connection.disconnect(nowait=True)
         raise
     finally:
-        await pool.release(connection)
+        if type(pool) is ConnectionPool and connection.is_connected and not connection.should_reconnect():
+            pool._in_use_connections.remove(connection)
+            pool._available_connections.append(connection)
+        else:
+            await pool.release(connection)
+
+
+async def _idle(pool: Any) -> Any:
+    """The pool's next connection where it waits there, whole; None where the pool is to see to one.
+
+    A pool gives it, too, and tells observers that nobody has asked for, at a tenth of what a tick of one step costs.
+    """
+    waiting: Sequence[Any] = (
+        pool._available_connections if type(pool) is ConnectionPool and not pool._lock.locked() else ()
+    )
+    if not waiting or not waiting[-1].is_connected or waiting[-1].should_reconnect():
+        return None
+    try:
+        if await waiting[-1].can_read():  # which never waits
+            return None
+    except (RedisError, OSError):
+        return None
+    connection = pool._available_connections.pop()
+    pool._in_use_connections.add(connection)
+    return connection
 
 
 async def _answers(parser: Any, count: int) -> list[Any]:
