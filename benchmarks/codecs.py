@@ -1,28 +1,38 @@
 """What do codecs and textbooks need for the data that models are judged on, in nats a step?
 
     python -m benchmarks.codecs [--speech FOLDER] [--video FILE] [--json]
+    python -m benchmarks.codecs --speech FOLDER --against speech --pairs docs/results/pairs
 
-Speech: FLAC at its highest level, every utterance's whole frames end to end (its header, a few dozen bytes, is in it),
-and linear prediction from 32 samples, one filter for all of train, with Gaussian noise of a running variance. Video:
-the last frame with Student-t noise whose scale follows what moved nearby, three numbers fitted on train. Levels are
-integrated over; a first frame is scored by train's mean and deviation of each pixel. Every frame of the reported split
-is scored from the first, and nothing is fitted to it.
+Speech: FLAC at its highest level, the whole frames of every utterance (less the header of an empty file), and linear
+prediction from 32 samples, one filter for all of train, with Gaussian noise of a running variance. Video: the last
+frame with Student-t noise whose scale follows what moved nearby, three numbers fitted on train. Of both: independent
+numbers by train's mean and deviation of each, and the number before (of video, the pixel of the last frame) with one
+Gaussian for all. Levels are integrated over; a first frame is scored by the means. Every frame of the reported split is
+scored from the first, and nothing is fitted to it. With `--against` a checkpoint is compared with each, paired by
+sequence, and the records go to `--pairs`, from which the page of results is written.
 """
 
 import argparse
 import io
 import json
 import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import avf_sources
 import numpy as np
 import soundfile
 from jaxtyping import Float
 from numpy import ndarray
 from scipy import linalg, ndimage, optimize, signal, stats
 
-from avf_core.data import Sequences, describe, load
+from avf_core import checkpoints
+from avf_core.analysis.comparison import compared
+from avf_core.analysis.evaluation import sequence_sums
+from avf_core.data import Sequences, Source, describe, load
+from avf_core.training.model_card import readable
 
 ORDER = 32  # samples that a prediction hears
 MEMORIES = (25, 50, 100, 200, 400)  # samples over which the variance runs; the best on train is taken
@@ -30,23 +40,56 @@ RATE, SIXTEEN_BITS, EIGHT_BITS = 16_000, 2.0**-15, 1.0 / 255.0
 FITTED = 40  # frames of train that the noise of video is fitted on
 
 
-def flac(utterances: Sequences) -> float:
-    """Nats a frame of a FLAC file."""
-    samples = np.concatenate([u.reshape(-1) for u in utterances])
+Nats = Float[ndarray, " sequences"]
+
+
+def flac(utterances: Sequences) -> Nats:
+    """Nats of FLAC files, one an utterance, less the header."""
+    return np.array([_flac_bytes(u) - _flac_bytes(u[:0]) for u in utterances]) * 8.0 * math.log(2.0)
+
+
+def _flac_bytes(utterance: Float[ndarray, "time samples"]) -> int:
     file = io.BytesIO()
-    levels = np.round(samples / SIXTEEN_BITS).clip(-(2**15), 2**15 - 1).astype(np.int16)
+    levels = np.round(utterance.reshape(-1) / SIXTEEN_BITS).clip(-(2**15), 2**15 - 1).astype(np.int16)
     soundfile.write(file, levels, RATE, format="FLAC", subtype="PCM_16", compression_level=1.0)
-    return len(file.getvalue()) * 8.0 * math.log(2.0) / sum(map(len, utterances))
+    return len(file.getvalue())
 
 
-def linear_prediction(train: Sequences, reported: Sequences) -> float:
-    """Nats a frame of one filter, and a variance that runs."""
+def linear_prediction(train: Sequences, reported: Sequences) -> Nats:
+    """Nats of utterances by one filter, and a variance that runs."""
     signals = [u.reshape(-1).astype(np.float64) for u in train]
     lags = sum(np.array([s[: len(s) - k] @ s[k:] for k in range(ORDER + 1)]) for s in signals)
     whitening = np.concatenate([[1.0], -linalg.solve_toeplitz(lags[:ORDER], lags[1:])])
     memory = min(MEMORIES, key=lambda m: sum(_running(whitening, s, m) for s in signals[::10]))
-    total = sum(_running(whitening, u.reshape(-1).astype(np.float64), memory) for u in reported)
-    return total / sum(map(len, reported))
+    return np.array([_running(whitening, u.reshape(-1).astype(np.float64), memory) for u in reported])
+
+
+def independent(train: Sequences, reported: Sequences, *, level: float) -> Nats:
+    """Nats of sequences by the mean and deviation in train of each number of a frame."""
+    everything = np.concatenate([np.asarray(s, dtype=np.float64) for s in train])
+    mean, deviation = everything.mean(0), everything.std(0) + level
+    return np.array([-_gaussian(np.asarray(s, dtype=np.float64) - mean, deviation, level) for s in reported])
+
+
+def copied(train: Sequences, reported: Sequences, *, level: float, back: int | None = None) -> Nats:
+    """Nats of sequences by the number `back` before each, of all frames end to end, and one Gaussian for all errors.
+
+    Where `back` is not said it is a whole frame.
+    """
+    back = back or train[0].shape[1]
+    signals = [np.asarray(s, dtype=np.float64).reshape(-1) for s in train]
+    deviation = math.sqrt(np.concatenate([(s[back:] - s[:-back]) ** 2 for s in signals]).mean()) + level
+    begins = np.concatenate([s[:back] for s in signals])
+    mean, spread = begins.mean(), begins.std() + level
+    ends = [np.asarray(s, dtype=np.float64).reshape(-1) for s in reported]
+    return np.array(
+        [-_gaussian(s[:back] - mean, spread, level) - _gaussian(s[back:] - s[:-back], deviation, level) for s in ends]
+    )
+
+
+def _gaussian(error: Float[ndarray, "*any"], deviation: Float[ndarray, "*any"] | float, level: float) -> float:
+    """log P of the levels around errors."""
+    return float(_levels(stats.norm, error / deviation, 0.5 * level / deviation).sum())
 
 
 def _running(whitening: Float[ndarray, " taps"], samples: Float[ndarray, " samples"], memory: int) -> float:
@@ -59,8 +102,8 @@ def _running(whitening: Float[ndarray, " taps"], samples: Float[ndarray, " sampl
     return -float(_levels(stats.norm, errors / deviation, 0.5 * SIXTEEN_BITS / deviation).sum())
 
 
-def persistence(train: Sequences, reported: Sequences, shape: tuple[int, ...]) -> float:
-    """Nats a frame of the last one, with Student-t noise by local motion."""
+def persistence(train: Sequences, reported: Sequences, shape: tuple[int, ...]) -> Nats:
+    """Nats of clips by the last frame, with Student-t noise by local motion."""
     frames = [_frames(clip, shape) for clip in train]
     pairs = [(clip, t) for clip in frames for t in range(2, len(clip), max(1, len(clip) // 4))][:FITTED]
     steps = [clip[t - 2 : t + 1] for clip, t in pairs]
@@ -72,12 +115,12 @@ def persistence(train: Sequences, reported: Sequences, shape: tuple[int, ...]) -
     )
     everything = np.concatenate(frames)
     mean, deviation = everything.mean(0), everything.std(0) + EIGHT_BITS
-    total = 0.0
+    nats = []
     for clip in (_frames(clip, shape) for clip in reported):
-        total -= float(_levels(stats.norm, (clip[0] - mean) / deviation, 0.5 * EIGHT_BITS / deviation).sum())
+        first = -_gaussian(clip[0] - mean, deviation, EIGHT_BITS)
         padded = np.concatenate([clip[:1], clip])  # before the first frame nothing moved
-        total += sum(_moved(padded[t - 1 : t + 2], found.x) for t in range(1, len(clip)))
-    return total / sum(map(len, reported))
+        nats.append(first + sum(_moved(padded[t - 1 : t + 2], found.x) for t in range(1, len(clip))))
+    return np.array(nats)
 
 
 def _moved(step: Float[ndarray, "three height width"], numbers: Float[ndarray, " three"]) -> float:
@@ -100,29 +143,50 @@ def _frames(clip: Float[ndarray, "time pixels"], shape: tuple[int, ...]) -> Floa
     return clip.reshape(-1, *shape).astype(np.float64)
 
 
-def rows(speech: Path | None, video: Path | None) -> list[dict[str, Any]]:
+def of_speech(data: Path) -> dict[str, Nats]:
+    """What textbooks and codecs need for each utterance of the reported split."""
+    train, reported = load(data, "train"), load(data, describe(data).reported)
+    return {
+        "FLAC, highest level": flac(reported),
+        f"linear prediction from {ORDER} samples, running variance": linear_prediction(train, reported),
+        "sample before, one Gaussian": copied(train, reported, level=SIXTEEN_BITS, back=1),
+        "independent samples, one Gaussian each": independent(train, reported, level=SIXTEEN_BITS),
+    }
+
+
+def of_video(data: Path) -> dict[str, Nats]:
+    """The same of clips."""
+    described = describe(data)
+    train, reported = load(data, "train"), load(data, described.reported)
+    return {
+        "last frame, Student-t noise by local motion": persistence(train, reported, described.shape or ()),
+        "last frame, one Gaussian": copied(train, reported, level=EIGHT_BITS),
+        "independent pixels, one Gaussian each": independent(train, reported, level=EIGHT_BITS),
+    }
+
+
+def rows(data: Path, found: Mapping[str, Nats]) -> list[dict[str, Any]]:
     """The table: what, of which data and split, nats a step."""
-    found: list[dict[str, Any]] = []
+    split = describe(data).reported
+    steps = sum(map(len, load(data, split)))
+    return [
+        {"data": data.name, "split": split, "by": name, "nats per step": round(float(nats.sum()) / steps, 1)}
+        for name, nats in found.items()
+    ]
 
-    def add(name: str, data: Path, split: str, nats: float) -> None:
-        found.append({"data": data.name, "split": split, "by": name, "nats per step": round(nats, 1)})
 
-    if speech:
-        split = describe(speech).reported
-        train, reported = load(speech, "train"), load(speech, split)
-        add("FLAC, highest level", speech, split, flac(reported))
-        add(
-            f"linear prediction from {ORDER} samples, running variance",
-            speech,
-            split,
-            linear_prediction(train, reported),
-        )
-    if video:
-        described = describe(video)
-        train, reported = load(video, "train"), load(video, described.reported)
-        nats = persistence(train, reported, described.shape or ())
-        add("last frame, Student-t noise by local motion", video, described.reported, nats)
-    return found
+def pairs(name: str, data: Path, found: Mapping[str, Nats]) -> dict[str, dict[str, Any]]:
+    """The checkpoint less each of them, paired by sequence, in the form of `avf compare --json`; by file's name."""
+    shipped = checkpoints.load(name)
+    source = Source(path=data).like(shipped.card["data"])
+    split = describe(data).reported
+    energies, steps = sequence_sums(shipped.filter, source.load(split))
+    told = {}
+    for other, nats in found.items():
+        known = {"a": {"model": name, "digest": shipped.digest}, "b": {"model": other}, "data": data.name}
+        slug = re.sub(r"[^a-z]+", "-", other.lower()).strip("-")
+        told[f"{name}-{slug}"] = {**known, "split": split, **compared(energies[None], nats[None], steps).as_dict()}
+    return told
 
 
 def main() -> None:
@@ -130,14 +194,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--speech", type=Path)
     parser.add_argument("--video", type=Path)
+    parser.add_argument("--against", help="A checkpoint of the same data, to be compared with each.")
+    parser.add_argument("--pairs", type=Path, help="The folder for what --against finds.")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    found = rows(options.speech, options.video)
+    if options.against and (options.pairs is None or (options.speech is None) == (options.video is None)):
+        parser.error("--against wants --pairs, and one of --speech and --video")
+    table: list[dict[str, Any]] = []
+    for data, measure in ((options.speech, of_speech), (options.video, of_video)):
+        if data is None:
+            continue
+        found = measure(data)
+        table += rows(data, found)
+        for name, record in pairs(options.against, data, found).items() if options.against else ():
+            avf_sources.make_folder(options.pairs)
+            avf_sources.replace_file(options.pairs / f"{name}.json", readable(record) + "\n")
     if options.json:
-        print(json.dumps({"rows": found}))
+        print(json.dumps({"rows": table}))
         return
     print("| data | split | by | nats per step |\n|---|---|---|---|")
-    for row in found:
+    for row in table:
         print(f"| {row['data']} | {row['split']} | {row['by']} | {row['nats per step']:,} |")
 
 

@@ -72,7 +72,7 @@ def command(
         )
     if as_json:
         named = {name: {"model": one.name, "digest": one.digest} for name, one in zip(("a", "b"), pair, strict=True)}
-        click.echo(json.dumps({**named, "split": split, "seed": seed, **found.as_dict()}))
+        click.echo(json.dumps({**named, "data": data.place.name, "split": split, "seed": seed, **found.as_dict()}))
         return
     Console().print(_figures(found, first, second, split))
     Console().print(_sequences(found))

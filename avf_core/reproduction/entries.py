@@ -52,15 +52,24 @@ class Group:
 
     `paper` are the figures of Marino, Cvitkovic & Yue 2018, Table 3, as printed, for baseline and AVF, where they are
     of the same data: means over sequences, in nats per step, that leave the first frame out but divide by all frames.
-    `floors` are the free energies of independent notes with training marginals, and of a Markov chain a note.
+    `floors` are what others need, pooled, by name: textbooks, and models of other papers as these print them.
     """
 
     title: str
     paper: tuple[float, float] | None = None
-    floors: tuple[float, float] | None = None
+    floors: tuple[tuple[str, float], ...] = ()
 
 
 def epochs_in(changes: Sequence[str]) -> int | None:
     """The epochs that changes of an entry say; None where they leave them to the preset."""
     said = [change.partition("=")[2] for change in changes if change.startswith("training.epochs=")]
     return int(said[-1]) if said else None
+
+
+def divided_rightly(printed: float, mean_inverse_length: float) -> float:
+    """A figure of the paper, divided by the frames it scored: it leaves one frame of each sequence out.
+
+    Its mean over sequences of (sum from the second frame on) / T is too low by (T - 1) / T; by its mean where lengths
+    differ.
+    """
+    return printed / (1.0 - mean_inverse_length)

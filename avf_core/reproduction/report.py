@@ -4,7 +4,6 @@ The law: no figure is typed. What people found out is in `what_paid.md` beside t
 the paper's figures stand in `tables`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -12,9 +11,8 @@ from typing import Any, get_args
 
 import avf_sources
 
-from avf_core.analysis import student
-from avf_core.reproduction import plots, records, sensor_report, zoo_report
-from avf_core.reproduction.entries import Group, Role, epochs_in
+from avf_core.reproduction import gains, opening, pairs, plots, records, sensor_report, textbooks, zoo_report
+from avf_core.reproduction.entries import Group, Role, divided_rightly, epochs_in
 from avf_core.reproduction.paper import NOT_AT_HAND
 from avf_core.reproduction.tables import GROUPS, TABLES
 
@@ -30,7 +28,8 @@ ROWS = {
     "bound": "AVF, theta trained for the bound",
     "ships": "what ships: an emission that knows its own dimensions",
 }
-INTRODUCTION = """# Results
+TITLE = "# Results\n"
+INTRODUCTION = """## How to read this page
 
 Written by `avf reproduce --report` from the records in `results/` and the cards of the zoo; no figure is typed.
 
@@ -39,7 +38,8 @@ all steps ("pooled") or first within each sequence ("mean over sequences"). Each
 on the split it is selected on, which is never the one reported. "Updates" counts those of the run and of its start;
 "epochs" are the run's own, of those it has in all: where its time was up before, the row is of a run that is not at its
 end. "Minutes" are those of one core in training, of all runs behind, without validation. Spreads (±) are standard
-deviations over seeds.
+deviations over seeds. Runs of one seed have no spread: two trainings that differ by the seed only may lie as far apart
+as two rows. Errors over sequences and over noise stand with what ships, in "The zoo".
 """
 TITLES = {"music": "Music", "speech": "Speech", "video": "Video", "paper": "The paper, as published"}
 
@@ -58,30 +58,31 @@ def write(results: Path) -> Path:
 
 def page(results: Path) -> str:
     """The page as Markdown, from the records in a folder."""
-    parts = [INTRODUCTION]
     groups = _groups(results)
+    parts = [TITLE, opening.paragraph(groups, GROUPS, pairs.load(results)), INTRODUCTION]
     for table in TABLES:
         found = {name: group for name, group in groups.items() if group[0]["table"] == table}
         if found:
             parts.append(f"## {TITLES.get(table, table)}\n\n```console\n$ avf reproduce {table} --data DATA\n```\n")
             if table == "paper":
                 parts.append("".join(f"- Not at hand: {missing}.\n" for missing in NOT_AT_HAND))
-            parts += [section(name, group) for name, group in found.items()]
+            parts += [section(name, group, textbooks.rows(results)) for name, group in found.items()]
     if any(record["quick"] for group in groups.values() for record in group):
         parts.append("These runs are cut down to see that all of it works: **their figures mean nothing**.\n")
     else:
-        parts += [text for text in (sensor_report.section(results), zoo_report.section()) if text]
-    textbooks = results / "textbooks.json"
-    if textbooks.exists():
-        parts.append(zoo_report.beside(json.loads(textbooks.read_text())["rows"]))
+        sections = (sensor_report.section(results), zoo_report.section(), pairs.section(results))
+        parts += [text for text in sections if text]
+    known = textbooks.rows(results)
+    if known:
+        parts.append(zoo_report.beside(known))
     paid = results / "what_paid.md"
     if paid.exists():
         parts.append(paid.read_text())
     return "\n".join(parts)
 
 
-def section(name: str, group: Sequence[Record]) -> str:
-    """What is said of the records of one group."""
+def section(name: str, group: Sequence[Record], known: Sequence[Record] = ()) -> str:
+    """What is said of the records of one group, beside what textbooks need for the same data."""
     about, first = _about(name), group[0]
     reported = first["data"]["splits"][first["reported"]]
     lines = [
@@ -94,8 +95,10 @@ def section(name: str, group: Sequence[Record]) -> str:
         runs = [record for record in group if record["entry"]["role"] == role]
         if runs:
             lines.append(row(f"{label}{_iterations(runs[0])}", runs))
-    lines += [*_paper_rows(about, reported["mean_inverse_length"]), ""]
-    said = (_ahead(group), _gain(group), _bounds(group), _floors(about), _paper_note(about), _curve_table(group))
+    floors = textbooks.of(about, first["data"]["name"], first["reported"], known)
+    lines += [*_paper_rows(about, reported["mean_inverse_length"]), *map(_floor_row, floors), ""]
+    ahead, taken = _ahead(group), gains.sentence(group, floors)
+    said = (ahead, taken, _bounds(group), _paper_note(about), gains.curve_table(group, floors))
     plot = f"![{about.title}: validation while training, and F by iterations](images/results-{name}.png)\n"
     return "\n".join([*lines, *(text for text in said if text), plot, _commands(group)])
 
@@ -116,21 +119,6 @@ def row(label: str, runs: Sequence[Record]) -> str:
         f"{minutes:.0f}",
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def divided_rightly(printed: float, mean_inverse_length: float) -> float:
-    """A figure of the paper, divided by the frames it scored: it leaves one frame of each sequence out.
-
-    Its mean over sequences of (sum from the second frame on) / T is too low by (T - 1) / T; by its mean where lengths
-    differ.
-    """
-    return printed / (1.0 - mean_inverse_length)
-
-
-def figure(value: float, error: float | None = None) -> str:
-    """An energy in nats per step with the digits that its error allows; three, or one where it is large."""
-    known = error if error else 0.4 if abs(value) >= 100.0 else 0.004
-    return student.told(value, None, by=known)
 
 
 def _groups(results: Path) -> dict[str, list[Record]]:
@@ -163,8 +151,8 @@ def _epochs(runs: Sequence[Record]) -> str:
 
 
 def _spread(values: Sequence[float]) -> str:
-    text = figure(mean(values))
-    return f"{text} ± {figure(stdev(values))}" if len(values) > 1 else text
+    text = gains.figure(mean(values))
+    return f"{text} ± {gains.figure(stdev(values))}" if len(values) > 1 else text
 
 
 def _paper_rows(about: Group, inverse: float) -> list[str]:
@@ -187,13 +175,9 @@ def _paper_note(about: Group) -> str:
     )
 
 
-def _floors(about: Group) -> str:
-    if about.floors is None:
-        return ""
-    return (
-        f"For scale: independent notes with the training set's marginals {about.floors[0]}, the same with a Markov "
-        f"chain a note {about.floors[1]} (pooled).\n"
-    )
+def _floor_row(floor: tuple[str, float]) -> str:
+    """What a textbook needs, pooled."""
+    return f"| {floor[0]} | | {gains.figure(floor[1])} | | | | | | | |"
 
 
 def _ahead(group: Sequence[Record]) -> str:
@@ -205,19 +189,9 @@ def _ahead(group: Sequence[Record]) -> str:
     both = sorted(energies["baseline"].keys() & energies["avf"].keys())
     if not both:
         return ""
-    gains = [f"{energies['avf'][seed] - energies['baseline'][seed]:+.3f}" for seed in both]
+    ahead = [f"{energies['avf'][seed] - energies['baseline'][seed]:+.3f}" for seed in both]
     seeds = f"seed{'s' if len(both) > 1 else ''} {', '.join(map(str, both))}"
-    return f"AVF less its baseline, pooled: {', '.join(gains)} ({seeds}).\n"
-
-
-def _gain(group: Sequence[Record]) -> str:
-    """What inference takes off the prior's free energy, as in the paper's Figure 4b."""
-    by_iterations: dict[int, list[float]] = {}
-    for run in group:
-        if run["test"]["iterations"]:
-            by_iterations.setdefault(run["test"]["iterations"], []).append(100.0 * run["test"]["improvement"])
-    texts = [f"{mean(gains):.1f} % with {n}" for n, gains in sorted(by_iterations.items())]
-    return f"Inference takes off the prior's free energy, by iterations: {', '.join(texts)}.\n" if texts else ""
+    return f"AVF less its baseline, pooled: {', '.join(ahead)} ({seeds}).\n"
 
 
 def _bounds(group: Sequence[Record]) -> str:
@@ -231,27 +205,8 @@ def _bounds(group: Sequence[Record]) -> str:
 def _bound(run: Record) -> str:
     """The bound beside the free energy of the same run."""
     found, energy = run["bound"]["pooled"], run["test"]["free_energy_pooled"]
-    below = f"{figure(energy - found)} below its free energy of {figure(energy)}"
-    return f"{figure(found)} for `{run['entry']['name']}`, {below}"
-
-
-def _curve_table(group: Sequence[Record]) -> str:
-    """Free energy against iterations in training."""
-    runs = sorted((r for r in group if r["entry"]["role"] == "curve"), key=lambda r: r["test"]["iterations"])
-    if not runs:
-        return ""
-    lines = [
-        f"| iterations in training | {runs[0]['selection']}, pooled | {runs[0]['reported']}, pooled "
-        "| off the prior's F | updates | minutes |",
-        "|---|---|---|---|---|---|",
-    ]
-    for run in runs:
-        lines.append(
-            f"| {run['test']['iterations']} | {figure(run['valid']['free_energy_pooled'])} "
-            f"| {figure(run['test']['free_energy_pooled'])} | {100.0 * run['test']['improvement']:.1f} % "
-            f"| {run['updates_in_all']} | {run['seconds_in_all'] / 60.0:.0f} |"
-        )
-    return "\n".join([*lines, ""])
+    below = f"{gains.figure(energy - found)} below its free energy of {gains.figure(energy)}"
+    return f"{gains.figure(found)} for `{run['entry']['name']}`, {below}"
 
 
 def _commands(group: Sequence[Record]) -> str:

@@ -12,13 +12,13 @@ from functools import partial
 from avf_core.errors import ConfigurationError
 from avf_core.reproduction.entries import Entry, Group
 from avf_core.reproduction.paper import GROUPS as PAPER_GROUPS
-from avf_core.reproduction.paper import PAPER
+from avf_core.reproduction.paper import MUSIC_FLOORS, PAPER
 
 GROUPS = {
-    "jsb": Group(title="JSB chorales", paper=(6.92, 6.77), floors=(11.06, 10.48)),
-    "piano": Group(title="Piano-midi.de", paper=(8.19, 8.12), floors=(11.05, 8.26)),
-    "muse": Group(title="MuseData", paper=(6.27, 5.99), floors=(11.51, 8.56)),
-    "nottingham": Group(title="Nottingham", paper=(3.19, 3.13), floors=(10.25, 5.17)),
+    "jsb": Group(title="JSB chorales", paper=(6.92, 6.77), floors=MUSIC_FLOORS["jsb"]),
+    "piano": Group(title="Piano-midi.de", paper=(8.19, 8.12), floors=MUSIC_FLOORS["piano"]),
+    "muse": Group(title="MuseData", paper=(6.27, 5.99), floors=MUSIC_FLOORS["muse"]),
+    "nottingham": Group(title="Nottingham", paper=(3.19, 3.13), floors=MUSIC_FLOORS["nottingham"]),
     "vrnn": Group(title="Speech: VRNN on crowd16k"),
     "srnn": Group(title="Speech: SRNN on crowd16k"),
     "svg": Group(title="Video: SVG on Weizmann actions"),

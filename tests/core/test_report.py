@@ -11,10 +11,14 @@ from avf_core import data
 from avf_core.commands.options import key_values
 from avf_core.errors import TrainingError
 from avf_core.reproduction import (
+    entries,
+    gains,
+    pairs,
     plots,
     records,
     report,
     tables,
+    textbooks,
     zoo_report,
 )
 from avf_core.training.model_card import readable
@@ -52,6 +56,7 @@ def made(name: str, role: str, *, test: float, seed: int = 1, iterations: int = 
         "reported": "test",
         "training": {"epochs": 340},
         "epochs": 340,
+        "finished": True,
         "updates_before": 300,
         "updates_in_all": 1800,
         "seconds_in_all": 600.0,
@@ -148,7 +153,7 @@ def test_the_papers_figures_are_divided_by_the_frames_that_were_scored() -> None
     """A model that spends 6.9 nats on every frame is printed by the authors' protocol as less, and set right here."""
     lengths = np.array([25, 61, 160, 32])
     printed = np.mean([6.9 * (length - 1) / length for length in lengths])
-    assert report.divided_rightly(float(printed), float(np.mean(1.0 / lengths))) == pytest.approx(6.9)
+    assert entries.divided_rightly(float(printed), float(np.mean(1.0 / lengths))) == pytest.approx(6.9)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +171,7 @@ def test_the_papers_figures_on_the_real_arrays(group: str, file: str, expected: 
     inverse = float(np.mean([1.0 / len(sequence) for sequence in test]))
     paper = tables.GROUPS[group].paper
     assert paper is not None
-    assert report.divided_rightly(paper[1], inverse) == pytest.approx(expected, abs=0.005)
+    assert entries.divided_rightly(paper[1], inverse) == pytest.approx(expected, abs=0.005)
 
 
 def test_floors_are_those_of_independent_notes(data_dir: Path) -> None:
@@ -177,8 +182,7 @@ def test_floors_are_those_of_independent_notes(data_dir: Path) -> None:
         p = (train.sum(0) + 1.0) / (len(train) + 2.0)
         bits = -(test * np.log(p) + (1.0 - test) * np.log(1.0 - p)).sum(1).mean()
         floors = tables.GROUPS[group].floors
-        assert floors is not None
-        assert floors[0] == pytest.approx(bits, abs=0.02)
+        assert floors[0][1] == pytest.approx(bits, abs=0.02)
 
 
 def test_json_is_readable(tmp_path: Path) -> None:
@@ -209,8 +213,8 @@ def test_a_learning_curve_is_drawn_at_any_scale() -> None:
 
 def test_entries_of_all_tables_say_what_they_change() -> None:
     """Each change is KEY=VALUE of one of the three sections."""
-    for entries in tables.TABLES.values():
-        for entry in entries:
+    for table in tables.TABLES.values():
+        for entry in table:
             assert all(key.split(".")[0] in ("model", "inference", "training") for key in key_values(entry.changes, ""))
 
 
@@ -223,3 +227,72 @@ def test_checkpoints_stand_among_textbooks_and_codecs() -> None:
     assert "`srnn-speech-small`, which reproduces the paper's kind" in names[2:]
     nats = [float(row.split(" | ")[2].rstrip(" |").replace(",", "")) for row in rows]
     assert nats == sorted(nats)
+
+
+def paired(name: str, p_t: float, p_flips: float, difference: float = -0.03) -> dict[str, Any]:
+    """What `avf compare --json` prints."""
+    return {
+        "a": {"model": name},
+        "b": {"model": "other"},
+        "data": "rolls.npz",
+        "split": "test",
+        "sequences": 77,
+        "difference": difference,
+        "standard_error": 0.011,
+        "p_t": p_t,
+        "p_flips": p_flips,
+    }
+
+
+def test_only_what_both_tests_prove_is_called_ahead(results: Path) -> None:
+    """In the table, and in the paragraph that the page begins with."""
+    assert pairs.verdict(paired("x", 0.001, 0.002)) == "x is ahead"
+    assert pairs.verdict(paired("x", 0.001, 0.002, difference=0.5)) == "other is ahead"
+    assert pairs.verdict(paired("x", 0.001, 0.02)) == pairs.verdict(paired("x", 0.2, 0.001)) == "unproven"
+    for found in (paired("one", 0.001, 0.002), paired("two", 0.3, 0.3)):
+        records.write(results / "pairs" / f"{found['a']['model']}.json", found)
+    page = report.page(results)
+    assert "| one | other | rolls.npz, test | 77 | -0.030 ± 0.011 | 0.001 | 0.002 | one is ahead |" in page
+    assert "one is ahead of other. All other differences" in page[: page.index("## How to read")]
+    assert "two is ahead" not in page
+
+
+def test_the_page_begins_with_what_was_reproduced_beaten_and_not_tried(results: Path) -> None:
+    """Runs at their end are counted; direct inference under the same recipe is told beside."""
+    entry = {"name": "jsb-avf-1", "group": "paper-jsb", "role": "avf", "seed": 1, "start": None}
+    run = made("jsb-avf-1", "avf", test=9.0, table="paper", entry=entry, finished=False)
+    records.write(results / "paper" / "jsb-avf-1.json", run)
+    first = report.page(results).split("## How to read")[0]
+    assert "1 of 18 runs have a record, and 0 of these came to the end" in first
+    assert "JSB chorales 7.05 (direct 7.25; paper's AVF 6.90)" in first
+    assert "nothing of AVF" not in first
+    assert "**Not tried:** TIMIT" in first
+
+
+def test_no_percentage_is_of_a_prior_that_a_few_frames_rule(results: Path) -> None:
+    """Then what is left is told beside the best textbook of the same data; a record's median is always told."""
+    run = made("jsb-avf-1", "avf", test=7.0, iterations=5)
+    assert gains.share(run) == pytest.approx(20.0)
+    ruled = {**run, "test": {**run["test"], "free_energy_by_iteration": [210_000.0, 7.0], "improvement": 0.99}}
+    assert gains.share(ruled) is None
+    assert gains.share({**ruled, "test": {**ruled["test"], "median_improvement": 0.3}}) == pytest.approx(30.0)
+    curve = {**ruled, "entry": {**run["entry"], "role": "curve"}}
+    assert "99" not in gains.sentence([ruled], [("FLAC", 9.0)]) + gains.curve_table([curve], [("FLAC", 9.0)])
+    assert "-2.000 nats beside FLAC" in gains.sentence([ruled], [("FLAC", 9.0)])
+    assert "| -2.000 |" in gains.curve_table([curve], [("FLAC", 9.0)])
+
+
+def test_textbooks_stand_in_the_tables_of_their_data(results: Path) -> None:
+    """Those of the group and those that were measured on the same split, the fewest nats first."""
+    rows = [
+        {"data": "jsb_chorales.npz", "split": "test", "by": "a codec", "nats per step": 8.0},
+        {"data": "jsb_chorales.npz", "split": "valid", "by": "another split", "nats per step": 1.0},
+    ]
+    found = textbooks.of(tables.GROUPS["jsb"], "jsb_chorales.npz", "test", rows)
+    assert [nats for _, nats in found] == sorted(nats for _, nats in found)
+    assert ("a codec", 8.0) in found
+    assert "another split" not in dict(found)
+    records.write(results / "textbooks.json", {"rows": rows})
+    page = report.page(results)
+    assert "| a codec | | 8.000 |" in page
+    assert "| persistence: a Markov chain a note | | 10.480 |" in page
