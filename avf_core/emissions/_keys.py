@@ -7,20 +7,21 @@ many units, rectified like its input, and a linear map. What a key means is told
 whatever is learned of one is known of all; c, and what a decoder says, tell keys apart.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from avf_core.distributions import Bernoulli, Likelihood, at_least_float32
 from avf_core.nets import activate
+from avf_core.noise import mix
 
 SMALL = 0.1  # of the last map's weights at first: keys begin as nearly independent
 ALOUD = 3.0  # what the weights of frames begin multiplied by: few keys sound
+PATHS = 16  # draws of the keys below that a probability is the average over
 CERTAIN = 1e-6  # probabilities are kept so far from 0 and 1 where a distribution is made of them
 
 
@@ -56,12 +57,14 @@ class KeyByKey:
     """Zeros and ones, each given those below it.
 
     `kept` are, in training, what the units of both layers are multiplied by: dropout, alike for all keys of a row.
+    `paths` says which draws of the keys below the probability of a key is the average over.
     """
 
     bias: Float[Tensor, "... keys"]
     shift: Float[Tensor, "... units"]
     heard: Float[Tensor, "... keys units"]
     kept: Float[Tensor, "... 2 units"] | None
+    paths: Int64[Tensor, "... paths"]
     keyboard: Keyboard
 
     def log_prob(self, x: Float[Tensor, "... keys"]) -> Float[Tensor, "... keys"]:
@@ -71,8 +74,8 @@ class KeyByKey:
 
     @cached_property
     def mean(self) -> Float[Tensor, "... keys"]:
-        """Probabilities, where every key hears the probabilities of those below it."""
-        return self._recursion(lambda probability, _: probability)
+        """Probabilities, each the average over draws of the keys below."""
+        return self._averaged(None, None)
 
     @property
     def marginal(self) -> Likelihood:
@@ -81,7 +84,7 @@ class KeyByKey:
 
     def sample(self, uniform: Float[Tensor, "... keys"]) -> Float[Tensor, "... keys"]:
         """A one where `uniform` lies above the probability of a zero, given the keys below."""
-        return self._recursion(lambda probability, k: _drawn(probability, uniform[..., k]))
+        return self._upwards(uniform)[1]
 
     def complete(
         self,
@@ -90,12 +93,9 @@ class KeyByKey:
         uniform: Float[Tensor, "... keys"] | None = None,
     ) -> Float[Tensor, "... keys"]:
         """`x`, with what is not observed at its probability, or drawn, given the keys below it."""
-
-        def value(probability: Tensor, k: int) -> Tensor:
-            filled = probability if uniform is None else _drawn(probability, uniform[..., k])
-            return torch.where(observed[..., k], x[..., k].to(filled.dtype), filled)
-
-        return self._recursion(value)
+        if uniform is None:
+            return torch.where(observed, x.to(self.bias.dtype), self._averaged(x, observed))
+        return self._upwards(uniform, x, observed)[1]
 
     def slopes(
         self, x: Float[Tensor, "... keys"], observed: Bool[Tensor, "... keys"] | None
@@ -126,26 +126,49 @@ class KeyByKey:
         units = _thinned(F.relu(self.keyboard.second(units)), second)
         return self.bias + at_least_float32(self.keyboard.told(units)[..., 0])
 
+    def _averaged(self, x: Tensor | None, observed: Tensor | None) -> Tensor:
+        """The probability of each key, over the paths of what is not `observed` below it."""
+        uniform = _uniform(self.bias.shape[-1], self.bias.device)[self.paths].to(self.bias.dtype)
+        each = replace(
+            self, bias=self.bias[..., None, :], shift=self.shift[..., None, :], heard=self.heard[..., None, :, :]
+        )
+        given = [None if one is None else one[..., None, :] for one in (x, observed)]
+        return each._upwards(uniform, *given)[0].mean(-2)
+
     @torch.no_grad()
-    def _recursion(self, value: Callable[[Tensor, int], Tensor]) -> Tensor:
-        """Key by key: the value of each, from its probability given the values below. Not differentiated."""
-        keyboard, size = self.keyboard, self.bias.shape[-1]
-        lower = keyboard.lower.weight[:, 0].T
-        reach = len(lower)
-        read, told = self.heard + self.shift[..., None, :], keyboard.told.weight[0]
-        found = read.new_zeros(*self.bias.shape[:-1], reach + size)
-        for k in range(size):
-            units = F.relu(read[..., k, :] + found[..., k : k + reach] @ lower)
-            logit = self.bias[..., k] + at_least_float32(F.relu(keyboard.second(units)) @ told)
-            found[..., reach + k] = value(torch.sigmoid(logit), k)
-        return found[..., reach:].to(self.bias.dtype)
+    def _upwards(
+        self, uniform: Tensor, x: Tensor | None = None, observed: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Key by key, from the lowest: the probability of each given the values below it, and its value, `x` where that
+        is `observed`, a draw elsewhere. Keys and units lie before rows, of which there are many. Not differentiated."""
+        keyboard, lead, keys = self.keyboard, uniform.shape[:-1], uniform.shape[-1]
+        lower, second, told = keyboard.lower.weight[:, 0], keyboard.second, keyboard.told.weight[0]
+        reach, offset = lower.shape[1], second.bias[:, None]
+        heard, shift, bias = self.heard.movedim((-2, -1), (0, 1)), self.shift.movedim(-1, 0), self.bias.movedim(-1, 0)
+        found = lower.new_zeros(reach + keys, lead.numel())
+        probabilities, zero = [], 1.0 - uniform.movedim(-1, 0)
+        for k in range(keys):
+            below = (lower @ found[k : k + reach]).view(-1, *lead)
+            units = F.relu(below + shift + heard[k]).view(-1, lead.numel())
+            logit = told @ F.relu(torch.addmm(offset, second.weight, units))
+            probabilities.append(torch.sigmoid(bias[k] + at_least_float32(logit.view(lead))))
+            value = probabilities[-1] > zero[k]
+            if x is not None and observed is not None:
+                value = torch.where(observed[..., k], x[..., k].to(found.dtype), value.to(found.dtype))
+            found[reach + k] = value.expand(lead).reshape(-1)
+        values = found[reach:].view(keys, *lead).movedim(0, -1).to(self.bias.dtype)
+        return torch.stack(probabilities, dim=-1), values
+
+
+@lru_cache(maxsize=8)
+def _uniform(keys: int, device: torch.device) -> Float[Tensor, "paths keys"]:
+    """Uniform numbers that the paths are drawn by: of each key one in every PATHS-th part of (0, 1), in an order of
+    its own. They are the same for all rows and steps, so that a probability is a function of what was heard."""
+    order = mix(torch.arange(1, 1 + PATHS * keys)).view(keys, PATHS)
+    within = (mix(order) >> 11 & (1 << 52) - 1).double() / (1 << 52)
+    return ((order.argsort(-1) + within) / PATHS).clamp(1e-6, 1.0 - 1e-6).T.to(device)
 
 
 def _thinned(units: Tensor, kept: Tensor | None) -> Tensor:
     """The units after dropout, where there is any."""
     return units if kept is None else units * kept
-
-
-def _drawn(probability: Tensor, uniform: Tensor) -> Tensor:
-    """Zeros and ones."""
-    return (uniform > 1.0 - probability).to(probability.dtype)

@@ -181,7 +181,7 @@ PRESETS = {
     "actions": SHIPPED_ACTIONS,
     "chorales": key_by_key(epochs=100, validate_every=10, frames=8),
     "piano": key_by_key(epochs=12, validate_every=2, dropout=0.4, thinned=0.2),
-    "muse": key_by_key(epochs=3, validate_every=1, dropout=0.3, thinned=0.1),
+    "muse": key_by_key(epochs=5, validate_every=1, dropout=0.3, thinned=0.1),
     "nottingham": key_by_key(epochs=5, validate_every=1, dropout=0.3, thinned=0.1),
 }
 

@@ -11,7 +11,7 @@ from avf_core import emissions
 from avf_core.beliefs import State
 from avf_core.distributions import reconstruction
 from avf_core.emissions import Units
-from avf_core.emissions._keys import KeyByKey
+from avf_core.emissions._keys import PATHS, KeyByKey
 from avf_core.errors import ConfigurationError
 from avf_core.mixtures import Mixture
 
@@ -40,8 +40,10 @@ def every() -> Tensor:
 
 def repeated(found: KeyByKey, row: int, count: int) -> KeyByKey:
     """One row of a likelihood, so many times."""
-    bias, shift, heard = (part[row].expand(count, *part.shape[1:]) for part in (found.bias, found.shift, found.heard))
-    return KeyByKey(bias=bias, shift=shift, heard=heard, kept=None, keyboard=found.keyboard)
+    bias, shift, heard, paths = (
+        part[row].expand(count, *part.shape[1:]) for part in (found.bias, found.shift, found.heard, found.paths)
+    )
+    return KeyByKey(bias=bias, shift=shift, heard=heard, kept=None, paths=paths, keyboard=found.keyboard)
 
 
 def by_hand(emission: emissions.Emission, said: np.ndarray, frames: np.ndarray, x: np.ndarray) -> float:
@@ -126,6 +128,19 @@ def test_samples_have_the_probabilities() -> None:
     expected = repeated(found, 0, 2**KEYS).log_prob(every()).sum(-1).exp()
     shares = (drawn[:, None] == every()).all(-1).double().mean(0)
     torch.testing.assert_close(shares, expected, rtol=0.0, atol=0.01)
+
+
+def test_means_are_the_probabilities_of_keys_alone() -> None:
+    """As far as sixteen draws of the keys below say; of several samples together, exactly what one says by all."""
+    emission, said, context = built()
+    found = emission.likelihood_of(said, context)
+    assert isinstance(found, KeyByKey)
+    for row in range(2):
+        weights = repeated(found, row, 2**KEYS).log_prob(every()).sum(-1).exp()
+        torch.testing.assert_close(found.mean[row], (weights[:, None] * every()).sum(0), rtol=0.0, atol=0.07)
+    torch.testing.assert_close(found.mean[:, 0], found.log_prob(torch.ones_like(said[:, :KEYS]))[:, 0].exp())
+    several = emission.likelihood_of(said.expand(PATHS, -1, -1), context)
+    torch.testing.assert_close(several.mean.mean(0), found.mean)
 
 
 def test_what_is_missing_is_drawn_given_the_keys_before() -> None:
