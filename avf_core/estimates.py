@@ -38,6 +38,8 @@ class Estimate:
 
     `allowance` is the part of F that the scale which z says accounts for, None where a model cannot tell it.
 
+    `signs` are numbers that tell what the step was like, beside what it cost (`Model.listened` says of what).
+
     `exact`: the procedure keeps the past in closed form, not by a sample. Then prior, posterior, prediction and
     likelihood have its spread in them, `z` is the posterior's mean and F is -log p(x_t | x_<t) itself.
     """
@@ -54,6 +56,7 @@ class Estimate:
     evidence_bound: Float64[Tensor, "*time batch"]
     effective_sample_size: Float64[Tensor, "*time batch"]
     outlook: Outlook
+    signs: Float[Tensor, "*time batch signs"]
     particles: "Weighted | None" = None
     smoothed: Posterior | None = None
     exact: bool = False

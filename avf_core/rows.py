@@ -101,6 +101,7 @@ class Rows(nn.Module):
             smoothed=smoothed,
             exact=objective.exact,
             allowance=self.model.allowance(objective.context, z, observed, likelihood),
+            signs=self.model.signs(objective.context, heard, posterior.mean, likelihood),
         )
 
     def executor(self, *data: Tensor) -> Engine | None:
@@ -132,7 +133,7 @@ class Rows(nn.Module):
             budget=effort.budget,
             samples=effort.samples,
         )
-        following = did.following
+        following, heard = did.following, x
         if missing is not None:
             heard = imputed(did.likelihood, belief, x, missing)
             following = engine.advance(belief.model, heard, did.z)
@@ -150,6 +151,7 @@ class Rows(nn.Module):
             effective_sample_size=torch.ones_like(did.free_energy, dtype=torch.float64),
             outlook=self.outlook(belief, drive),
             allowance=self.model.allowance(belief.model, did.z, observed, did.likelihood),
+            signs=self.model.signs(belief.model, heard, did.posterior[0], did.likelihood),
         )
         return replace(belief, model=following, inference=did.memory, step=belief.step + 1), estimate
 

@@ -3,9 +3,9 @@
     python examples/sound_events.py [--json] [--data crowd16k] [--count 8] [--level DECIBELS]
 
 On speech of the reported split of --data, or on a voice that is made on the spot. *Anomalies*: an event in the middle
-of an utterance; AUROC of its frames against all others, by the p-value that a server gives (either side: what is far
-too well expected is strange), by the frame's energy and by that of its differences. *Voice*: which frames have voice in
-noise, by a linear read-out of the posterior mean, fitted on other utterances, and by one of both energies. *Lost
+of an utterance; AUROC of its frames against all others, by the p-value that a server gives (of what a frame costs and
+of what it is like, as it goes on), by the frame's energy and by that of its differences. *Voice*: which frames have
+voice in noise, by a linear read-out of the posterior mean, fitted on other utterances, and by one of both energies. *Lost
 packets*: every tenth frame is missing; how well the prediction made before it fills it, beside silence, the last frame
 again, and one linear predictor of 32 samples for everything.
 """
@@ -21,12 +21,13 @@ from _scenes import ADDED, CHANGED, LEVEL, auroc, disturbed, levels, voice
 from scipy import linalg
 
 from avf_core import Filter, load
-from avf_core.analysis.surprise import ReferenceDistribution
+from avf_core.analysis.sign_reference import SignReference
 from avf_core.data import Source
 
 FRAME, FRAMES = 200, 280  # samples; frames of an utterance, 3.5 seconds
 FIRST, LAST = 120, 184  # the frames of an event
 DECIBELS = (0.0, -12.0)
+LOUDNESS = (-12.0, 0.0, 6.0)  # of speech with nothing else, in decibels of its own
 ORDER, EVERY = 32, 10
 
 
@@ -42,11 +43,12 @@ def speech(data: Path | None, count: int) -> list[np.ndarray]:
 def heard(filter: Filter, sounds: np.ndarray, observed: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Scores, posterior means and predictions of every frame; some frames may be missing."""
     belief = filter.initial(torch.arange(len(sounds)))
-    found: dict[str, list[np.ndarray]] = {"score": [], "latent": [], "expected": []}
+    found: dict[str, list[np.ndarray]] = {"score": [], "signs": [], "latent": [], "expected": []}
     for t, x in enumerate(torch.from_numpy(sounds).unflatten(-1, (-1, FRAME)).unbind(1)):
         mask = None if observed is None else torch.full(x.shape, bool(observed[t]))
         belief, e = filter.step(belief, x, observed=mask)
-        found["score"].append(e.score.numpy())
+        found["score"].append(e.score.double().numpy())
+        found["signs"].append(e.signs.double().numpy())
         found["latent"].append(e.posterior.mean.numpy())
         if mask is not None and not observed[t]:
             found["expected"].append(e.prediction.mean.numpy())
@@ -62,8 +64,13 @@ def energies(sounds: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def anomalies(filter: Filter, reference: ReferenceDistribution, sounds: list[np.ndarray]) -> list[dict[str, Any]]:
+def anomalies(filter: Filter, reference: SignReference, sounds: list[np.ndarray]) -> list[dict[str, Any]]:
     """A row for every event and loudness: AUROC, averaged over utterances, and alarms at p < 0.01."""
+
+    def judged(xs: np.ndarray) -> np.ndarray:
+        told = heard(filter, xs)
+        return reference.p_values(told["score"], told["signs"])
+
     rows = []
     for event in (*ADDED, *CHANGED):
         for decibels in DECIBELS if event in ADDED or event == "clicks" else (0.0,):
@@ -73,12 +80,13 @@ def anomalies(filter: Filter, reference: ReferenceDistribution, sounds: list[np.
             ]
             xs = np.stack([sound for sound, _ in made])
             here = np.stack([where.reshape(-1, FRAME).any(-1) for _, where in made])
-            p = reference.p_values(heard(filter, xs)["score"].astype(np.float64))
+            p = judged(xs)
             scores = {"surprise": -np.log(p), **energies(xs)}
             found = {name: float(np.mean(list(map(auroc, score, here)))) for name, score in scores.items()}
             rows.append({"event": event, "dB": decibels, **found, "alarms": float((p < 0.01)[here].mean())})
-    p = reference.p_values(heard(filter, np.stack(sounds))["score"].astype(np.float64))
-    rows.append({"event": "nothing", "dB": 0.0, "alarms": float((p < 0.01).mean())})
+    for decibels in LOUDNESS:
+        p = judged(np.stack([levels(s * 10 ** (decibels / 20)) for s in sounds]))
+        rows.append({"event": "nothing", "dB": decibels, "alarms": float((p < 0.01).mean())})
     return rows
 
 
@@ -132,7 +140,7 @@ def report(options: argparse.Namespace) -> dict[str, Any]:
     """All three."""
     checkpoint = load("speech")
     sounds = [levels(s * 10 ** (options.level / 20)) for s in speech(options.data, options.count)]
-    reference = ReferenceDistribution.from_dict(checkpoint.card["reference"])
+    reference = SignReference.from_dict(checkpoint.card["reference"])
     with torch.no_grad():
         return {
             "anomalies": anomalies(checkpoint.filter, reference, sounds),

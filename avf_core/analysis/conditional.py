@@ -15,21 +15,19 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
 from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from avf_core.analysis.batching import batches
 from avf_core.analysis.evaluation import Progress
 from avf_core.analysis.novelty import hour_class
 from avf_core.analysis.surprise import FEWEST, ReferenceDistribution
+from avf_core.analysis.walking import walk
 from avf_core.data import Driven
 from avf_core.errors import ConfigurationError, DataError
 from avf_core.estimates import Estimate
 from avf_core.filtering import Filter
 from avf_core.models import switching
-from avf_core.trees import take
 
 By = Literal["hour", "level", "regime"]
 PARTS = (0.2, 0.4, 0.6, 0.8)  # of the expected levels, at whose quantiles they are told apart
@@ -117,7 +115,6 @@ def check(by: By, filter: Filter, sequences: Sequence[np.ndarray]) -> None:
         raise DataError("the data says nothing of time: name its column, say --data-option time=COLUMN")
 
 
-@torch.no_grad()
 def measured_scores(
     filter: Filter,
     sequences: Sequence[np.ndarray],
@@ -131,20 +128,12 @@ def measured_scores(
     """The free energy of every step, as surprise is judged by it, and what tells its circumstance; NaN: not known."""
     check(by, filter, sequences)
     found = [(np.full(len(s), np.nan), np.full(len(s), np.nan)) for s in sequences]
-    total, done = sum(len(s) for s in sequences), 0
-    for batch in batches(filter, sequences, size=max_rows):
-        belief = filter.initial(seed + batch.seeds)
-        for t in range(len(batch.xs)):
-            x, observed, scored = batch.at(t)
-            now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
-            belief, e = filter.step(belief, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations)
-            times = np.array([_time(sequences[row], t) for row in batch.rows[: len(x)]])
-            told, scores = _measure(by, e, times), e.score.double().cpu().numpy()
-            for n in scored.nonzero()[:, 0].tolist():
-                found[batch.rows[n]][0][t], found[batch.rows[n]][1][t] = scores[n], told[n]
-            done += len(x)
-            if progress:
-                progress(done, total)
+    scored, told = [scores for scores, _ in found], [measured for _, measured in found]
+    steps = walk(filter, sequences, iterations=iterations, seed=seed, max_rows=max_rows, progress=progress)
+    for step in steps:
+        times = np.array([_time(sequences[row], step.t) for row in step.rows])
+        step.put(scored, step.estimate.score)
+        step.put(told, _measure(by, step.estimate, times))
     scores, measured = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return scores, measured
 

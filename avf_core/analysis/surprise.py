@@ -20,12 +20,11 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from avf_core.analysis.batching import batches
 from avf_core.analysis.evaluation import Progress
+from avf_core.analysis.walking import walk
 from avf_core.data import numbers
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
-from avf_core.trees import take
 
 FEWEST = 100  # scores that make a reference
 TAIL = 0.02  # the part of the scores, from the top, that the tail is fitted to
@@ -107,7 +106,7 @@ class ReferenceDistribution:
         if self.memory and past is not None:
             led = np.nan_to_num(past[..., : len(self.memory)] - self.center, nan=0.0)
             scores = scores - led @ np.array(self.memory[: led.shape[-1]])
-        either = np.minimum(self._above(scores) / (1.0 - LOW), self._below(scores) / LOW)
+        either = np.minimum(self.above(scores) / (1.0 - LOW), self._below(scores) / LOW)
         p: np.ndarray = np.minimum(1.0, either)  # NaN passes on
         return p
 
@@ -139,8 +138,8 @@ class ReferenceDistribution:
         scale = float(values[knot] - values[lower]) / halvings
         return knot, scale if scale > 0.0 else self.tail_scale
 
-    def _above(self, scores: Float64[np.ndarray, "*batch"]) -> Float64[np.ndarray, "*batch"]:
-        """P(score >= this one): by the table, and above it by the tail."""
+    def above(self, scores: Float64[np.ndarray, "*batch"]) -> Float64[np.ndarray, "*batch"]:
+        """P(score >= this one) on normal data, in (0, 1]: by the table, and above it by the tail; NaN for NaN."""
         values, levels = self._table
         last, shape = values[-1], self.tail_shape
         above = np.minimum(np.maximum(values.searchsorted(scores), 1), len(values) - 1)
@@ -244,7 +243,6 @@ def _pareto(excesses: np.ndarray) -> tuple[float, float]:
     return mean * (1.0 - shape), shape
 
 
-@torch.no_grad()
 def step_scores(
     filter: Filter,
     sequences: Sequence[np.ndarray],
@@ -264,19 +262,17 @@ def step_scores(
     """
     count = particles_count if score == "evidence" else 1
     scores = [np.full(len(s), np.nan) for s in sequences]
-    total, done = sum(len(s) for s in sequences), 0
-    for batch in batches(filter, sequences, size=max(1, max_rows // count)):
-        belief = filter.spread(seed + batch.seeds, particles=count)
-        for t in range(len(batch.xs)):
-            x, observed, scored = batch.at(t)
-            now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
-            belief, e = filter.step(belief, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations)
-            found = e.score.double()
-            if score == "evidence":
-                found = found + e.evidence_bound - e.free_energy
-            for n in scored.nonzero()[:, 0].tolist():
-                scores[batch.rows[n]][t] = float(found[n])
-            done += len(x)
-            if progress:
-                progress(done, total)
+    steps = walk(
+        filter,
+        sequences,
+        particles=count,
+        iterations=iterations,
+        seed=seed,
+        max_rows=max_rows,
+        progress=progress,
+    )
+    for step in steps:
+        e = step.estimate
+        found = e.score.double()
+        step.put(scores, found + e.evidence_bound - e.free_energy if score == "evidence" else found)
     return scores

@@ -102,13 +102,13 @@ class LinearPrediction:
 
     def log_prob(self, x: Float[Tensor, "... frame"]) -> Float[Tensor, "... frame"]:
         """log P of the level around each sample, given the samples before it, in nats."""
-        values = self.units.standardize(x).to(self.history.dtype)
-        lead = torch.broadcast_shapes(self.history.shape[:-1], values.shape[:-1])  # type: ignore[no-untyped-call]
-        signal = torch.cat([self.history.expand(*lead, -1), values.expand(*lead, -1)], dim=-1)
-        order = self.coefficients.shape[-1]
-        errors = signal[..., order:] - _filters.predictions(signal, self.coefficients)
+        errors = self._errors(x)
         log_scale = self._following(errors)
         return self.noise.log_probability(errors[..., self.window :], log_scale, width=self.level)
+
+    def innovations(self, x: Float[Tensor, "... frame"]) -> Float[Tensor, "... frame"]:
+        """What the filter does not predict of each sample, in scales as they were said."""
+        return self._errors(x)[..., self.window :] * torch.exp(-self.log_scale)
 
     @property
     def mean(self) -> Float[Tensor, "... frame"]:
@@ -161,6 +161,13 @@ class LinearPrediction:
     def marginal(self) -> Likelihood:
         """Each sample alone, the frame's others unknown: a Gaussian of its moments, as a sum of many."""
         return Gaussian(self.mean, self.log_variance)
+
+    def _errors(self, x: Float[Tensor, "... frame"]) -> Float[Tensor, "... errors"]:
+        """Of the frame, and of the `window` samples before it."""
+        values = self.units.standardize(x).to(self.history.dtype)
+        lead = torch.broadcast_shapes(self.history.shape[:-1], values.shape[:-1])  # type: ignore[no-untyped-call]
+        signal = torch.cat([self.history.expand(*lead, -1), values.expand(*lead, -1)], dim=-1)
+        return signal[..., self.coefficients.shape[-1] :] - _filters.predictions(signal, self.coefficients)
 
     def _following(self, errors: Tensor) -> Tensor:
         """Log-scales of all samples, from the residuals of the frame and of `window` samples before it."""

@@ -25,6 +25,7 @@ from avf_core.distributions import AnyGaussian, Gaussian, Likelihood, reconstruc
 from avf_core.drives import FREE, Drive
 from avf_core.errors import ObservationError
 from avf_core.native.plan import ModelPlan, Registers, Undescribed
+from avf_core.signs import Sign
 from avf_core.trees import stack_time, take, tree_map
 
 
@@ -122,6 +123,25 @@ class Model(nn.Module, ABC):
         stranger for that.
         """
         return None
+
+    @property
+    def listened(self) -> tuple[Sign, ...]:
+        """What `signs` gives, in order."""
+        return (Sign(name="latent", size=self.latent_size, memory=4.0),)
+
+    def signs(
+        self,
+        context: State,
+        x: Float[Tensor, "batch observation"],
+        mean: Float[Tensor, "batch latent"],
+        likelihood: Likelihood,
+    ) -> Float[Tensor, "batch signs"]:
+        """What tells a strange step from a usual one beside its cost: the posterior's mean, where not overridden.
+
+        What is explained well costs little, by whatever latent; so a latent that is like none on normal data is a sign
+        of its own. The context may be the state alone, and what was not observed of x is imputed.
+        """
+        return mean
 
     def context_sizes(self) -> dict[str, int]:
         """The sizes of the tensors of a context, by name."""

@@ -29,10 +29,11 @@ from avf_core.drives import FREE, Drive
 from avf_core.emissions import SIXTEEN_BITS, Units, linear_prediction
 from avf_core.emissions._noise import NOISES
 from avf_core.errors import ConfigurationError
-from avf_core.models import _codec_plan, base
+from avf_core.models import _codec_plan, _codec_signs, base
 from avf_core.models._codec_plan import BEFORE, COUNT, LEVEL, POWER
 from avf_core.native.plan import ModelPlan, Registers
 from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, spectra
+from avf_core.signs import Sign
 
 EMISSION = {"filter": "spectrum"}
 QUIET = 1.5  # levels: the scale of noise that recorded sound is expected to have at least
@@ -197,6 +198,23 @@ class Model(base.PastDriven):
         share = self.observation.size // count
         heard = share if observed is None else torch.unflatten(observed, -1, (count, share)).sum(-1)
         return (usual * heard).sum(-1)
+
+    @property
+    def listened(self) -> tuple[Sign, ...]:
+        """Whatever the level."""
+        return _codec_signs.listened(self.latent_size, self.observation.size)
+
+    def signs(
+        self,
+        context: State,
+        x: Float[Tensor, "batch observation"],
+        mean: Float[Tensor, "batch latent"],
+        likelihood: Likelihood,
+    ) -> Float[Tensor, "batch signs"]:
+        """The filter that was said, and what it leaves."""
+        assert isinstance(likelihood, linear_prediction.LinearPrediction)
+        window = torch.cat([context[BEFORE], self._standardized(context, x)], dim=-1)
+        return _codec_signs.signs(window, x, mean, likelihood)
 
     def transition(
         self, context: State, x: Float[Tensor, "batch observation"], z: Float[Tensor, "batch latent"]

@@ -21,9 +21,11 @@ import torch
 from avf_core import checkpoints
 from avf_core.analysis.evaluation import Evaluation, evaluate
 from avf_core.analysis.predictive import predictive, recalibrate
+from avf_core.analysis.sign_reference import SignReference, scores_and_signs
 from avf_core.analysis.surprise import ReferenceDistribution, step_scores
 from avf_core.data import Source
 from avf_core.errors import AvfError, TrainingError
+from avf_core.models.base import Model
 from avf_core.training import result
 from avf_core.training.model_card import about, limits, model_card, parameters, readable
 
@@ -106,9 +108,15 @@ def _said_by_hand(folder: Path) -> dict[str, Any]:
 
 
 def reference(checkpoint: checkpoints.Checkpoint, sequences: list[np.ndarray]) -> dict[str, Any]:
-    """The distribution of a step's free energy on normal data, for a card: what surprise is calibrated against."""
-    scores = np.concatenate(step_scores(checkpoint.filter, sequences, score="free_energy"))
-    found = ReferenceDistribution.fit(scores).as_dict()
+    """The distribution of a step's free energy on normal data, for a card: what surprise is calibrated against.
+
+    With that of its signs beside it, where the model has signs of its own.
+    """
+    filter = checkpoint.filter
+    if type(filter.model).signs is Model.signs:
+        found = ReferenceDistribution.fit(np.concatenate(step_scores(filter, sequences))).as_dict()
+    else:
+        found = SignReference.fit(filter.model.listened, *scores_and_signs(filter, sequences)).as_dict()
     values = [round(float(value), DIGITS) for value in np.asarray(found["values"])]
     return {"score": "free_energy", **found, "levels": list(np.asarray(found["levels"])), "values": values}
 

@@ -68,14 +68,18 @@ def test_the_area_is_that_of_another_library(scenes: ModuleType) -> None:
 
 @pytest.mark.slow
 def test_sound_that_is_no_voice_is_told_ahead_of_energies() -> None:
-    """On a voice made on the spot: events that noise, clicks, coarse levels and losses make; and a packet's place."""
+    """On a voice made on the spot: what noise, tones, clicks, coarse levels and losses make; and a packet's place."""
     found = printed("sound_events.py", "--count", "4")
     rows = {(row["event"], row["dB"]): row for row in found["anomalies"]}
-    for event in (("slam", 0.0), ("slam", -12.0), ("white noise", -12.0), ("clicks", 0.0), ("bit crush", 0.0)):
+    told = ("slam", 0.0), ("slam", -12.0), ("white noise", -12.0), ("clicks", 0.0), ("clicks", -12.0)
+    for event in (*told, ("beep", 0.0), ("beep", -12.0), ("bit crush", 0.0)):
         row = rows[event]
         assert row["surprise"] > max(0.9, row["energy"], row["high-passed energy"])
         assert row["alarms"] > 0.5
     assert rows["lost audio", 0.0]["surprise"] > 0.9
+    for decibels in (0.0, -12.0):
+        siren = rows["siren", decibels]
+        assert siren["surprise"] > max(0.7, siren["energy"], siren["high-passed energy"])
     assert rows["nothing", 0.0]["alarms"] < 0.1
     assert found["voice"]["posterior mean"] > 0.9
     lost = found["lost packets"]

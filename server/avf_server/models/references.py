@@ -1,17 +1,20 @@
 """What is normal for a model: the reference distribution of its card, against which free energies become p-values.
 
 The law: what a model's card does not say is not known: its surprise is null. A step of which nothing was observed has
-no surprise either.
+no surprise either. What a reference of signs keeps of a session's steps is kept with the belief, so that it goes on
+wherever its session does.
 """
 
 import logging
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import avf_wire as wire
 import numpy as np
 from numpy.typing import NDArray
 
 from avf_core.analysis.conditional import ConditionalReference, measure
+from avf_core.analysis.sign_reference import SignReference
 from avf_core.analysis.surprise import ReferenceDistribution
 from avf_core.checkpoints import Checkpoint
 from avf_core.errors import DataError
@@ -19,15 +22,29 @@ from avf_core.errors import DataError
 logger = logging.getLogger(__name__)
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+_KEPT = np.dtype("<f8")
+
+
+class Told(NamedTuple):
+    """What a reference may hear of the steps of a batch: their scores, and beside these what it depends on.
+
+    The means of priors and predictions, and times, NaN where there are none, tell the circumstances of each; signs what
+    they were like.
+    """
+
+    score: NDArray[np.float64]
+    prior: NDArray[np.floating]
+    level: NDArray[np.floating]
+    times: NDArray[np.float64]
+    signs: NDArray[np.floating]
 
 
 class Reference:
     """The distribution of a step's free energy on data that are normal for a model."""
 
-    def __init__(self, reference: ReferenceDistribution | ConditionalReference) -> None:
+    def __init__(self, reference: ReferenceDistribution | ConditionalReference | SignReference) -> None:
         self._reference = reference
-        whole = reference.whole if isinstance(reference, ConditionalReference) else reference
-        values = [round(whole.quantile(level), 6) for level in LEVELS]
+        values = [round(_whole(reference).quantile(level), 6) for level in LEVELS]
         self.quantiles = wire.Quantiles(levels=list(LEVELS), values=values)
 
     @classmethod
@@ -37,25 +54,49 @@ class Reference:
         if not isinstance(facts, dict) or facts.get("score") != "free_energy":
             return None
         try:
-            return cls((ConditionalReference if "by" in facts else ReferenceDistribution).from_dict(facts))
+            found = cls(_read(facts))
         except DataError as error:
             logger.warning("surprise of %s is not known: %s", checkpoint.name, error)
             return None
+        listened = sum(sign.size for sign in checkpoint.filter.model.listened)
+        if found.width not in (0, listened):
+            logger.warning(
+                "surprise of %s is not known: its signs are %d, not %d", checkpoint.name, listened, found.width
+            )
+            return None
+        return found
 
-    def surprise(
-        self,
-        free_energies: NDArray[np.float64],
-        *,
-        prior: NDArray[np.floating],
-        level: NDArray[np.floating],
-        times: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        """How far out each free energy is on normal data, on either side, as a p-value in (0, 1]; NaN for NaN.
+    @property
+    def width(self) -> int:
+        """Numbers that are kept of a session."""
+        return self._reference.width if isinstance(self._reference, SignReference) else 0
 
-        The means of priors and predictions, and times, NaN where there are none, tell the circumstances of each, for a
-        reference that depends on them.
+    def surprise(self, told: Told, kept: Sequence[bytes | None]) -> tuple[NDArray[np.float64], Sequence[bytes | None]]:
+        """How far out each step is on normal data, as a p-value in (0, 1], and what is kept of its session after it.
+
+        NaN for a score that is NaN. What was kept and is none of this reference's is nothing.
         """
-        if isinstance(self._reference, ReferenceDistribution):
-            return self._reference.p_values(free_energies)
-        measured = measure(self._reference.by, prior=prior, level=level, time=times)
-        return self._reference.p_values(free_energies, measured)
+        reference = self._reference
+        if isinstance(reference, ReferenceDistribution):
+            return reference.p_values(told.score), [None] * len(kept)
+        if isinstance(reference, ConditionalReference):
+            measured = measure(reference.by, prior=told.prior, level=told.level, time=told.times)
+            return reference.p_values(told.score, measured), [None] * len(kept)
+        before = reference.initial(len(kept))
+        for row, state in zip(before, kept, strict=True):
+            if state is not None and len(state) == row.nbytes:
+                row[:] = np.frombuffer(state, dtype=_KEPT)
+        after, p = reference.step(before, told.score, told.signs.astype(np.float64))
+        return p, [row.astype(_KEPT).tobytes() for row in after]
+
+
+def _read(facts: dict[str, Any]) -> ReferenceDistribution | ConditionalReference | SignReference:
+    """What a card says, by what it has."""
+    if "signs" in facts:
+        return SignReference.from_dict(facts)
+    return (ConditionalReference if "by" in facts else ReferenceDistribution).from_dict(facts)
+
+
+def _whole(reference: ReferenceDistribution | ConditionalReference | SignReference) -> ReferenceDistribution:
+    """The distribution of scores of all steps."""
+    return reference if isinstance(reference, ReferenceDistribution) else reference.whole

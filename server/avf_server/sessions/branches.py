@@ -92,7 +92,7 @@ class Branches:
         )
         setup = await self._sessions.granted(request)
         time = _time(metadata.get("time")) if options.timed(name, asked.alarm_by, self._models) else None
-        beside = Kept(None, time, _detector(metadata.get("detector")))
+        beside = Kept(None, time, _listening(metadata.get("detector")))
         saved, seed = await self._thread.aside(lambda: self._pack(self._read(data, setup), name, wanted, beside))
         return await self._sessions.create(msgspec.structs.replace(request, seed=seed), owner=owner, belief=saved)
 
@@ -145,8 +145,8 @@ class Branches:
         beside = kept.unpack(record.belief)
         if beside.time is not None:
             provenance["time"] = repr(beside.time)
-        if beside.detector is not None:
-            provenance["detector"] = base64.b64encode(beside.detector).decode()
+        if beside.beside is not None:
+            provenance["detector"] = base64.b64encode(beside.beside).decode()
         if meta.deadline_s is not None:
             provenance["deadline_s"] = repr(meta.deadline_s)
         if meta.audio is not None:
@@ -209,8 +209,8 @@ def _time(text: str | None) -> float | None:
     return _finite(text)
 
 
-def _detector(text: str | None) -> bytes | None:
-    """What a session's detector knew, as a header says; None where it says none, or where that is unreadable."""
+def _listening(text: str | None) -> bytes | None:
+    """What a session's steps are judged by, as a header says; None where it says none, or where that is unreadable."""
     try:
         return None if text is None else base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -20,15 +20,21 @@ Detector = ChangeDetector | NoveltyDetector
 
 
 def heard(
-    setup: Setup, rows: Sequence[Row], arrays: Mapping[int, Numbers], *, known: NDArray[np.bool_]
+    setup: Setup,
+    rows: Sequence[Row],
+    detectors: Sequence[bytes | None],
+    arrays: Mapping[int, Numbers],
+    *,
+    known: NDArray[np.bool_],
 ) -> tuple[list[bytes], NDArray[np.float64]]:
     """What the detectors of these rows know after a step, of which `arrays` tell, and what they say of it (B, 5).
 
-    `known` says of which rows there is something to hear. What a row kept that is none of its detector's is nothing.
+    `detectors` are what they knew before it, None at first. `known` says of which rows there is something to hear. What
+    a row kept that is none of its detector's is nothing.
     """
     detector = _detector(setup, len(rows[0].x))
     state = detector.initial(len(rows))
-    for row, kept in zip(state, (row.detector for row in rows), strict=True):
+    for row, kept in zip(state, detectors, strict=True):
         if kept is not None and len(kept) == row.nbytes:
             row[:] = np.frombuffer(kept, dtype=row.dtype.newbyteorder("<"))
     after, verdict = _step(detector, state, rows, arrays, known)

@@ -24,7 +24,7 @@ from avf_server.models.served import Models
 from avf_server.models.setups import Setup
 from avf_server.models.thread import ModelThread
 from avf_server.sessions import clocks
-from avf_server.stepping import alarms, decisions, estimates
+from avf_server.stepping import alarms, beside, decisions, estimates
 from avf_server.stepping.costs import Costs, Work
 from avf_server.stepping.estimates import Batch, Told
 from avf_server.stepping.rows import Row, Stepped
@@ -186,19 +186,24 @@ class Engine:
     ) -> list[Stepped | problems.ProblemError]:
         """What came of every row; `seen` says of which something was observed."""
         form = self._models.belief_rows(setup)
-        surprise = estimates.surprise_of(batch, rows, seen, self._models.reference(setup.model))
+        reference = self._models.reference(setup.model)
+        listening = [beside.split(row.beside, 0 if reference is None else reference.width) for row in rows]
+        surprise, running = estimates.surprise_of(batch, rows, seen, reference, [each.signs for each in listening])
         detectors: Sequence[bytes | None] = [None] * len(rows)
         if setup.alarm_every:
-            detectors, said = alarms.heard(setup, rows, batch.arrays, known=seen & batch.finite)
+            known = seen & batch.finite
+            detectors, said = alarms.heard(
+                setup, rows, [each.detector for each in listening], batch.arrays, known=known
+            )
             batch = replace(batch, arrays={**batch.arrays, ALARM: said})
         messages = estimates.to_messages(batch, rows, surprise=surprise)
         notes = estimates.to_notes(batch, rows, surprise=surprise)
         return [
-            Stepped(belief=form.to_bytes(belief.tobytes()), estimate=message, note=note, detector=detector)
+            Stepped(belief=form.to_bytes(belief.tobytes()), estimate=message, note=note, beside=beside.join(*states))
             if finite
             else problems.InvalidObservationError(NOT_FINITE)
-            for belief, message, note, detector, finite in zip(
-                batch.beliefs, messages, notes, detectors, batch.finite.tolist(), strict=True
+            for belief, message, note, states, finite in zip(
+                batch.beliefs, messages, notes, zip(running, detectors, strict=True), batch.finite.tolist(), strict=True
             )
         ]
 

@@ -39,13 +39,14 @@ from avf_core.estimates import Estimate
 from avf_core.flat import FlatStep
 from avf_core.mixtures import Mixture
 from avf_server.models.references import Reference
+from avf_server.models.references import Told as Judged
 from avf_server.models.setups import Setup
 from avf_server.stepping.rows import Row
 
 SCALARS = ("free_energy", "reconstruction", "kl", "iterations")
 """The fields of an estimate that are one number a row."""
-SCORE = "score"
-"""The number that surprise is judged by; it is packed with the others, and not told."""
+SCORE, SIGNS = "score", "signs"
+"""What surprise is judged by; it is packed with the others, and not told."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,12 +110,13 @@ _encoder = msgspec.json.Encoder()
 class Batch:
     """A batch in the host's memory: its beliefs as rows of bytes, its estimates as columns and arrays (B, N) by name.
 
-    `score` is what surprise is judged by. `finite` says of which rows all numbers are finite.
+    `score` and `signs` are what surprise is judged by. `finite` says of which rows all numbers are finite.
     """
 
     beliefs: NDArray[np.uint8]
     scalars: Mapping[str, Any]
     score: Numbers
+    signs: Numbers
     arrays: Mapping[int, Numbers]
     finite: NDArray[np.bool_]
     setup: Setup
@@ -124,6 +126,7 @@ def to_host(belief: Belief, told: Told, form: BeliefRows, *, count: int) -> Batc
     """The first `count` rows of a batch, in the host's memory."""
     arrays = {name: array for name, of in ARRAYS.items() if (array := of(told)) is not None}
     columns: dict[Hashable, Tensor] = {name: getattr(told.estimate, name)[:, None] for name in (*SCALARS, SCORE)}
+    columns[SIGNS] = told.estimate.signs
     rows, flats = _in_host(form.rows(belief), columns | arrays)
     beliefs = rows[:count]
     finite = np.logical_and.reduce([form.finite(beliefs), *(np.isfinite(x[:count]).all(1) for x, _ in flats)])
@@ -132,6 +135,7 @@ def to_host(belief: Belief, told: Told, form: BeliefRows, *, count: int) -> Batc
         beliefs=beliefs,
         scalars={name: parts[name][:, 0] for name in SCALARS},
         score=parts[SCORE][:, 0],
+        signs=parts[SIGNS],
         arrays={name: parts[name] for name in arrays},
         finite=finite,
         setup=told.setup,
@@ -237,19 +241,27 @@ def _beside(batch: Batch, rows: Sequence[Row]) -> dict[int, Numbers]:
 
 
 def surprise_of(
-    batch: Batch, rows: Sequence[Row], seen: NDArray[np.bool_], reference: Reference | None
-) -> NDArray[np.float64]:
-    """The p-value of every row; NaN where none is known, where nothing was `seen`, and where F is not finite."""
+    batch: Batch,
+    rows: Sequence[Row],
+    seen: NDArray[np.bool_],
+    reference: Reference | None,
+    kept: Sequence[bytes | None],
+) -> tuple[NDArray[np.float64], Sequence[bytes | None]]:
+    """The p-value of every row, and what is `kept` of it for the next.
+
+    NaN where none is known, where nothing was `seen`, and where F is not finite.
+    """
     if reference is None:
-        return np.full(len(seen), np.nan)
+        return np.full(len(seen), np.nan), [None] * len(rows)
     score = batch.score.astype(np.float64)
-    found = reference.surprise(
-        score,
+    told = Judged(
+        score=np.where(seen & np.isfinite(score), score, np.nan),
         prior=batch.arrays[mean_name("prior")],
         level=batch.arrays[mean_name("prediction")],
         times=np.array([np.nan if row.moment is None else row.moment.time for row in rows]),
+        signs=batch.signs,
     )
-    return np.where(seen & np.isfinite(score), found, np.nan)
+    return reference.surprise(told, kept)
 
 
 def to_notes(batch: Batch, rows: Sequence[Row], *, surprise: NDArray[np.float64]) -> list[bytes]:

@@ -33,7 +33,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One observation to filter. `belief` is as it was saved, None at the start of an epoch.
 
     `x` has shape (observation,), in the model's precision, NaN where nothing was observed; `inputs` are there where
-    the model takes them, `moment` where it takes times.
+    the model takes them, `moment` where it takes times; `beside` is what is kept with the belief to judge steps by.
     """
 
     setup: Setup
@@ -44,7 +44,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     x: Floats
     inputs: Floats | None = None
     moment: Moment | None = None
-    detector: bytes | None = None
+    beside: bytes | None = None
 
 
 class Stepped(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +53,7 @@ class Stepped(msgspec.Struct, frozen=True, kw_only=True):
     belief: bytes
     estimate: bytes
     note: bytes
-    detector: bytes | None = None
+    beside: bytes | None = None
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -129,7 +129,7 @@ def to_row(item: Ready, *, iterations: int, samples: int | None = None) -> Row:
         x=item.frame.observed.x,
         inputs=item.frame.observed.inputs,
         moment=item.moment,
-        detector=item.continues.kept.detector,
+        beside=item.continues.kept.beside,
     )
 
 
@@ -137,7 +137,7 @@ def after(item: Ready, stepped: Stepped) -> CachedBelief:
     """Where the session stands after a step, and what it goes on from."""
     at = item.continues.position
     time = None if item.moment is None else item.moment.time
-    return CachedBelief(position=Position(at.epoch, at.seq + 1), kept=Kept(stepped.belief, time, stepped.detector))
+    return CachedBelief(position=Position(at.epoch, at.seq + 1), kept=Kept(stepped.belief, time, stepped.beside))
 
 
 def to_commit(item: Ready, stepped: Stepped, following: CachedBelief) -> Commit:

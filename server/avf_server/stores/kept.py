@@ -1,6 +1,6 @@
-"""Beliefs as stores keep them, with what a session keeps beside: the time of its last observation, and its detector.
+"""Beliefs as stores keep them, with what a session keeps beside: the time of its last observation, and what listens.
 
-    "avf-kept" | f64 time | u32 bytes of the detector's state | this state | the belief as a safetensors file
+    "avf-kept" | f64 time | u32 bytes of what listens | these | the belief as a safetensors file
 
 The law: a belief with nothing beside is the file alone, as in every release. A file cannot begin with these words: its
 first eight bytes are the length of its header, which is bounded. A time that is not there is not a number.
@@ -16,18 +16,18 @@ _HEAD = len(MARK) + _BESIDE.size
 
 
 class Kept(NamedTuple):
-    """A belief as a file (None: the prior), the time of the last observation, and the detector's state; None: none."""
+    """A belief as a file (None: the prior), the time of the last observation, and what judges steps; None: none."""
 
     belief: bytes | None
     time: float | None = None
-    detector: bytes | None = None
+    beside: bytes | None = None
 
 
 def pack(kept: Kept) -> bytes | None:
     """What a store keeps."""
-    if kept.belief is None or (kept.time is None and kept.detector is None):
+    if kept.belief is None or (kept.time is None and kept.beside is None):
         return kept.belief
-    state = kept.detector or b""
+    state = kept.beside or b""
     beside = _BESIDE.pack(math.nan if kept.time is None else kept.time, len(state))
     return b"".join((MARK, beside, state, kept.belief))
 

@@ -1,0 +1,59 @@
+"""A filter along many sequences: every step that is to be scored, and what it taught.
+
+The law: sequence i has the seed `seed` + i, whatever else is filtered beside it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from avf_core.analysis.batching import batches
+from avf_core.analysis.evaluation import Progress
+from avf_core.estimates import Estimate
+from avf_core.filtering import Filter
+from avf_core.trees import take
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walked:
+    """Step `t` of the sequences `rows`, as the estimate has them; `scored`: of which anything was observed."""
+
+    t: int
+    rows: list[int]
+    scored: Bool[Tensor, " batch"]
+    estimate: Estimate
+
+    def put(self, into: Sequence[np.ndarray], values: Float[Tensor, "batch ..."] | np.ndarray) -> None:
+        """Write the values of what was scored into arrays of the sequences, at this step."""
+        told = values.detach().double().cpu().numpy() if isinstance(values, Tensor) else values
+        for n in self.scored.nonzero()[:, 0].tolist():
+            into[self.rows[n]][self.t] = told[n]
+
+
+@torch.no_grad()
+def walk(
+    filter: Filter,
+    sequences: Sequence[np.ndarray],
+    *,
+    particles: int = 1,
+    iterations: int | None = None,
+    seed: int = 0,
+    max_rows: int = 1024,
+    progress: Progress | None = None,
+) -> Iterator[Walked]:
+    """Filter all of them, at most `max_rows` particles together."""
+    total, done = sum(len(s) for s in sequences), 0
+    for batch in batches(filter, sequences, size=max(1, max_rows // particles)):
+        belief = filter.spread(seed + batch.seeds, particles=particles)
+        for t in range(len(batch.xs)):
+            x, observed, scored = batch.at(t)
+            now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
+            belief, e = filter.step(belief, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations)
+            yield Walked(t=t, rows=batch.rows[: len(x)], scored=scored, estimate=e)
+            done += len(x)
+            if progress:
+                progress(done, total)

@@ -1,0 +1,86 @@
+"""What tells a strange frame of sound from a usual one, beside its cost: none of it depends on how loud it is.
+
+    latent      the posterior's mean, without its level: a filter that no voice has
+    whiteness   autocorrelations of the innovations: what the filter that z says has left over
+    outlier     the largest click that would explain a sample, over the innovations' deviation
+    line        log-odds of the strongest line in the spectrum of this frame and the last
+
+Innovations e_t = x_t - sum_k a_k x_{t-k} are in scales as z says them, and as arctangents in their autocorrelations, so
+that a pulse of the voice counts no more than others. A click at t adds c to e_t and -c a_k to e_{t+k}, so that its size
+by least squares is the innovations' correlation with the filter (an additive outlier: Fox 1972). Of a tone, the power
+within two bins of the strongest is far above the rest.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from avf_core.emissions.linear_prediction import LinearPrediction
+from avf_core.signs import Sign
+
+LAGS = 32  # autocorrelations of the innovations
+BESIDE = 2  # bins on either side of a line that are its own
+LEAST = 1e-3  # of an innovation, in scales
+FLOOR = 1e-8  # power of a bin, of the standardised signal
+
+
+def listened(latent: int, frame: int) -> tuple[Sign, ...]:
+    """The groups. A click is over at once; what a filter leaves is little in one frame, and shows when it goes on."""
+    return (
+        Sign(name="latent", size=latent - 1, memory=4.0),
+        Sign(name="whiteness", size=min(LAGS, frame - 1), memory=8.0),
+        Sign(name="outlier", size=1),
+        Sign(name="line", size=1, memory=4.0),
+    )
+
+
+def signs(
+    window: Float[Tensor, "batch window"],
+    x: Float[Tensor, "batch frame"],
+    mean: Float[Tensor, "batch latent"],
+    likelihood: LinearPrediction,
+) -> Float[Tensor, "batch signs"]:
+    """Of frames in natural units; the `window` ends with them, standardised."""
+    innovations = likelihood.innovations(x).double()
+    parts = [
+        mean[..., 1:],
+        whiteness(innovations),
+        outlier(innovations, likelihood.coefficients.double()),
+        line(window.double(), x.shape[-1]),
+    ]
+    return torch.cat([part.to(mean.dtype) for part in parts], dim=-1)
+
+
+def whiteness(innovations: Float[Tensor, "batch frame"]) -> Float[Tensor, "batch lags"]:
+    """Autocorrelations at lags from 1; 0 where there are no innovations."""
+    frame = innovations.shape[-1]
+    power = torch.fft.rfft(torch.atan(innovations), 2 * frame).abs().square()
+    lags = torch.fft.irfft(power)[..., : min(LAGS, frame - 1) + 1]
+    found: Tensor = lags[..., 1:] / (lags[..., :1] + LEAST**2)
+    return found
+
+
+def outlier(
+    innovations: Float[Tensor, "batch frame"], coefficients: Float[Tensor, "batch order"]
+) -> Float[Tensor, "batch one"]:
+    """log of the largest click, in its deviations where there is none, over the innovations' own deviation."""
+    frame, order = innovations.shape[-1], coefficients.shape[-1]
+    whole = torch.cat([torch.ones_like(coefficients[..., :1]), -coefficients], dim=-1)
+    size = frame + order
+    spectrum = torch.fft.rfft(innovations, size) * torch.fft.rfft(whole, size).conj()
+    sums = torch.fft.irfft(spectrum, size)[..., :frame]
+    heard = torch.arange(frame, 0, -1, device=sums.device).clamp(max=order + 1) - 1  # of the filter, within the frame
+    deviations = whole.square().cumsum(-1)[..., heard].sqrt()
+    largest = (sums / deviations).abs().amax(-1, keepdim=True)
+    own = innovations.square().mean(-1, keepdim=True).sqrt()
+    return torch.log(largest + LEAST) - torch.log(own + LEAST)
+
+
+def line(window: Float[Tensor, "batch window"], frame: int) -> Float[Tensor, "batch one"]:
+    """Of the differences of neighbours, so that hum does not count, in twice a frame where the window has so much."""
+    sound = window[..., -2 * frame - 1 :].diff()
+    taper = torch.hann_window(sound.shape[-1] + 2, periodic=False, dtype=sound.dtype, device=sound.device)[1:-1]
+    power = torch.fft.rfft(sound * taper).abs().square() + FLOOR
+    near = torch.nn.functional.avg_pool1d(power[:, None], 2 * BESIDE + 1, 1, BESIDE)[:, 0] * (2 * BESIDE + 1)
+    strongest = near.gather(-1, power.argmax(-1, keepdim=True))
+    return torch.log(strongest) - torch.log((power.sum(-1, keepdim=True) - strongest).clamp(min=FLOOR))
