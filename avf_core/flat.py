@@ -35,6 +35,7 @@ class FlatStep:
     prediction: Mixture
     prediction_at_prior_mean: Likelihood
     score: Float[np.ndarray, " batch"]
+    signs: Float[np.ndarray, "batch signs"]
 
 
 def step(
@@ -69,6 +70,7 @@ def step(
         for outputs in (did.outputs, did.drawn, did.at_mean)
     )
     allowance = filter.model.allowance(context, torch.from_numpy(did.z), None, said)
+    signs = filter.model.signs(context, torch.from_numpy(x), torch.from_numpy(did.moments[2]), said)
     return FlatStep(
         beliefs=form.joined({**after, "seed": seed, "step": number + 1}, count=len(x)),
         did=did,
@@ -76,6 +78,7 @@ def step(
         prediction=Mixture(drawn, _even(len(x), draws), filter.recalibration),
         prediction_at_prior_mean=at_mean,
         score=did.free_energy if allowance is None else did.free_energy - allowance.numpy(),
+        signs=signs.numpy(),
     )
 
 

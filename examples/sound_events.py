@@ -5,9 +5,9 @@
 On speech of the reported split of --data, or on a voice that is made on the spot. *Anomalies*: an event in the middle
 of an utterance; AUROC of its frames against all others, by the p-value that a server gives (of what a frame costs and
 of what it is like, as it goes on), by the frame's energy and by that of its differences. *Voice*: which frames have
-voice in noise, by a linear read-out of the posterior mean, fitted on other utterances, and by one of both energies. *Lost
-packets*: every tenth frame is missing; how well the prediction made before it fills it, beside silence, the last frame
-again, and one linear predictor of 32 samples for everything.
+voice in noise, by a linear read-out of the posterior mean, fitted on other utterances, and by one of both energies.
+*Lost packets*: every tenth frame is missing; how well the prediction made before it fills it, beside silence, the last
+frame again, and one linear predictor of 32 samples for everything.
 """
 
 import argparse

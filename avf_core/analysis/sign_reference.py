@@ -249,7 +249,10 @@ def _distance(
     averages: Float64[ndarray, "rows size"], root: Float64[ndarray, "size size"]
 ) -> Float64[ndarray, " rows"]:
     """T."""
-    found: ndarray = np.log(((averages @ root) ** 2).sum(axis=1) + LEAST)
+    whitened = np.matmul(
+        root.T, averages[..., None]
+    )  # row by row, so that one is the same to the last bit in any batch
+    found: ndarray = np.log((whitened**2).sum(axis=(1, 2)) + LEAST)
     return found
 
 

@@ -108,7 +108,8 @@ class LinearPrediction:
 
     def innovations(self, x: Float[Tensor, "... frame"]) -> Float[Tensor, "... frame"]:
         """What the filter does not predict of each sample, in scales as they were said."""
-        return self._errors(x)[..., self.window :] * torch.exp(-self.log_scale)
+        parts = self._errors(x)[..., self.window :].unflatten(-1, (self.gains.shape[-1], -1))
+        return (parts * torch.exp(-self.gains)[..., None]).flatten(-2)
 
     @property
     def mean(self) -> Float[Tensor, "... frame"]:

@@ -11,7 +11,10 @@ by least squares is the innovations' correlation with the filter (an additive ou
 within two bins of the strongest is far above the rest.
 """
 
+from functools import lru_cache
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -41,12 +44,12 @@ def signs(
     likelihood: LinearPrediction,
 ) -> Float[Tensor, "batch signs"]:
     """Of frames in natural units; the `window` ends with them, standardised."""
-    innovations = likelihood.innovations(x).double()
+    innovations = likelihood.innovations(x)
     parts = [
         mean[..., 1:],
         whiteness(innovations),
-        outlier(innovations, likelihood.coefficients.double()),
-        line(window.double(), x.shape[-1]),
+        outlier(innovations, likelihood.coefficients),
+        line(window, x.shape[-1]),
     ]
     return torch.cat([part.to(mean.dtype) for part in parts], dim=-1)
 
@@ -54,8 +57,8 @@ def signs(
 def whiteness(innovations: Float[Tensor, "batch frame"]) -> Float[Tensor, "batch lags"]:
     """Autocorrelations at lags from 1; 0 where there are no innovations."""
     frame = innovations.shape[-1]
-    power = torch.fft.rfft(torch.atan(innovations), 2 * frame).abs().square()
-    lags = torch.fft.irfft(power)[..., : min(LAGS, frame - 1) + 1]
+    count = min(LAGS, frame - 1) + 1
+    lags = torch.fft.irfft(_power(torch.fft.rfft(torch.atan(innovations), _round(frame + count))))[..., :count]
     found: Tensor = lags[..., 1:] / (lags[..., :1] + LEAST**2)
     return found
 
@@ -65,12 +68,14 @@ def outlier(
 ) -> Float[Tensor, "batch one"]:
     """log of the largest click, in its deviations where there is none, over the innovations' own deviation."""
     frame, order = innovations.shape[-1], coefficients.shape[-1]
-    whole = torch.cat([torch.ones_like(coefficients[..., :1]), -coefficients], dim=-1)
-    size = frame + order
+    whole = F.pad(-coefficients, (1, 0), value=1.0)
+    size = _round(frame + order)
     spectrum = torch.fft.rfft(innovations, size) * torch.fft.rfft(whole, size).conj()
     sums = torch.fft.irfft(spectrum, size)[..., :frame]
-    heard = torch.arange(frame, 0, -1, device=sums.device).clamp(max=order + 1) - 1  # of the filter, within the frame
-    deviations = whole.square().cumsum(-1)[..., heard].sqrt()
+    squares = whole.square().cumsum(-1)  # of the first samples of the filter, all that the frame's last clicks have
+    inside = max(frame - order, 0)
+    last = squares[..., : frame - inside].flip(-1)
+    deviations = torch.cat([squares[..., -1:].expand(*squares.shape[:-1], inside), last], dim=-1).sqrt()
     largest = (sums / deviations).abs().amax(-1, keepdim=True)
     own = innovations.square().mean(-1, keepdim=True).sqrt()
     return torch.log(largest + LEAST) - torch.log(own + LEAST)
@@ -79,8 +84,23 @@ def outlier(
 def line(window: Float[Tensor, "batch window"], frame: int) -> Float[Tensor, "batch one"]:
     """Of the differences of neighbours, so that hum does not count, in twice a frame where the window has so much."""
     sound = window[..., -2 * frame - 1 :].diff()
-    taper = torch.hann_window(sound.shape[-1] + 2, periodic=False, dtype=sound.dtype, device=sound.device)[1:-1]
-    power = torch.fft.rfft(sound * taper).abs().square() + FLOOR
-    near = torch.nn.functional.avg_pool1d(power[:, None], 2 * BESIDE + 1, 1, BESIDE)[:, 0] * (2 * BESIDE + 1)
-    strongest = near.gather(-1, power.argmax(-1, keepdim=True))
+    power = _power(torch.fft.rfft(sound * _taper(sound.shape[-1], sound.dtype, sound.device))) + FLOOR
+    place = power.argmax(-1, keepdim=True) + torch.arange(2 * BESIDE + 1, device=power.device)
+    strongest = F.pad(power, (BESIDE, BESIDE)).gather(-1, place).sum(-1, keepdim=True)
     return torch.log(strongest) - torch.log((power.sum(-1, keepdim=True) - strongest).clamp(min=FLOOR))
+
+
+@lru_cache(maxsize=8)
+def _taper(length: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " length"]:
+    """Hann's, without the zeros at its ends."""
+    return torch.hann_window(length + 2, periodic=False, dtype=dtype, device=device)[1:-1]
+
+
+def _round(size: int) -> int:
+    """At least so many, and quick to transform."""
+    return 1 << (size - 1).bit_length()
+
+
+def _power(spectrum: Tensor) -> Tensor:
+    """Of complex numbers."""
+    return torch.view_as_real(spectrum).square().sum(-1)

@@ -165,6 +165,7 @@ def of_flat(step: FlatStep, form: BeliefRows, setup: Setup) -> Batch:
         beliefs=step.beliefs,
         scalars=scalars | {"iterations": did.iterations},
         score=step.score,
+        signs=step.signs,
         arrays=arrays,
         finite=finite & form.finite(step.beliefs),
         setup=setup,
