@@ -108,8 +108,8 @@ class LinearPrediction:
 
     def innovations(self, x: Float[Tensor, "... frame"]) -> Float[Tensor, "... frame"]:
         """What the filter does not predict of each sample, in scales as they were said."""
-        parts = self._errors(x)[..., self.window :].unflatten(-1, (self.gains.shape[-1], -1))
-        return (parts * torch.exp(-self.gains)[..., None]).flatten(-2)
+        parts = torch.unflatten(self._errors(x)[..., self.window :], -1, (self.gains.shape[-1], -1))
+        return torch.flatten(parts * torch.exp(-self.gains)[..., None], -2)
 
     @property
     def mean(self) -> Float[Tensor, "... frame"]:
