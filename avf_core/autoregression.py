@@ -27,13 +27,17 @@ WIDEST = 384  # numbers of the past that a prediction may hear
 
 @dataclass(frozen=True, kw_only=True)
 class Linear:
-    """x_t = offset + weights @ [x_{t-lags[0]}, ...] + e_t, e_t ~ N(0, covariance), in standardised units."""
+    """x_t = offset + weights @ [x_{t-lags[0]}, ...] + driving @ u_t + e_t, e_t ~ N(0, covariance), standardised.
+
+    u_t are inputs, of which there may be none.
+    """
 
     name: str
     lags: tuple[int, ...]
     weights: Float[ndarray, "channels lagged"]
     offset: Float[ndarray, " channels"]
     covariance: Float[ndarray, "channels channels"]
+    driving: Float[ndarray, "channels inputs"] | None = None
 
     @property
     def reach(self) -> int:
@@ -99,7 +103,9 @@ def _level(behind: Float[ndarray, " steps"]) -> bool:
     return bool(behind.mean() <= behind.std() / max(1, len(behind)) ** 0.5)
 
 
-def filtered(baseline: Linear, sequence: Float[ndarray, "time channels"]) -> tuple[ndarray, ndarray]:
+def filtered(
+    baseline: Linear, sequence: Float[ndarray, "time channels"], inputs: Float[ndarray, "time inputs"] | None = None
+) -> tuple[ndarray, ndarray]:
     """-log p of every step's observed channels given what was observed before, and the sequence with its gaps filled.
 
     What lies before a sequence is taken to have been at the training data's mean. Where that is all that a baseline
@@ -108,15 +114,25 @@ def filtered(baseline: Linear, sequence: Float[ndarray, "time channels"]) -> tup
     reach, blind = baseline.reach, min(baseline.lags, default=0)
     filled = np.concatenate([np.zeros((reach, sequence.shape[1])), sequence])
     energies = np.zeros(len(sequence))
+    moved = _moved(baseline, inputs, len(sequence))
     known = {False: _Errors(np.eye(sequence.shape[1])), True: _Errors(baseline.covariance)}
     if not np.isnan(sequence).any():
         lagged = [filled[reach - lag : len(filled) - lag] for lag in baseline.lags]
-        errors = sequence - baseline.offset - (np.concatenate(lagged, 1) @ baseline.weights.T if lagged else 0.0)
+        heard = np.concatenate(lagged, 1) @ baseline.weights.T if lagged else 0.0
+        errors = sequence - moved - baseline.offset - heard
         return np.concatenate([known[False].energy(sequence[:blind]), known[True].energy(errors[blind:])]), filled
     for t, x in enumerate(sequence):
-        mean = baseline.predict(filled[t : t + reach]) if t >= blind else np.zeros_like(x)
+        mean = baseline.predict(filled[t : t + reach]) + moved[t] if t >= blind else np.zeros_like(x)
         filled[reach + t], energies[t] = known[t >= blind].heard(x, mean)
     return energies, filled
+
+
+def _moved(baseline: Linear, inputs: ndarray | None, steps: int) -> Float[ndarray, "time channels"]:
+    """What inputs add to what is expected."""
+    if baseline.driving is None or inputs is None:
+        return np.zeros((steps, len(baseline.offset)))
+    found: ndarray = inputs @ baseline.driving.T
+    return found
 
 
 class _Errors:
@@ -191,25 +207,35 @@ def lags(order: int, period: int = 0) -> tuple[int, ...]:
     return (*range(1, order + 1), *season)
 
 
-def vector_autoregression(train: Sequence[ndarray], lags: Sequence[int]) -> Linear:
+def vector_autoregression(
+    train: Sequence[ndarray], lags: Sequence[int], inputs: Sequence[ndarray] | None = None
+) -> Linear:
     """By least squares. Gaps are filled by the last value, then, as in EM, by the fit's own conditional mean.
 
-    There is at least one sequence of more steps than the longest lag.
+    There is at least one sequence of more steps than the longest lag; `inputs`, where there are some, are a row a step.
     """
-    fitted = _least_squares(train, [_carried(sequence) for sequence in train], lags)
+    given = [None] * len(train) if inputs is None else list(inputs)
+    fitted = _least_squares(train, [_carried(sequence) for sequence in train], lags, inputs)
     if any(np.isnan(sequence).any() for sequence in train):
         for _ in range(REFILLS):
-            complete = [filtered(fitted, sequence)[1][fitted.reach :] for sequence in train]
-            fitted = _least_squares(train, complete, lags)
+            pairs = zip(train, given, strict=True)
+            complete = [filtered(fitted, sequence, u)[1][fitted.reach :] for sequence, u in pairs]
+            fitted = _least_squares(train, complete, lags, inputs)
     return fitted
 
 
-def _least_squares(train: Sequence[ndarray], complete: Sequence[ndarray], lags: Sequence[int]) -> Linear:
+def _least_squares(
+    train: Sequence[ndarray],
+    complete: Sequence[ndarray],
+    lags: Sequence[int],
+    inputs: Sequence[ndarray] | None = None,
+) -> Linear:
     """A fit to filled sequences; the covariance of errors is that of steps at which all was observed, if any were."""
     channels, order = train[0].shape[1], max(lags)
+    given = [np.zeros((len(s), 0)) for s in train] if inputs is None else inputs
     lagged = [
-        np.concatenate([s[order - lag : len(s) - lag] for lag in lags] + [np.ones((len(s) - order, 1))], 1)
-        for s in complete
+        np.concatenate([*(s[order - lag : len(s) - lag] for lag in lags), u[order:], np.ones((len(s) - order, 1))], 1)
+        for s, u in zip(complete, given, strict=True)
         if len(s) > order
     ]
     design, target = np.concatenate(lagged), np.concatenate([s[order:] for s in complete if len(s) > order])
@@ -222,9 +248,10 @@ def _least_squares(train: Sequence[ndarray], complete: Sequence[ndarray], lags: 
     return Linear(
         name=f"VAR({order})",
         lags=tuple(lags),
-        weights=solved[:, :-1],
+        weights=solved[:, : channels * len(lags)],
         offset=solved[:, -1],
         covariance=covariance,
+        driving=None if inputs is None else solved[:, channels * len(lags) : -1],
     )
 
 

@@ -111,10 +111,14 @@ class Reader(nn.Module):
 
     def features(self, drive: Drive) -> list[Float[Tensor, "*time batch features"]]:
         """What networks read of a drive, to be joined with what else they read; nothing where there is none."""
-        read = [] if drive.inputs is None else [self.standardised(drive.inputs)]
+        read = [] if (inputs := self.inputs_of(drive)) is None else [inputs]
         if drive.dt is not None:
             read.append(torch.log(drive.dt / self.usual_dt).clamp(-LONGEST, LONGEST)[..., None])
         return read
+
+    def inputs_of(self, drive: Drive) -> Float[Tensor, "*time batch inputs"] | None:
+        """The inputs of a drive as networks read them; None where it has none."""
+        return None if drive.inputs is None else self.standardised(drive.inputs)
 
     def standardised(self, inputs: Float[Tensor, "*time batch inputs"]) -> Float[Tensor, "*time batch inputs"]:
         """Inputs on the scale of one."""

@@ -32,6 +32,9 @@ MINUTES = click.FloatRange(min=0.0, min_open=True)
 @click.option("--time", "time_column", metavar="COLUMN", help="The column that says when.")
 @click.option("--group", metavar="COLUMN", help="The column that says which sequence a row is of.")
 @click.option("--inputs", metavar="COLUMNS", help="Columns that are not observed but given, with commas between.")
+@click.option(
+    "--calendar", metavar="CYCLES", help="Inputs made of the times, some of hour,weekday,yearday, with commas between."
+)
 @click.option("--ignore", metavar="COLUMNS", help="Columns that are not read, with commas between.")
 @click.option("--data-option", "reading", multiple=True, metavar="KEY=VALUE", help="How to read it; docs/data.md.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Its folder. [default: runs/NAME]")
@@ -48,6 +51,7 @@ def command(
     time_column: str | None,
     group: str | None,
     inputs: str | None,
+    calendar: str | None,
     ignore: str | None,
     reading: tuple[str, ...],
     out: Path | None,
@@ -63,10 +67,11 @@ def command(
     same command goes on.
 
     \b
-    avf fit weather.csv --time time
+    avf fit weather.csv --time time --calendar hour,yearday
     avf fit plant.parquet --time when --inputs valve,setpoint --minutes 20
     """
-    named: dict[str, Any] = {"time": time_column, "group": group, "inputs": _listed(inputs), "ignore": _listed(ignore)}
+    listed = {"inputs": inputs, "calendar": calendar, "ignore": ignore}
+    named: dict[str, Any] = {"time": time_column, "group": group, **{key: _listed(v) for key, v in listed.items()}}
     options = {**{key: value for key, value in named.items() if value}, **key_values(reading, "--data-option")}
     source = Source(path=file, options=options)
     folder = out or Path("runs") / source.place.stem
@@ -138,7 +143,7 @@ def _words(options: dict[str, Any]) -> list[str]:
     for key, value in options.items():
         if key in ("time", "group"):
             said.append(f"--{key} {shlex.quote(str(value))}")
-        elif key in ("inputs", "ignore"):
+        elif key in ("inputs", "calendar", "ignore"):
             said.append(f"--{key} {shlex.quote(','.join(value))}")
         else:
             said.append(f"--data-option {shlex.quote(f'{key}={json.dumps(value)}')}")

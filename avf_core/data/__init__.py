@@ -3,7 +3,7 @@
 `base` says what a plug-in is; docs/data.md lists the kinds.
 """
 
-from avf_core.data._driven import Driven, input_statistics, usual_dt
+from avf_core.data._driven import Driven, input_statistics, knows_time, usual_dt
 from avf_core.data._loading import Description, Source, describe, load, recognise
 from avf_core.data._numbers import numbers
 from avf_core.data._statistics import channel_statistics, statistics
@@ -17,6 +17,7 @@ __all__ = [
     "channel_statistics",
     "describe",
     "input_statistics",
+    "knows_time",
     "load",
     "numbers",
     "recognise",

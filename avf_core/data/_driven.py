@@ -68,6 +68,12 @@ def input_statistics(sequences: list[np.ndarray]) -> tuple[tuple[float, ...], tu
     return tuple(rows.mean(0).tolist()), tuple(float(deviation) or 1.0 for deviation in rows.std(0))
 
 
+def knows_time(sequences: list[np.ndarray]) -> bool:
+    """Whether these sequences say how long any step took."""
+    given = (sequence.dt for sequence in sequences if isinstance(sequence, Driven) and sequence.dt is not None)
+    return any(bool((~np.isnan(dt)).any()) for dt in given)
+
+
 def usual_dt(sequences: list[np.ndarray]) -> float:
     """The median dt of these sequences. Raises DataError where none is known."""
     given = [sequence.dt for sequence in sequences if isinstance(sequence, Driven) and sequence.dt is not None]

@@ -3,7 +3,8 @@
 One file is one stream, split by time, or a sequence for each value of the column `group`, of which some are held out
 whole. A folder is a sequence a file; the channels of its first file, by name, are those of all. What is left out, and
 why, `avf data describe` says. The channels go into the card of what is trained, and are asked of what is read for it.
-Columns that are `inputs` move the sequence and are not observed; where there is a column of times, steps have a dt.
+Columns that are `inputs` move the sequence and are not observed; where there is a column of times, steps have a dt,
+and the `calendar` may be inputs, too, after those of columns.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ import numpy as np
 from avf_sources import tables
 from numpy import ndarray
 
+from avf_core import calendar
 from avf_core.data import _cuts, _folders, _parts
 from avf_core.data._driven import Driven
 from avf_core.data.base import TEST, TRAIN, VALID, DataSet, Modality, Sequences, Split, existing
@@ -25,6 +27,9 @@ from avf_core.errors import ConfigurationError, DataError
 
 MODALITY: Modality = "series"
 GENERAL = True
+
+LEAST_DATE = 365.0 * calendar.DAY
+"""Times below it, in seconds, are taken to count from a start of their own, and not from 1970."""
 
 Piece = tuple[tables.Sequence, int, int]
 """A stretch of a sequence: its first row, and the row after it."""
@@ -36,10 +41,11 @@ class Options(_folders.Parts):
 
     `channels`: the columns to read, in this order; `ignore`: those not to read; `categorical`: columns of text that are
     read, a channel for each value. `inputs`: columns that are no channels but what was done or known before the rest of
-    their row came, such as a setting or the hour; none may be missing. `time`: the column that says when, which may not
-    go back. `group`: of one file, the column that says which sequence a row is of. `decimal`: of CSV, what stands
-    before decimals. `ending`: "open" leaves a last line out that does not end. `length`: sequences are cut into pieces
-    of so many steps, the last one shorter.
+    their row came, such as a setting; none may be missing. `time`: the column that says when, which may not go back.
+    `calendar`: cycles of it that are inputs, of "hour" (of the day), "weekday" and "yearday", a sine and a cosine each;
+    or name these in `inputs`, as what was trained does. `group`: of one file, the column that says which sequence a row
+    is of. `decimal`: of CSV, what stands before decimals. `ending`: "open" leaves a last line out that does not end.
+    `length`: sequences are cut into pieces of so many steps, the last one shorter.
     """
 
     channels: tuple[str, ...] | None = None
@@ -47,6 +53,7 @@ class Options(_folders.Parts):
     categorical: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     time: str | None = None
+    calendar: tuple[str, ...] = ()
     group: str | None = None
     decimal: Literal[".", ","] | None = None
     ending: Literal["whole", "open"] = "whole"
@@ -59,13 +66,27 @@ class Options(_folders.Parts):
         both = set(self.inputs) & set(self.channels or ())
         if both:
             raise ConfigurationError(f"{', '.join(sorted(both))} is named in channels and in inputs: name it in one")
+        if self.of_calendar and self.time is None:
+            raise ConfigurationError("inputs of the calendar are made of times: name their column, say time=COLUMN")
+
+    @property
+    def of_calendar(self) -> list[str]:
+        """The names of the inputs that the calendar gives, in its order."""
+        named = {*calendar.names(self.calendar), *calendar.among(self.inputs)}
+        return [name for name in calendar.names(list(calendar.CYCLES)) if name in named]
+
+    @property
+    def of_columns(self) -> tuple[str, ...]:
+        """The inputs that are columns."""
+        named = calendar.among(self.inputs)
+        return tuple(name for name in self.inputs if name not in named)
 
     @property
     def of_source(self) -> avf_sources.Options:
         """The same for the reader."""
         return replace(
             super().of_source,
-            channels=None if self.channels is None else (*self.channels, *self.inputs),
+            channels=None if self.channels is None else (*self.channels, *self.of_columns),
             ignore=self.ignore,
             categorical=self.categorical,
             time=self.time,
@@ -157,14 +178,15 @@ def _named(path: Path, sheet: tables.Sheet, options: Options) -> dict[str, Any]:
     observed = tuple(name for place, name in enumerate(names) if place not in inputs)
     if not observed:
         raise DataError(f"{path} has inputs, but no channels: every column is named in `inputs`")
-    called = {"input_size": len(inputs), "inputs": tuple(names[place] for place in inputs)} if inputs else {}
+    moved = (*(names[place] for place in inputs), *options.of_calendar)
+    called = {"input_size": len(moved), "inputs": moved} if moved else {}
     return {"observation_size": len(observed), "channels": observed, **called}
 
 
 def _inputs(path: Path, sheet: tables.Sheet, options: Options) -> list[int]:
     """Where the inputs stand among the channels of a table, in the order they are named in. Raises DataError."""
     places = []
-    for wanted in options.inputs:
+    for wanted in options.of_columns:
         called = [(str(channel), channel.name, channel.name.partition("=")[0]) for channel in sheet.channels]
         found = [place for place, names in enumerate(called) if wanted in names]
         if not found:
@@ -199,7 +221,20 @@ def _array(path: Path, sheet: tables.Sheet, piece: Piece, options: Options) -> n
             "the column be a channel"
         )
     times = None if stream.times is None else stream.began + stream.times[start:end]
-    return Driven(np.delete(frames, places, axis=1), inputs=inputs if places else None, dt=dt, times=times)
+    if times is not None and options.of_calendar:
+        inputs = np.concatenate([inputs, _calendar(path, times, options)], axis=1)
+    given = inputs if inputs.shape[1] else None
+    return Driven(np.delete(frames, places, axis=1), inputs=given, dt=dt, times=times)
+
+
+def _calendar(path: Path, times: ndarray, options: Options) -> ndarray:
+    """The inputs that the calendar gives at these times. Raises DataError where they are no dates."""
+    if times[0] >= 0.0 and times[-1] < LEAST_DATE:
+        raise DataError(
+            f"{path} has times in {options.time!r} from {times[0]:g} to {times[-1]:g}, which are no dates: the "
+            "calendar takes ISO 8601, or numbers since 1970"
+        )
+    return calendar.inputs_at(times, options.of_calendar).astype(np.float32)
 
 
 def _pieces(stream: tables.Sequence, options: Options) -> list[Piece]:

@@ -177,7 +177,14 @@ class Emission(nn.Module, ABC):
         return energy.detach(), slope
 
     def begin(self, sequences: Sequence[Float[ndarray, "_time observation"]]) -> None:
-        """Before training from random parameters: set those of the emission that the data give in closed form."""
+        """Before training from random parameters: set those of the emission that the data give in closed form.
+
+        Inputs, where sequences have some, are as networks read them.
+        """
+
+    def moved(self, context: State, inputs: Float[Tensor, "*time batch inputs"] | None) -> State:
+        """The context of a step before which these inputs came, as networks read them; itself where it hears none."""
+        return context
 
     def initial(self, batch_size: int, *, like: Tensor) -> State:
         """What is remembered before the first observation, where `like` is; in at least float32."""

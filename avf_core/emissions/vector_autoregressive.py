@@ -1,15 +1,16 @@
 """vector-autoregressive: sensors that go on as they did, and move together.
 
-    y_t = c + sum_k A_k y_{t-k} + W^-1 S u_t,   u_t ~ what the decoder says      y the standardised observation
+    y_t = c + sum_k A_k y_{t-k} + B i_t + W^-1 S u_t,   u_t ~ what the decoder says      y the standardised observation
 
 The lags k are those up to `order`; with a `period`, also the ones from a period ago up to `order` later, whose
-observations lie as far back as the ones that a seasonal model hears (Box & Jenkins 1970, chapter 9).
+observations lie as far back as the ones that a seasonal model hears (Box & Jenkins 1970, chapter 9). i_t are a model's
+`inputs`, where it says that there are so many.
 
-c, A, W, lower triangular with a diagonal of ones, and S, diagonal, are the emission's own parameters. `begin` sets them
-to the least squares of the training data (Lütkepohl 2005, chapter 3), W and S being the Cholesky form of its residuals'
-precision: so a filter begins near a vector autoregression, and what it learns is what that does not know. The decoder
-says the distribution of u's independent numbers, near the standard one at first, by the emission named `noise`: where
-it is a mixture, what may come next can be skewed, or be one of several values.
+c, A, B, W, lower triangular with a diagonal of ones, and S, diagonal, are the emission's own parameters. `begin` sets
+them to the least squares of the training data (Lütkepohl 2005, chapter 3), W and S being the Cholesky form of its
+residuals' precision: so a filter begins near a vector autoregression, and what it learns is what that does not know.
+The decoder says the distribution of u's independent numbers, near the standard one at first, by the emission named
+`noise`: where it is a mixture, what may come next can be skewed, or be one of several values.
 
 Every channel is predicted given those before it, in one pass. A missing channel is taken at its expectation (inference)
 or at a draw (what is fed back) given the channels before it, and those after it are scored as if that had been
@@ -29,10 +30,11 @@ from torch import Tensor, nn
 
 from avf_core import autoregression
 from avf_core.beliefs import State
+from avf_core.data import Driven
 from avf_core.distributions import Gaussian, Likelihood, at_least_float32
 from avf_core.emissions import _building, base
 from avf_core.emissions.base import MEMORY, Output, Units
-from avf_core.errors import ConfigurationError
+from avf_core.errors import ConfigurationError, DataError
 from avf_core.nets import MLP
 
 SMALL = 0.1  # of what a decoder says at first
@@ -45,6 +47,8 @@ BEFORE, EXPECTED = f"{MEMORY}before", f"{MEMORY}expected"
 class Config:
     """order: observations that a prediction hears. period: how far back a season lies, 0 for none.
 
+    inputs: how many inputs move what is expected, linearly; those of the model.
+
     noise: the family of u, an emission of densities that remembers nothing, by its name. held: what is expected stays
     the least squares of the data, and u, of whatever shape, has mean 0: else densities are made sharp at the cost of
     means, and forecasts are of means.
@@ -52,12 +56,13 @@ class Config:
 
     order: int = 3
     period: int = 0
+    inputs: int = 0
     noise: str = "gaussian"
     held: bool = False
 
     def __post_init__(self) -> None:
-        if self.order < 1:
-            raise ConfigurationError(f"order is {self.order}, expected at least 1")
+        if self.order < 1 or self.inputs < 0:
+            raise ConfigurationError(f"order is {self.order} and inputs {self.inputs}, expected at least 1, and 0")
         if self.period != 0 and self.period <= self.order:
             raise ConfigurationError(f"period is {self.period}, expected 0, or more than the order, {self.order}")
 
@@ -174,6 +179,14 @@ class Correlated:
         return torch.where(observed, x.to(filled.dtype), filled)
 
 
+def _inputs(sequence: ndarray, count: int) -> ndarray:
+    """The inputs of a sequence. Raises DataError where it has others than so many."""
+    found = sequence.inputs if isinstance(sequence, Driven) else None
+    if found is None or found.shape[1] != count:
+        raise DataError(f"a sequence has {0 if found is None else found.shape[1]} inputs, expected {count}")
+    return found
+
+
 class Emission(base.Emission):
     """A vector autoregression beside the decoder, with correlated noise."""
 
@@ -192,6 +205,8 @@ class Emission(base.Emission):
         heard = torch.tensor(config.lags)[:, None] * size + torch.arange(size) - size
         self.register_buffer("heard", heard.flatten(), persistent=False)
         self.coefficients = base.learned(torch.zeros(size, len(config.lags) * size), not config.held)
+        if config.inputs:
+            self.driving = base.learned(torch.zeros(size, config.inputs), not config.held)
         self.mixing = nn.Parameter(torch.eye(size))
         self.offset = base.learned(torch.zeros(size), not config.held)
         self.log_scale = nn.Parameter(torch.zeros(size))
@@ -213,11 +228,14 @@ class Emission(base.Emission):
         if not long:
             return
         standardized = [self.standardize(torch.as_tensor(s, dtype=torch.float64)).numpy() for s in long]
-        fitted = autoregression.vector_autoregression(standardized, self.config.lags)
+        inputs = [np.asarray(_inputs(s, self.config.inputs)) for s in long] if self.config.inputs else None
+        fitted = autoregression.vector_autoregression(standardized, self.config.lags, inputs)
         factor = np.linalg.cholesky(fitted.covariance)
         spread = np.diag(factor)
         self.coefficients.copy_(torch.as_tensor(fitted.weights))
         self.offset.copy_(torch.as_tensor(fitted.offset))
+        if self.config.inputs:
+            self.driving.copy_(torch.as_tensor(fitted.driving))
         self.mixing.copy_(torch.as_tensor(np.linalg.inv(factor / spread)))
         self.log_scale.copy_(torch.as_tensor(np.log(spread)).clamp(min=SHARPEST))
 
@@ -230,6 +248,16 @@ class Emission(base.Emission):
         """The memory, and what the autoregression expects after it."""
         before = memory[BEFORE]
         return {BEFORE: before, EXPECTED: self._expected(before)}
+
+    def moved(self, context: State, inputs: Float[Tensor, "*time batch inputs"] | None) -> State:
+        """With what the inputs add to what is expected."""
+        if not self.config.inputs:
+            return context
+        if inputs is None or inputs.shape[-1] != self.config.inputs:
+            found = 0 if inputs is None else inputs.shape[-1]
+            raise ConfigurationError(f"the emission hears {self.config.inputs} inputs, the model has {found}")
+        heard = inputs.to(context[EXPECTED].dtype) @ self.driving.t().to(context[EXPECTED].dtype)
+        return {**context, EXPECTED: context[EXPECTED] + heard}
 
     def remember(self, context: State, x: Float[Tensor, "batch observation"]) -> State:
         """The last observations, standardised, the most recent one first."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from avf_core import drives, emissions
 from avf_core.beliefs import State
+from avf_core.data import Driven
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
 from avf_core.drives import FREE, Drive
 from avf_core.emissions import SIXTEEN_BITS, Units
@@ -96,7 +97,7 @@ class Model(base.ObservationDriven):
 
     def begin(self, sequences: Sequence[Float[ndarray, "_time observation"]]) -> None:
         """What the emission begins as."""
-        self.emission.begin(sequences)
+        self.emission.begin([self._as_read(sequence) for sequence in sequences])
 
     def initial(self, batch_size: int) -> State:
         """h_1 and its cell are learned, z_0 is zero."""
@@ -107,7 +108,8 @@ class Model(base.ObservationDriven):
     def predict(self, state: State, drive: Drive = FREE) -> tuple[State, Gaussian]:
         """The context is the recurrent state, and what prior and decoder make of it and of the drive."""
         context = {"hidden": state["hidden"], "cell": state["cell"], **self._heard(state["hidden"], drive)}
-        return context | self.emission.context(state), self.prior_of(context, state["z"])
+        said = self.emission.moved(self.emission.context(state), self.reader.inputs_of(drive))
+        return context | said, self.prior_of(context, state["z"])
 
     def decode(self, context: State, z: Float[Tensor, "*samples batch latent"]) -> Likelihood:
         """The distribution of x_t given h_t and z_t."""
@@ -149,13 +151,21 @@ class Model(base.ObservationDriven):
         features = self.observation_dropout(self.features(xs[:-1]))
         features = torch.cat([features, *(read[:-1] for read in self.reader.features(drive))], dim=-1)
         hidden, _ = self.lstm.trajectory(features, state["hidden"], state["cell"])
-        return {"hidden": hidden, **self._heard(hidden, drive)} | self.emission.contexts(state, xs)
+        said = self.emission.moved(self.emission.contexts(state, xs), self.reader.inputs_of(drive))
+        return {"hidden": hidden, **self._heard(hidden, drive)} | said
 
     def prior_of(self, context: State, before: Float[Tensor, "*time batch latent"]) -> Gaussian:
         """The prior given h_t, z_{t-1} and the drive."""
         driven = [context["drive"]] if "drive" in context else []
         prior: Gaussian = self.prior(torch.cat([context["heard"], before, *driven], dim=-1))
         return prior
+
+    def _as_read(self, sequence: Float[ndarray, "time observation"]) -> Float[ndarray, "time observation"]:
+        """A sequence with its inputs as networks read them."""
+        inputs = sequence.inputs if isinstance(sequence, Driven) else None
+        if inputs is None or not self.reader.input_size:
+            return sequence
+        return Driven(sequence, inputs=self.reader.standardised(torch.as_tensor(inputs)).double().cpu().numpy())
 
     def _heard(self, hidden: Float[Tensor, "*time batch hidden"], drive: Drive) -> State:
         """`heard` is h_t as prior and decoder read it, after dropout; the drive, where there is one, as networks do."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from avf_core import drives, emissions
 from avf_core.configuration import configure, model_config
-from avf_core.data import Sequences, channel_statistics, input_statistics, statistics, usual_dt
+from avf_core.data import Sequences, channel_statistics, input_statistics, knows_time, statistics, usual_dt
 from avf_core.errors import ConfigurationError
 from avf_core.training._music import key_by_key, music, music_best
 from avf_core.training._sensors import LGSSM, REGIMES, SENSOR, SENSOR_ROBUST
@@ -223,14 +223,15 @@ def fit(settings: Settings, train: Sequences) -> Settings:
 
 
 def _drive(model: dict[str, Any], train: Sequences) -> dict[str, Any]:
-    """How many inputs the data has, their units, and its usual dt, for a model that takes them and was not told."""
+    """How many inputs the data has, their units, and its usual dt, for a model that may take them and was not told."""
     config = model_config(model)
     if not isinstance(config, drives.Config):
         return {}
     center, scale = input_statistics(train)
     inputs = {"input_size": len(center), "input_center": center, "input_scale": scale}
     told = {} if not center or "input_size" in model else inputs
-    return told | ({"usual_dt": usual_dt(train)} if config.timed and "usual_dt" not in model else {})
+    timed = config.timed or knows_time(train)
+    return told | ({"usual_dt": usual_dt(train)} if timed and "usual_dt" not in model else {})
 
 
 def override(preset: Preset, assignments: dict[str, Any]) -> Preset:

@@ -37,7 +37,7 @@ def sized(preset: Preset, train: Sequences) -> Preset:
 
 
 def _recurrent(model: Settings, train: Sequences) -> Settings:
-    """Of an SRNN: units by the number of channels, and the lags of its emission where that is an autoregression."""
+    """Of an SRNN: units by the number of channels, and lags and inputs of its emission where that autoregresses."""
     channels = train[0].shape[1]
     hidden = _within(8 * channels, HIDDEN)
     sizes: Settings = {
@@ -46,9 +46,13 @@ def _recurrent(model: Settings, train: Sequences) -> Settings:
         "prior_widths": (hidden,),
         "decoder_widths": (hidden, hidden),
     }
-    if model.get("likelihood") == "vector-autoregressive" and "order" not in model.get("emission", {}):
-        order, period = autoregression.choose(_standardised(train))
-        sizes["emission"] = {"order": order, "period": period}
+    if model.get("likelihood") == "vector-autoregressive":
+        emission: Settings = {}
+        sizes["emission"] = emission
+        if "order" not in model.get("emission", {}):
+            emission["order"], emission["period"] = autoregression.choose(_standardised(train))
+        if "input_size" not in model and (inputs := len(input_statistics(train)[0])):
+            emission["inputs"] = inputs
     return sizes
 
 

@@ -118,6 +118,7 @@ class Recording:
     remarks     what was done to them, one sentence each
     channels    what each of the D dimensions is, where a file says so
     times       (T,) float64, when each row is, in seconds since the first, where a file says so
+    began       when the first is, by the file: seconds since 1970 of dates
     """
 
     name: str
@@ -128,6 +129,7 @@ class Recording:
     remarks: tuple[str, ...] = ()
     channels: tuple[Channel, ...] = ()
     times: NDArray[np.float64] | None = None
+    began: float = 0.0
 
 
 @runtime_checkable

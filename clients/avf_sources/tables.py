@@ -64,6 +64,7 @@ def read(name: str, options: Options) -> Recording:
         remarks=(*found.remarks, *said),
         channels=found.channels,
         times=chosen.times,
+        began=chosen.began,
     )
 
 

@@ -31,7 +31,8 @@ class ModelInfo(Message, frozen=True):
     by row; `series`, plain numbers. `normal` is what free energy is on data that are normal for the model, in nats.
     `channels` and `inputs` are the names of an observation's numbers and of inputs, with their units in brackets. An
     observation comes with `input_size` inputs, and a time where the model is `timed`, `usual_dt` after the one before
-    where it is not said; it computes in its `precision`. Sessions may ask for up to `max_particles` and `max_lag`;
+    where it is not said; where the model hears the `calendar`, as those names say, the first time of a session is said,
+    in seconds since 1970. It computes in its `precision`. Sessions may ask for up to `max_particles` and `max_lag`;
     those that ask for nothing else have `prediction_samples` and `quantiles`; and they may ask for one of `points` by
     its name. What is not known is null.
     """
@@ -55,6 +56,7 @@ class ModelInfo(Message, frozen=True):
     channels: list[str] | None = None
     inputs: list[str] | None = None
     input_size: int = 0
+    calendar: list[str] = msgspec.field(default_factory=list)
     timed: bool = False
     usual_dt: float | None = None
     precision: Precision = "float32"

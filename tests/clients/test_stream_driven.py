@@ -3,14 +3,19 @@
 import csv
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from avf_client import Client, Step
-from avf_client.commands import cli
+from avf_client.commands import cli, lines
+from avf_client.commands.driven import read_driven
+from avf_client.errors import InvalidArgument
+from avf_sources import Options
 
 from avf_core import checkpoints, configuration
 from tests.support.servers import Server
@@ -48,10 +53,10 @@ def table(path: Path, *, valves: list[float]) -> str:
 
 
 def expected(url: str) -> float:
-    """The mean free energy of the same by the SDK, whose times count from the first row."""
+    """The mean free energy of the same by the SDK."""
     rows = zip(LEVELS, FLOWS, VALVES, TIMES, strict=True)
     with Client(url) as client, client.session("plant", seed=1) as session:
-        found = session.steps([Step([level, flow], [valve], time - TIMES[0]) for level, flow, valve, time in rows])
+        found = session.steps([Step([level, flow], [valve], time) for level, flow, valve, time in rows])
     return float(np.mean([estimate.free_energy for estimate in found]))
 
 
@@ -71,6 +76,28 @@ def test_columns_are_sent_as_inputs_and_times(
         assert report["mean_free_energy"] == pytest.approx(expected(plant), rel=1e-6)
     assert cli.run([*arguments, *options]) == 0  # steps are then the usual time apart
     assert json.loads(capsys.readouterr().out)["mean_free_energy"] != pytest.approx(expected(plant), rel=1e-6)
+
+
+def test_times_are_the_file_s_own(plant: str, tmp_path: Path) -> None:
+    """Dates go as seconds since 1970, not counted from the first row: so hours are the calendar's."""
+    path = tmp_path / "dated.csv"
+    path.write_text("when,level [m],flow,valve\n2024-01-01T05:00:00Z,1,2,3\n2024-01-01T06:30:00Z,1,2,3\n")
+    with Client(plant) as client:
+        info = client.model("plant")
+    found = read_driven(str(path), Options(time="when"), kind=None, info=info, inputs=())
+    start = datetime(2024, 1, 1, 5, tzinfo=UTC).timestamp()
+    assert [step.time for step in found.steps()] == [start, start + 5400.0]
+
+
+def test_a_model_that_hears_the_calendar_is_told_when(plant: str, tmp_path: Path) -> None:
+    """Without a column of times, nothing is sent."""
+    with Client(plant) as client:
+        info = msgspec.structs.replace(client.model("plant"), calendar=["calendar.hour.sin"])
+    file = table(tmp_path / "x.csv", valves=VALVES)
+    with pytest.raises(InvalidArgument, match="name the column of times by --time"):
+        read_driven(file, Options(), kind=None, info=info, inputs=())
+    with pytest.raises(InvalidArgument, match="name the column of times by --time"):
+        lines.Wanted.of(info)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def alone(recording: Recording, *, info: wire.ModelInfo, inputs: Sequence[str]) 
     """A recording for a model that takes no inputs. Raises InvalidArgument where some are named."""
     if inputs:
         raise InvalidArgument(f"the model {info.name} takes no inputs: leave --inputs out")
-    return Driven(recording=recording, times=recording.times if info.timed else None)
+    return Driven(recording=recording, times=_times(recording, info))
 
 
 def read_driven(
@@ -73,4 +73,11 @@ def read_driven(
             f"{found.name} has no value of the input {moved[column]} in row {row + 1}: inputs may not be missing"
         )
     recording = replace(found, frames=frames, channels=found.channels[: len(observed)])
-    return Driven(recording=recording, inputs=given if moved else None, times=found.times if info.timed else None)
+    return Driven(recording=recording, inputs=given if moved else None, times=_times(found, info))
+
+
+def _times(recording: Recording, info: wire.ModelInfo) -> NDArray[np.float64] | None:
+    """When each row was, by the file itself, for a model that takes times. Raises InvalidArgument where it asks."""
+    if info.calendar and recording.times is None:
+        raise InvalidArgument(f"the model {info.name} hears the calendar: name the column of times by --time")
+    return recording.began + recording.times if info.timed and recording.times is not None else None

@@ -51,6 +51,8 @@ class Wanted:
         for names, what, size in ((observed, "channels", info.observation_size), (moved, "inputs", info.input_size)):
             if len(names) != size:
                 raise InvalidArgument(f"{len(names)} {what} are named for the {size} of {info.name}: name each")
+        if info.calendar and time is None:
+            raise InvalidArgument(f"the model {info.name} hears the calendar: name the column of times by --time")
         return cls(channels=observed, inputs=moved, time=time, timed=info.timed)
 
 

@@ -12,7 +12,7 @@ import avf_wire as wire
 import msgspec
 import torch
 
-from avf_core import data
+from avf_core import calendar, data
 from avf_core.checkpoints import Checkpoint
 from avf_core.data.base import Plugin
 from avf_core.errors import CheckpointError, ConfigurationError
@@ -30,6 +30,7 @@ def model_info(checkpoint: Checkpoint, *, setup: Setup, reference: Reference | N
     model, card = checkpoint.filter.model, checkpoint.card
     low, high, size = model.observation.low, model.observation.high, model.observation.size
     modality = modality_of(checkpoint)
+    timed = model.timed or bool(calendar_of(checkpoint))
     first_pitch = {PIANO_KEYS: LOWEST_KEY, PITCHES: 0}.get(size)
     return wire.ModelInfo(
         name=checkpoint.name,
@@ -49,10 +50,11 @@ def model_info(checkpoint: Checkpoint, *, setup: Setup, reference: Reference | N
         first_pitch=first_pitch if modality == "music" else None,
         normal=None if reference is None else reference.quantiles,
         channels=_names(checkpoint, "channels", count=size),
-        inputs=_names(checkpoint, "inputs", count=model.input_size),
-        input_size=model.input_size,
-        timed=model.timed,
-        usual_dt=model.reader.usual_dt if model.timed else None,
+        inputs=_sent(checkpoint),
+        input_size=model.input_size - len(calendar_of(checkpoint)),
+        calendar=list(calendar_of(checkpoint)),
+        timed=timed,
+        usual_dt=model.reader.usual_dt if timed else None,
         precision="float64" if model.dtype == torch.float64 else "float32",
         points=dict(points_of(checkpoint)),
         prediction_samples=setup.samples,
@@ -83,6 +85,19 @@ def _names(checkpoint: Checkpoint, kind: str, *, count: int) -> list[str] | None
         if isinstance(found, Sequence) and not isinstance(found, str) and 0 < len(found) == count:
             return [str(name) for name in found]
     return None
+
+
+def calendar_of(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The names of the inputs that the server makes of an observation's time, after those that are sent."""
+    named = _names(checkpoint, "inputs", count=checkpoint.filter.model.input_size) or ()
+    return tuple(calendar.among(named))
+
+
+def _sent(checkpoint: Checkpoint) -> list[str] | None:
+    """The names of the inputs that clients send."""
+    named = _names(checkpoint, "inputs", count=checkpoint.filter.model.input_size)
+    made = calendar_of(checkpoint)
+    return None if named is None else [name for name in named if name not in made] or None
 
 
 def modality_of(checkpoint: Checkpoint) -> wire.Modality:

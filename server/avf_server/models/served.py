@@ -18,7 +18,7 @@ from avf_core.filtering import Filter
 from avf_core.inference import _descent
 from avf_core.trees import tree_map
 from avf_server import problems
-from avf_server.models.catalogue import model_info, points_of
+from avf_server.models.catalogue import calendar_of, model_info, points_of
 from avf_server.models.references import Reference
 from avf_server.models.setups import QUANTILES, WIDEST, Setup
 
@@ -34,6 +34,7 @@ class Models:
         found = (checkpoints.load(name, device=device, dtype=None) for name in names)
         self._checkpoints = {checkpoint.name: checkpoint for checkpoint in found}
         self._references = {name: Reference.of(checkpoint) for name, checkpoint in self._checkpoints.items()}
+        self._calendars = {name: calendar_of(checkpoint) for name, checkpoint in self._checkpoints.items()}
         self._forms = {name: _form_of(checkpoint) for name, checkpoint in self._checkpoints.items()}
         self._binary = {name for name, found in self._checkpoints.items() if _is_binary(found.filter)}
         self._setups = {
@@ -64,6 +65,11 @@ class Models:
         """What a model takes with each observation. Raises UnknownModelError."""
         self.checkpoint(name)
         return self._forms[name]
+
+    def calendar(self, name: str) -> tuple[str, ...]:
+        """The inputs of a model that are made of an observation's time. Raises UnknownModelError."""
+        self.checkpoint(name)
+        return self._calendars[name]
 
     def usual_dt(self, name: str) -> float:
         """The time between two observations of which nothing is said. Raises UnknownModelError."""
@@ -153,8 +159,8 @@ def _form_of(checkpoint: Checkpoint) -> RowForm:
     model = checkpoint.filter.model
     return RowForm(
         size=model.observation.size,
-        input_size=model.input_size,
-        timed=model.timed,
+        input_size=model.input_size - len(calendar_of(checkpoint)),
+        timed=model.timed or bool(calendar_of(checkpoint)),
         wide=model.dtype == torch.float64,
     )
 

@@ -17,12 +17,18 @@ class Moment:
     dt: float
 
 
-def moment(time: float | None, *, last: float | None, usual_dt: float) -> Moment:
+def moment(time: float | None, *, last: float | None, usual_dt: float, dated: bool = False) -> Moment:
     """When an observation is that came with this `time`, after one that was at `last` (None: it is the first).
 
     Without a time it is the usual dt after the one before, the first one at 0. What is before the first is not known:
-    its dt is the usual one. Raises InvalidTimeError where time does not go on.
+    its dt is the usual one. Raises InvalidTimeError where time does not go on, and where the first one is not said, but
+    is a date to the model (`dated`).
     """
+    if last is None and time is None and dated:
+        raise InvalidTimeError(
+            "no time came with the first observation, but the model hears the calendar: say when it was, in seconds "
+            "since 1970 (UTC)"
+        )
     if last is None:
         return Moment(0.0 if time is None else time, usual_dt)
     if time is None:

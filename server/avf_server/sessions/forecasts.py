@@ -7,9 +7,11 @@ answer until the next step. It is bounded before it begins, and runs between two
 from dataclasses import dataclass
 
 import avf_wire as wire
+import numpy as np
 import torch
 from torch import Tensor
 
+from avf_core import calendar
 from avf_core.analysis import forecasting
 from avf_server import problems
 from avf_server.models.thread import ModelThread
@@ -63,13 +65,14 @@ class Forecasts:
         stood, last, _ = kept.unpack(record.belief)
         belief = self._models.belief(options.setup_of(record.meta, self._models), stood, seed=record.meta.seed)
         filter = self._models.checkpoint(record.meta.model).filter
+        moments = self._moments(request, record.meta.model, last=last)
         found = forecasting.forecast(
             filter,
             belief,
             horizon=request.horizon,
             paths=request.paths,
-            inputs=self._inputs(request, record.meta.model),
-            dt=self._dt(request, record.meta.model, last=last),
+            inputs=self._inputs(request, record.meta.model, moments),
+            dt=self._dt(request, record.meta.model, moments),
         )
         if not bool(torch.isfinite(found.paths).all() & torch.isfinite(found.variance).all()):
             raise problems.InvalidSettingError("the forecast is not finite so far ahead; ask for a shorter one")
@@ -85,30 +88,40 @@ class Forecasts:
             paths=found.paths[:, 0].transpose(0, 1).tolist() if request.with_paths else None,
         )
 
-    def _inputs(self, request: wire.ForecastRequest, model: str) -> Tensor | None:
-        """What is done on the way, a row for each step ahead, of a batch of one. Raises InvalidInputsError."""
-        size = self._models.form(model).input_size
-        if not size and request.inputs is None:
+    def _inputs(self, request: wire.ForecastRequest, model: str, moments: list[clocks.Moment]) -> Tensor | None:
+        """What is done on the way, a row for each step ahead, of a batch of one; with what the calendar says of it.
+
+        Raises InvalidInputsError.
+        """
+        size, made = self._models.form(model).input_size, self._models.calendar(model)
+        if not size and request.inputs is None and not made:
             return None
-        given = [[]] if request.inputs is None else request.inputs
+        given = [[]] * (1 if size else request.horizon) if request.inputs is None else request.inputs
         if len(given) != request.horizon or any(len(row) != size for row in given):
             raise problems.InvalidInputsError(
                 f"inputs are not {request.horizon} lists, one for each step ahead, of {size} numbers"
             )
+        dates = calendar.inputs_at(np.array([moment.time for moment in moments]), made)
+        rows = np.concatenate([np.reshape(np.array(given, dtype=np.float64), (request.horizon, size)), dates], axis=1)
         kind = self._models.checkpoint(model).filter.model.dtype
-        return torch.tensor(given, device=self._models.device, dtype=kind)[:, None]
+        return torch.tensor(rows, device=self._models.device, dtype=kind)[:, None]
 
-    def _dt(self, request: wire.ForecastRequest, model: str, *, last: float | None) -> Tensor | None:
-        """The time before each step ahead, of a batch of one. Raises InvalidTimeError."""
-        if request.times is None:
+    def _dt(self, request: wire.ForecastRequest, model: str, moments: list[clocks.Moment]) -> Tensor | None:
+        """The time before each step ahead, of a batch of one."""
+        if request.times is None or not self._models.checkpoint(model).filter.model.timed:
             return None
-        if not self._models.form(model).timed or len(request.times) != request.horizon:
+        return torch.tensor([[moment.dt] for moment in moments], device=self._models.device, dtype=torch.float64)
+
+    def _moments(self, request: wire.ForecastRequest, model: str, *, last: float | None) -> list[clocks.Moment]:
+        """When each step ahead is. Raises InvalidTimeError."""
+        times = [None] * request.horizon if request.times is None else request.times
+        if (request.times is not None and not self._models.form(model).timed) or len(times) != request.horizon:
             raise problems.InvalidTimeError(
                 f"times are not {request.horizon} numbers, one for each step ahead, of a model that takes times"
             )
-        dts = []
-        for time in request.times:
-            moment = clocks.moment(time, last=last, usual_dt=self._models.usual_dt(model))
-            last = moment.time
-            dts.append([moment.dt])
-        return torch.tensor(dts, device=self._models.device, dtype=torch.float64)
+        usual, dated = self._models.usual_dt(model), bool(self._models.calendar(model))
+        found: list[clocks.Moment] = []
+        for time in times:
+            found.append(clocks.moment(time, last=last, usual_dt=usual, dated=dated))
+            last = found[-1].time
+        return found

@@ -17,7 +17,7 @@ from avf_wire.binary_arrays import ALARM, Numbers
 from numpy.typing import NDArray
 from torch import Tensor
 
-from avf_core import flat
+from avf_core import calendar, flat
 from avf_core.errors import AvfError, InputError, TimeStepError
 from avf_server import problems
 from avf_server.models.served import Models
@@ -173,8 +173,8 @@ class Engine:
         following, estimate = checkpoint.filter.step(
             form.belief(torch.from_numpy(kept).to(self._models.device)),
             torch.from_numpy(x).to(self._models.device),
-            inputs=self._column(rows, padding, lambda row: row.inputs),
-            dt=self._column(rows, padding, _dt) if self._models.form(setup.model).timed else None,
+            inputs=self._column(rows, padding, self._inputs_of(setup.model)),
+            dt=self._column(rows, padding, _dt) if checkpoint.filter.model.timed else None,
             observed=None if observed is None else torch.from_numpy(observed).to(self._models.device),
             iterations=setup.iterations or None,
             samples=setup.gradient_samples or None,
@@ -213,6 +213,18 @@ class Engine:
         if values[0] is None:
             return None
         return torch.from_numpy(np.stack(values + values[:1] * padding)).to(self._models.device)
+
+    def _inputs_of(self, model: str) -> Callable[[Row], Numbers | None]:
+        """What a model hears beside an observation: what was sent, and what the calendar says of its time."""
+        names = self._models.calendar(model)
+
+        def heard(row: Row) -> Numbers | None:
+            if not names or row.moment is None:
+                return row.inputs
+            made = calendar.inputs_at(np.array([row.moment.time]), names)[0].astype(row.x.dtype)
+            return made if row.inputs is None else np.concatenate([row.inputs, made])
+
+        return heard
 
     def _belief_row(self, row: Row) -> bytes | problems.ProblemError:
         """The row's belief in bytes, or why it cannot be read."""

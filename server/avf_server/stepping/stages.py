@@ -75,9 +75,10 @@ class Stages:
         """Take a frame that applies; one whose time does not go on is answered here, which gives False."""
         moment = None
         if frame.form.timed:
-            usual = self._sessions.models.usual_dt(frame.meta.model)
+            models, model = self._sessions.models, frame.meta.model
+            usual, dated = models.usual_dt(model), bool(models.calendar(model))
             try:
-                moment = clocks.moment(frame.observed.time, last=continues.kept.time, usual_dt=usual)
+                moment = clocks.moment(frame.observed.time, last=continues.kept.time, usual_dt=usual, dated=dated)
             except ProblemError as problem:
                 rows.refuse(frame, problem)
                 return False

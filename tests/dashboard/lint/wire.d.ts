@@ -190,6 +190,7 @@ declare namespace Wire {
     channels: string[] | null;
     inputs: string[] | null;
     input_size: number;
+    calendar: string[];
     timed: boolean;
     usual_dt: number | null;
     precision: "float32" | "float64";
