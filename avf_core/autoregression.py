@@ -17,6 +17,9 @@ RIDGE = 1e-3  # keeps channels that are sums of others apart from a singular sys
 FLOOR = 1e-8  # of a variance
 REFILLS = 3  # times that gaps of the training data are filled anew
 PERIODS = 4  # candidates for a period
+FARTHEST = 24  # steps ahead that lags are judged by
+NEARLY = 0.01  # part of the least mean square error of forecasts that counts for nothing
+PLACES = 100  # of a sequence, from which that is done
 CYCLES = 4  # that a period is seen, at least
 HELD_OUT = 5  # one step in so many, the last ones, by which lags are chosen
 LONGEST = 20_000  # steps that lags are chosen by: the last ones
@@ -71,8 +74,9 @@ def fit(train: Sequence[ndarray], valid: Sequence[ndarray]) -> list[Linear]:
 def choose(train: Sequence[ndarray]) -> tuple[int, int]:
     """The order and the period, 0 for none, of the autoregression that says well how these sequences go on.
 
-    It is fitted to the beginning of each, and judged by the nats of its end: the shortest one that is within a standard
-    error of the best (Breiman et al. 1984), so that lags that do not help are left out.
+    It is fitted to the beginning of each, and judged by its end: of those that are within a standard error of the
+    best in nats (Breiman et al. 1984), the shortest one that forecasts as well as any, up to `FARTHEST` steps ahead;
+    so lags that do not help are left out.
     """
     recent = [sequence[-LONGEST:] for sequence in train]
     ends = [len(sequence) - len(sequence) // HELD_OUT for sequence in recent]
@@ -80,10 +84,12 @@ def choose(train: Sequence[ndarray]) -> tuple[int, int]:
     carried = [_carried(sequence) for sequence in fitted_on]
     channels, rows = train[0].shape[1], sum(ends)
 
-    def energies(order: int, period: int) -> Float[ndarray, " steps"]:
+    def judged(order: int, period: int) -> tuple[Float[ndarray, " steps"], float]:
         fitted = _least_squares(fitted_on, carried, lags(order, period))
-        pairs = zip(recent, ends, strict=True)
-        return np.concatenate([filtered(fitted, sequence)[0][end:] for sequence, end in pairs])
+        heard = [filtered(fitted, sequence) for sequence in recent]
+        energies = [energy[end:] for (energy, _), end in zip(heard, ends, strict=True)]
+        wholes = [filled for _, filled in heard]
+        return np.concatenate(energies), _error_ahead(fitted, recent, wholes, ends)
 
     def possible(order: int, period: int) -> bool:
         heard, reach = channels * len(lags(order, period)), period + order
@@ -91,11 +97,32 @@ def choose(train: Sequence[ndarray]) -> tuple[int, int]:
         return small and reach < max(ends) // 4 and (period == 0 or order < min(period, SEASONAL))
 
     pairs = [(order, period) for order in ORDERS for period in (0, *_periods(fitted_on)) if possible(order, period)]
-    scored = {pair: energies(*pair) for pair in sorted(pairs, key=lambda pair: len(lags(*pair)))}
+    scored = {pair: judged(*pair) for pair in sorted(pairs, key=lambda pair: len(lags(*pair)))}
     if not scored:
         return 1, 0
-    best = min(scored.values(), key=lambda found: float(found.mean()))
-    return next(pair for pair, found in scored.items() if _level(found - best))
+    best, _ = min(scored.values(), key=lambda found: float(found[0].mean()))
+    level = {pair: error for pair, (energies, error) in scored.items() if _level(energies - best)}
+    least = min(level.values())
+    return next(pair for pair, error in level.items() if error <= (1.0 + NEARLY) * least)
+
+
+def _error_ahead(fitted: Linear, sequences: Sequence[ndarray], wholes: Sequence[ndarray], ends: Sequence[int]) -> float:
+    """The mean square error of forecasts up to `FARTHEST` steps ahead, from places of the ends of these sequences.
+
+    `wholes` are the same with gaps filled, after as many steps as are heard.
+    """
+    total, count = 0.0, 0
+    for sequence, whole, end in zip(sequences, wholes, ends, strict=True):
+        farthest = min(FARTHEST, len(sequence) - end)
+        starts = np.unique(np.linspace(end, len(sequence) - farthest, PLACES).astype(int))
+        past = np.stack([whole[t : t + fitted.reach] for t in starts], axis=1)
+        for ahead in range(farthest):
+            heard = np.concatenate([past[len(past) - lag] for lag in fitted.lags], axis=1)
+            mean = fitted.offset + heard @ fitted.weights.T
+            errors = sequence[starts + ahead] - mean
+            total, count = total + float(np.nansum(errors**2)), count + int((~np.isnan(errors)).sum())
+            past = np.concatenate([past[1:], mean[None]])
+    return total / max(1, count)
 
 
 def _level(behind: Float[ndarray, " steps"]) -> bool:

@@ -9,11 +9,13 @@ error that names it. Only a dt may be left out: it is then the usual one.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor, nn
 
 from avf_core.errors import ConfigurationError, InputError, TimeStepError
@@ -119,6 +121,19 @@ class Reader(nn.Module):
     def inputs_of(self, drive: Drive) -> Float[Tensor, "*time batch inputs"] | None:
         """The inputs of a drive as networks read them; None where it has none."""
         return None if drive.inputs is None else self.standardised(drive.inputs)
+
+    def read_of(self, sequences: Sequence[ndarray]) -> list[Float[ndarray, "_time inputs"]] | None:
+        """The inputs that each of these sequences has, as networks read them; None for a model that takes none.
+
+        Raises InputError where one has none.
+        """
+        if not self.input_size:
+            return None
+        given = [getattr(sequence, "inputs", None) for sequence in sequences]
+        if any(inputs is None for inputs in given):
+            raise InputError(f"the model takes {self.input_size} inputs a step, but a sequence has none")
+        read = (self.standardised(torch.as_tensor(inputs)) for inputs in given)
+        return [inputs.double().cpu().numpy() for inputs in read]
 
     def standardised(self, inputs: Float[Tensor, "*time batch inputs"]) -> Float[Tensor, "*time batch inputs"]:
         """Inputs on the scale of one."""

@@ -1,7 +1,8 @@
 """A verdict on a filter of real numbers: beside textbook predictors, on the same split, in the same units.
 
 Nats per step, errors of forecasts from the same steps, and how much of what comes lies within what was predicted. The
-law: what a filter loses is said as plainly as what it wins. The free energy of a filter is an upper bound on its nats,
+law: what a filter loses is said as plainly as what it wins, and how it forecasts is chosen on validation data, as
+the baselines are, never on what it is judged by. The free energy of a filter is an upper bound on its nats,
 so that none is said to be better than it is.
 """
 
@@ -13,10 +14,10 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from avf_core.analysis.baselines import HORIZONS, STARTS, Comparison, Scale, compare
+from avf_core.analysis.baselines import HORIZONS, STARTS, Comparison, Scale, compare, origins
 from avf_core.analysis.batching import Batch, batches
 from avf_core.analysis.evaluation import evaluate
-from avf_core.analysis.forecasting import forecast
+from avf_core.analysis.forecasting import Feedback, forecast
 from avf_core.analysis.predictive import predictive
 from avf_core.beliefs import Belief
 from avf_core.drives import Drive
@@ -26,17 +27,39 @@ from avf_core.trees import concatenate, take, tree_map
 PATHS = 100  # that the mean of a forecast is taken over
 LEVEL = 0.01  # part of a baseline's error within which a forecast is level with it
 
+PARTICLES = 16  # of a belief that has gaps in its past, of which one sample fills each
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How the mean of a forecast is made: what paths hear of their own observations, and from how many particles.
+
+    Paths that hear means are exact, and without noise, where means follow linearly from what was observed.
+    """
+
+    feedback: Feedback = "sample"
+    particles: int = 1
+
+    def __str__(self) -> str:
+        beliefs = "" if self.particles == 1 else f", of {self.particles} particles"
+        return f"{self.feedback}s fed back{beliefs}"
+
+
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A filter beside the baselines of `comparison`: the same figures of it, and the `coverage` of bands by level."""
+    """A filter beside the baselines of `comparison`: the same figures of it, and the `coverage` of bands by level.
+
+    Its forecasts were made in the `manner` that is best on validation data.
+    """
 
     nats: float
     errors: dict[int, float]
     coverage: dict[float, float]
     comparison: Comparison
+    manner: Manner = Manner()
 
     @property
     def best(self) -> str:
@@ -76,6 +99,7 @@ class Verdict:
         return {
             "nats": self.nats,
             "errors": {str(horizon): error for horizon, error in self.errors.items()},
+            "forecasts": {"feedback": self.manner.feedback, "particles": self.manner.particles},
             "coverage": {str(level): part for level, part in self.coverage.items()},
             "baselines": self.comparison.as_dict(),
             "lost": self.lost,
@@ -104,15 +128,48 @@ def judge(
     comparison = compare(train, valid, test, horizons=within, starts=starts)
     found = evaluate(filter, test, seed=seed, progress=progress)
     covered = predictive(filter, test, seed=seed)
+    manner = chosen_manner(
+        filter, valid, horizons=within, starts=starts, scale=comparison.scale, paths=paths, seed=seed
+    )
     errors = forecast_errors(
-        filter, test, comparison.starts, horizons=within, scale=comparison.scale, paths=paths, seed=seed
+        filter, test, comparison.starts, horizons=within, scale=comparison.scale, paths=paths, seed=seed, manner=manner
     )
     return Verdict(
         nats=found.free_energy_pooled * found.steps / comparison.steps,
         errors=errors,
         coverage=dict(zip(covered.levels, covered.coverage or (), strict=False)),
         comparison=comparison,
+        manner=manner,
     )
+
+
+def chosen_manner(
+    filter: Filter,
+    valid: Sequence[ndarray],
+    *,
+    horizons: Sequence[int],
+    starts: int,
+    scale: Scale,
+    paths: int = PATHS,
+    seed: int = 0,
+) -> Manner:
+    """The manner of forecasting that errs least on these sequences, over all horizons; the first one where none can."""
+    found = [Manner(), Manner(feedback="mean")]
+    if any(bool(np.isnan(np.asarray(sequence)).any()) for sequence in valid):
+        found.append(Manner(feedback="mean", particles=PARTICLES))
+    within = [horizon for horizon in horizons if horizon < max(map(len, valid))]
+    places = origins(list(valid), lead=1, horizon=max(within), starts=starts) if within else []
+    if not places:
+        return found[0]
+
+    def error(manner: Manner) -> float:
+        errors = forecast_errors(
+            filter, valid, places, horizons=within, scale=scale, paths=paths, seed=seed, manner=manner
+        )
+        mean = float(np.mean(np.square(list(errors.values()))))
+        return mean if np.isfinite(mean) else float("inf")
+
+    return min(found, key=error)
 
 
 @torch.no_grad()
@@ -125,20 +182,31 @@ def forecast_errors(
     scale: Scale,
     paths: int = PATHS,
     seed: int = 0,
+    manner: Manner | None = None,
 ) -> dict[int, float]:
     """The root mean square error of the mean of `paths` sample paths, by horizon, in deviations of `scale`.
 
     `starts`: from which sequence, and after how many observations. A model that takes inputs is told those that came.
     """
+    manner = manner or Manner()
     squares: dict[int, list[ndarray]] = {horizon: [] for horizon in horizons}
     longest = max(horizons)
     for batch in batches(filter, sequences, size=128):
         wanted = {(row, t) for row, t in starts if row in batch.rows}
-        places, belief = _beliefs(filter, batch, wanted, seed)
+        places, belief = _beliefs(filter, batch, wanted, seed, manner.particles)
         if not places:
             continue
         ahead = _ahead(batch, places, longest)
-        mean = forecast(filter, belief, horizon=longest, paths=paths, inputs=ahead.inputs, dt=ahead.dt).mean.numpy()
+        found = forecast(
+            filter,
+            belief,
+            horizon=longest,
+            paths=paths,
+            feedback=manner.feedback,
+            inputs=ahead.inputs,
+            dt=ahead.dt,
+        )
+        mean = found.mean.numpy()
         for n, (row, t) in enumerate(places):
             for horizon in horizons:
                 came = np.asarray(sequences[batch.rows[row]])[t + horizon - 1]
@@ -147,10 +215,10 @@ def forecast_errors(
 
 
 def _beliefs(
-    filter: Filter, batch: Batch, wanted: set[tuple[int, int]], seed: int
+    filter: Filter, batch: Batch, wanted: set[tuple[int, int]], seed: int, particles: int
 ) -> tuple[list[tuple[int, int]], Belief]:
     """The beliefs of a batch after so many steps, as one, and of which of its rows and steps they are."""
-    belief = filter.initial(seed + batch.seeds)
+    belief = filter.initial(seed + batch.seeds, particles=particles)
     places: list[tuple[int, int]] = []
     held: list[Belief] = []
     for t in range(len(batch.xs)):

@@ -176,10 +176,14 @@ class Emission(nn.Module, ABC):
             (slope,) = torch.autograd.grad(energy.sum(), leaf)
         return energy.detach(), slope
 
-    def begin(self, sequences: Sequence[Float[ndarray, "_time observation"]]) -> None:
+    def begin(
+        self,
+        sequences: Sequence[Float[ndarray, "_time observation"]],
+        inputs: Sequence[Float[ndarray, "_time inputs"]] | None = None,
+    ) -> None:
         """Before training from random parameters: set those of the emission that the data give in closed form.
 
-        Inputs, where sequences have some, are as networks read them.
+        `inputs` are those of each sequence, as networks read them.
         """
 
     def moved(self, context: State, inputs: Float[Tensor, "*time batch inputs"] | None) -> State:

@@ -85,7 +85,11 @@ class Emission(base.Emission):
         self.near = base.learned(near, self.heard > 0)
 
     @torch.no_grad()
-    def begin(self, sequences: Sequence[Float[ndarray, "_time observation"]]) -> None:
+    def begin(
+        self,
+        sequences: Sequence[Float[ndarray, "_time observation"]],
+        inputs: Sequence[Float[ndarray, "_time inputs"]] | None = None,
+    ) -> None:
         """Before the first observation: mean and deviation of the training data, place by place.
 
         Neighbours' weights are the least squares of differences, and before the first observation of what is left.

@@ -30,11 +30,10 @@ from torch import Tensor, nn
 
 from avf_core import autoregression
 from avf_core.beliefs import State
-from avf_core.data import Driven
 from avf_core.distributions import Gaussian, Likelihood, at_least_float32
 from avf_core.emissions import _building, base
 from avf_core.emissions.base import MEMORY, Output, Units
-from avf_core.errors import ConfigurationError, DataError
+from avf_core.errors import ConfigurationError
 from avf_core.nets import MLP
 
 SMALL = 0.1  # of what a decoder says at first
@@ -179,14 +178,6 @@ class Correlated:
         return torch.where(observed, x.to(filled.dtype), filled)
 
 
-def _inputs(sequence: ndarray, count: int) -> ndarray:
-    """The inputs of a sequence. Raises DataError where it has others than so many."""
-    found = sequence.inputs if isinstance(sequence, Driven) else None
-    if found is None or found.shape[1] != count:
-        raise DataError(f"a sequence has {0 if found is None else found.shape[1]} inputs, expected {count}")
-    return found
-
-
 class Emission(base.Emission):
     """A vector autoregression beside the decoder, with correlated noise."""
 
@@ -222,19 +213,23 @@ class Emission(base.Emission):
         return head
 
     @torch.no_grad()
-    def begin(self, sequences: Sequence[Float[ndarray, "_time observation"]]) -> None:
+    def begin(
+        self,
+        sequences: Sequence[Float[ndarray, "_time observation"]],
+        inputs: Sequence[Float[ndarray, "_time inputs"]] | None = None,
+    ) -> None:
         """Set the autoregression to the least squares of these sequences."""
-        long = [s for s in sequences if len(s) > self.reach + self.size]
+        long = [n for n, s in enumerate(sequences) if len(s) > self.reach + self.size]
         if not long:
             return
-        standardized = [self.standardize(torch.as_tensor(s, dtype=torch.float64)).numpy() for s in long]
-        inputs = [np.asarray(_inputs(s, self.config.inputs)) for s in long] if self.config.inputs else None
-        fitted = autoregression.vector_autoregression(standardized, self.config.lags, inputs)
+        heard = None if inputs is None or not self.config.inputs else [inputs[n] for n in long]
+        standardized = [self.standardize(torch.as_tensor(sequences[n], dtype=torch.float64)).numpy() for n in long]
+        fitted = autoregression.vector_autoregression(standardized, self.config.lags, heard)
         factor = np.linalg.cholesky(fitted.covariance)
         spread = np.diag(factor)
         self.coefficients.copy_(torch.as_tensor(fitted.weights))
         self.offset.copy_(torch.as_tensor(fitted.offset))
-        if self.config.inputs:
+        if fitted.driving is not None:
             self.driving.copy_(torch.as_tensor(fitted.driving))
         self.mixing.copy_(torch.as_tensor(np.linalg.inv(factor / spread)))
         self.log_scale.copy_(torch.as_tensor(np.log(spread)).clamp(min=SHARPEST))

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from avf_core import drives, emissions
 from avf_core.beliefs import State
-from avf_core.data import Driven
 from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian, Likelihood
 from avf_core.drives import FREE, Drive
 from avf_core.emissions import SIXTEEN_BITS, Units
@@ -97,7 +96,7 @@ class Model(base.ObservationDriven):
 
     def begin(self, sequences: Sequence[Float[ndarray, "_time observation"]]) -> None:
         """What the emission begins as."""
-        self.emission.begin([self._as_read(sequence) for sequence in sequences])
+        self.emission.begin(sequences, self.reader.read_of(sequences))
 
     def initial(self, batch_size: int) -> State:
         """h_1 and its cell are learned, z_0 is zero."""
@@ -159,13 +158,6 @@ class Model(base.ObservationDriven):
         driven = [context["drive"]] if "drive" in context else []
         prior: Gaussian = self.prior(torch.cat([context["heard"], before, *driven], dim=-1))
         return prior
-
-    def _as_read(self, sequence: Float[ndarray, "time observation"]) -> Float[ndarray, "time observation"]:
-        """A sequence with its inputs as networks read them."""
-        inputs = sequence.inputs if isinstance(sequence, Driven) else None
-        if inputs is None or not self.reader.input_size:
-            return sequence
-        return Driven(sequence, inputs=self.reader.standardised(torch.as_tensor(inputs)).double().cpu().numpy())
 
     def _heard(self, hidden: Float[Tensor, "*time batch hidden"], drive: Drive) -> State:
         """`heard` is h_t as prior and decoder read it, after dropout; the drive, where there is one, as networks do."""

@@ -62,7 +62,8 @@ def notes(found: Verdict) -> str:
     starts = len(found.comparison.starts)
     return (
         f"Errors are of forecasts from {starts} steps, in deviations of the training data; baselines are fitted to the "
-        f"same data. Bands of {asked} hold {held} of what came."
+        f"same data. The filter's are of {found.manner}, as is best on validation data. "
+        f"Bands of {asked} hold {held} of what came."
     )
 
 

@@ -24,6 +24,7 @@ from avf_sources._files import holds, make_folder, read_set, replace_file, repla
 from avf_sources._limits import Limits
 from avf_sources._npy import archive_file, array_file
 from avf_sources._numbers import NotNumbersError, numbers
+from avf_sources._units import foreign
 
 __all__ = [
     "KEYS",
@@ -44,6 +45,7 @@ __all__ = [
     "available",
     "existing",
     "find",
+    "foreign",
     "holds",
     "kinds",
     "load",

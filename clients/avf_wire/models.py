@@ -29,12 +29,13 @@ class ModelInfo(Message, frozen=True):
     `modality` says what an observation is a piece of, and so how to draw it: `music`, the keys of a piano roll from
     MIDI pitch `first_pitch` up; `audio`, samples at `sample_rate` Hz; `video`, a frame of `shape` (height, width), row
     by row; `series`, plain numbers. `normal` is what free energy is on data that are normal for the model, in nats.
-    `channels` and `inputs` are the names of an observation's numbers and of inputs, with their units in brackets. An
-    observation comes with `input_size` inputs, and a time where the model is `timed`, `usual_dt` after the one before
-    where it is not said; where the model hears the `calendar`, as those names say, the first time of a session is said,
-    in seconds since 1970. It computes in its `precision`. Sessions may ask for up to `max_particles` and `max_lag`;
-    those that ask for nothing else have `prediction_samples` and `quantiles`; and they may ask for one of `points` by
-    its name. What is not known is null.
+    `center` and `scale` are about which number each number of an observation lay in the training data, and how far it
+    spread. `channels` and `inputs` are the names of an observation's numbers and of inputs, with their units in
+    brackets. An observation comes with `input_size` inputs, and a time where the model is `timed`, `usual_dt` after
+    the one before where it is not said; where the model hears the `calendar`, as those names say, the first time of a
+    session is said, in seconds since 1970. It computes in its `precision`. Sessions may ask for up to `max_particles`
+    and `max_lag`; those that ask for nothing else have `prediction_samples` and `quantiles`; and they may ask for one
+    of `points` by its name. What is not known is null.
     """
 
     name: str
@@ -53,6 +54,8 @@ class ModelInfo(Message, frozen=True):
     sample_rate: int | None = None
     first_pitch: int | None = None
     normal: Quantiles | None = None
+    center: list[float] | None = None
+    scale: list[float] | None = None
     channels: list[str] | None = None
     inputs: list[str] | None = None
     input_size: int = 0

@@ -56,6 +56,15 @@ def test_what_does_not_fit_is_named(text: str, said: str) -> None:
     assert said in str(caught.value)
 
 
+def test_a_time_that_goes_back_is_refused_by_its_name() -> None:
+    """Also for a model that takes none; one that stands still is not for the reader to refuse; one that lacks is."""
+    plain = lines.Wanted(channels=("flow",), time="when")
+    with pytest.raises(InvalidArgument, match=r"line 4 goes back in time: when is 1970-01-01T00:00:30Z, 60 s before"):
+        read("when,flow\n90,1\n90,2\n1970-01-01T00:00:30Z,3\n", plain)
+    with pytest.raises(InvalidArgument, match="line 2 has no 'when', the time; it has flow"):
+        read("flow\n1\n", plain)
+
+
 def test_an_input_may_not_be_missing() -> None:
     """It says what was done: there is no guess at that."""
     with pytest.raises(InvalidArgument, match="no value of the input valve"):

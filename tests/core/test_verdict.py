@@ -9,6 +9,7 @@ from avf_core.data import Driven
 from avf_core.filtering import Filter
 from avf_core.inference import kalman
 from avf_core.models import lgssm
+from avf_core.training import report
 
 STEP = 0.3
 
@@ -75,3 +76,27 @@ def test_forecasts_are_under_the_inputs_that_came() -> None:
     starts = [(0, 3), (1, 1), (1, 40)]
     found = verdict.forecast_errors(filter, sequences, starts, horizons=(1, 4), scale=scale, paths=10)
     assert max(found.values()) < 1e-3
+
+
+def test_forecasts_of_a_linear_filter_are_of_its_means() -> None:
+    """Paths that hear means have no noise, which validation finds: the errors are those of the exact mean, a level."""
+    train, valid, test = ([walk(time, seed)] for seed, time in enumerate((2000, 400, 400)))
+    filter = linear(1.0, STEP**2, 1e-8)
+    found = verdict.judge(filter, train, valid, test, horizons=(1, 5), starts=40, paths=3)
+    assert found.manner == verdict.Manner(feedback="mean")
+    (persistence,) = (score for score in found.comparison.scores if score.name == "persistence")
+    for horizon in (1, 5):
+        np.testing.assert_allclose(found.errors[horizon], persistence.errors[horizon], rtol=1e-3)
+    assert "means fed back" in report.notes(found)
+
+
+def test_how_to_forecast_is_chosen_on_validation_data_alone() -> None:
+    """Whatever the test is; and where validation is too short to say, samples are fed back."""
+    train, valid = [walk(2000, 0)], [walk(200, 1)]
+    filter, scale = linear(1.0, STEP**2, 1e-8), Scale.of(train)
+    holed = valid[0].copy()
+    holed[20:30] = np.nan
+    chosen = verdict.chosen_manner(filter, [holed], horizons=(1, 5), starts=20, scale=scale, paths=3)
+    assert chosen.feedback == "mean"
+    short = verdict.chosen_manner(filter, [valid[0][:1]], horizons=(1, 5), starts=20, scale=scale)
+    assert short == verdict.Manner()

@@ -3,8 +3,8 @@
     tail -n +1 -f plant.csv | avf stream - --model plant --time when
 
 The law: columns are found by the names of the model's channels, whatever their order, and one that is absent, or has
-another unit, is an error that names it. Lines without a heading hold the model's channels in its order, after them its
-inputs, before them, where there is one cell more, the time.
+another unit, is an error that names it, as is a time that goes back. Lines without a heading hold the model's channels
+in its order, after them its inputs, before them, where there is one cell more, the time.
 """
 
 import csv
@@ -23,6 +23,7 @@ from rich.console import Console
 
 from avf_client.blocking.client import Session
 from avf_client.commands.describe import describer
+from avf_client.commands.foreign import Watch
 from avf_client.commands.view import open_view
 from avf_client.errors import InvalidArgument
 from avf_client.observations import Step
@@ -81,9 +82,18 @@ class Tally:
 
 
 def follow(
-    session: Session, lines: Iterable[str], wanted: Wanted, *, console: Console, limit: int | None = None
+    session: Session,
+    lines: Iterable[str],
+    wanted: Wanted,
+    *,
+    info: wire.ModelInfo,
+    console: Console,
+    limit: int | None = None,
 ) -> Tally:
-    """Stream lines through a session as they come, until they end or Ctrl-C, and show each estimate."""
+    """Stream lines through a session as they come, until they end or Ctrl-C, and show each estimate.
+
+    Numbers that look as if they were in other units than the model's are told by name.
+    """
     tally = Tally(model=session.info.model)
     shown = Recording(
         name=NAME,
@@ -91,10 +101,13 @@ def follow(
         channels=tuple(channel(name) for name in wanted.channels),
     )
     heard: list[Step] = []
+    units = Watch(info=info)
 
     def source() -> Iterator[Step]:
         for number, step in enumerate(steps(lines, wanted), 1):
             heard.append(step)
+            for text in units.warnings(np.asarray(step.x, dtype=np.float64)):
+                console.print(f"warning: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
             yield step
             if number == limit:
                 return
@@ -110,14 +123,37 @@ def follow(
     return tally
 
 
+@dataclass(kw_only=True)
+class Clock:
+    """The times of lines, which go on."""
+
+    column: str | None
+    last: float | None = None
+
+    def read(self, row: Mapping[str, Any], number: int) -> float | None:
+        """When a row was; None where nothing says so. Raises InvalidArgument where it is before the last one."""
+        if self.column is None:
+            return None
+        if self.column not in row:
+            raise InvalidArgument(f"line {number} has no {self.column!r}, the time; it has {', '.join(row)}")
+        time = _seconds(row[self.column], number)
+        if self.last is not None and time < self.last:
+            raise InvalidArgument(
+                f"line {number} goes back in time: {self.column} is {row[self.column]}, "
+                f"{self.last - time:g} s before the line that precedes it; expected lines in the order of time"
+            )
+        self.last = time
+        return time
+
+
 def steps(lines: Iterable[str], wanted: Wanted) -> Iterator[Step]:
     """The observations that lines hold. Raises InvalidArgument, which names the line and the column."""
-    delimiter, places = None, None
+    delimiter, places, clock = None, None, Clock(column=wanted.time)
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         if line.lstrip().startswith("{"):
-            yield _step(_object(line, number), wanted, number)
+            yield _step(_object(line, number), wanted, number, clock)
             continue
         if delimiter is None:
             delimiter = max(DELIMITERS, key=line.count)
@@ -128,19 +164,18 @@ def steps(lines: Iterable[str], wanted: Wanted) -> Iterator[Step]:
                 continue
         if len(cells) < len(places):
             raise InvalidArgument(f"line {number} has {len(cells)} cells, expected {len(places)}")
-        yield _step({name: cells[place] for name, place in places.items()}, wanted, number)
+        yield _step({name: cells[place] for name, place in places.items()}, wanted, number, clock)
 
 
-def _step(row: Mapping[str, Any], wanted: Wanted, number: int) -> Step:
+def _step(row: Mapping[str, Any], wanted: Wanted, number: int, clock: "Clock") -> Step:
     found = _by_name(row, wanted, number)
     observed = np.array([_number(found[name], name, number) for name in wanted.channels])
     inputs = [_number(found[name], name, number) for name in wanted.inputs]
     for name, value in zip(wanted.inputs, inputs, strict=True):
         if np.isnan(value):
             raise InvalidArgument(f"line {number} has no value of the input {name}: inputs may not be missing")
-    when = None if wanted.time is None or not wanted.timed else row.get(wanted.time)
-    time = None if when is None else _seconds(when, number)
-    return Step(observed, np.array(inputs) if inputs else None, time)
+    time = clock.read(row, number)
+    return Step(observed, np.array(inputs) if inputs else None, time if wanted.timed else None)
 
 
 def _by_name(row: Mapping[str, Any], wanted: Wanted, number: int) -> dict[str, Any]:

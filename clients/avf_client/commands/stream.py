@@ -18,6 +18,7 @@ from avf_client.commands import lines, microphone, view_sound
 from avf_client.commands import plot as plots
 from avf_client.commands.common import client_of, json_option, server_option, write_json
 from avf_client.commands.driven import Driven, alone, read_driven
+from avf_client.commands.foreign import RECENT, Watch
 from avf_client.commands.reading import reading_options, take
 from avf_client.commands.watch import Trace, summary, watch
 from avf_client.errors import InvalidArgument
@@ -172,11 +173,12 @@ def _streamed(
             asked_for = lines.Wanted.of(
                 info, channels=wanted.reading.channels or (), inputs=wanted.inputs, time=wanted.reading.time
             )
-            return lines.follow(session, sys.stdin, asked_for, console=console, limit=wanted.limit)
+            return lines.follow(session, sys.stdin, asked_for, info=info, console=console, limit=wanted.limit)
         if not sound and recording is not None:
-            seen = watch(
-                session, _driven(recording, wanted, info), console=console, pace=wanted.pace, limit=wanted.limit
-            )
+            driven = _driven(recording, wanted, info)
+            for text in Watch(info=info).warnings(*driven.recording.frames[:RECENT]):
+                console.print(f"warning: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            seen = watch(session, driven, console=console, pace=wanted.pace, limit=wanted.limit)
             console.print(summary(seen, seconds=time.perf_counter() - start))
             return seen
         heard = _heard(session, recording, wanted, console, rate=rate or 0)

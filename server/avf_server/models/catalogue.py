@@ -13,6 +13,7 @@ import msgspec
 import torch
 
 from avf_core import calendar, data
+from avf_core.analysis import units
 from avf_core.checkpoints import Checkpoint
 from avf_core.data.base import Plugin
 from avf_core.errors import CheckpointError, ConfigurationError
@@ -31,6 +32,7 @@ def model_info(checkpoint: Checkpoint, *, setup: Setup, reference: Reference | N
     low, high, size = model.observation.low, model.observation.high, model.observation.size
     modality = modality_of(checkpoint)
     timed = model.timed or bool(calendar_of(checkpoint))
+    lay = units.known(checkpoint.settings, channels=size) if modality == "series" else None
     first_pitch = {PIANO_KEYS: LOWEST_KEY, PITCHES: 0}.get(size)
     return wire.ModelInfo(
         name=checkpoint.name,
@@ -49,6 +51,8 @@ def model_info(checkpoint: Checkpoint, *, setup: Setup, reference: Reference | N
         sample_rate=sample_rate_of(checkpoint) if modality == "audio" else None,
         first_pitch=first_pitch if modality == "music" else None,
         normal=None if reference is None else reference.quantiles,
+        center=None if lay is None else lay[0],
+        scale=None if lay is None else lay[1],
         channels=_names(checkpoint, "channels", count=size),
         inputs=_sent(checkpoint),
         input_size=model.input_size - len(calendar_of(checkpoint)),

@@ -187,6 +187,8 @@ declare namespace Wire {
     sample_rate: number | null;
     first_pitch: number | null;
     normal: Quantiles | null;
+    center: number[] | null;
+    scale: number[] | null;
     channels: string[] | null;
     inputs: string[] | null;
     input_size: number;

@@ -9,6 +9,7 @@ import { Facts } from "./facts.js";
 import { Charts } from "./charts.js";
 import { Span } from "../span.js";
 import { Trace } from "../trace.js";
+import { foreign } from "../units.js";
 import { FORMS } from "../forms.js";
 
 const BACK = 500; // steps of one request of a history
@@ -37,11 +38,12 @@ export class SessionView {
     this.span = new Span(this.known.trace, 64);
     this.facts = new Facts();
     this.notice = h("div", { class: "card notice", role: "status", hidden: true });
+    this.warning = h("div", { class: "card notice", role: "status", "data-kind": "problem", "data-warning": "units", hidden: true });
     this.holder = h("div");
     this.name_ = h("span", { class: "soft" });
     this.follow = h("button", { type: "button", text: "Pause", onclick: () => (this.span.live ? this.span.pause() : this.span.follow()) });
     this.earlier = h("button", { type: "button", text: "Load earlier", hidden: true, onclick: () => this.#older() });
-    this.root = h("div", {}, this.#head(), this.notice, this.facts.root, this.holder);
+    this.root = h("div", {}, this.#head(), this.notice, this.warning, this.facts.root, this.holder);
     this.span.onChange(() => this.#changed());
   }
 
@@ -140,6 +142,7 @@ export class SessionView {
   #changed() {
     const entry = this.span.entry;
     this.facts.show(entry, this.known);
+    this.#warn();
     write(this.follow, this.span.live ? "Pause" : "Follow");
     mark(this.follow, "class", this.span.live ? null : "main");
     this.charts?.invalidate();
@@ -157,6 +160,14 @@ export class SessionView {
       this.holder.replaceChildren(this.charts.root);
     }
     this.#changed();
+  }
+
+  /** What looks as if it were in other units than the model's. */
+  #warn() {
+    const { model, trace } = this.known;
+    const said = model ? foreign(model, trace.entries) : [];
+    write(this.warning, said.join(". "));
+    this.warning.hidden = said.length === 0;
   }
 
   /** It has ended: what was seen of it stays. */

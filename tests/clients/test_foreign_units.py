@@ -1,0 +1,91 @@
+"""Numbers in other units than a model's, told by name: by `avf stream`, of files and of live lines."""
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from avf_client import Client
+from avf_client.commands import cli
+from avf_client.commands.foreign import Watch
+
+from avf_core import checkpoints, configuration
+from tests.support.servers import Server
+
+CENTER, SCALE = [15.0, 1013.0], [8.0, 7.0]
+SETTINGS: dict[str, Any] = {
+    "model": {
+        "kind": "srnn",
+        "observation_size": 2,
+        "latent_size": 2,
+        "hidden_size": 4,
+        "prior_widths": [4],
+        "decoder_widths": [4],
+        "likelihood": "gaussian",
+        "center": CENTER,
+        "scale": SCALE,
+    },
+    "inference": {"kind": "direct", "widths": [4]},
+}
+CARD = {"name": "weather", "data": {"channels": ["temp [C]", "pressure"]}}
+WRONG = {
+    "kelvin": (lambda rows: rows + np.array([273.15, 0.0]), ["temp [C] lies about 28", "are its units the model's?"]),
+    "swapped": (lambda rows: rows[:, ::-1], ["it looks like pressure: are columns swapped?", "pressure lies about 1"]),
+}
+
+
+@pytest.fixture(scope="module")
+def weather(start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of a model that knows about which number each channel lies."""
+    folder = tmp_path_factory.mktemp("models") / "weather"
+    checkpoints.save(folder, filter=configuration.build(SETTINGS), settings=SETTINGS, card=CARD)
+    running = start(folder)
+    yield running.url
+    running.stop()
+
+
+def rows() -> np.ndarray:
+    """Thirty numbers of each channel, as the model knows them."""
+    return np.random.default_rng(0).normal(CENTER, SCALE, size=(30, 2))
+
+
+def table(numbers: np.ndarray) -> str:
+    """As CSV."""
+    return "temp,pressure\n" + "".join(f"{a:.2f},{b:.2f}\n" for a, b in numbers)
+
+
+@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("live", [True, False])
+def test_what_is_streamed_is_told_of_by_name(
+    weather: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    case: str,
+    live: bool,
+) -> None:
+    """Of a file and of live lines, once a channel; what is in the model's units is not."""
+    change, words = WRONG[case]
+    for numbers, expected in ((rows(), []), (change(rows()), words)):
+        text = table(numbers)
+        (tmp_path / "x.csv").write_text(text)
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        assert cli.run(["stream", "-" if live else str(tmp_path / "x.csv"), "--server", weather, "--json"]) == 0
+        told = capsys.readouterr().err
+        assert all(word in told for word in expected)
+        assert told.count("warning:") == (0 if not expected else {"kelvin": 1, "swapped": 2}[case])
+
+
+def test_a_model_says_about_which_numbers_its_channels_lie(weather: str) -> None:
+    """To every client; where it does not, nothing is said of units."""
+    with Client(weather) as client:
+        info = client.model("weather")
+    assert (info.center, info.scale) == (CENTER, SCALE)
+    assert list(Watch(info=msgspec.structs.replace(info, center=None)).warnings(np.full(2, 1e9))) == []
+    watch = Watch(info=info)
+    assert len(list(watch.warnings(np.array([300.0, np.nan])))) == 1
+    assert list(watch.warnings(np.array([301.0, 1013.0]))) == []  # it was told of

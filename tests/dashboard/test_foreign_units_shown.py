@@ -1,0 +1,52 @@
+"""The page of a session whose numbers look as if they were in other units than the model's says so, by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from avf_core import checkpoints, configuration
+from tests.support.pages import Looking
+from tests.support.servers import Server
+from tests.support.waiting import PATIENCE
+
+pytestmark = pytest.mark.slow
+
+SETTINGS: dict[str, Any] = {
+    "model": {
+        "kind": "srnn",
+        "observation_size": 2,
+        "latent_size": 2,
+        "hidden_size": 4,
+        "prior_widths": [4],
+        "decoder_widths": [4],
+        "likelihood": "gaussian",
+        "center": [15.0, 1013.0],
+        "scale": [8.0, 7.0],
+    },
+    "inference": {"kind": "direct", "widths": [4]},
+}
+CARD = {"name": "weather", "data": {"channels": ["temp [C]", "pressure"]}}
+
+
+def test_other_units_are_told_by_name(looking: Looking, start: Callable[..., Server], tmp_path: Path) -> None:
+    """While they are heard: Kelvin is told of; numbers as the model knows them are not."""
+    checkpoints.save(tmp_path / "weather", filter=configuration.build(SETTINGS), settings=SETTINGS, card=CARD)
+    server = start(tmp_path / "weather")
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as api:
+        session = api.post("/v1/sessions", json={"model": "weather"}).raise_for_status().json()["id"]
+        steps = f"/v1/sessions/{session}/steps"
+        api.post(steps, json={"seq": 1, "observations": [[16.0, 1010.0]] * 3}).raise_for_status()
+        looking.page.goto(f"{server.url}/#/session/{session}")
+        warning = looking.page.locator("[data-warning=units]")
+        looking.page.wait_for_function("() => document.querySelector('[data-fact=step]')?.textContent === '3'")
+        assert not warning.is_visible()
+        api.post(steps, json={"seq": 4, "observations": [[289.0, 1010.0]] * 9}).raise_for_status()
+        warning.wait_for(state="visible")
+        assert warning.inner_text() == (
+            "temp [C] lies about 289, where the model's training data lay about 15, give or take 8: are its units the "
+            "model's?"
+        )
+    server.stop()
