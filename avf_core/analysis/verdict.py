@@ -34,7 +34,7 @@ PARTICLES = 16  # of a belief that has gaps in its past, of which one sample fil
 class Manner:
     """How the mean of a forecast is made: what paths hear of their own observations, and from how many particles.
 
-    Paths that hear means are exact, and without noise, where means follow linearly from what was observed.
+    Paths that hear means have no noise where a mean follows from means, as it does in an autoregression.
     """
 
     feedback: Feedback = "sample"

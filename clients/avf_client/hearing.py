@@ -38,6 +38,7 @@ class SoundTrace:
     rate: int  # samples a second
     remarks: tuple[str, ...] = ()
     heard: int = 0  # samples
+    alarms: int = 0
     numbers: dict[str, MutableSequence[float]] = field(
         default_factory=lambda: {name: array("d") for name in ("free_energy", "reconstruction", "kl")}
     )
@@ -109,6 +110,7 @@ def hear(
             samples = tap.answered(estimate.seq - last)
             last = estimate.seq
             trace.heard += len(samples)
+            trace.alarms += bool(estimate.alarm and estimate.alarm.raised)
             for key, series in trace.numbers.items():
                 series.append(getattr(estimate, key))
             listener.add(samples, estimate)

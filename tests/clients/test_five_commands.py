@@ -49,9 +49,11 @@ def test_from_a_table_to_live_surprise(
     lines = [["pressure [hPa]", "temp [F]"], *([pressure, temp] for _, temp, pressure in rows[-40:])]
     lines.append(["1012", "500"])
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{','.join(line)}\n" for line in lines)))
-    assert cli.run(["stream", "-", "--server", server.url, "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
+    assert cli.run(["stream", "-", "--server", server.url, "--json", "--alarm-every", "100"]) == 0
+    told = capsys.readouterr()
+    report = json.loads(told.out)
     assert (report["steps"], report["model"]) == (41, "weather")
+    assert report["alarms"] == told.err.count("alarm at step")
     with Client(server.url) as client:
         assert client.model("weather").channels == ["temp [F]", "pressure [hPa]"]
         with client.session("weather") as session:

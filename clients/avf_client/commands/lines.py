@@ -25,6 +25,7 @@ from avf_client.blocking.client import Session
 from avf_client.commands.describe import describer
 from avf_client.commands.foreign import Watch
 from avf_client.commands.view import open_view
+from avf_client.commands.watch import tell_alarm
 from avf_client.errors import InvalidArgument
 from avf_client.observations import Step
 from avf_client.results.estimates import Estimate
@@ -63,11 +64,13 @@ class Tally:
 
     model: str
     steps: int = 0
+    alarms: int = 0
     sums: dict[str, float] = field(default_factory=dict)
 
     def add(self, estimate: Estimate) -> None:
         """One more."""
         self.steps += 1
+        self.alarms += bool(estimate.alarm and estimate.alarm.raised)
         for name in ("free_energy", "reconstruction", "kl"):
             self.sums[name] = self.sums.get(name, 0.0) + float(getattr(estimate, name))
 
@@ -118,6 +121,7 @@ def follow(
             for estimate in session.stream(source(), in_flight=1):
                 view.add(np.asarray(heard.pop(0).x, dtype=np.float64), estimate)
                 tally.add(estimate)
+                tell_alarm(console, estimate)
         except KeyboardInterrupt:
             console.print("stopped", highlight=False)
     return tally

@@ -4,10 +4,11 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import avf_wire as wire
 import click
+import msgspec
 import numpy as np
 from avf_sources import Options, Recording, load, read
 from rich.console import Console
@@ -43,6 +44,8 @@ class Wanted:
     particles: int
     lag: int
     point: str | None
+    alarm_every: float | None
+    alarm_by: wire.AlarmBy
     kind: str | None
     inputs: tuple[str, ...]
     reading: Options
@@ -89,6 +92,18 @@ class Wanted:
 @click.option("--particles", type=click.IntRange(min=1), default=1, help="Weighted rows that filter the session.")
 @click.option("--lag", type=click.IntRange(min=0), default=0, help="Steps that estimates look back.")
 @click.option("--point", metavar="NAME", help="One of the model's operating points, such as bound.")
+@click.option(
+    "--alarm-every",
+    type=click.FloatRange(min=1.0, min_open=True),
+    metavar="STEPS",
+    help="Listen for alarms, of which false ones are so many steps apart on average.",
+)
+@click.option(
+    "--alarm-by",
+    type=click.Choice(get_args(wire.AlarmBy)),
+    default="change",
+    help="What is listened for; daily tells hours apart, by --time. [default: change]",
+)
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture (PNG, SVG or PDF).")
 @json_option
 def command(server: str, as_json: bool, **options: Any) -> None:
@@ -129,6 +144,7 @@ def report(trace: Trace | hearing.SoundTrace | lines.Tally, *, server_url: str, 
         "mean_free_energy": trace.mean_free_energy,
         "mean_reconstruction": trace.mean("reconstruction"),
         "mean_kl": trace.mean("kl"),
+        "alarms": trace.alarms,
         "model": trace.model,
         "server_url": server_url,
         "plot": None if plot is None else str(plot),
@@ -140,10 +156,11 @@ def _streamed(
 ) -> Trace | hearing.SoundTrace | lines.Tally:
     """Stream what is wanted, show it, and sum it up; a file of sound is read in the model's frames, so not before."""
     asked = (wanted.model, wanted.seed, wanted.iterations, wanted.particles, wanted.lag, wanted.point)
-    if wanted.session is not None and asked != (None, None, None, 1, 0, None):
+    listening = (wanted.alarm_every, wanted.alarm_by)
+    if wanted.session is not None and (asked != (None, None, None, 1, 0, None) or listening != (None, "change")):
         raise InvalidArgument(
             "--session goes on with a session as it was opened: no --model, --seed, --iterations, --particles, --lag, "
-            "--point"
+            "--point, --alarm-every, --alarm-by"
         )
     attached = None if wanted.session is None else client.attach(wanted.session)
     info = _model(client, wanted.model if attached is None else attached.info.model)
@@ -167,7 +184,10 @@ def _streamed(
         particles=wanted.particles,
         lag=wanted.lag,
         point=wanted.point,
+        alarm_every=wanted.alarm_every,
+        alarm_by=wanted.alarm_by,
     ) as session:
+        info = msgspec.structs.replace(info, timed=session.info.timed)  # a detector may listen to hours
         start = time.perf_counter()
         if wanted.live:
             asked_for = lines.Wanted.of(

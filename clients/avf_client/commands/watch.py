@@ -43,6 +43,11 @@ class Trace:
         """Nats per step, over all frames; None where there are none."""
         return self.mean("free_energy")
 
+    @property
+    def alarms(self) -> int:
+        """How many were raised."""
+        return sum(bool(estimate.alarm and estimate.alarm.raised) for estimate in self.estimates)
+
     def mean(self, name: str) -> float | None:
         """The mean of a number of the estimates, nats per step."""
         return float(np.mean(self.series(name))) if self.estimates else None
@@ -78,7 +83,16 @@ def watch(
         for x, estimate in zip(recording.frames[:limit], streamed, strict=False):
             trace.estimates.append(estimate)
             view.add(x, estimate)
+            tell_alarm(console, estimate)
     return trace
+
+
+def tell_alarm(console: Console, estimate: Estimate) -> None:
+    """A line where the session's detector raised an alarm in this step."""
+    alarm = estimate.alarm
+    if alarm is not None and alarm.raised:
+        reached = f"{alarm.statistic:.1f} nats, of {alarm.threshold:.1f}"
+        console.print(f"alarm at step {estimate.seq}: {reached}", style="bold red", highlight=False, soft_wrap=True)
 
 
 def paced(steps: Iterable[T], per_second: float) -> Iterator[T]:
