@@ -19,6 +19,7 @@ SHORTER = {
         "range(24)]\ntrain, valid, test = episodes[:16], episodes[16:20], episodes[20:]"
     ),
     r"starts=50": "starts=5",
+    r'row\["origin"\] == "JFK"\]': 'row["origin"] == "JFK"][:1500]',
 }
 
 
