@@ -17,8 +17,8 @@ RIDGE = 1e-3  # keeps channels that are sums of others apart from a singular sys
 FLOOR = 1e-8  # of a variance
 REFILLS = 3  # times that gaps of the training data are filled anew
 PERIODS = 4  # candidates for a period
-FARTHEST = 24  # steps ahead that lags are judged by
-NEARLY = 0.01  # part of the least mean square error of forecasts that counts for nothing
+AHEAD = (1, 2, 4, 8, 16, 24)  # steps ahead, at each of which lags are judged alike
+NEARLY = 0.01  # of the logarithm of a mean square error of forecasts, which counts for nothing
 PLACES = 100  # of a sequence, from which that is done
 CYCLES = 4  # that a period is seen, at least
 HELD_OUT = 5  # one step in so many, the last ones, by which lags are chosen
@@ -75,7 +75,7 @@ def choose(train: Sequence[ndarray]) -> tuple[int, int]:
     """The order and the period, 0 for none, of the autoregression that says well how these sequences go on.
 
     It is fitted to the beginning of each, and judged by its end: of those that are within a standard error of the
-    best in nats (Breiman et al. 1984), the shortest one that forecasts as well as any, up to `FARTHEST` steps ahead;
+    best in nats (Breiman et al. 1984), the shortest one that forecasts as well as any, at each of `AHEAD` steps;
     so lags that do not help are left out.
     """
     recent = [sequence[-LONGEST:] for sequence in train]
@@ -103,26 +103,27 @@ def choose(train: Sequence[ndarray]) -> tuple[int, int]:
     best, _ = min(scored.values(), key=lambda found: float(found[0].mean()))
     level = {pair: error for pair, (energies, error) in scored.items() if _level(energies - best)}
     least = min(level.values())
-    return next(pair for pair, error in level.items() if error <= (1.0 + NEARLY) * least)
+    return next(pair for pair, error in level.items() if error <= least + NEARLY)
 
 
 def _error_ahead(fitted: Linear, sequences: Sequence[ndarray], wholes: Sequence[ndarray], ends: Sequence[int]) -> float:
-    """The mean square error of forecasts up to `FARTHEST` steps ahead, from places of the ends of these sequences.
+    """The logarithm of the mean square error of forecasts, over `AHEAD`, from places of the ends of these sequences.
 
     `wholes` are the same with gaps filled, after as many steps as are heard.
     """
-    total, count = 0.0, 0
+    squares: dict[int, list[ndarray]] = {ahead: [] for ahead in AHEAD}
     for sequence, whole, end in zip(sequences, wholes, ends, strict=True):
-        farthest = min(FARTHEST, len(sequence) - end)
+        farthest = min(AHEAD[-1], len(sequence) - end)
         starts = np.unique(np.linspace(end, len(sequence) - farthest, PLACES).astype(int))
         past = np.stack([whole[t : t + fitted.reach] for t in starts], axis=1)
-        for ahead in range(farthest):
+        for ahead in range(1, farthest + 1):
             heard = np.concatenate([past[len(past) - lag] for lag in fitted.lags], axis=1)
             mean = fitted.offset + heard @ fitted.weights.T
-            errors = sequence[starts + ahead] - mean
-            total, count = total + float(np.nansum(errors**2)), count + int((~np.isnan(errors)).sum())
+            if ahead in squares:
+                squares[ahead].append((sequence[starts + ahead - 1] - mean) ** 2)
             past = np.concatenate([past[1:], mean[None]])
-    return total / max(1, count)
+    means = [float(np.nanmean(np.concatenate(found))) for found in squares.values() if found]
+    return float(np.mean(np.log(np.maximum(means, FLOOR)))) if means else 0.0
 
 
 def _level(behind: Float[ndarray, " steps"]) -> bool:

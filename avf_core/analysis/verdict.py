@@ -27,6 +27,7 @@ from avf_core.trees import concatenate, take, tree_map
 PATHS = 100  # that the mean of a forecast is taken over
 LEVEL = 0.01  # part of a baseline's error within which a forecast is level with it
 
+FEW = 40  # places from which forecasts are made to choose how
 PARTICLES = 16  # of a belief that has gaps in its past, of which one sample fills each
 
 
@@ -158,7 +159,7 @@ def chosen_manner(
     if any(bool(np.isnan(np.asarray(sequence)).any()) for sequence in valid):
         found.append(Manner(feedback="mean", particles=PARTICLES))
     within = [horizon for horizon in horizons if horizon < max(map(len, valid))]
-    places = origins(list(valid), lead=1, horizon=max(within), starts=starts) if within else []
+    places = origins(list(valid), lead=1, horizon=max(within), starts=min(starts, FEW)) if within else []
     if not places:
         return found[0]
 
