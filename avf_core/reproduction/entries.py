@@ -18,7 +18,7 @@ class Entry:
     start of others, `bound` is AVF whose theta learns for a bound by several samples instead of the free energy,
     `curve` a point of "free energy against iterations in training", `ships` what the zoo has beside the paper's kind.
     `minutes` is the wall clock's, all resumed parts together. With `particles` the FIVO bound is reported beside the
-    free energy.
+    free energy. `precision` is that of matrix products while training.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Entry:
     goes_on: str | None = None
     minutes: float = 45.0
     particles: int = 0
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
 
     @property
     def origin(self) -> str | None:

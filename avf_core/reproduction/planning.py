@@ -150,6 +150,8 @@ def command(entry: Entry, where: Where, *, minutes: float) -> list[str]:
     words = ["train", entry.preset, "--data", str(path), "--out", str(where.folder(entry.name))]
     for change in (*entry.changes, f"training.seed={entry.seed}"):
         words += ["--set", change]
+    if entry.precision != "bfloat16":
+        words += ["--precision", entry.precision]
     if entry.start is not None:
         words += ["--init", str(where.folder(entry.start))]
     return [*words, "--max-minutes", f"{max(minutes, LEAST_MINUTES):g}", "--threads", str(where.threads)]

@@ -35,6 +35,7 @@ SIZES = {
         "prior_widths=[16]",
         "decoder_widths=[16]",
     ),
+    "codec": ("hidden_size=16", "prior_widths=[16]", "decoder_widths=[16]"),
     "svg": ("latent_size=8", "encoding_size=8", "hidden_size=8", "widths=[2, 4, 4, 4]"),
 }
 INFERENCE = {"iterative": ("units=16",), "direct": ("widths=[16]",)}

@@ -13,6 +13,10 @@ from avf_core.errors import ConfigurationError
 from avf_core.reproduction.entries import Entry, Group
 from avf_core.reproduction.paper import GROUPS as PAPER_GROUPS
 from avf_core.reproduction.paper import MUSIC_FLOORS, PAPER
+from avf_core.reproduction.shipped import CROWD16K, WEIZMANN
+from avf_core.reproduction.shipped import GROUPS as SHIPPED_GROUPS
+from avf_core.reproduction.shipped import SPEECH as SHIPPED_SPEECH
+from avf_core.reproduction.shipped import VIDEO as SHIPPED_VIDEO
 
 GROUPS = {
     "jsb": Group(title="JSB chorales", paper=(6.92, 6.77), floors=MUSIC_FLOORS["jsb"]),
@@ -22,11 +26,10 @@ GROUPS = {
     "vrnn": Group(title="Speech: VRNN on crowd16k"),
     "srnn": Group(title="Speech: SRNN on crowd16k"),
     "svg": Group(title="Video: SVG on Weizmann actions"),
+    **SHIPPED_GROUPS,
     **PAPER_GROUPS,
 }
 
-CROWD16K = "speech/crowd16k"
-WEIZMANN = "video/weizmann64/weizmann64_gray_train_valid.npz"
 CURVE = (1, 2, 4, 8)
 """Iterations in training, as in the paper's Figure 4a."""
 
@@ -180,8 +183,9 @@ TABLES: dict[str, tuple[Entry, ...]] = {
             validate_every=(10, 4),
         ),
         *curve("srnn", SRNN_AVF, changes=SRNN_CURVE, minutes=40.0),
+        *SHIPPED_SPEECH,
     ),
-    "video": trio(VIDEO, epochs=230, avf_epochs=80, validate_every=(30, 20)),
+    "video": (*trio(VIDEO, epochs=230, avf_epochs=80, validate_every=(30, 20)), *SHIPPED_VIDEO),
     "paper": PAPER,
 }
 
