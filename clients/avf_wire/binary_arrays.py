@@ -47,14 +47,18 @@ class MalformedFrame(ProtocolError):  # noqa: N818 - like the other errors of th
     """These bytes are no message of `avf.v1.bin`; the text says what was expected."""
 
 
+MOMENTS = {part: (2 * i + 2, 2 * i + 3) for i, part in enumerate(PARTS)}
+"""The names of the arrays of a part's means and of its deviations."""
+
+
 def mean_name(part: str) -> int:
     """The name of the array of a part's means."""
-    return 2 * PARTS.index(part) + 2
+    return MOMENTS[part][0]
 
 
 def deviation_name(part: str) -> int:
     """The name of the array of a part's deviations."""
-    return mean_name(part) + 1
+    return MOMENTS[part][1]
 
 
 def type_code(dtype: np.dtype[Any]) -> int:
@@ -72,27 +76,28 @@ def encode(name: int, x: Numbers) -> bytes:
 def decode(count: int, payload: memoryview) -> dict[int, Numbers]:
     """`count` arrays by their names; those whose names this release does not know are passed over."""
     arrays: dict[int, Numbers] = {}
+    at, end = 0, len(payload)
     for _ in range(count):
-        if len(payload) < HEAD.size:
-            raise MalformedFrame(f"{len(payload)} bytes are left, expected the header of an array: {HEAD.size} bytes")
-        name, code, words = HEAD.unpack_from(payload)
-        end = HEAD.size + 4 * words
-        if len(payload) < end:
-            raise MalformedFrame(f"array {name} of {words} words is cut: {len(payload) - HEAD.size} bytes are left")
+        if end - at < HEAD.size:
+            raise MalformedFrame(f"{end - at} bytes are left, expected the header of an array: {HEAD.size} bytes")
+        name, code, words = HEAD.unpack_from(payload, at)
+        start, at = at + HEAD.size, at + HEAD.size + 4 * words
+        if at > end:
+            raise MalformedFrame(f"array {name} of {words} words is cut: {end - start} bytes are left")
         if name in KNOWN:
-            arrays[name] = _of_type(name, code, payload[HEAD.size : end])
-        payload = payload[end:]
-    if payload:
-        raise MalformedFrame(f"{len(payload)} bytes are left after {count} arrays")
+            arrays[name] = _of_type(name, code, payload[start:at])
+    if at < end:
+        raise MalformedFrame(f"{end - at} bytes are left after {count} arrays")
     return arrays
 
 
 def _of_type(name: int, code: int, data: memoryview) -> Numbers:
     if code >= len(TYPES):
         raise MalformedFrame(f"the type of array {name} is {code}, expected one of 0 to {len(TYPES) - 1}")
-    if len(data) % TYPES[code].itemsize:
-        raise MalformedFrame(f"array {name} has {len(data)} bytes, expected a multiple of {TYPES[code].itemsize}")
-    return np.frombuffer(data, dtype=TYPES[code])
+    dtype = TYPES[code]
+    if code and len(data) % dtype.itemsize:  # words are of the other type's size
+        raise MalformedFrame(f"array {name} has {len(data)} bytes, expected a multiple of {dtype.itemsize}")
+    return np.frombuffer(data, dtype=dtype)
 
 
 def one(arrays: dict[int, Numbers], name: int) -> float | None:
@@ -102,7 +107,7 @@ def one(arrays: dict[int, Numbers], name: int) -> float | None:
         return None
     if len(found) != 1:
         raise MalformedFrame(f"array {name} has {len(found)} numbers, expected 1")
-    value = float(found[0])
+    value = found.item()
     return None if math.isnan(value) else value
 
 

@@ -22,6 +22,7 @@ from avf_wire.binary_arrays import (
     ALARM,
     ALWAYS,
     FREE_ENERGIES,
+    MOMENTS,
     PARTS,
     QUANTILE_LEVELS,
     QUANTILES,
@@ -160,9 +161,9 @@ def decode(count: int, *, seq: int, payload: memoryview) -> Estimate:
     arrays = binary_arrays.decode(count, payload[FIXED.size :])
     found: dict[str, Any] = {field: binary_arrays.one(arrays, name) for field, name in SCALARS.items()}
     found |= {
-        part: Moments(mean=arrays[mean_name(part)], deviation=arrays.get(deviation_name(part)))
-        for part in PARTS
-        if mean_name(part) in arrays
+        part: Moments(mean=arrays[mean], deviation=arrays.get(deviation))
+        for part, (mean, deviation) in MOMENTS.items()
+        if mean in arrays
     }
     back = binary_arrays.whole(arrays, SMOOTHED_SEQ)
     if back is None:
