@@ -124,7 +124,7 @@ async def test_a_tick_waits_for_one_forecast_at_most(runtime: Any, open_session:
         first = asyncio.create_task(server.thread.aside(lambda: [each() for each in (started.set, gate.wait)]))
         second = asyncio.create_task(server.thread.aside(lambda: order.append("aside")))
         stepping = asyncio.create_task(server.service.observe(session, seq=1, x=[None] * 6, owner=""))
-        while not (started.is_set() and server.thread._thread._work_queue.qsize()):
+        while not (started.is_set() and server.thread._asked.qsize()):
             await asyncio.sleep(0.001)
         gate.set()
         await asyncio.gather(first, second, stepping)

@@ -98,6 +98,7 @@ class Service:
         """Begin to tick."""
         self._stores.start()
         self._sweeper.start()
+        self._telemetry.queue.set_function(lambda: self.waiting)
         self._ticking = self._supervisor.start("avf-ticks", self._run)
 
     def refuse(self) -> None:
@@ -208,7 +209,6 @@ class Service:
             await self._gathered()
             room = self._limits.max_batch - sum(item.frame.setup.particles for item in self._loaded)
             taken = self._queue.take(max_batch=room, under_way=self._under_way)
-            self._telemetry.queue.set(self.waiting)
             if taken or self._loaded:
                 self._under_way.update(frame.meta.id for frame in taken)
                 return taken

@@ -38,6 +38,7 @@ class Stages:
         self._answers = answers
         self._telemetry = telemetry
         self._window = window
+        telemetry.hot.set_function(lambda: len(cached))
 
     def hot(self, frames: Sequence[Frame]) -> tuple[list[Ready], list[Frame], list[Frame]]:
         """The frames that apply by what is held here, those of which only the store knows, and those refused."""
@@ -127,7 +128,6 @@ class Stages:
         self._sessions.touch([frame.meta.id for frame, _, _ in applied])
         self._answers.applied(applied)
         await self._settle([frame for frame in refused if self._answers.is_open(frame)], doubtful)
-        self._telemetry.hot.set(len(self._cached))
 
     def refuse_all(self, frames: Sequence[Frame], problem: ProblemError) -> None:
         """Answer these with the same problem, each with one of its own."""
