@@ -8,7 +8,9 @@ cores; all systems by the same client over HTTP (`benchmarks.load`), and avf by 
 `group`, without its order, its idempotence and its fencing. Peers run the step on torch, as anybody would. Systems take
 turns, each in processes of its own; figures are medians over the turns. A peer whose package is not installed (extra
 `bench`) is left out, by name. `cpu_ms_per_step` is processor time of the system and its Redis, `client_ms_per_step`
-that of the client, `times_best_peer` our steps a second over those of the fastest peer.
+that of the client, `times_best_peer` our steps a second over those of the fastest peer, and `times_best_peer_cpu` the
+processor time of a step of the peer that takes the least, with its Redis, over ours: the client's is in the former, and
+not in the latter.
 """
 
 import importlib.util
@@ -144,7 +146,9 @@ def main() -> None:
     result: dict[str, Any] = {"model": told.model, "sessions": SESSIONS, "seconds": seconds, "rounds": rounds}
     result |= {key: medians(key) for key in ("steps_per_second", "p50_ms", "p99_ms", "problems")}
     result |= {"cpu_ms_per_step": spent(slice(None, -1, 2)), "client_ms_per_step": spent(slice(-1, None))}
-    result |= {"times_best_peer": times_best_peer(result["steps_per_second"]), "skipped": skipped}
+    costs = {name: 1.0 / cost for name, cost in result["cpu_ms_per_step"].items()}
+    result |= {"times_best_peer": times_best_peer(result["steps_per_second"])}
+    result |= {"times_best_peer_cpu": times_best_peer(costs), "skipped": skipped}
     results.told(result | {"machine": results.machine()}, as_json=told.json)
 
 

@@ -4,14 +4,15 @@ import importlib
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 
 from avf_core import checkpoints
 from avf_core.native import running
-from benchmarks import page, peers, plots, realtime, results
+from benchmarks import load, page, peers, plots, realtime, results
 from benchmarks.__main__ import SUITE
 from benchmarks.peer.step import Stepper
 
@@ -100,3 +101,24 @@ def test_peers_make_the_same_step() -> None:
         found = torch.tensor([answer["free_energy"] for answer in answers])
         torch.testing.assert_close(found, expected.free_energy[t])
         assert len(answers[0]["mean"]) == filter.model.latent_size
+
+
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 5\r\n\r\n{1:2}", b"Transfer-Encoding: chunked\r\n\r\n5\r\n{1:2}\r\n0\r\n\r\n"]
+)
+def test_answers_over_http_are_whole_before_they_count(body: bytes) -> None:
+    """Whether their length is said or they come in chunks, and however they are cut: some servers' are in chunks."""
+
+    class Heard(load.OverHttp):
+        def _answer(self, problem: str | None) -> None:
+            answers.append(problem)
+
+    answers: list[str | None] = []
+    answer = b"HTTP/1.1 200 OK\r\nDate: now\r\n" + body
+    session = Heard(cast(load.Bench, None), "host", "session", np.zeros((1, 1)))
+    for _ in range(2):
+        for at in range(len(answer)):
+            before = len(answers)
+            session.data_received(answer[at : at + 1])
+            assert len(answers) - before == (at == len(answer) - 1)
+    assert answers == [None, None]
