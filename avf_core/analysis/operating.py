@@ -127,7 +127,7 @@ def curve(
     points = candidates(settings) if points is None else points
     some = first(sequences)
     filters = [at(filter, settings, point) for point in points]
-    times = {batch: _milliseconds(filters, points, some, batch=batch) for batch in BATCHES}
+    times = {batch: milliseconds(filters, points, some, batch=batch) for batch in BATCHES}
     found = []
     for i, (one, point) in enumerate(zip(filters, points, strict=True)):
         if point.iterations is None:
@@ -140,13 +140,13 @@ def curve(
     return sorted(found, key=lambda worth: worth.ms_64)
 
 
-def first(sequences: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The sequences that a curve is taken of."""
+def first(sequences: Sequence[np.ndarray], *, most: int = MOST_STEPS) -> list[np.ndarray]:
+    """The sequences that a curve is taken of: so many steps at most, and one sequence at least."""
     if not sequences:
         raise DataError("there are no sequences to take a curve of")
     found: list[np.ndarray] = []
     for sequence in sequences:
-        if found and sum(map(len, found)) + len(sequence) > MOST_STEPS:
+        if found and sum(map(len, found)) + len(sequence) > most:
             break
         found.append(sequence)
     return found
@@ -164,7 +164,7 @@ def _plain(samples: int | tuple[int, ...] | None) -> int | tuple[int, ...] | Non
     return samples[0] if isinstance(samples, tuple) and len(set(samples)) == 1 else samples
 
 
-def _milliseconds(
+def milliseconds(
     filters: Sequence[Filter], points: Sequence[Point], sequences: Sequence[np.ndarray], *, batch: int
 ) -> list[float]:
     """Processor time of a row of a step, the filters taking turns; what is missing counts as 0."""

@@ -9,6 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from avf_core.analysis.operating import Point
+from avf_core.training.model_card import point_of
+
 COLOURS = {"start": "#94a3b8", "baseline": "#d97706", "avf": "#2563eb", "bound": "#059669", "ships": "#7c3aed"}
 CYCLE = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#dc2626", "#0891b2")
 LABELS = {"start": "start", "baseline": "baseline", "avf": "AVF", "bound": "for the bound", "ships": "ships"}
@@ -53,6 +56,54 @@ def results(records: Sequence[Mapping[str, Any]], *, title: str) -> bytes:
     if curve:
         _in_training(axes[-1], curve)
     return _png(figure, dpi=110)
+
+
+def reliability(record: Mapping[str, Any], *, level: float) -> bytes:
+    """What was said against what came, or bands against what they hold; and p-values by piece, as a PNG."""
+    figure, axes = _figure(1 + bool(record["below"]), widths=(1.0, 1.0))
+    axes[0].plot([0, 1], [0, 1], color=COLOURS["start"], linestyle="--")
+    if record["covered"] is not None:
+        axes[0].plot(record["levels"], record["covered"], color=COLOURS["avf"], marker="o", markersize=3)
+        axes[0].set(title=f"{record['model']}: bands", xlabel="level of the band", ylabel="part within")
+    else:
+        for key, label, colour in (
+            ("served", "served", COLOURS["avf"]),
+            ("at_prior_mean", "at the prior's mean", COLOURS["baseline"]),
+        ):
+            bins = record[key]
+            axes[0].plot(bins["said"], bins["came"], color=colour, marker="o", markersize=3, label=label)
+        axes[0].set(title=f"{record['model']}: notes", xlabel="probability that was said", ylabel="part that came")
+        axes[0].legend(frameon=False)
+    if record["below"]:
+        axes[1].hist(record["below"], bins=20, color=COLOURS["avf"], alpha=0.7)
+        axes[1].axvline(level, color=COLOURS["start"], linestyle="--")
+        axes[1].set(title="p-values by piece", xlabel=f"part of steps with p < {level:g}", ylabel="pieces")
+    return _png(figure, dpi=90)
+
+
+def trade(record: Mapping[str, Any], *, shipped: Point) -> bytes:
+    """F, and the bound where there are particles, against milliseconds, alone and of a batch of 64, as a PNG."""
+    figure, axes = _figure(2, widths=(1.0, 1.0))
+    for one, time, title in ((axes[0], "ms_1", "alone"), (axes[1], "ms_64", "of a batch of 64")):
+        for way, colour in zip(("iterative", "direct", "gradient"), CYCLE, strict=False):
+            rows = [row for row in record["points"] if row["way"] == way]
+            for marker, some, label in (
+                ("o", [row for row in rows if row["particles"] == 1], f"{way}, F"),
+                ("^", [row for row in rows if row["particles"] > 1], f"{way} with particles, bound"),
+            ):
+                if some:
+                    energies = [row["free_energy"] for row in some]
+                    one.plot([row[time] for row in some], energies, marker, color=colour, label=label, alpha=0.7)
+        ships = "direct" if shipped.iterations is None else "iterative"
+        for row in record["points"]:
+            if (row["way"], point_of(row)) == (ships, shipped):
+                one.plot(row[time], row["free_energy"], "s", color="black", fillstyle="none", markersize=10)
+        one.set_ylim(*_limits([row["free_energy"] for row in record["points"]]))
+        one.set(
+            title=f"{record['model']}, {title}", xlabel="milliseconds of a row", ylabel="nats per step", xscale="log"
+        )
+    axes[0].legend(frameon=False, fontsize="x-small")
+    return _png(figure, dpi=90)
 
 
 def _png(figure: Figure, *, dpi: int) -> bytes:

@@ -11,7 +11,18 @@ from typing import Any, get_args
 
 import avf_sources
 
-from avf_core.reproduction import gains, opening, pairs, plots, records, sensor_report, textbooks, zoo_report
+from avf_core.reproduction import (
+    calibration,
+    gains,
+    opening,
+    pairs,
+    plots,
+    records,
+    sensor_report,
+    textbooks,
+    trade_report,
+    zoo_report,
+)
 from avf_core.reproduction.entries import Group, Role, divided_rightly, epochs_in
 from avf_core.reproduction.paper import NOT_AT_HAND
 from avf_core.reproduction.tables import GROUPS, TABLES
@@ -51,6 +62,8 @@ def write(results: Path) -> Path:
     for name, group in _groups(results).items():
         picture = plots.results(group, title=_about(name).title)
         avf_sources.replace_file(images / f"results-{name}.png", picture)
+    for name, picture in {**trade_report.pictures(results), **calibration.pictures(results)}.items():
+        avf_sources.replace_file(images / name, picture)
     path = results.parent / f"{results.name}.md"
     avf_sources.replace_file(path, page(results))
     return path
@@ -70,7 +83,13 @@ def page(results: Path) -> str:
     if any(record["quick"] for group in groups.values() for record in group):
         parts.append("These runs are cut down to see that all of it works: **their figures mean nothing**.\n")
     else:
-        sections = (sensor_report.section(results), zoo_report.section(), pairs.section(results))
+        sections = (
+            sensor_report.section(results),
+            zoo_report.section(),
+            pairs.section(results),
+            trade_report.section(results),
+            calibration.section(results),
+        )
         parts += [text for text in sections if text]
     known = textbooks.rows(results)
     if known:

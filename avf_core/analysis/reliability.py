@@ -1,0 +1,134 @@
+"""Reliability curves: what predictions say, beside what came, and p-values of surprise piece by piece.
+
+Of zeros and ones: in bins of the probability of a one, how often ones came, for the predictions that are served and for
+those at the prior's mean, which leave out what the prior is unsure of. Of real numbers: how many lie within the central
+band of each level. By piece: the share of its steps whose p-value is below LEVEL, which is LEVEL where what is heard is
+like what the reference was made of. The law: every value is predicted before it is heard.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avf_core.analysis.batching import batches
+from avf_core.analysis.surprise import ReferenceDistribution
+from avf_core.errors import DataError
+from avf_core.filtering import Filter
+from avf_core.trees import take
+
+BINS = 20
+LEVELS = (*(k / 20 for k in range(1, 20)), 0.98)
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bins:
+    """Of each bin that has values in it: the mean of what was said, how often a one came, and the number of values."""
+
+    said: list[float]
+    came: list[float]
+    count: list[int]
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error: |said - came|, weighted by the values."""
+        weights = np.array(self.count) / sum(self.count)
+        return float(weights @ np.abs(np.array(self.said) - np.array(self.came)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """`served` and `at_prior_mean` are of zeros and ones, `covered` of real numbers at `levels`; else None.
+
+    `below` has, of each piece, the share of its scored steps with a p-value under LEVEL; None without a reference.
+    """
+
+    served: Bins | None
+    at_prior_mean: Bins | None
+    levels: list[float]
+    covered: list[float] | None
+    below: list[float] | None
+    steps: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures by name."""
+        return asdict(self)
+
+
+@torch.no_grad()
+def reliability(
+    filter: Filter,
+    sequences: Sequence[np.ndarray],
+    *,
+    reference: ReferenceDistribution | None = None,
+    seed: int = 0,
+    max_rows: int = 128,
+) -> Reliability:
+    """Hold predictions and p-values against what came; sequence i has the seed `seed` + i.
+
+    Raises DataError where there is nothing to predict.
+    """
+    served, plain, covered, values = _Counts(), _Counts(), np.zeros(len(LEVELS)), 0
+    energies: list[list[float]] = [[] for _ in sequences]
+    for batch in batches(filter, sequences, size=max_rows):
+        belief = filter.initial(seed + batch.seeds)
+        for t in range(len(batch.xs)):
+            x, observed, scored = batch.at(t)
+            now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
+            belief, e = filter.step(belief, x, observed=observed, inputs=now.inputs, dt=now.dt)
+            known = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
+            values += int(known.sum())
+            if e.prediction.discrete:
+                served.add(e.prediction.mean, x, known)
+                plain.add(e.prediction_at_prior_mean.mean, x, known)
+            else:
+                distances = (e.prediction.cdf(x)[known].double() - 0.5).abs()
+                covered += [int((distances < 0.5 * level).sum()) for level in LEVELS]
+            for n in torch.nonzero(scored).flatten().tolist():
+                energies[batch.rows[n]].append(float(e.free_energy[n]))
+    if not values:
+        raise DataError("expected at least one observed value")
+    discrete = served.any
+    return Reliability(
+        served=served.bins() if discrete else None,
+        at_prior_mean=plain.bins() if discrete else None,
+        levels=list(LEVELS),
+        covered=None if discrete else (covered / values).tolist(),
+        below=None if reference is None else [_below(reference, piece) for piece in energies if piece],
+        steps=sum(map(len, energies)),
+    )
+
+
+def _below(reference: ReferenceDistribution, energies: Sequence[float]) -> float:
+    """The share of steps that are stranger than all but LEVEL of normal ones."""
+    return float((reference.p_value(torch.tensor(energies, dtype=torch.float64)) < LEVEL).double().mean())
+
+
+class _Counts:
+    """Sums by bins of what was said."""
+
+    def __init__(self) -> None:
+        self.said, self.came, self.count = (np.zeros(BINS) for _ in range(3))
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a value."""
+        return bool(self.count.any())
+
+    def add(self, mean: Tensor, x: Tensor, known: Tensor) -> None:
+        """Count the known values of one step."""
+        said, came = (values[known].double().cpu().numpy() for values in (mean, x))
+        bins = np.minimum((said * BINS).astype(int), BINS - 1)
+        self.said += np.bincount(bins, said, minlength=BINS)
+        self.came += np.bincount(bins, came, minlength=BINS)
+        self.count += np.bincount(bins, minlength=BINS)
+
+    def bins(self) -> Bins:
+        """The means of the bins that hold something."""
+        held = self.count > 0
+        said, came = (sums[held] / self.count[held] for sums in (self.said, self.came))
+        return Bins(said=said.tolist(), came=came.tolist(), count=self.count[held].astype(int).tolist())

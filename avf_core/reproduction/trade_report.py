@@ -1,0 +1,117 @@
+"""The page's part on the whole trade: F, bound and milliseconds of every way of inference, by `trade`'s records."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from avf_core import checkpoints
+from avf_core.analysis.operating import Point
+from avf_core.reproduction import plots
+from avf_core.reproduction.gains import figure
+from avf_core.reproduction.trade import FOLDER
+from avf_core.training.model_card import point_of
+
+Row = Mapping[str, Any]
+
+
+def load(results: Path) -> list[dict[str, Any]]:
+    """The records that are whole, by name."""
+    found = [json.loads(path.read_text()) for path in sorted((results / FOLDER).glob("*.json"))]
+    return [record for record in found if record["complete"]]
+
+
+def section(results: Path) -> str:
+    """Pictures, and the ways that nothing beats at either size of a batch; empty where there is no record."""
+    found = load(results)
+    if not found:
+        return ""
+    lines = [
+        "## What the time of a step is worth\n",
+        "Every way of inference on the same steps of the split of selection, by `python -m avf_core.reproduction.trade",
+        "NAME --data PATH`: iterations x samples, schedules of samples, direct inference and the shipped point with",
+        "particles (then the energy is the bound on -log p), and gradient descent on the same model. Milliseconds of a",
+        "row, processor time of one thread, in turns. Listed are the ways that no other beats in both time and nats.\n",
+    ]
+    for record in found:
+        lines += [
+            f"### `{record['model']}`\n",
+            f"{record['steps']} steps of {record['data']}, {record['split']}.{_said(record)}\n",
+            "| inference | nats per step | ms, alone | ms, of 64 | not beaten |",
+            "|---|---|---|---|---|",
+            *_rows(record),
+            "",
+            f"![{record['model']}: F and bound against milliseconds](images/trade-{record['model']}.png)\n",
+        ]
+    return "\n".join(lines)
+
+
+def pictures(results: Path) -> dict[str, bytes]:
+    """The plots, by their names."""
+    found = {record["model"]: record for record in load(results)}
+    return {f"trade-{name}.png": plots.trade(record, shipped=_shipped(name)) for name, record in found.items()}
+
+
+def undominated(rows: Sequence[Row], time: str) -> list[Row]:
+    """Those that no other is at once as fast and as good as, and better in one."""
+    return [
+        row
+        for row in rows
+        if not any(
+            other[time] <= row[time]
+            and other["free_energy"] <= row["free_energy"]
+            and (other[time], other["free_energy"]) != (row[time], row["free_energy"])
+            for other in rows
+        )
+    ]
+
+
+def name_of(row: Row) -> str:
+    """A way in words."""
+    point = point_of(row)
+    particles = f", {row['particles']} particle{'s' * (row['particles'] > 1)}" if row["particles"] > 1 else ""
+    return f"{row['way']}{particles}" if point.iterations is None else f"{row['way']} {point}{particles}"
+
+
+def _rows(record: Row) -> list[str]:
+    alone, together = (undominated(record["points"], time) for time in ("ms_1", "ms_64"))
+    shipped = _shipped(record["model"])
+    lines = []
+    for row in sorted(record["points"], key=lambda row: row["ms_64"]):
+        where = [text for text, held in (("alone", alone), ("of 64", together)) if row in held]
+        if where or is_shipped(row, shipped):
+            mark = " (as it ships)" if is_shipped(row, shipped) else ""
+            energy = figure(row["free_energy"])
+            cells = [name_of(row) + mark, energy, f"{row['ms_1']:.3f}", f"{row['ms_64']:.4f}", ", ".join(where) or "–"]
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _said(record: Row) -> str:
+    """Where particles on direct inference win: at less time than the shipped point, with no more nats."""
+    shipped = [row for row in record["points"] if is_shipped(row, _shipped(record["model"]))]
+    direct = [row for row in record["points"] if row["way"] == "direct" and row["particles"] > 1]
+    if not shipped or not direct or shipped[0]["way"] == "direct":
+        return ""
+    there = [r for r in direct if r["ms_64"] <= shipped[0]["ms_64"] and r["free_energy"] <= shipped[0]["free_energy"]]
+    if not there:
+        return " Particles on direct inference have no fewer nats in the time that the shipped point takes of a batch."
+    best = min(there, key=lambda row: float(row["free_energy"]))
+    return (
+        f" Who wants the bound has it by direct inference: {best['particles']} particles of `{record['model']}-direct` "
+        f"have {figure(best['free_energy'])} in {best['ms_64']:.4f} ms of a batch, the shipped point "
+        f"{figure(shipped[0]['free_energy'])} in {shipped[0]['ms_64']:.4f} ms. Sessions ask for it by `particles`."
+    )
+
+
+def is_shipped(row: Row, shipped: Point) -> bool:
+    """Whether a way is that of the card."""
+    way = "direct" if shipped.iterations is None else "iterative"
+    return row["way"] == way and point_of(row) == shipped
+
+
+def _shipped(name: str) -> Point:
+    """The point that a checkpoint of the zoo is run at."""
+    folder = checkpoints.ZOO / name
+    settings = json.loads((folder / checkpoints.CONFIG).read_text())
+    return Point.configured(checkpoints.operated(settings, checkpoints.read_card(folder)))
