@@ -223,8 +223,8 @@ def test_checkpoints_stand_among_textbooks_and_codecs() -> None:
     said = [{"data": "crowd16k", "split": "valid", "by": "a textbook", "nats per step": 1100.0}]
     rows = [line for line in zoo_report.beside(said).splitlines() if line.startswith("| crowd16k")]
     names = [row.split(" | ")[1] for row in rows]
-    assert names[:2] == ["`speech`", "a textbook"]
-    assert "`srnn-speech-small`, which reproduces the paper's kind" in names[2:]
+    assert names[:3] == ["`speech-avf`", "`speech`", "a textbook"]
+    assert "`srnn-speech-small`, which reproduces the paper's kind" in names[3:]
     nats = [float(row.split(" | ")[2].rstrip(" |").replace(",", "")) for row in rows]
     assert nats == sorted(nats)
 
