@@ -8,6 +8,7 @@ so that none is said to be better than it is.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from avf_core.trees import concatenate, take, tree_map
 PATHS = 100  # that the mean of a forecast is taken over
 LEVEL = 0.01  # part of a baseline's error within which a forecast is level with it
 
-FEW = 40  # places from which forecasts are made to choose how
+FEW = 20  # places from which forecasts are made to choose how
 PARTICLES = 16  # of a belief that has gaps in its past, of which one sample fills each
 
 
@@ -163,17 +164,17 @@ def chosen_manner(
     if not places:
         return found[0]
 
+    stands = {n: _standing(filter, valid, places, particles=n, seed=seed) for n in {m.particles for m in found}}
+
     def error(manner: Manner) -> float:
-        errors = forecast_errors(
-            filter, valid, places, horizons=within, scale=scale, paths=paths, seed=seed, manner=manner
-        )
+        asked: dict[str, Any] = {"horizons": within, "scale": scale, "paths": paths, "feedback": manner.feedback}
+        errors = _errors_from(filter, valid, stands[manner.particles], **asked)
         mean = float(np.mean(np.square(list(errors.values()))))
         return mean if np.isfinite(mean) else float("inf")
 
     return min(found, key=error)
 
 
-@torch.no_grad()
 def forecast_errors(
     filter: Filter,
     sequences: Sequence[ndarray],
@@ -190,24 +191,50 @@ def forecast_errors(
     `starts`: from which sequence, and after how many observations. A model that takes inputs is told those that came.
     """
     manner = manner or Manner()
-    squares: dict[int, list[ndarray]] = {horizon: [] for horizon in horizons}
-    longest = max(horizons)
+    standing = _standing(filter, sequences, starts, particles=manner.particles, seed=seed)
+    return _errors_from(
+        filter, sequences, standing, horizons=horizons, scale=scale, paths=paths, feedback=manner.feedback
+    )
+
+
+class _Standing(NamedTuple):
+    """Beliefs from which forecasts are made: those of a batch, and which of its rows and steps they are of."""
+
+    batch: Batch
+    places: list[tuple[int, int]]
+    belief: Belief
+
+
+def _standing(
+    filter: Filter, sequences: Sequence[ndarray], starts: Sequence[tuple[int, int]], *, particles: int, seed: int
+) -> list[_Standing]:
+    """The beliefs of these sequences after so many steps each."""
+    found = []
     for batch in batches(filter, sequences, size=128):
         wanted = {(row, t) for row, t in starts if row in batch.rows}
-        places, belief = _beliefs(filter, batch, wanted, seed, manner.particles)
-        if not places:
-            continue
-        ahead = _ahead(batch, places, longest)
-        found = forecast(
-            filter,
-            belief,
-            horizon=longest,
-            paths=paths,
-            feedback=manner.feedback,
-            inputs=ahead.inputs,
-            dt=ahead.dt,
-        )
-        mean = found.mean.numpy()
+        if wanted:
+            found.append(_Standing(batch, *_beliefs(filter, batch, wanted, seed, particles)))
+    return found
+
+
+@torch.no_grad()
+def _errors_from(
+    filter: Filter,
+    sequences: Sequence[ndarray],
+    standing: Sequence[_Standing],
+    *,
+    horizons: Sequence[int],
+    scale: Scale,
+    paths: int,
+    feedback: Feedback,
+) -> dict[int, float]:
+    """`forecast_errors`, from beliefs."""
+    squares: dict[int, list[ndarray]] = {horizon: [] for horizon in horizons}
+    longest = max(horizons)
+    for batch, places, belief in standing:
+        moved = _ahead(batch, places, longest)
+        ahead: dict[str, Any] = {"horizon": longest, "inputs": moved.inputs, "dt": moved.dt}
+        mean = forecast(filter, belief, paths=paths, feedback=feedback, **ahead).mean.numpy()
         for n, (row, t) in enumerate(places):
             for horizon in horizons:
                 came = np.asarray(sequences[batch.rows[row]])[t + horizon - 1]
@@ -215,6 +242,7 @@ def forecast_errors(
     return {h: float(np.sqrt(np.nanmean(found))) if found else float("nan") for h, found in squares.items()}
 
 
+@torch.no_grad()
 def _beliefs(
     filter: Filter, batch: Batch, wanted: set[tuple[int, int]], seed: int, particles: int
 ) -> tuple[list[tuple[int, int]], Belief]:
@@ -222,7 +250,7 @@ def _beliefs(
     belief = filter.initial(seed + batch.seeds, particles=particles)
     places: list[tuple[int, int]] = []
     held: list[Belief] = []
-    for t in range(len(batch.xs)):
+    for t in range(1 + max(t for _, t in wanted)):
         active = batch.active(t)
         chosen = [n for n in range(active) if (batch.rows[n], t) in wanted]
         if chosen:
@@ -231,7 +259,7 @@ def _beliefs(
         x, observed, _ = batch.at(t)
         now = batch.drive_at(t)
         belief, _ = filter.step(take(belief, slice(0, active)), x, observed=observed, inputs=now.inputs, dt=now.dt)
-    return places, concatenate(held) if held else belief
+    return places, concatenate(held)
 
 
 def _ahead(batch: Batch, places: Sequence[tuple[int, int]], horizon: int) -> Drive:
