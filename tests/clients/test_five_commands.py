@@ -15,7 +15,7 @@ from avf_client.commands import cli
 
 from tests.support.servers import Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("shapes_unchecked")]
 
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 

@@ -10,7 +10,7 @@ import pytest
 
 TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("shapes_unchecked")]
 
 SHORTER = {
     r"^minutes = [0-9.]+$": "minutes = 0.05",

@@ -17,7 +17,7 @@ from avf_core.training import choosing
 
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.usefixtures("shapes_unchecked")]
 
 
 def write(path: Path, time: int, *, seed: int = 0) -> Path:
