@@ -76,7 +76,7 @@ def command(
     as_json: bool,
     report_only: bool,
 ) -> None:
-    """Train and evaluate every entry of TABLE: music, speech, video or paper.
+    """Train and evaluate every entry of TABLE: music, speech, video, paper or arms.
 
     Each entry is an `avf train` of its own, which is printed; its record goes to RESULTS/TABLE/NAME.json, and the page
     beside RESULTS is written from all records. What --out holds is gone on with: after Ctrl-C, which saves, the same

@@ -1,6 +1,7 @@
 """`avf train`: train a preset on a data set, with progress; interrupt it and go on later."""
 
 import json
+import math
 import shlex
 import signal
 import sys
@@ -37,6 +38,11 @@ from avf_core.training.trainer import Listener, Run, Trainer
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Say training.epochs=60.")
 @click.option("--init", metavar="CHECKPOINT", help="Start from a checkpoint's weights, say the baseline's.")
 @click.option("--max-minutes", type=float, help="Stop after so many minutes; the same command goes on.")
+@click.option(
+    "--training-seconds",
+    type=click.FloatRange(min=0.0, min_open=True),
+    help="Of the processor, in updates: then the run is at its end, whatever its epochs.",
+)
 @threads_option
 @click.option(
     "--precision",
@@ -55,6 +61,7 @@ def command(
     assignments: tuple[str, ...],
     init: str | None,
     max_minutes: float | None,
+    training_seconds: float | None,
     precision: Literal["float32", "bfloat16"],
     device: str | None,
     tensorboard: bool,
@@ -84,6 +91,8 @@ def command(
         facts=_facts(preset, data, description, assignments, precision, chosen),
         folder=out,
     )
+    if training_seconds is not None:
+        run.facts["command"] += f" --training-seconds {training_seconds:g}"
     start = checkpoints.load(init) if init else None
     if start:
         run.facts["init"] = _origin(start)
@@ -91,7 +100,15 @@ def command(
     avf_sources.make_folder(out)
     group = Group(device)
     try:
-        progress = _run(run, start, group, stop=stopper(max_minutes), precision=precision, tensorboard=tensorboard)
+        progress = _run(
+            run,
+            start,
+            group,
+            stop=stopper(max_minutes),
+            seconds=training_seconds or math.inf,
+            precision=precision,
+            tensorboard=tensorboard,
+        )
     finally:
         group.close()
     if group.leads:
@@ -105,6 +122,7 @@ def _run(
     group: Group,
     *,
     stop: Callable[[], bool],
+    seconds: float,
     precision: Literal["float32", "bfloat16"],
     tensorboard: bool,
 ) -> state.Progress:
@@ -131,7 +149,7 @@ def _run(
             trainer = Trainer(run, filter.to(group.device), listener, precision=precision, group=group)
             if trainer.resume():
                 bar.console.print(f"resuming {run.folder} at epoch {trainer.progress.epoch + 1}")
-            return trainer.train(stop=stop)
+            return trainer.train(stop=stop, seconds=seconds)
     finally:
         torch.set_float32_matmul_precision("highest")
 

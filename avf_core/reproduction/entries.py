@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Role = Literal["start", "baseline", "avf", "bound", "curve", "ships"]
+Role = Literal["start", "baseline", "avf", "bound", "curve", "ships", "same", "time"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class Entry:
     seed: int = 1
     start: str | None = None
     goes_on: str | None = None
+    time_of: str | None = None
     minutes: float = 45.0
     particles: int = 0
     precision: Literal["float32", "bfloat16"] = "bfloat16"
@@ -38,6 +39,11 @@ class Entry:
     def origin(self) -> str | None:
         """The entry that must be trained before this one."""
         return self.start or self.goes_on
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """All that must be trained before this one begins."""
+        return tuple(name for name in (self.origin, self.time_of) if name is not None)
 
     def same_run(self, other: "Entry") -> bool:
         """Whether both train the same thing; they may be limited and reported otherwise."""

@@ -109,8 +109,8 @@ def plan(entries: Sequence[Entry], table: Sequence[Entry], where: Where) -> list
     """
     there = [e for e in entries if where.missing and records.is_there(where.results, where.table, e)]
     wanted = [e for e in entries if e not in there]
-    needed = {one.name: one for entry in wanted for one in (*tables.requirements(entry, table), entry)}
-    starts = {entry.origin for entry in table}
+    needed = {one.name: one for entry in wanted for one in tables.needed(entry, table)}
+    starts = {name for entry in table for name in entry.waits_for}
     steps = [
         _wanted(e, where, others_start=e.name in starts) if e in wanted else _start(e, where) for e in needed.values()
     ]
@@ -154,6 +154,8 @@ def command(entry: Entry, where: Where, *, minutes: float) -> list[str]:
         words += ["--precision", entry.precision]
     if entry.start is not None:
         words += ["--init", str(where.folder(entry.start))]
+    if entry.time_of is not None:
+        words += ["--training-seconds", f"{_saved_seconds(where.folder(entry.time_of)):.1f}"]
     return [*words, "--max-minutes", f"{max(minutes, LEAST_MINUTES):g}", "--threads", str(where.threads)]
 
 

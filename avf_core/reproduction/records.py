@@ -21,7 +21,7 @@ import torch
 
 from avf_core import checkpoints
 from avf_core.analysis.bounds import bound
-from avf_core.analysis.evaluation import Evaluation, evaluate
+from avf_core.analysis.evaluation import Evaluation, evaluate, sequence_sums
 from avf_core.data import Source
 from avf_core.errors import TrainingError
 from avf_core.filtering import Filter
@@ -31,6 +31,7 @@ from avf_core.training.model_card import parameters, readable
 
 FORMAT = "avf-result"
 LOG_LINES = 12
+PAIRED = "arms"  # the table whose rows are tested against each other
 MOST_POINTS = 3  # numbers of iterations at test time that are evaluated
 
 Say = Callable[[str], None]
@@ -82,6 +83,7 @@ def record(trained: Trained, say: Say) -> dict[str, Any]:
         "curve": _curve(found["history"]),
         "valid": found["valid"],
         **_measured(best.filter, reported, trained.entry.particles, say),
+        **(_by_sequence(best.filter, reported) if trained.table == PAIRED else {}),
         "log": _tail(trained.folder / "log.txt"),
     }
 
@@ -135,6 +137,12 @@ def _measured(filter: Filter, reported: Sequence[np.ndarray], particles: int, sa
         "test_by_iterations": by_iterations,
         "bound": {key: getattr(tighter, key) for key in kept} if tighter else None,
     }
+
+
+def _by_sequence(filter: Filter, reported: Sequence[np.ndarray]) -> dict[str, Any]:
+    """The free energy of every sequence in nats, on the noise that all arms share, and its steps: for paired tests."""
+    energies, steps = sequence_sums(filter, reported)
+    return {"by_sequence": {"energies": energies.tolist(), "steps": steps.tolist()}}
 
 
 def _few(found: Evaluation) -> dict[str, float]:

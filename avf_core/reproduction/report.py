@@ -12,6 +12,7 @@ from typing import Any, get_args
 import avf_sources
 
 from avf_core.reproduction import (
+    arms_report,
     calibration,
     gains,
     opening,
@@ -38,6 +39,8 @@ ROWS = {
     "avf": "AVF",
     "bound": "AVF, theta trained for the bound",
     "ships": "what ships: an emission that knows its own dimensions",
+    "same": "direct inference, AVF's schedule",
+    "time": "direct inference, AVF's processor time, best of its search by selection",
 }
 TITLE = "# Results\n"
 INTRODUCTION = """## How to read this page
@@ -52,7 +55,8 @@ end. "Minutes" are those of one core in training, of all runs behind, without va
 deviations over seeds. Runs of one seed have no spread: two trainings that differ by the seed only may lie as far apart
 as two rows. Errors over sequences and over noise stand with what ships, in "The zoo".
 """
-TITLES = {"music": "Music", "speech": "Speech", "video": "Video", "paper": "The paper, as published"}
+TITLES = {"music": "Music", "speech": "Speech", "video": "Video"}
+TITLES |= {"paper": "The paper, as published", "arms": "Fair arms"}
 
 
 def write(results: Path) -> Path:
@@ -111,13 +115,14 @@ def section(name: str, group: Sequence[Record], known: Sequence[Record] = ()) ->
         HEADING.format(reported=first["reported"], selection=first["selection"]),
     ]
     for role, label in ROWS.items():
-        runs = [record for record in group if record["entry"]["role"] == role]
+        runs = arms_report.chosen([record for record in group if record["entry"]["role"] == role])
         if runs:
             lines.append(row(f"{label}{_iterations(runs[0])}", runs))
     floors = textbooks.of(about, first["data"]["name"], first["reported"], known)
     lines += [*_paper_rows(about, reported["mean_inverse_length"]), *map(_floor_row, floors), ""]
     ahead, taken = _ahead(group), gains.sentence(group, floors)
-    said = (ahead, taken, _bounds(group), _paper_note(about), gains.curve_table(group, floors))
+    paired, curve = arms_report.sentence(group), gains.curve_table(group, floors)
+    said = (ahead, paired, taken, _bounds(group), _paper_note(about), curve)
     plot = f"![{about.title}: validation while training, and F by iterations](images/results-{name}.png)\n"
     return "\n".join([*lines, *(text for text in said if text), plot, _commands(group)])
 

@@ -101,14 +101,16 @@ class Queue:
     def _ready(self) -> list[Task]:
         """Tasks that wait for nothing but a place."""
         waited_for = {task.name for task in self.tasks if task.stage != "done"}
-        return [task for task in self.tasks if task.stage == "waiting" and task.step.entry.origin not in waited_for]
+        waiting = [task for task in self.tasks if task.stage == "waiting"]
+        return [task for task in waiting if waited_for.isdisjoint(task.step.entry.waits_for)]
 
     def _give_up(self) -> None:
         """Tasks whose start has failed fail too; starts stand before what starts from them."""
         for task in self.tasks:
             failed = {other.name for other in self.tasks if other.stage == "failed"}
-            if task.stage == "waiting" and task.step.entry.origin in failed:
-                self._to(task, "failed", error=f"its start {task.step.entry.origin} failed")
+            lost = failed.intersection(task.step.entry.waits_for)
+            if task.stage == "waiting" and lost:
+                self._to(task, "failed", error=f"its start {', '.join(sorted(lost))} failed")
 
     def _begin(self, task: Task) -> None:
         entry = task.step.entry

@@ -20,7 +20,8 @@ from avf_core.training import state as run_state
 class Standing:
     """Of an entry: `epochs` trained of those there are, minutes of one core, and the recorded F in nats per step.
 
-    `free_energy` is of the reported split, None where there is no record.
+    One that is trained for another's time has as many epochs as it came to. `free_energy` is of the reported split,
+    None where there is no record.
     """
 
     epochs: int
@@ -38,7 +39,8 @@ def standing(entry: Entry, where: Where) -> Standing:
     """How far an entry is. Raises TrainingError where its record is damaged."""
     recorded, figure = _record(entry, where)
     epochs, seconds = max(_run(entry, where), recorded)
-    return Standing(epochs=epochs, of=_length(entry), minutes=seconds / 60.0, free_energy=figure)
+    of = max(1, epochs) if entry.time_of is not None else _length(entry)
+    return Standing(epochs=epochs, of=of, minutes=seconds / 60.0, free_energy=figure)
 
 
 def told(found: Standing) -> str:

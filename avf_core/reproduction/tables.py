@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 from functools import partial
 
 from avf_core.errors import ConfigurationError
+from avf_core.reproduction.arms import ARMS
+from avf_core.reproduction.arms import GROUPS as ARMS_GROUPS
 from avf_core.reproduction.entries import Entry, Group
 from avf_core.reproduction.paper import GROUPS as PAPER_GROUPS
 from avf_core.reproduction.paper import MUSIC_FLOORS, PAPER
@@ -28,6 +30,7 @@ GROUPS = {
     "svg": Group(title="Video: SVG on Weizmann actions"),
     **SHIPPED_GROUPS,
     **PAPER_GROUPS,
+    **ARMS_GROUPS,
 }
 
 CURVE = (1, 2, 4, 8)
@@ -187,6 +190,7 @@ TABLES: dict[str, tuple[Entry, ...]] = {
     ),
     "video": (*trio(VIDEO, epochs=230, avf_epochs=80, validate_every=(30, 20)), *SHIPPED_VIDEO),
     "paper": PAPER,
+    "arms": ARMS,
 }
 
 
@@ -230,3 +234,11 @@ def requirements(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
         entry = by_name[entry.origin]
         chain.insert(0, entry)
     return chain
+
+
+def needed(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
+    """All that an entry waits for, before itself: its starts, and the one whose time it has, with those of its own."""
+    by_name = {one.name: one for one in entries}
+    timed = [by_name[entry.time_of]] if entry.time_of is not None else []
+    found = [*requirements(entry, entries), *(one for other in timed for one in needed(other, entries)), entry]
+    return list(dict.fromkeys(found))

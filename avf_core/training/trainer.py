@@ -92,8 +92,11 @@ class Trainer:
             self.progress = found
         return found is not None
 
-    def train(self, *, stop: Callable[[], bool]) -> state.Progress:
-        """Go on from where the run stands until it is finished or `stop()`; the state is saved in either case."""
+    def train(self, *, stop: Callable[[], bool], seconds: float = math.inf) -> state.Progress:
+        """Go on from where the run stands until it is finished or `stop()`; the state is saved in either case.
+
+        After so many `seconds` of updates, of the processor where it trains, a run is at its end with the epoch.
+        """
         avf_sources.make_folder(self.run.folder)
         config, progress = self.run.config, self.progress
         if config.validate_start and not progress.history:
@@ -103,7 +106,7 @@ class Trainer:
                 self.save()
                 return progress
             progress.epoch, progress.position = progress.epoch + 1, 0
-            last = progress.epoch == config.epochs
+            last = progress.epoch == config.epochs or progress.seconds >= seconds
             if progress.epoch % config.validate_every == 0 or last:
                 self._validate()
                 progress.finished = last or progress.validations_since_best >= config.patience

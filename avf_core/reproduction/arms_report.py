@@ -1,0 +1,52 @@
+"""What the page says of fair arms: AVF less each arm of direct inference, paired by sequence, and seed by seed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from avf_core.analysis import student
+from avf_core.analysis.comparison import compared
+from avf_core.reproduction.pairs import LEVEL
+
+Record = Mapping[str, Any]
+ARMS = {"same": "with AVF's schedule", "time": "with AVF's processor time and its search"}
+
+
+def chosen(runs: Sequence[Record]) -> list[Record]:
+    """Of runs with AVF's time the best of each seed on the split of selection; all of other runs."""
+    if not runs or runs[0]["entry"]["role"] != "time":
+        return list(runs)
+    best: dict[int, Record] = {}
+    for run in runs:
+        before = best.get(run["entry"]["seed"])
+        if before is None or run["valid"]["free_energy_pooled"] < before["valid"]["free_energy_pooled"]:
+            best[run["entry"]["seed"]] = run
+    return [best[seed] for seed in sorted(best)]
+
+
+def sentence(group: Sequence[Record]) -> str:
+    """The paired tests, of the seeds that both arms have."""
+    avf = {run["entry"]["seed"]: run for run in group if run["entry"]["role"] == "avf" and "by_sequence" in run}
+    said = []
+    for role, name in ARMS.items():
+        there = chosen([run for run in group if run["entry"]["role"] == role and "by_sequence" in run])
+        other = {run["entry"]["seed"]: run for run in there}
+        seeds = sorted(avf.keys() & other.keys())
+        if seeds:
+            said.append(_paired([avf[seed] for seed in seeds], [other[seed] for seed in seeds], name))
+    return "".join(f"{text}\n\n" for text in said).removesuffix("\n")
+
+
+def _paired(avf: Sequence[Record], other: Sequence[Record], name: str) -> str:
+    first, second = (np.array([run["by_sequence"]["energies"] for run in runs]) for runs in (avf, other))
+    found = compared(first, second, np.array(avf[0]["by_sequence"]["steps"]))
+    gaps = (first - second).sum(1) / found.steps
+    proven = max(found.p_t, found.p_flips) < LEVEL
+    ahead = ("AVF is ahead" if found.difference < 0.0 else "direct inference is ahead") if proven else "unproven"
+    each = ", ".join(f"{gap:+.3f} (seed {run['entry']['seed']})" for gap, run in zip(gaps, avf, strict=True))
+    return (
+        f"AVF less direct inference {name}: {student.told(found.difference, found.standard_error)} over "
+        f"{found.sequences} sequences, p = {found.p_t:.2g} (Student's t), {found.p_flips:.2g} (flipped signs): "
+        f"{ahead}; {each}."
+    )

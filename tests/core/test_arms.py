@@ -1,0 +1,102 @@
+"""Fair arms: one start, AVF's schedule and AVF's time, and what the page says of the paired tests."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from avf_core.commands.options import key_values
+from avf_core.reproduction import arms_report, planning, tables
+from avf_core.reproduction.arms import ARMS
+from avf_core.reproduction.planning import Where
+from avf_core.training import presets
+from tests.support.training import make_run, never, trainer_of
+
+
+def test_all_arms_of_a_seed_begin_at_one_start() -> None:
+    """And there are five seeds on the chorales, three on Nottingham and speech, one elsewhere."""
+    starts: dict[tuple[str, int], set[str]] = {}
+    for entry in ARMS:
+        if entry.role != "start":
+            assert entry.start is not None
+            starts.setdefault((entry.group, entry.seed), set()).add(entry.start)
+    assert all(len(found) == 1 for found in starts.values())
+    seeds = {group: sum(name == group for name, _ in starts) for group, _ in starts}
+    assert (seeds["arms-jsb"], seeds["arms-nottingham"], seeds["arms-srnn"]) == (5, 3, 3)
+    assert set(seeds.values()) == {5, 3, 1}
+    assert len({entry.name for entry in ARMS}) == len(ARMS)
+
+
+def test_direct_inference_with_avfs_schedule_has_it() -> None:
+    """Every setting of training that is not of lengths or of update models."""
+    by_name = {entry.name: entry for entry in ARMS}
+    avf, same = (by_name[f"jsb-{arm}-s1"] for arm in ("avf", "same"))
+    trained = presets.override(presets.get(same.preset), key_values(same.changes, "--set")).training
+    assert same.preset == f"{avf.preset}-direct"
+    for key in ("theta_rate", "learning_rate_decay", "average_decay", "weight_decay", "clip_norm", "transpose"):
+        assert getattr(trained, key) == getattr(presets.get(avf.preset).training, key)
+
+
+def test_an_arm_with_avfs_time_waits_for_it_and_is_told_its_seconds(tmp_path: Path) -> None:
+    """Those that AVF's run has saved, of the processor."""
+    by_name = {entry.name: entry for entry in ARMS}
+    entry = by_name["jsb-time-0-s1"]
+    assert entry.waits_for == ("jsb-start-s1", "jsb-avf-s1")
+    assert [one.name for one in tables.needed(entry, ARMS)] == ["jsb-start-s1", "jsb-avf-s1", "jsb-time-0-s1"]
+    where = Where(table="arms", root=tmp_path, out=tmp_path / "runs", results=tmp_path / "results")
+    folder = where.folder("jsb-avf-s1")
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text('{"progress": {"epoch": 40, "seconds": 575.94}}')
+    words = planning.command(entry, where, minutes=3.0)
+    assert words[words.index("--training-seconds") + 1] == "575.9"
+    assert "--training-seconds" not in planning.command(by_name["jsb-same-s1"], where, minutes=3.0)
+
+
+def test_a_run_is_at_its_end_with_the_epoch_in_which_its_seconds_are_up(tmp_path: Path) -> None:
+    """Validated and finished there; without a limit it goes through all epochs."""
+    limited = trainer_of(make_run(tmp_path / "a", epochs=9, validate_every=9)).train(stop=never, seconds=1e-9)
+    assert (limited.epoch, limited.finished, len(limited.history)) == (1, True, 1)
+    whole = trainer_of(make_run(tmp_path / "b", epochs=3, validate_every=3)).train(stop=never)
+    assert (whole.epoch, whole.finished) == (3, True)
+
+
+def run(role: str, seed: int, energies: np.ndarray, valid: float = 1.0) -> dict[str, Any]:
+    """A record, thought up."""
+    by_sequence = {"energies": energies.tolist(), "steps": [10] * len(energies)}
+    return {
+        "entry": {"role": role, "seed": seed, "name": role},
+        "valid": {"free_energy_pooled": valid},
+        "by_sequence": by_sequence,
+    }
+
+
+def test_the_best_of_a_search_by_selection_stands_for_it() -> None:
+    """One of each seed; of other arms all."""
+    runs = [run("time", seed, np.zeros(3), valid) for seed, valid in ((2, 5.0), (1, 7.0), (1, 6.0), (2, 5.5))]
+    assert arms_report.chosen(runs) == [runs[2], runs[0]]
+    assert arms_report.chosen([run("same", 1, np.zeros(3))] * 2) == [run("same", 1, np.zeros(3))] * 2
+
+
+def test_arms_are_tested_as_pairs_over_sequences() -> None:
+    """The means over seeds, by scipy's paired t; a difference that is none is unproven."""
+    generator = np.random.default_rng(0)
+    base = generator.normal(70.0, 5.0, (2, 20))
+    avf = [run("avf", seed, base[seed - 1] - 1.0 + generator.normal(0.0, 0.1, 20)) for seed in (1, 2)]
+    other = [run("same", seed, base[seed - 1]) for seed in (1, 2)]
+    said = arms_report.sentence([*avf, *other])
+    assert "AVF is ahead" in said
+    assert "(seed 1)" in said
+    assert "(seed 2)" in said
+    first = np.mean([one["by_sequence"]["energies"] for one in avf], 0)
+    expected = scipy.stats.ttest_rel(first, base.mean(0)).pvalue
+    assert f"p = {expected:.2g} (Student's t)" in said
+    assert "unproven" in arms_report.sentence([run("avf", 1, base[0]), run("same", 1, generator.permutation(base[0]))])
+    assert arms_report.sentence(avf) == ""
+
+
+@pytest.mark.parametrize("entry", ARMS, ids=lambda entry: entry.name)
+def test_every_entry_is_one_that_can_be_trained(entry: Any) -> None:
+    """Its preset is there, and takes its changes."""
+    assert presets.override(presets.get(entry.preset), key_values(entry.changes, "--set")).training.epochs > 0
