@@ -169,7 +169,7 @@ async def test_two_servers_on_one_redis_win_each_step_once(serve: Any, redis_ser
         caches_dropped=RACES,
     )
     assert run.tally == expected
-    assert all(run.tally.wins)
+    assert sum(run.tally.wins) == RACES  # who holds the belief is the faster one, and may win them all
     same(run.estimates, run.won, seed=run.seed)
     for served in servers:
         assert served.stop(signal.SIGTERM) == 0
