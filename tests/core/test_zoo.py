@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 DATA = {
     "actions": "video/weizmann64/weizmann64_gray_train_valid.npz",
     "chorales": "music/jsb_chorales.npz",
+    "nottingham": "music/nottingham.npz",
     "piano": "music/piano_midi.npz",
     "speech": "speech/crowd16k",
     "speech-avf": "speech/crowd16k",
@@ -33,6 +34,7 @@ DATA = {
 }
 BARS = {
     "chorales": 5.5,
+    "nottingham": 2.25,
     "piano": 6.95,
     "srnn-jsb": 6.7,
     "srnn-muse": 5.95,
