@@ -3,8 +3,9 @@
     x_t = skip(x_{t-1}, .., x_{t-frames}) + r(z_t, ...) + s_t e_t
 
 The skip is the last observation; of pictures, and where `channels` is not 0, with what a small convolutional network
-makes of the last few, which also says the scales: large where things move. Network and decoder move
-the mean in units of the scale, so that neither begins as noise; the decoder corrects scales and the share of the tails,
+makes of the last few, which also says the scales: large where things move. With `kernel`, it first says for each pixel
+how much it is of each pixel around it (dynamic filters: De Brabandere et al. 2016), so that what moves is carried to
+where it goes. Network and decoder move the mean in units of the scale, so that neither begins as noise; the decoder corrects scales and the share of the tails,
 too. Numbers of a place (a pixel, a channel) have a log-scale of their own beside. e is a logistic, or
 with probability w one of `WIDER` times its scale. Levels are integrated over. Before the first observation the skip is
 a mean with a scale for each place, which `begin` takes from the training data.
@@ -39,6 +40,7 @@ from avf_core.nets import MLP
 NUMBERS = 3  # of a place that a decoder says: of mean, log-scale, and log-odds of the tails
 CORRECTION = 0.1  # what a decoder's numbers are multiplied by: it begins as no correction
 ODDS = -2.0  # log-odds of the tails at first
+STAYS = 5.0  # log-odds of a pixel's staying where it is, beside each place around it, at first
 FOLLOWING = -2.0  # log-odds of how much of the scale follows neighbours at first
 LEAST, MOST = 1e-4, 1e4  # scales, of standardised observations
 LAST, SEEN, SKIP = f"{MEMORY}last", f"{MEMORY}seen", f"{MEMORY}skip"
@@ -49,20 +51,30 @@ class Config:
     """frames: how many observations the network hears. channels: its width; 0, or vectors, for none.
 
     raster: whether pixels of pictures hear those before them; vectors never do.
+    kernel: the side, in pixels, of the square around a pixel from which the last picture is carried; 0 for none.
     """
 
     frames: int = 3
     channels: int = 16
     raster: bool = True
+    kernel: int = 0
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.channels < 0:
             raise ConfigurationError(
                 f"frames is {self.frames} and channels {self.channels}, expected at least 1 and at least 0"
             )
+        if self.kernel < 0 or (self.kernel and not (self.kernel % 2 and self.channels)):
+            raise ConfigurationError(
+                f"kernel is {self.kernel} and channels {self.channels}, expected 0, or an odd side and channels"
+            )
 
 
-EXAMPLES: Mapping[str, Config] = {"network": Config(frames=2, channels=2), "last": Config(frames=1, channels=0)}
+EXAMPLES: Mapping[str, Config] = {
+    "network": Config(frames=2, channels=2),
+    "carried": Config(frames=2, channels=2, kernel=3),
+    "last": Config(frames=1, channels=0),
+}
 
 
 class Emission(base.Emission):
@@ -76,7 +88,11 @@ class Emission(base.Emission):
         self.picture = (shape[0], shape[1]) if shape is not None and len(shape) == 2 else None
         self.heard = len(REACH) + 1 if config.raster and self.picture else 0
         moves = config.channels and self.picture
-        self.motion = Motion(config.frames, config.channels, NUMBERS + self.heard) if moves else None
+        said = NUMBERS + self.heard
+        self.motion = Motion(config.frames, config.channels, said + config.kernel**2) if moves else None
+        if self.motion is not None and config.kernel:
+            with torch.no_grad():
+                self.motion.said.bias[said + config.kernel**2 // 2] = STAYS  # type: ignore[index]
         self.place_log_scale = nn.Parameter(torch.full((size,), -3.0))
         self.start_mean = nn.Parameter(torch.zeros(size))
         self.start_log_scale = nn.Parameter(torch.zeros(size))
@@ -150,9 +166,14 @@ class Emission(base.Emission):
         frames = torch.unflatten(last, -1, (self.config.frames, self.size))
         moved = self._moved(frames)
         log_scale = torch.where(seen, self.place_log_scale + moved[..., 1, :], self.start_log_scale).to(last.dtype)
-        further = frames[..., 0, :] + torch.exp(log_scale) * moved[..., 0, :]
+        carried = self._carried(frames[..., 0, :], moved[..., NUMBERS + self.heard :, :])
+        further = carried + torch.exp(log_scale) * moved[..., 0, :]
         mean = torch.where(seen, further, self.start_mean.to(last.dtype))
-        near = torch.where(seen[..., None], self.near[0, :, None] + moved[..., NUMBERS:, :], self.near[1, :, None])
+        near = torch.where(
+            seen[..., None],
+            self.near[0, :, None] + moved[..., NUMBERS : NUMBERS + self.heard, :],
+            self.near[1, :, None],
+        )
         skip = torch.cat([torch.stack([mean, log_scale, moved[..., 2, :] + ODDS], dim=-2), near.to(last.dtype)], dim=-2)
         return {LAST: last, SEEN: memory[SEEN], SKIP: skip.flatten(-2)}
 
@@ -189,6 +210,17 @@ class Emission(base.Emission):
             return TwoScales(mean, log_scale, odds, self.units)
         weights, following = weights_of(skip[..., NUMBERS:-1, :]), torch.sigmoid(skip[..., -1, :])
         return Raster(mean, log_scale, odds, weights, following, self.units, self.picture)
+
+    def _carried(
+        self, newest: Float[Tensor, "*batch observation"], said: Float[Tensor, "*batch places observation"]
+    ) -> Float[Tensor, "*batch observation"]:
+        """The last observation; with a kernel, every pixel as a mean of those around it, by weights that are said."""
+        side = self.config.kernel
+        if self.picture is None or self.motion is None or not side:
+            return newest
+        padded = F.pad(newest.reshape(-1, 1, *self.picture), [side // 2] * 4, mode="replicate")
+        around_it = F.unfold(padded, side).reshape(said.shape)
+        return (torch.softmax(said, dim=-2) * around_it).sum(-2)
 
     def _moved(self, frames: Float[Tensor, "*batch frames observation"]) -> Float[Tensor, "*batch numbers observation"]:
         """What the network makes of the last frames; nothing where there is none."""

@@ -91,10 +91,37 @@ def test_a_vector_is_expected_where_it_was() -> None:
     torch.testing.assert_close(emission.likelihood_of(none, context).mean, x)
 
 
-@pytest.mark.parametrize("shape", [None, (8, 8)])
-def test_contexts_of_a_stretch_are_those_of_its_steps(shape: tuple[int, ...] | None) -> None:
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (1, 0), (-2, 1), (2, 2)])
+def test_a_picture_is_carried_to_where_the_kernel_says(down: int, right: int) -> None:
+    """All of every pixel from one place beside it: the picture moved, its edges repeated, as numpy moves it."""
+    emission = built(64, (8, 8), frames=2, channels=2, kernel=5)
+    assert emission.motion is not None
+    with torch.no_grad():
+        emission.motion.said.weight.zero_()
+        said = torch.zeros_like(emission.motion.said.bias)  # type: ignore[arg-type]
+        said[residual.NUMBERS + emission.heard + 5 * (2 - down) + 2 - right] = 100.0
+        emission.motion.said.bias.copy_(said)  # type: ignore[union-attr]
+    x, none = torch.rand(1, 64, dtype=torch.float64), torch.zeros(1, 3, 64, dtype=torch.float64)
+    context = emission.context(emission.remember(emission.initial(1, like=x), x))
+    padded = np.pad(x.view(8, 8).numpy(), 2, mode="edge")
+    expected = padded[2 - down : 10 - down, 2 - right : 10 - right]
+    np.testing.assert_allclose(emission.likelihood_of(none, context).mean.view(8, 8), expected, atol=1e-12)
+
+
+def test_a_kernel_begins_where_the_last_picture_is() -> None:
+    """Before it has learned, nearly all of a pixel is of its own place."""
+    torch.manual_seed(0)
+    emission = emissions.build("residual", {"kernel": 7, "channels": 4}, units=Units(), size=256, shape=(16, 16))
+    x, none = torch.rand(1, 256), torch.zeros(1, 3, 256)
+    context = emission.context(emission.remember(emission.initial(1, like=x), x))
+    mean = emission.likelihood_of(none, context).mean
+    assert (mean - x).square().mean() < 0.1 * x.var()
+
+
+@pytest.mark.parametrize(("shape", "kernel"), [(None, 0), ((8, 8), 0), ((8, 8), 3)])
+def test_contexts_of_a_stretch_are_those_of_its_steps(shape: tuple[int, ...] | None, kernel: int) -> None:
     """The network hears all steps as one batch, and a step alone; the first frame stands for those before it."""
-    emission = built(64, shape, frames=3, channels=2)
+    emission = built(64, shape, frames=3, channels=2, kernel=kernel)
     xs = torch.rand(5, 2, 64, dtype=torch.float64)
     memory = emission.initial(2, like=xs)
     together = emission.contexts(memory, xs)
@@ -113,6 +140,9 @@ def test_options_that_make_no_sense_are_refused() -> None:
     """There has to be a frame to be heard."""
     with pytest.raises(ConfigurationError, match="frames is 0"):
         emissions.build("residual", {"frames": 0}, units=Units(), size=4)
+    for options in ({"kernel": 4}, {"kernel": -1}, {"kernel": 3, "channels": 0}):
+        with pytest.raises(ConfigurationError, match="expected 0, or an odd side and channels"):
+            emissions.build("residual", options, units=Units(), size=64, shape=(8, 8))
 
 
 def test_what_is_usual_is_the_entropy_of_the_scales_that_the_past_says() -> None:
