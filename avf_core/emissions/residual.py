@@ -5,10 +5,10 @@
 The skip is the last observation; of pictures, and where `channels` is not 0, with what a small convolutional network
 makes of the last few, which also says the scales: large where things move. With `kernel`, it first says for each pixel
 how much it is of each pixel around it (dynamic filters: De Brabandere et al. 2016), so that what moves is carried to
-where it goes. Network and decoder move the mean in units of the scale, so that neither begins as noise; the decoder corrects scales and the share of the tails,
-too. Numbers of a place (a pixel, a channel) have a log-scale of their own beside. e is a logistic, or
-with probability w one of `WIDER` times its scale. Levels are integrated over. Before the first observation the skip is
-a mean with a scale for each place, which `begin` takes from the training data.
+where it goes. Network and decoder move the mean in units of the scale, so that neither begins as noise; the decoder
+corrects scales and the share of the tails, too. Numbers of a place (a pixel, a channel) have a log-scale of their own
+beside. e is a logistic, or with probability w one of `WIDER` times its scale. Levels are integrated over. Before the
+first observation the skip is a mean with a scale for each place, which `begin` takes from the training data.
 
 With `raster`, pixels of pictures also hear what is left of those before them (`_raster`), by weights that the network
 says, and so do pixels of the first picture.
