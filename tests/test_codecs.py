@@ -5,7 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from avf_core.filtering import Filter
+from avf_core.inference import kalman
 from benchmarks import codecs
+from tests.support.lgssm import random_model
 
 
 def test_flac_needs_all_bits_of_white_noise() -> None:
@@ -57,3 +60,12 @@ def test_a_walk_is_copied_at_the_entropy_of_its_steps_and_independence_pays_for_
         assert found == pytest.approx(entropy(spread), rel=0.08)
     one = codecs.copied([walk.reshape(-1, 1)], [walk.reshape(-1, 1)], level=level, back=1)
     assert np.isfinite(one).all()
+
+
+def test_predictions_of_white_noise_are_three_decibels_nearer_than_the_step_before() -> None:
+    """The best one is the mean, whose error has half of the variance of a difference."""
+    model = random_model(2, 2)
+    model.dynamics.zero_()
+    whole = Filter(model, kalman.Inference(kalman.Config(), model))
+    noise = [np.random.default_rng(seed).standard_normal((500, 2)) for seed in range(2)]
+    assert codecs.gain(whole, noise) == pytest.approx(10.0 * math.log10(2.0), abs=0.1)

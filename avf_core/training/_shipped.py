@@ -47,16 +47,16 @@ SPEECH = Preset(
 )
 
 ACTIONS_DIRECT = TrainingConfig(
-    epochs=150,
+    epochs=450,
     clip_length=10,
     draw="frames",
     batch_size=4,
     theta_rate=1.5e-3,
     phi_rate=1e-3,
-    learning_rate_decay=0.98,
+    learning_rate_decay=0.993,
     clip_norm=20_000.0,
     average_decay=0.98,
-    validate_every=10,
+    validate_every=15,
 )
 ACTIONS = Preset(
     model={
@@ -69,6 +69,7 @@ ACTIONS = Preset(
         "widths": [8, 16, 32, 32],
         "norm": "group",
         "likelihood": "residual",
+        "emission": {"kernel": 7},
         "bin": 1 / 255,
     },
     inference={
