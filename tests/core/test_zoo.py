@@ -20,6 +20,7 @@ DATA = {
     "actions": "video/weizmann64/weizmann64_gray_train_valid.npz",
     "chorales": "music/jsb_chorales.npz",
     "nottingham": "music/nottingham.npz",
+    "muse": "music/musedata.npz",
     "piano": "music/piano_midi.npz",
     "speech": "speech/crowd16k",
     "speech-avf": "speech/crowd16k",
@@ -35,6 +36,7 @@ DATA = {
 BARS = {
     "chorales": 5.5,
     "nottingham": 2.25,
+    "muse": 5.5,
     "piano": 6.95,
     "srnn-jsb": 6.7,
     "srnn-muse": 5.95,
