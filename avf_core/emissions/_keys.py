@@ -42,14 +42,20 @@ class Keyboard(nn.Module):
     def heard(self, frames: Float[Tensor, "*batch frames keys"]) -> Float[Tensor, "*batch keys units"]:
         """What each key hears of the last frames, and its place."""
         flat: Tensor = self.past(frames.reshape(-1, *frames.shape[-2:]).to(self.place.dtype))
-        return torch.unflatten(flat.transpose(-1, -2), 0, frames.shape[:-2]) + self.place
+        return at_least_float32(torch.unflatten(flat.transpose(-1, -2), 0, frames.shape[:-2]) + self.place)
 
     def below(self, x: Float[Tensor, "*batch keys"]) -> Float[Tensor, "*batch keys units"]:
         """What each key hears of those below it."""
         reach = self.lower.kernel_size[0]
         rows = x.reshape(-1, 1, x.shape[-1]).to(self.place.dtype)
         flat: Tensor = self.lower(F.pad(rows, (reach, 0))[..., :-1])
-        return torch.unflatten(flat.transpose(-1, -2), 0, x.shape[:-1])
+        return at_least_float32(torch.unflatten(flat.transpose(-1, -2), 0, x.shape[:-1]))
+
+    @property
+    def deeper(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights and offsets of the second layer, and what tells a key of its units; no less than single precision."""
+        second, offset, told = map(at_least_float32, (self.second.weight, self.second.bias, self.told.weight[0]))
+        return second, offset, told
 
 
 @dataclass(frozen=True)
@@ -101,15 +107,15 @@ class KeyByKey:
         self, x: Float[Tensor, "... keys"], observed: Bool[Tensor, "... keys"] | None
     ) -> tuple[Float[Tensor, "..."], Float[Tensor, "... keys"], Float[Tensor, "... units"]]:
         """-log p of the keys that are `observed`, in nats, and its derivatives by bias and shift. Without dropout."""
-        told = self.keyboard.told.weight[0]
+        weight, offset, told = self.keyboard.deeper
         first, through_first = activate(F.relu, self._read(x))
-        second, through_second = activate(F.relu, self.keyboard.second(first))
-        logits = self.bias + at_least_float32(second @ told)
+        second, through_second = activate(F.relu, F.linear(first, weight, offset))
+        logits = self.bias + second @ told
         energy, by_bias = F.softplus(logits) - x * logits, torch.sigmoid(logits) - x
         if observed is not None:
             energy, by_bias = torch.where(observed, energy, 0.0), torch.where(observed, by_bias, 0.0)
         by_second = through_second(by_bias[..., None].to(told.dtype) * told)
-        by_shift = through_first(by_second @ self.keyboard.second.weight).sum(-2)
+        by_shift = through_first(by_second @ weight).sum(-2)
         return energy.sum(-1), by_bias, by_shift
 
     def _read(self, x: Tensor) -> Tensor:
@@ -123,8 +129,9 @@ class KeyByKey:
         """All at once."""
         first, second = (None, None) if self.kept is None else self.kept[..., None, :, :].unbind(-2)
         units = _thinned(F.relu(self._read(x)), first)
-        units = _thinned(F.relu(self.keyboard.second(units)), second)
-        return self.bias + at_least_float32(self.keyboard.told(units)[..., 0])
+        weight, offset, told = self.keyboard.deeper
+        units = _thinned(F.relu(F.linear(units, weight, offset)), second)
+        return self.bias + units @ told
 
     def _averaged(self, x: Tensor | None, observed: Tensor | None) -> Tensor:
         """The probability of each key, over the paths of what is not `observed` below it."""
@@ -142,16 +149,16 @@ class KeyByKey:
         """Key by key, from the lowest: the probability of each given the values below it, and its value, `x` where that
         is `observed`, a draw elsewhere. Keys and units lie before rows, of which there are many. Not differentiated."""
         keyboard, lead, keys = self.keyboard, uniform.shape[:-1], uniform.shape[-1]
-        lower, second, told = keyboard.lower.weight[:, 0], keyboard.second, keyboard.told.weight[0]
-        reach, offset = lower.shape[1], second.bias[:, None]
+        lower, (second, offset, told) = at_least_float32(keyboard.lower.weight[:, 0]), keyboard.deeper
+        reach = lower.shape[1]
         heard, shift, bias = self.heard.movedim((-2, -1), (0, 1)), self.shift.movedim(-1, 0), self.bias.movedim(-1, 0)
         found = lower.new_zeros(reach + keys, lead.numel())
         probabilities, zero = [], 1.0 - uniform.movedim(-1, 0)
         for k in range(keys):
             below = (lower @ found[k : k + reach]).view(-1, *lead)
             units = F.relu(below + shift + heard[k]).view(-1, lead.numel())
-            logit = told @ F.relu(torch.addmm(offset, second.weight, units))
-            probabilities.append(torch.sigmoid(bias[k] + at_least_float32(logit.view(lead))))
+            logit = told @ F.relu(torch.addmm(offset[:, None], second, units))
+            probabilities.append(torch.sigmoid(bias[k] + logit.view(lead)))
             value = probabilities[-1] > zero[k]
             if x is not None and observed is not None:
                 value = torch.where(observed[..., k], x[..., k].to(found.dtype), value.to(found.dtype))

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from avf_core.emissions.linear_prediction import LinearPrediction
 from avf_core.signs import Sign
+from avf_core.trees import tree_map
 
 LAGS = 32  # autocorrelations of the innovations
 BESIDE = 2  # bins on either side of a line that are its own
@@ -43,13 +44,17 @@ def signs(
     mean: Float[Tensor, "batch latent"],
     likelihood: LinearPrediction,
 ) -> Float[Tensor, "batch signs"]:
-    """Of frames in natural units; the `window` ends with them, standardised."""
-    innovations = likelihood.innovations(x)
+    """Of frames in natural units; the `window` ends with them, standardised.
+
+    In double precision, and then rounded: so a row's are the same in any batch, and the little that a line leaves is told.
+    """
+    exact = tree_map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor, likelihood)
+    innovations = exact.innovations(x.double())
     parts = [
         mean[..., 1:],
         whiteness(innovations),
-        outlier(innovations, likelihood.coefficients),
-        line(window, x.shape[-1]),
+        outlier(innovations, exact.coefficients),
+        line(window.double(), x.shape[-1]),
     ]
     return torch.cat([part.to(mean.dtype) for part in parts], dim=-1)
 
