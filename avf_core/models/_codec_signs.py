@@ -46,7 +46,7 @@ def signs(
 ) -> Float[Tensor, "batch signs"]:
     """Of frames in natural units; the `window` ends with them, standardised.
 
-    In double precision, and then rounded: so a row's are the same in any batch, and the little that a line leaves is told.
+    In double precision, and then rounded: so a row's are the same in any batch, and what little a line leaves is told.
     """
     exact = tree_map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor, likelihood)
     innovations = exact.innovations(x.double())

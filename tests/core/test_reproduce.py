@@ -312,8 +312,8 @@ def test_tables_are_sound(name: str) -> None:
         assert entry.group in tables.GROUPS
         tables.ancestry(entry, table)
         preset = presets.override(presets.get(entry.preset), key_values(entry.changes, "--set"))
-        either = {"direct", "iterative"}
-        kinds = dict.fromkeys(("baseline", "same", "time"), {"direct"}) | {"start": either, "ships": either}
+        direct, either = {"direct"}, {"direct", "iterative"}
+        kinds = {"baseline": direct, "same": direct, "time": direct, "start": either, "ships": either}
         assert preset.inference["kind"] in kinds.get(entry.role, {"iterative"})
     beside = {"same", "time"} if name == "arms" else {"baseline"}
     assert {"avf"} | beside <= {entry.role for entry in table}
