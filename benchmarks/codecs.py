@@ -34,6 +34,7 @@ from avf_core import checkpoints
 from avf_core.analysis.comparison import compared
 from avf_core.analysis.evaluation import sequence_sums
 from avf_core.analysis.predictive import predictions
+from avf_core.checkpoints import Checkpoint
 from avf_core.data import Sequences, Source, describe, load
 from avf_core.filtering import Filter
 from avf_core.training.model_card import readable
@@ -179,17 +180,19 @@ def rows(data: Path, found: Mapping[str, Nats]) -> list[dict[str, Any]]:
     ]
 
 
-def pairs(name: str, data: Path, found: Mapping[str, Nats]) -> dict[str, dict[str, Any]]:
+def pairs(shipped: Checkpoint, reported: Sequences, data: Path, found: Mapping[str, Nats]) -> dict[str, dict[str, Any]]:
     """The checkpoint less each of them, paired by sequence, in the form of `avf compare --json`; by file's name."""
-    shipped = checkpoints.load(name)
-    source = Source(path=data).like(shipped.card["data"])
     split = describe(data).reported
-    energies, steps = sequence_sums(shipped.filter, source.load(split))
+    energies, steps = sequence_sums(shipped.filter, reported)
     told = {}
     for other, nats in found.items():
-        known = {"a": {"model": name, "digest": shipped.digest}, "b": {"model": other}, "data": data.name}
+        known = {"a": {"model": shipped.name, "digest": shipped.digest}, "b": {"model": other}, "data": data.name}
         slug = re.sub(r"[^a-z]+", "-", other.lower()).strip("-")
-        told[f"{name}-{slug}"] = {**known, "split": split, **compared(energies[None], nats[None], steps).as_dict()}
+        told[f"{shipped.name}-{slug}"] = {
+            **known,
+            "split": split,
+            **compared(energies[None], nats[None], steps).as_dict(),
+        }
     return told
 
 
@@ -222,12 +225,12 @@ def main() -> None:
             continue
         found = measure(data)
         table += rows(data, found)
-        for name, record in pairs(options.against, data, found).items() if options.against else ():
-            avf_sources.make_folder(options.pairs)
-            avf_sources.replace_file(options.pairs / f"{name}.json", readable(record) + "\n")
         if options.against:
             shipped = checkpoints.load(options.against)
             reported = Source(path=data).like(shipped.card["data"]).load(describe(data).reported)
+            avf_sources.make_folder(options.pairs)
+            for name, record in pairs(shipped, reported, data, found).items():
+                avf_sources.replace_file(options.pairs / f"{name}.json", readable(record) + "\n")
             nearer = {"of": options.against, "one step ahead, dB": round(gain(shipped.filter, reported), 2)}
     if options.json:
         print(json.dumps({"rows": table, "gain": nearer}))

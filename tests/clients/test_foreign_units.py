@@ -4,7 +4,6 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,25 +12,9 @@ from avf_client import Client
 from avf_client.commands import cli
 from avf_client.commands.foreign import Watch
 
-from avf_core import checkpoints, configuration
+from tests.support.sensors import CENTER, SCALE, weather_in
 from tests.support.servers import Server
 
-CENTER, SCALE = [15.0, 1013.0], [8.0, 7.0]
-SETTINGS: dict[str, Any] = {
-    "model": {
-        "kind": "srnn",
-        "observation_size": 2,
-        "latent_size": 2,
-        "hidden_size": 4,
-        "prior_widths": [4],
-        "decoder_widths": [4],
-        "likelihood": "gaussian",
-        "center": CENTER,
-        "scale": SCALE,
-    },
-    "inference": {"kind": "direct", "widths": [4]},
-}
-CARD = {"name": "weather", "data": {"channels": ["temp [C]", "pressure"]}}
 WRONG = {
     "kelvin": (lambda rows: rows + np.array([273.15, 0.0]), ["temp [C] lies about 28", "are its units the model's?"]),
     "swapped": (lambda rows: rows[:, ::-1], ["it looks like pressure: are columns swapped?", "pressure lies about 1"]),
@@ -41,9 +24,7 @@ WRONG = {
 @pytest.fixture(scope="module")
 def weather(start: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of a model that knows about which number each channel lies."""
-    folder = tmp_path_factory.mktemp("models") / "weather"
-    checkpoints.save(folder, filter=configuration.build(SETTINGS), settings=SETTINGS, card=CARD)
-    running = start(folder)
+    running = start(weather_in(tmp_path_factory.mktemp("models")))
     yield running.url
     running.stop()
 

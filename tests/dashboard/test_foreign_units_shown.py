@@ -2,40 +2,22 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from avf_core import checkpoints, configuration
 from tests.support.pages import Looking
+from tests.support.sensors import weather_in
 from tests.support.servers import Server
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
-SETTINGS: dict[str, Any] = {
-    "model": {
-        "kind": "srnn",
-        "observation_size": 2,
-        "latent_size": 2,
-        "hidden_size": 4,
-        "prior_widths": [4],
-        "decoder_widths": [4],
-        "likelihood": "gaussian",
-        "center": [15.0, 1013.0],
-        "scale": [8.0, 7.0],
-    },
-    "inference": {"kind": "direct", "widths": [4]},
-}
-CARD = {"name": "weather", "data": {"channels": ["temp [C]", "pressure"]}}
-
 
 @pytest.fixture
 def weather(start: Callable[..., Server], tmp_path: Path) -> Iterator[Server]:
     """A server of a model that knows about which number each channel lies; it outlives the page."""
-    checkpoints.save(tmp_path / "weather", filter=configuration.build(SETTINGS), settings=SETTINGS, card=CARD)
-    server = start(tmp_path / "weather")
+    server = start(weather_in(tmp_path))
     yield server
     server.stop()
 
