@@ -207,11 +207,8 @@ def _fitted(
     listened: Sequence[Sign], sequences: Sequence[tuple[ndarray, ndarray]]
 ) -> tuple[ReferenceDistribution, tuple[Listened, ...]]:
     """Score and groups of sequences of both."""
-    ends = np.cumsum([sign.size for sign in listened])
-    groups = [
-        Listened.fit(sign, [signs[:, end - sign.size : end] for _, signs in sequences])
-        for sign, end in zip(listened, ends.tolist(), strict=True)
-    ]
+    apart = [_by_group(listened, signs) for _, signs in sequences]
+    groups = [Listened.fit(sign, own) for sign, own in zip(listened, map(list, zip(*apart, strict=True)), strict=True)]
     return ReferenceDistribution.fit(np.concatenate([scores for scores, _ in sequences])), tuple(groups)
 
 
@@ -219,22 +216,23 @@ def _nats(
     score: ReferenceDistribution, groups: Sequence[Listened], scores: Float64[ndarray, " rows"], averages: Signs
 ) -> Float64[ndarray, " rows"]:
     """u of steps."""
-    ends = np.cumsum([group.sign.size for group in groups]).tolist()
-    parts = [group.nats(averages[:, end - group.sign.size : end]) for group, end in zip(groups, ends, strict=True)]
+    heard = _by_group([group.sign for group in groups], averages)
+    parts = [group.nats(own) for group, own in zip(groups, heard, strict=True)]
     found: ndarray = np.sum(parts, axis=0) - np.log(score.p_values(scores))
     return found
 
 
 def _all_averages(groups: Sequence[Listened], signs: Float64[ndarray, "time signs"]) -> Float64[ndarray, "time signs"]:
     """Of one sequence."""
-    ends = np.cumsum([group.sign.size for group in groups]).tolist()
-    return np.concatenate(
-        [
-            _averages(signs[:, end - group.sign.size : end] - group.mean, group.sign.memory)
-            for group, end in zip(groups, ends, strict=True)
-        ],
-        axis=1,
-    )
+    heard = _by_group([group.sign for group in groups], signs)
+    averages = [_averages(own - group.mean, group.sign.memory) for group, own in zip(groups, heard, strict=True)]
+    return np.concatenate(averages, axis=1)
+
+
+def _by_group(listened: Sequence[Sign], signs: Signs) -> list[ndarray]:
+    """The columns of each group."""
+    ends = np.cumsum([sign.size for sign in listened]).tolist()
+    return [signs[:, end - sign.size : end] for sign, end in zip(listened, ends, strict=True)]
 
 
 def _averages(values: Float64[ndarray, "time size"], memory: float) -> Float64[ndarray, "time size"]:
