@@ -1,10 +1,10 @@
 """What one observation taught.
 
 The law: an estimate is a value; every tensor of it has a leading batch axis, after `scan` behind one of time. What
-costs more than a look, as predictions do, is made when it is asked for.
+costs more than a look, as predictions and signs do, is made when it is asked for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,11 +12,14 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
+from avf_core.beliefs import State
 from avf_core.distributions import Likelihood
 from avf_core.inference.base import Inferred
 from avf_core.mixtures import Mixture
 from avf_core.objectives import Posterior
+from avf_core.particles import averaged, rows_of, unfolded
 from avf_core.predictions import Outlook
+from avf_core.trees import stack_time, take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,6 @@ class Estimate:
 
     `allowance` is the part of F that the scale which z says accounts for, None where a model cannot tell it.
 
-    `signs` are numbers that tell what the step was like, beside what it cost (`Model.listened` says of what).
 
     `exact`: the procedure keeps the past in closed form, not by a sample. Then prior, posterior, prediction and
     likelihood have its spread in them, `z` is the posterior's mean and F is -log p(x_t | x_<t) itself.
@@ -56,7 +58,7 @@ class Estimate:
     evidence_bound: Float64[Tensor, "*time batch"]
     effective_sample_size: Float64[Tensor, "*time batch"]
     outlook: Outlook
-    signs: Float[Tensor, "*time batch signs"]
+    heard: "Heard"
     particles: "Weighted | None" = None
     smoothed: Posterior | None = None
     exact: bool = False
@@ -76,6 +78,29 @@ class Estimate:
     def prediction_at_prior_mean(self) -> Likelihood | Mixture:
         """The likelihood at the prior's mean: what prior and particles are unsure of is not in it."""
         return self.outlook.at_prior_mean()
+
+    @cached_property
+    def signs(self) -> Float[Tensor, "*time batch signs"]:
+        """Numbers that tell what the step was like, beside what it cost; `Model.listened` says of what."""
+        belief, heard, likelihood = self.outlook.belief, self.heard, self.likelihood
+        if belief.seed.ndim > 1:
+            return stack_time([take(self, t).signs for t in range(len(belief.seed))])
+        if not (belief.particles and isinstance(likelihood, Mixture)):
+            return heard.signs(belief.model, heard.x, heard.mean, likelihood)
+        rows = heard.signs(rows_of(belief).model, heard.x, heard.mean, unfolded(likelihood.components))
+        return averaged(rows, belief.particles["log_weights"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What signs are made of beside belief and likelihood, a row for each particle: what was heard of x, and of z.
+
+    `signs` is the model's. `x` is the observation, imputed where it was not observed, and `mean` the posterior's.
+    """
+
+    signs: Callable[[State, Tensor, Tensor, Likelihood], Tensor]
+    x: Float[Tensor, "*time rows observation"]
+    mean: Float[Tensor, "*time rows latent"]
 
 
 @dataclass(frozen=True, kw_only=True)

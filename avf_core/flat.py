@@ -6,7 +6,7 @@ becomes bytes again is never a tensor; what the model expected is computed withi
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -14,9 +14,11 @@ from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
 from avf_core.belief_rows import BeliefRows
+from avf_core.beliefs import State
 from avf_core.distributions import Likelihood
 from avf_core.filtering import Filter
 from avf_core.mixtures import Mixture
+from avf_core.models.base import Model
 from avf_core.native.arrays import Arrays
 
 TAKEN_OVER = ("step", "step_rows", "outlook", "drawn")
@@ -27,15 +29,26 @@ WEIGHTS_KEPT = 64  # of draws, by numbers of rows and draws
 
 @dataclass(frozen=True, kw_only=True)
 class FlatStep:
-    """What a step gave: the beliefs after it as rows, and all that an `Estimate` of the same says, by its names."""
+    """What a step gave: the beliefs after it as rows, and all that an `Estimate` of the same says, by its names.
 
+    `model`, `context` and `x` are those of the step, which signs are made of where somebody hears them.
+    """
+
+    model: Model
+    context: State
+    x: Float[np.ndarray, "batch observation"]
     beliefs: UInt8[np.ndarray, "batch width"]
     did: Arrays
     likelihood: Likelihood
     prediction: Mixture
     prediction_at_prior_mean: Likelihood
     score: Float[np.ndarray, " batch"]
-    signs: Float[np.ndarray, "batch signs"]
+
+    @cached_property
+    def signs(self) -> Float[np.ndarray, "batch signs"]:
+        """Those of the estimate."""
+        mean = torch.from_numpy(self.did.moments[2])
+        return self.model.signs(self.context, torch.from_numpy(self.x), mean, self.likelihood).numpy()
 
 
 def step(
@@ -70,15 +83,16 @@ def step(
         for outputs in (did.outputs, did.drawn, did.at_mean)
     )
     allowance = filter.model.allowance(context, torch.from_numpy(did.z), None, said)
-    signs = filter.model.signs(context, torch.from_numpy(x), torch.from_numpy(did.moments[2]), said)
     return FlatStep(
+        model=filter.model,
+        context=context,
+        x=x,
         beliefs=form.joined({**after, "seed": seed, "step": number + 1}, count=len(x)),
         did=did,
         likelihood=said,
         prediction=Mixture(drawn, _even(len(x), draws), filter.recalibration),
         prediction_at_prior_mean=at_mean,
         score=did.free_energy if allowance is None else did.free_energy - allowance.numpy(),
-        signs=signs.numpy(),
     )
 
 

@@ -91,6 +91,12 @@ def each_particle(tree: Tree, count: int) -> Tree:
     return tree if count == 1 else tree_map(lambda tensor: tensor.repeat_interleave(count, 0), tree)
 
 
+def averaged(rows: Float[Tensor, "rows ..."], log_weights: Float64[Tensor, "batch particles"]) -> Float[Tensor, "..."]:
+    """The mean of each sequence's particles, by their weights."""
+    weights = log_weights.exp().reshape(*log_weights.shape, *[1] * (rows.ndim - 1))
+    return (weights * folded(rows, log_weights.shape[1]).double()).sum(1).to(rows.dtype)
+
+
 def log_weight(
     reconstruction: Float[Tensor, "*rows"],
     prior: Gaussian | FullGaussian,

@@ -17,7 +17,7 @@ from avf_core.beliefs import Belief, State
 from avf_core.distributions import Gaussian, Likelihood
 from avf_core.drives import Drive
 from avf_core.errors import ConfigurationError
-from avf_core.estimates import Estimate, carried_forward
+from avf_core.estimates import Estimate, Heard, carried_forward
 from avf_core.gaps import blank, imputed, where_observed
 from avf_core.inference.base import Effort, Inference
 from avf_core.models.base import Model
@@ -101,7 +101,7 @@ class Rows(nn.Module):
             smoothed=smoothed,
             exact=objective.exact,
             allowance=self.model.allowance(objective.context, z, observed, likelihood),
-            signs=self.model.signs(objective.context, heard, posterior.mean, likelihood),
+            heard=Heard(signs=self.model.signs, x=heard, mean=posterior.mean),
         )
 
     def executor(self, *data: Tensor) -> Engine | None:
@@ -151,7 +151,7 @@ class Rows(nn.Module):
             effective_sample_size=torch.ones_like(did.free_energy, dtype=torch.float64),
             outlook=self.outlook(belief, drive),
             allowance=self.model.allowance(belief.model, did.z, observed, did.likelihood),
-            signs=self.model.signs(belief.model, heard, did.posterior[0], did.likelihood),
+            heard=Heard(signs=self.model.signs, x=heard, mean=did.posterior[0]),
         )
         return replace(belief, model=following, inference=did.memory, step=belief.step + 1), estimate
 

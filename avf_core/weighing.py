@@ -91,8 +91,7 @@ def _together(before: Belief, rows: Estimate, weighted: Weighted, *, kernels: Fl
 
     def mean(values: Tensor) -> Tensor:
         """By the weights before the observation."""
-        weights = log_before.exp().reshape(*log_before.shape, *[1] * (values.ndim - 1))
-        return (weights * folded(values, count).double()).sum(1).to(values.dtype)
+        return particles.averaged(values, log_before)
 
     return Estimate(
         prior=Mixture(folded(rows.prior, count), log_before),
@@ -109,7 +108,7 @@ def _together(before: Belief, rows: Estimate, weighted: Weighted, *, kernels: Fl
         evidence_bound=mean(rows.evidence_bound),
         effective_sample_size=mean(rows.effective_sample_size),
         outlook=rows.outlook,
-        signs=mean(rows.signs),
+        heard=rows.heard,
         particles=weighted,
         exact=rows.exact,
         allowance=None if rows.allowance is None else mean(rows.allowance),

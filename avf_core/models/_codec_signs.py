@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from avf_core.emissions.linear_prediction import LinearPrediction
+from avf_core.native import elements
 from avf_core.signs import Sign
 from avf_core.trees import tree_map
 
@@ -48,15 +49,36 @@ def signs(
 
     In double precision, and then rounded: so a row's are the same in any batch, and what little a line leaves is told.
     """
+    heard = _natively(window, x, likelihood)
+    if heard is None:
+        heard = _by_torch(window, x, likelihood).to(mean.dtype)
+    return torch.cat([mean[..., 1:], heard], dim=-1)
+
+
+def _natively(window: Tensor, x: Tensor, likelihood: LinearPrediction) -> Tensor | None:
+    """By the native executor, of one unit for all samples; None where torch has to."""
+    units, frame = likelihood.units, x.shape[-1]
+    if not (isinstance(units.center, float) and isinstance(units.scale, float)):
+        return None
+    return elements.signs(
+        window,
+        x,
+        likelihood.coefficients,
+        likelihood.gains,
+        likelihood.history,
+        lags=min(LAGS, frame - 1),
+        center=units.center,
+        scale=units.scale,
+    )
+
+
+def _by_torch(window: Tensor, x: Tensor, likelihood: LinearPrediction) -> Tensor:
+    """All that is heard beside the latent."""
     exact = tree_map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor, likelihood)
     innovations = exact.innovations(x.double())
-    parts = [
-        mean[..., 1:],
-        whiteness(innovations),
-        outlier(innovations, exact.coefficients),
-        line(window.double(), x.shape[-1]),
-    ]
-    return torch.cat([part.to(mean.dtype) for part in parts], dim=-1)
+    return torch.cat(
+        [whiteness(innovations), outlier(innovations, exact.coefficients), line(window.double(), x.shape[-1])], dim=-1
+    )
 
 
 def whiteness(innovations: Float[Tensor, "batch frame"]) -> Float[Tensor, "batch lags"]:

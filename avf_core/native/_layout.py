@@ -177,8 +177,27 @@ class Advance(ctypes.Structure):
     ]
 
 
+class Listening(ctypes.Structure):
+    """Sizes and units of what signs of sound are heard in."""
+
+    _fields_: ClassVar[Fields] = [
+        *_ints("order history frame parts window lags"),
+        ("center", c_double),
+        ("scale", c_double),
+    ]
+
+
+class Sounds(ctypes.Structure):
+    """Rows of windows, of frames, and of the numbers of their filters."""
+
+    _fields_: ClassVar[Fields] = [(name, c_void_p) for name in ("window", "x", "coefficients", "gains", "history")]
+
+
 # In the order of avf_size.
-STRUCTURES = (Operation, Program, Register, Plan, Step, Advance, Expect, Part, Learned, Study, Lesson, Adam, Recurrence)
+STRUCTURES = (
+    *(Operation, Program, Register, Plan, Step, Advance, Expect, Part),
+    *(Learned, Study, Lesson, Adam, Recurrence, Listening, Sounds),
+)
 
 
 NET = [c_int32, c_int32, POINTER(c_int32), POINTER(c_int32), c_float, POINTER(c_void_p)]
@@ -218,6 +237,7 @@ def of_library(library: ctypes.CDLL) -> ctypes.CDLL:
         "avf_encoder_encode": (None, [c_void_p, c_void_p, c_int32, c_void_p, c_int32]),
         "avf_standard_normal": (None, [*[c_void_p] * 3, c_int32, c_int32, c_int32, c_void_p]),
         "avf_filters": (None, [c_void_p, *[c_int32] * 4, c_void_p]),
+        "avf_signs": (None, [POINTER(Listening), POINTER(Sounds), c_int32, c_void_p]),
         "avf_mixed": (None, [*[c_void_p] * 3, *[c_int32] * 3, *[c_void_p] * 2]),
         "avf_unrolled": (None, [*[c_void_p] * 3, *[c_int32] * 4, *[c_float] * 3, *[c_void_p] * 2]),
         "avf_log_probability": (None, [*[c_void_p] * 3, c_int64, c_float, *[c_void_p] * 3]),

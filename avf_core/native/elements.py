@@ -3,11 +3,13 @@
 The law: what they give is what `avf_core.noise` and `avf_core.intervals` give, rounded to float32.
 """
 
+import ctypes
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from avf_core.native import _layout as layout
 from avf_core.native import library, running
 
 MOST_ORDER = 64  # of linear prediction
@@ -77,6 +79,33 @@ def mixed(means: Tensor, variances: Tensor | None, weights: Tensor) -> tuple[Ten
         *_addresses(made),
     )
     return made[0], made[1] if len(made) > 1 else None
+
+
+def signs(
+    window: Tensor,
+    x: Tensor,
+    coefficients: Tensor,
+    gains: Tensor,
+    history: Tensor,
+    *,
+    lags: int,
+    center: float,
+    scale: float,
+) -> Tensor | None:
+    """Of frames of sound (rows, lags + 2): autocorrelations, click and line; None where torch makes them."""
+    read = [window, x, coefficients, gains, history]
+    if not all(one.ndim == 2 and _taken(one) for one in read) or (native := library.load()) is None:
+        return None
+    read, rows = [one.contiguous() for one in read], len(x)
+    sizes = (coefficients.shape[1], history.shape[1], x.shape[1], gains.shape[1], window.shape[1], lags)
+    out = x.new_empty(rows, lags + 2)
+    native.functions.avf_signs(
+        ctypes.byref(layout.Listening(*sizes, center, scale)),
+        ctypes.byref(layout.Sounds(*[one.data_ptr() for one in read])),
+        rows,
+        out.data_ptr(),
+    )
+    return out
 
 
 def _addresses(tensors: Sequence[Tensor]) -> list[int | None]:

@@ -42,6 +42,7 @@ def test_a_flat_step_is_the_filter_s(name: str) -> None:
         rows = done.beliefs
         assert rows.tobytes() == form.rows(belief).numpy().tobytes()
         assert np.array_equal(done.score, estimate.score.numpy())
+        assert np.array_equal(done.signs, estimate.signs.numpy())
         exact(done.likelihood, estimate.likelihood)
         exact(done.prediction, estimate.outlook.prediction(DRAWS))
         exact(done.prediction_at_prior_mean, estimate.prediction_at_prior_mean)

@@ -97,7 +97,7 @@ def test_a_batch_becomes_the_messages_of_its_rows(filter: Filter) -> None:
     with torch.no_grad():
         belief, estimate = filter.step(filter.initial(torch.arange(7)), torch.ones(7, SIZE))
         form = BeliefRows(belief, provenance={})
-        batch = estimates.to_host(belief, Told.of(estimate, SETUP), form, count=5)
+        batch = estimates.to_host(belief, Told.of(estimate, SETUP), form, count=5, heard=False)
     assert batch.finite.tolist() == [True] * 5
     assert [row.tobytes() for row in batch.beliefs] == [row.numpy().tobytes() for row in form.rows(belief)[:5]]
     for row, message in enumerate(estimates.to_messages(batch, rows, surprise=p)):
@@ -123,7 +123,7 @@ def test_a_row_that_is_not_finite_is_found_alone(tiny: Path, name: str) -> None:
         math.inf
     )
     setup = models.setup("tiny")
-    batch = estimates.to_host(belief, Told.of(estimate, setup), models.belief_rows(setup), count=3)
+    batch = estimates.to_host(belief, Told.of(estimate, setup), models.belief_rows(setup), count=3, heard=False)
     assert batch.finite.tolist() == [True, False, True]
 
 

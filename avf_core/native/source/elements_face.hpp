@@ -5,6 +5,7 @@
 #include "frames.hpp"
 #include "intervals.hpp"
 #include "noise.hpp"
+#include "signs.hpp"
 
 using namespace avf;
 
@@ -78,5 +79,11 @@ void avf_unrolled(const float* coefficients, const float* before, const float* g
     const size_t filters = (size_t)from * order, samples = (size_t)from * frame;
     unrolled.make(coefficients + filters, before + filters, gains + (size_t)from * parts, std::min(LANES, rows - from), mean + samples, deviation + samples);
   }
+}
+
+// What tells strange frames from usual ones, rows of lags and two more numbers.
+void avf_signs(const Listening* of, const Sounds* sounds, int rows, float* out) {
+  Signs signs(*of);
+  for (int from = 0; from < rows; from += WORDS) signs.make(*sounds, from, std::min(WORDS, rows - from), out);
 }
 }

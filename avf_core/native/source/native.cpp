@@ -14,7 +14,7 @@ int avf_usable() { return tiles_usable(); }
 
 // The size of a structure, by its place in this list: Python's must be the same.
 int avf_size(int number) {
-  const size_t sizes[] = {sizeof(Operation), sizeof(Program), sizeof(Register), sizeof(Plan), sizeof(Step), sizeof(Advance), sizeof(Expect), sizeof(Part), sizeof(Learned), sizeof(Study), sizeof(Lesson), sizeof(Adam), sizeof(Recurrence)};
+  const size_t sizes[] = {sizeof(Operation), sizeof(Program), sizeof(Register), sizeof(Plan), sizeof(Step), sizeof(Advance), sizeof(Expect), sizeof(Part), sizeof(Learned), sizeof(Study), sizeof(Lesson), sizeof(Adam), sizeof(Recurrence), sizeof(Listening), sizeof(Sounds)};
   return (int)sizes[number];
 }
 

@@ -161,7 +161,7 @@ class Engine:
         filter, form = self._models.checkpoint(setup.model).filter, self._models.belief_rows(setup)
         most, samples = setup.iterations or None, setup.gradient_samples or None
         done = flat.step(filter, form, kept, x, iterations=most, samples=samples, draws=setup.samples)
-        return None if done is None else estimates.of_flat(done, form, setup)
+        return None if done is None else estimates.of_flat(done, form, setup, heard=self._hears(setup.model))
 
     @torch.no_grad()
     def _by_tensors(
@@ -179,7 +179,13 @@ class Engine:
             iterations=setup.iterations or None,
             samples=setup.gradient_samples or None,
         )
-        return estimates.to_host(following, Told.of(estimate, setup), form, count=len(rows))
+        told = Told.of(estimate, setup)
+        return estimates.to_host(following, told, form, count=len(rows), heard=self._hears(setup.model))
+
+    def _hears(self, model: str) -> bool:
+        """Whether what is normal for a model is told by signs."""
+        reference = self._models.reference(model)
+        return reference is not None and reference.width > 0
 
     def _results(
         self, setup: Setup, batch: Batch, rows: list[Row], *, seen: NDArray[np.bool_]

@@ -110,7 +110,7 @@ _encoder = msgspec.json.Encoder()
 class Batch:
     """A batch in the host's memory: its beliefs as rows of bytes, its estimates as columns and arrays (B, N) by name.
 
-    `score` and `signs` are what surprise is judged by. `finite` says of which rows all numbers are finite.
+    `score` and `signs` are what surprise is judged by; of signs there are none where nobody hears them. `finite` says of which rows all numbers are finite.
     """
 
     beliefs: NDArray[np.uint8]
@@ -122,11 +122,11 @@ class Batch:
     setup: Setup
 
 
-def to_host(belief: Belief, told: Told, form: BeliefRows, *, count: int) -> Batch:
-    """The first `count` rows of a batch, in the host's memory."""
+def to_host(belief: Belief, told: Told, form: BeliefRows, *, count: int, heard: bool) -> Batch:
+    """The first `count` rows of a batch, in the host's memory; `heard`: with its signs."""
     arrays = {name: array for name, of in ARRAYS.items() if (array := of(told)) is not None}
     columns: dict[Hashable, Tensor] = {name: getattr(told.estimate, name)[:, None] for name in (*SCALARS, SCORE)}
-    columns[SIGNS] = told.estimate.signs
+    columns[SIGNS] = told.estimate.signs if heard else told.estimate.z[:, :0]
     rows, flats = _in_host(form.rows(belief), columns | arrays)
     beliefs = rows[:count]
     finite = np.logical_and.reduce([form.finite(beliefs), *(np.isfinite(x[:count]).all(1) for x, _ in flats)])
@@ -142,7 +142,7 @@ def to_host(belief: Belief, told: Told, form: BeliefRows, *, count: int) -> Batc
     )
 
 
-def of_flat(step: FlatStep, form: BeliefRows, setup: Setup) -> Batch:
+def of_flat(step: FlatStep, form: BeliefRows, setup: Setup, *, heard: bool) -> Batch:
     """The same of a step that was taken in the host's memory."""
     did = step.did
     arrays: dict[int, Numbers] = {
@@ -165,7 +165,7 @@ def of_flat(step: FlatStep, form: BeliefRows, setup: Setup) -> Batch:
         beliefs=step.beliefs,
         scalars=scalars | {"iterations": did.iterations},
         score=step.score,
-        signs=step.signs,
+        signs=step.signs if heard else step.did.z[:, :0],
         arrays=arrays,
         finite=finite & form.finite(step.beliefs),
         setup=setup,
