@@ -1,4 +1,4 @@
-"""Signs of sound by the executor are torch's, bit for bit the same in any batch; and nobody pays who does not hear them."""
+"""Signs of sound by the executor are torch's, and the same in any batch; and nobody pays who does not hear them."""
 
 from collections.abc import Iterator
 

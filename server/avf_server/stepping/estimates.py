@@ -110,7 +110,8 @@ _encoder = msgspec.json.Encoder()
 class Batch:
     """A batch in the host's memory: its beliefs as rows of bytes, its estimates as columns and arrays (B, N) by name.
 
-    `score` and `signs` are what surprise is judged by; of signs there are none where nobody hears them. `finite` says of which rows all numbers are finite.
+    `score` and `signs` are what surprise is judged by; of signs there are none where nobody hears them. `finite` says
+    of which rows all numbers are finite.
     """
 
     beliefs: NDArray[np.uint8]
