@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from avf_core.analysis.batching import batches
 from avf_core.analysis.surprise import ReferenceDistribution
+from avf_core.analysis.walking import walk
 from avf_core.data import numbers
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
-from avf_core.trees import take
 
 WINDOW = 24
 
@@ -81,16 +80,11 @@ class Normal:
 def channel_energies(filter: Filter, sequences: Sequence[ndarray], *, seed: int = 0) -> list[ndarray]:
     """-log p of every number given its past, in nats, (time, channels) a sequence; NaN where none was observed."""
     found = [np.full(np.shape(sequence), np.nan) for sequence in sequences]
-    for batch in batches(filter, sequences, size=128):
-        belief = filter.initial(seed + batch.seeds)
-        for t in range(len(batch.xs)):
-            x, observed, _ = batch.at(t)
-            now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
-            belief, estimate = filter.step(belief, x, observed=observed, inputs=now.inputs, dt=now.dt)
-            energy = -estimate.likelihood.log_prob(x).double().cpu().numpy()
-            seen = np.ones_like(energy, dtype=bool) if observed is None else observed.cpu().numpy()
-            for n in range(len(x)):
-                found[batch.rows[n]][t] = np.where(seen[n], energy[n], np.nan)
+    for step in walk(filter, sequences, seed=seed, max_rows=128):
+        energy = -step.estimate.likelihood.log_prob(step.x).double().cpu().numpy()
+        told = np.where(step.known.cpu().numpy(), energy, np.nan)
+        for n, row in enumerate(step.rows):
+            found[row][step.t] = told[n]
     return found
 
 

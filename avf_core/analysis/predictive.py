@@ -4,20 +4,20 @@ Each value is predicted before it is heard, by the very distribution that a clie
 bands for real values, for zeros and ones how often what is said to be likely happens.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from avf_core.analysis.batching import batches
 from avf_core.analysis.evaluation import Progress
+from avf_core.analysis.walking import walk
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
 from avf_core.mixtures import Mixture
 from avf_core.recalibration import Recalibration
-from avf_core.trees import take
 
 LEVELS = (0.5, 0.9, 0.98)
 WITHIN_90 = 1.6448536269514722  # standard deviations that hold 90 % of a Gaussian
@@ -69,9 +69,9 @@ def predictive(
     Raises DataError where there is nothing to predict.
     """
     tally = _Tally()
-    options = {"particles": particles, "iterations": iterations, "seed": seed, "max_rows": max_rows}
-    for prediction, x, known in predictions(filter, sequences, progress=progress, **options):  # type: ignore[arg-type]
-        tally.add(prediction, x, known)
+    how: dict[str, Any] = {"particles": particles, "iterations": iterations, "seed": seed, "max_rows": max_rows}
+    for step in walk(filter, sequences, progress=progress, **how):
+        tally.add(step.estimate.prediction, step.x, step.known)
     return tally.result(particles, filter.prediction_samples)
 
 
@@ -86,12 +86,13 @@ def recalibrate(
     said, apart = np.zeros(FINE), np.zeros(FINE)
     before, filter.recalibration = filter.recalibration, None
     try:
-        for prediction, x, known in predictions(filter, sequences, seed=seed, max_rows=max_rows):
+        for step in walk(filter, sequences, seed=seed, max_rows=max_rows):
+            prediction = step.estimate.prediction
             if prediction.discrete:
                 return None
-            scores = torch.special.ndtri(prediction.cdf(x)[known].double())
+            scores = torch.special.ndtri(prediction.cdf(step.x)[step.known].double())
             said += _counted(scores / (2.0 * FAR) + 0.5)
-            apart += _counted(((x - prediction.mean).abs() / prediction.deviation)[known] / WIDEST)
+            apart += _counted(((step.x - prediction.mean).abs() / prediction.deviation)[step.known] / WIDEST)
     finally:
         filter.recalibration = before
     if not said.any():
@@ -104,32 +105,6 @@ def recalibrate(
     places, means = _rising(torch.special.ndtr(torch.as_tensor(scores)).tolist())
     width = np.interp(0.9, np.cumsum(apart) / apart.sum(), edges[1:]) * WIDEST
     return Recalibration(said=places, found=means, spread=round(float(width / WITHIN_90), 6))
-
-
-def predictions(
-    filter: Filter,
-    sequences: Sequence[np.ndarray],
-    *,
-    particles: int = 1,
-    iterations: int | None = None,
-    seed: int = 0,
-    max_rows: int = 128,
-    progress: Progress | None = None,
-) -> Iterator[tuple[Mixture, Tensor, Tensor]]:
-    """Every step's prediction of some sequences, what came of it, and which of its values were observed."""
-    total, done = sum(len(s) for s in sequences), 0
-    for batch in batches(filter, sequences, size=max(1, max_rows // particles)):
-        belief = filter.spread(seed + batch.seeds, particles=particles)
-        for t in range(len(batch.xs)):
-            x, observed, _ = batch.at(t)
-            now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
-            belief, estimate = filter.step(
-                belief, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations
-            )
-            yield estimate.prediction, x, torch.ones_like(x, dtype=torch.bool) if observed is None else observed
-            done += len(x)
-            if progress:
-                progress(done, total)
 
 
 def _counted(values: Tensor) -> np.ndarray:

@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avf_core.analysis.batching import batches
 from avf_core.analysis.surprise import ReferenceDistribution
+from avf_core.analysis.walking import walk
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
-from avf_core.trees import take
 
 BINS = 20
 LEVELS = (*(k / 20 for k in range(1, 20)), 0.98)
@@ -74,22 +73,17 @@ def reliability(
     """
     served, plain, covered, values = _Counts(), _Counts(), np.zeros(len(LEVELS)), 0
     energies: list[list[float]] = [[] for _ in sequences]
-    for batch in batches(filter, sequences, size=max_rows):
-        belief = filter.initial(seed + batch.seeds)
-        for t in range(len(batch.xs)):
-            x, observed, scored = batch.at(t)
-            now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
-            belief, e = filter.step(belief, x, observed=observed, inputs=now.inputs, dt=now.dt)
-            known = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
-            values += int(known.sum())
-            if e.prediction.discrete:
-                served.add(e.prediction.mean, x, known)
-                plain.add(e.prediction_at_prior_mean.mean, x, known)
-            else:
-                distances = (e.prediction.cdf(x)[known].double() - 0.5).abs()
-                covered += [int((distances < 0.5 * level).sum()) for level in LEVELS]
-            for n in torch.nonzero(scored).flatten().tolist():
-                energies[batch.rows[n]].append(float(e.free_energy[n]))
+    for step in walk(filter, sequences, seed=seed, max_rows=max_rows):
+        e, x, known = step.estimate, step.x, step.known
+        values += int(known.sum())
+        if e.prediction.discrete:
+            served.add(e.prediction.mean, x, known)
+            plain.add(e.prediction_at_prior_mean.mean, x, known)
+        else:
+            distances = (e.prediction.cdf(x)[known].double() - 0.5).abs()
+            covered += [int((distances < 0.5 * level).sum()) for level in LEVELS]
+        for n in torch.nonzero(step.scored).flatten().tolist():
+            energies[step.rows[n]].append(float(e.free_energy[n]))
     if not values:
         raise DataError("expected at least one observed value")
     discrete = served.any

@@ -20,10 +20,15 @@ from avf_core.trees import take
 
 @dataclass(frozen=True, kw_only=True)
 class Walked:
-    """Step `t` of the sequences `rows`, as the estimate has them; `scored`: of which anything was observed."""
+    """Step `t` of the sequences `rows`, as the estimate has them.
+
+    `x` is what came, `known` which of it was observed; `scored`: of which rows anything was.
+    """
 
     t: int
     rows: list[int]
+    x: Float[Tensor, "batch observation"]
+    known: Bool[Tensor, "batch observation"]
     scored: Bool[Tensor, " batch"]
     estimate: Estimate
 
@@ -53,7 +58,8 @@ def walk(
             x, observed, scored = batch.at(t)
             now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
             belief, e = filter.step(belief, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations)
-            yield Walked(t=t, rows=batch.rows[: len(x)], scored=scored, estimate=e)
+            known = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
+            yield Walked(t=t, rows=batch.rows[: len(x)], x=x, known=known, scored=scored, estimate=e)
             done += len(x)
             if progress:
                 progress(done, total)

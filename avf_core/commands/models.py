@@ -1,6 +1,7 @@
 """`avf models`: the checkpoints that ship with the library, and the presets that can be trained."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -12,9 +13,17 @@ from rich.table import Table
 from avf_core import checkpoints
 from avf_core.configuration import build
 from avf_core.training import presets
+from avf_core.training.model_card import said
 
+FIGURES = {
+    "free_energy": "free_energy_pooled",
+    "standard_error": "standard_error",
+    "noise_error": "noise_error",
+}
+"""Figures of the reported split, by their names in the list."""
 LEGEND = """x, z: sizes of observation and latent. Parameters, in millions: of the model,
-and of its inference. F: free energy on the reported split, nats per step."""
+and of its inference. F: free energy on the reported split, nats per step, ± over
+sequences, with as many digits as another seed of the filter's noise leaves."""
 
 
 @click.command(name="models")
@@ -43,16 +52,21 @@ def _table(title: str, rows: list[dict[str, Any]]) -> Table:
     for row in rows:
         millions = f"{row['model_parameters'] / 1e6:.2f} + {row['inference_parameters'] / 1e6:.2f}"
         sizes = f"{row['observation_size']}, {row['latent_size']}"
-        test = row.get("test_free_energy")
-        figure = f"{test:.3f}" if test is not None else ""
-        table.add_row(row["name"], f"{row['model']}, {row['inference']}", sizes, millions, figure)
+        table.add_row(row["name"], f"{row['model']}, {row['inference']}", sizes, millions, _told(row))
     return table
 
 
 def _checkpoint(name: str) -> dict[str, Any]:
     checkpoint = checkpoints.load(name)
-    test = checkpoint.card.get("test", {}).get("free_energy_pooled")
-    return {**_sizes(name, "zoo", dict(checkpoint.settings)), "test_free_energy": test}
+    test = checkpoint.card.get("test", {})
+    figures = {f"test_{key}": test.get(name) for key, name in FIGURES.items()}
+    return {**_sizes(name, "zoo", dict(checkpoint.settings)), **figures}
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """F with its error over sequences, and the digits that the filter's noise leaves."""
+    found = {name: row.get(f"test_{key}") for key, name in FIGURES.items()}
+    return said(found, "free_energy_pooled", "standard_error") if found["free_energy_pooled"] is not None else ""
 
 
 def _preset(name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from avf_core.checkpoints import Checkpoint
 from avf_core.commands.options import plugin_option, threads_option
 from avf_core.data import Source
 from avf_core.errors import TrainingError
+from avf_core.training import result
 from avf_core.training.finishing import PAGE, reference_on
 from avf_core.training.model_card import about, limits, parameters, readable
 
@@ -38,7 +39,7 @@ def command(run: str, to: Path, path: str | None, half: bool) -> None:
     avf publish runs/weather --to models/weather
     avf publish runs/jsb --to models/jsb --data jsb_chorales.npz
     """
-    checkpoint = checkpoints.load(run)
+    checkpoint = result.best(run)
     if to.exists() and any(to.iterdir()):
         raise TrainingError(f"{to} is not empty: give --to a folder that is to be made")
     card = dict(checkpoint.card) if path is None else _measured(checkpoint, Source(path=path))

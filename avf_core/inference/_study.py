@@ -4,9 +4,9 @@ The law: the gradient that judges an application is, where all rows went on from
 reads. Nothing is evaluated a second time.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,8 +19,29 @@ from avf_core.nets import Record, RecordedHighways
 from avf_core.objectives import Gradient, StepObjective
 from avf_core.trees import concatenate
 
-if TYPE_CHECKING:
-    from avf_core.inference.iterative import Inference
+
+class Studied(_descent.Inference):
+    """A procedure that descends by an update model f_phi, in the parts that a study of it applies."""
+
+    @abstractmethod
+    def terms(self, posterior: Gaussian, gradient: Gradient, prior: Gaussian) -> Float[Tensor, "batch terms=4 latent"]:
+        """Mean, log-variance and F's gradients with respect to both, as f_phi works on them."""
+
+    @abstractmethod
+    def features(
+        self, terms: Float[Tensor, "batch terms=4 latent"], seen: Float[Tensor, "batch seen"]
+    ) -> Float[Tensor, "batch features"]:
+        """What f_phi reads."""
+
+    @abstractmethod
+    def settle(
+        self, terms: Float[Tensor, "batch terms=4 latent"], said: Float[Tensor, "batch outputs"], prior: Gaussian
+    ) -> Gaussian:
+        """The posterior that what f_phi says leads to."""
+
+    @abstractmethod
+    def recorded(self, dtype: torch.dtype) -> RecordedHighways:
+        """f_phi for training: applied in this precision, with one backward pass for many applications."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +63,9 @@ class Application:
 class Study(base.Study):
     """f_phi at work on a clip: every application is trained by F at its own proposal."""
 
-    inference: "Inference"
+    inference: Studied
 
-    def __init__(self, inference: "Inference", dtype: torch.dtype) -> None:
+    def __init__(self, inference: Studied, dtype: torch.dtype) -> None:
         super().__init__(inference)
         self.net = inference.recorded(dtype)
         self.applications: list[Application] = []

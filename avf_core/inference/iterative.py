@@ -25,7 +25,7 @@ from avf_core.distributions import LATENT_LOG_VARIANCE, Gaussian
 from avf_core.errors import ConfigurationError
 from avf_core.inference import _descent
 from avf_core.inference._descent import unwhiten, whiten
-from avf_core.inference._study import Study
+from avf_core.inference._study import Studied, Study
 from avf_core.models.base import Model
 from avf_core.native.plan import Descent, InferencePlan, ModelPlan, Program, Registers
 from avf_core.nets import Highway, RecordedHighways, described
@@ -69,7 +69,7 @@ EXAMPLES: Mapping[str, Config] = {
 }
 
 
-class Inference(_descent.Inference):
+class Inference(Studied):
     """AVF's inference: `iterations` applications of the update model f_phi.
 
     It may be told more iterations than it was configured, and so trained, with. Those beyond are not made where F

@@ -5,25 +5,41 @@ relative to that number, so that the decoder's skip is larger by one in their co
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from avf_core.emissions import linear_prediction
 from avf_core.emissions.base import MEMORY
 from avf_core.native.plan import ModelPlan, Program, Register, Registers, plan_of
-from avf_core.nets import activation_name, described, spectra
-
-if TYPE_CHECKING:
-    from avf_core.models.codec import Model
+from avf_core.nets import MLP, GaussianNet, LearnedStartLSTM, activation_name, described, spectra
 
 # What is kept of the sound itself, and of its loudness: never rounded, as the emission's memory.
 BEFORE, POWER, COUNT, LEVEL = (f"{MEMORY}{name}" for name in ("window", "power", "count", "level"))
 
 
-def of(model: "Model", registers: Registers) -> ModelPlan:
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What of a codec has a plan: its networks, its emission, and sizes."""
+
+    lstm: LearnedStartLSTM
+    prior: GaussianNet
+    prior_skip: nn.Linear
+    decoder: MLP
+    decoder_head: nn.Linear
+    decoder_skip: nn.Linear
+    emission: linear_prediction.Emission
+    size: int  # of a frame
+    window: int
+    feature_size: int
+    latent_size: int
+    memory: int
+
+
+def of(model: Parts, registers: Registers) -> ModelPlan:
     """What the model says of itself."""
-    emission, size = plan_of(model.emission), model.observation.size
+    emission, size = plan_of(model.emission), model.size
     state = {name: registers.new(count) for name, count in _sizes(model).items()} | emission.remembers(registers)
     before, power, count = (state[name] for name in (BEFORE, POWER, COUNT))
     x, z, latents = (
@@ -40,7 +56,7 @@ def of(model: "Model", registers: Registers) -> ModelPlan:
     standardized = features.standardized(x)
     window, above = features.joined([before, standardized]), features.loudness(power)
     heard = features.heard(window, above, frame=size, size=spectra.size(size))
-    powered, counted = features.power(standardized, power, count, memory=model.config.memory)
+    powered, counted = features.power(standardized, power, count, memory=model.memory)
     seen = features.joined([heard, features.loudness(powered, above=above)])
     hidden, cell = transition.lstm(seen, state["hidden"], state["cell"], model.lstm.cell)
     following = {
@@ -70,14 +86,14 @@ def of(model: "Model", registers: Registers) -> ModelPlan:
     )
 
 
-def _sizes(model: "Model") -> dict[str, int]:
+def _sizes(model: Parts) -> dict[str, int]:
     """Of what the state holds beside the emission's memory."""
     hidden = model.lstm.cell.hidden_size
     recurrent = {"hidden": hidden, "cell": hidden, "heard": model.feature_size}
-    return {**recurrent, BEFORE: model.window - model.observation.size, POWER: 1, COUNT: 1}
+    return {**recurrent, BEFORE: model.window - model.size, POWER: 1, COUNT: 1}
 
 
-def _decoding(model: "Model", predict: Program, level: Register, latents: Register) -> tuple[Program, Register]:
+def _decoding(model: Parts, predict: Program, level: Register, latents: Register) -> tuple[Program, Register]:
     """What is said of a latent, relative to the level."""
     registers, skip, head = predict.registers, model.decoder_skip, model.decoder_head
     decode, read = Program(registers, sampled=True), latents

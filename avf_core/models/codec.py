@@ -252,7 +252,21 @@ class Model(base.PastDriven):
 
     def plan(self, registers: Registers) -> ModelPlan:
         """The maps as programs."""
-        return _codec_plan.of(self, registers)
+        parts = _codec_plan.Parts(
+            lstm=self.lstm,
+            prior=self.prior,
+            prior_skip=self.prior_skip,
+            decoder=self.decoder,
+            decoder_head=self.decoder_head,
+            decoder_skip=self.decoder_skip,
+            emission=self.emission,
+            size=self.observation.size,
+            window=self.window,
+            feature_size=self.feature_size,
+            latent_size=self.latent_size,
+            memory=self.config.memory,
+        )
+        return _codec_plan.of(parts, registers)
 
     def _standardized(self, state: State, x: Tensor) -> Tensor:
         """As the samples before are kept."""

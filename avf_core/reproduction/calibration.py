@@ -6,26 +6,26 @@ The law: a record is of the split that the card reports, by the weights as they 
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import avf_sources
 import numpy as np
-import torch
 
 from avf_core import checkpoints
 from avf_core.analysis import operating
 from avf_core.analysis.reliability import LEVEL, Bins, reliability
 from avf_core.analysis.surprise import ReferenceDistribution
 from avf_core.data import Source
-from avf_core.errors import AvfError
 from avf_core.reproduction import plots
-from avf_core.training.model_card import readable
+from avf_core.reproduction.measurements import Kind
+from avf_core.training import measuring
 
-FOLDER = "calibration"
+CALIBRATION = Kind(
+    folder="calibration",
+    keys=("model", "steps", "served", "at_prior_mean", "levels", "covered", "below"),
+    command="python -m avf_core.reproduction.calibration NAME --data PATH",
+)
 STEPS = 5000
 NEAR = 0.5  # where probabilities are most often wrong, and what is told of them
 
@@ -42,14 +42,9 @@ def measure(name: str, source: Source, *, steps: int = STEPS) -> dict[str, Any]:
     return {**about, "sequences": len(sequences), **found.as_dict()}
 
 
-def load(results: Path) -> list[dict[str, Any]]:
-    """The records, by name."""
-    return [json.loads(path.read_text()) for path in sorted((results / FOLDER).glob("*.json"))]
-
-
 def section(results: Path) -> str:
     """The part of the page; empty where there is no record."""
-    found = load(results)
+    found = CALIBRATION.load(results)
     if not found:
         return ""
     return "\n".join(
@@ -73,7 +68,8 @@ def section(results: Path) -> str:
 
 def pictures(results: Path) -> dict[str, bytes]:
     """The plots, by their names."""
-    return {f"calibration-{record['model']}.png": plots.reliability(record, level=LEVEL) for record in load(results)}
+    found = CALIBRATION.load(results)
+    return {f"calibration-{record['model']}.png": plots.reliability(record, level=LEVEL) for record in found}
 
 
 def _row(record: Mapping[str, Any]) -> str:
@@ -105,25 +101,19 @@ def _worst(bins: Bins) -> str:
     return f"{max(gaps)[1]:.2f} and {max(gaps)[2]:.2f}" if gaps else "–"
 
 
-def main() -> None:
-    """Measure the checkpoint that the command line names."""
-    parser = argparse.ArgumentParser(description="Measure what a checkpoint's predictions turned out to mean.")
-    parser.add_argument("name", help="A checkpoint of the zoo.")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("docs/results") / FOLDER)
-    parser.add_argument("--steps", type=int, default=STEPS, help="Of the reported split, at most.")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    try:
-        source = Source(path=options.data).like(checkpoints.load(options.name).card["data"])
-        record = measure(options.name, source, steps=options.steps)
-        path = options.out / f"{options.name}.json"
-        avf_sources.make_folder(path.parent)
-        avf_sources.replace_file(path, readable(record) + "\n")
-        print(path)
-    except (AvfError, OSError) as error:
-        sys.exit(f"calibration: {error}")
+def take(options: argparse.Namespace) -> Path:
+    """Measure the checkpoint that the options name; gives the record's path."""
+    path: Path = options.out / f"{options.name}.json"
+    record = measure(options.name, measuring.source_of(options.name, options.data), steps=options.steps)
+    CALIBRATION.write(path, record)
+    return path
 
 
 if __name__ == "__main__":
-    main()
+    options = measuring.recording(
+        "Measure what a checkpoint's predictions turned out to mean.",
+        folder=CALIBRATION.folder,
+        steps=STEPS,
+        split="reported split",
+    )
+    measuring.run("calibration", options, take)

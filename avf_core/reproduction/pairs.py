@@ -4,20 +4,19 @@ The law: of two, one is called ahead where both p-values, of Student's t and of 
 nowhere else; all other differences are called unproven.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from avf_core.analysis import student
+from avf_core.reproduction.measurements import Kind
 
-FOLDER = "pairs"
 LEVEL = 0.01
-
-
-def load(results: Path) -> list[dict[str, Any]]:
-    """The records, by name."""
-    return [json.loads(path.read_text()) for path in sorted((results / FOLDER).glob("*.json"))]
+PAIRS = Kind(
+    folder="pairs",
+    keys=("a", "b", "data", "split", "sequences", "difference", "standard_error", "p_t", "p_flips"),
+    command="avf compare A B --data PATH --json",
+)
 
 
 def verdict(found: Mapping[str, Any]) -> str:
@@ -29,7 +28,7 @@ def verdict(found: Mapping[str, Any]) -> str:
 
 def section(results: Path) -> str:
     """The table; empty where there is no record."""
-    found = load(results)
+    found = PAIRS.load(results)
     if not found:
         return ""
     return "\n".join(

@@ -16,7 +16,7 @@ import avf_sources
 
 from avf_core import checkpoints
 from avf_core.errors import TrainingError
-from avf_core.reproduction import records, tables
+from avf_core.reproduction import measurements, records, tables
 from avf_core.reproduction.entries import Entry
 from avf_core.training import result
 from avf_core.training import state as run_state
@@ -99,7 +99,13 @@ class Step:
 def _saved_seconds(folder: Path) -> float:
     """Those of a run's last save: all that is known of a part whose queue was killed."""
     saved = avf_sources.read_set(folder, [run_state.RUN]).get(run_state.RUN)
-    return float(json.loads(saved)["progress"]["seconds"]) if saved is not None else 0.0
+    if saved is None:
+        return 0.0
+    try:
+        return float(json.loads(saved)["progress"]["seconds"])
+    except (ValueError, KeyError, TypeError) as error:
+        path = folder / run_state.RUN
+        raise TrainingError(f"{path} is damaged ({error!r}): delete the folder, or give another --out") from error
 
 
 def plan(entries: Sequence[Entry], table: Sequence[Entry], where: Where) -> list[Step]:
@@ -138,8 +144,8 @@ def begin(entry: Entry, where: Where) -> State:
     if entry.goes_on is not None and not (folder / "entry.json").exists():
         before = where.folder(entry.goes_on)
         avf_sources.replace_set(folder, avf_sources.read_set(before, GOES_ON))
-        seconds = json.loads((before / "entry.json").read_text())["seconds"]
-        state = replace(state, seconds=float(seconds))
+        told = measurements.read(before / "entry.json", ("seconds",), f"give {entry.goes_on} with --again")
+        state = replace(state, seconds=float(told["seconds"]))
     state.save(folder)
     return state
 

@@ -19,7 +19,6 @@ import avf_sources
 import numpy as np
 import torch
 
-from avf_core import checkpoints
 from avf_core.analysis.bounds import bound
 from avf_core.analysis.evaluation import Evaluation, evaluate, sequence_sums
 from avf_core.data import Source
@@ -55,12 +54,7 @@ def record(trained: Trained, say: Say) -> dict[str, Any]:
 
     Raises TrainingError where the run has no checkpoint, as no validation was reached.
     """
-    if not avf_sources.holds(trained.folder, checkpoints.CONFIG):
-        raise TrainingError(
-            f"{trained.entry.name} has no checkpoint: its time was up before the first validation; "
-            "validate more often (training.validate_every), or give it more minutes"
-        )
-    best = checkpoints.load(trained.folder)
+    best = result.best(trained.folder)
     source = Source(path=trained.data).like(best.card["data"])
     description = source.describe()
     splits = {name: source.load(name) for name in {"train": 0, description.selection: 0, description.reported: 0}}

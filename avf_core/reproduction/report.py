@@ -76,7 +76,7 @@ def write(results: Path) -> Path:
 def page(results: Path) -> str:
     """The page as Markdown, from the records in a folder."""
     groups = _groups(results)
-    parts = [TITLE, opening.paragraph(groups, GROUPS, pairs.load(results)), INTRODUCTION]
+    parts = [TITLE, opening.paragraph(groups, GROUPS, pairs.PAIRS.load(results)), INTRODUCTION]
     for table in TABLES:
         found = {name: group for name, group in groups.items() if group[0]["table"] == table}
         if found:
@@ -170,6 +170,8 @@ def _epochs(runs: Sequence[Record]) -> str:
     """How far the runs came: the least and the most, of all their epochs."""
     least, most = min(run["epochs"] for run in runs), max(run["epochs"] for run in runs)
     so_far = str(most) if least == most else f"{least} to {most}"
+    if runs[0]["entry"].get("time_of"):
+        return f"{so_far}, by time"
     lengths = [epochs_in(run["entry"].get("changes", ())) or run["training"]["epochs"] for run in runs]
     return f"{so_far} of {max(lengths)}"
 

@@ -1,11 +1,16 @@
 """What the page of results says of sensors, from the records that `python -m benchmarks.sensors` leaves."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-FOLDER = "sensors"
+from avf_core.reproduction.measurements import Kind
+
+SENSORS = Kind(
+    folder="sensors",
+    keys=("name", "channels", "steps", "preset", "minutes", "updates", "standardised", "verdict", "faults"),
+    command="python -m benchmarks.sensors --data DATA",
+)
 FILTER = "the filter"
 FAULTS = ("jump", "burst", "stuck", "drift", "swap")
 TITLES = {
@@ -18,7 +23,7 @@ TITLES = {
 
 def section(results: Path) -> str:
     """Filters beside textbook predictors, and the faults that both see; empty where there is no record."""
-    found = [json.loads(path.read_text()) for path in sorted((results / FOLDER).glob("*.json"))]
+    found = SENSORS.load(results)
     if not found:
         return ""
     order = list(TITLES)

@@ -20,26 +20,26 @@ from avf_core.training import state as run_state
 class Standing:
     """Of an entry: `epochs` trained of those there are, minutes of one core, and the recorded F in nats per step.
 
-    One that is trained for another's time has as many epochs as it came to. `free_energy` is of the reported split,
+    `of` is None for one that is trained for another's time. `free_energy` is of the reported split,
     None where there is no record.
     """
 
     epochs: int
-    of: int
+    of: int | None
     minutes: float
     free_energy: float | None
 
     @property
-    def share(self) -> float:
+    def share(self) -> float | None:
         """How much of its length was trained."""
-        return self.epochs / self.of
+        return None if self.of is None else self.epochs / self.of
 
 
 def standing(entry: Entry, where: Where) -> Standing:
     """How far an entry is. Raises TrainingError where its record is damaged."""
     recorded, figure = _record(entry, where)
     epochs, seconds = max(_run(entry, where), recorded)
-    of = max(1, epochs) if entry.time_of is not None else _length(entry)
+    of = None if entry.time_of is not None else _length(entry)
     return Standing(epochs=epochs, of=of, minutes=seconds / 60.0, free_energy=figure)
 
 
@@ -48,7 +48,9 @@ def told(found: Standing) -> str:
     if not found.epochs:
         return "nothing yet"
     figure = "no record yet" if found.free_energy is None else f"F {found.free_energy:.3f}"
-    return f"{found.epochs} of {found.of} epochs ({found.share:.0%}), {found.minutes:.0f} min; {figure}"
+    by_time, whole = f"{found.epochs} epochs by time", f"{found.epochs} of {found.of} epochs"
+    length = by_time if found.share is None else f"{whole} ({found.share:.0%})"
+    return f"{length}, {found.minutes:.0f} min; {figure}"
 
 
 def _length(entry: Entry) -> int:

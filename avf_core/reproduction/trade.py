@@ -3,20 +3,17 @@
     python -m avf_core.reproduction.trade NAME --data PATH [--out docs/results/trade] [--steps 1500]
 
 Ways: the checkpoint's procedure by iterations x samples, schedules of samples among them, and at its point with
-particles; direct inference by `NAME-direct` with particles, where that ships; and gradient descent on the same model,
+particles; direct inference with particles, where such a checkpoint ships beside it; and gradient descent on the same model,
 which nothing amortises. The laws: all are on the same sequences of the split of selection; times take turns, so that
 the machine is the same for all; with particles the energy is the bound. What a record holds is not measured again.
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import avf_sources
 import numpy as np
 import torch
 
@@ -26,17 +23,22 @@ from avf_core.analysis.bounds import bound
 from avf_core.analysis.evaluation import evaluate
 from avf_core.analysis.operating import Point
 from avf_core.data import Source
-from avf_core.errors import AvfError
 from avf_core.filtering import Filter
-from avf_core.training.model_card import readable
+from avf_core.reproduction.measurements import Kind
+from avf_core.training import measuring
 
-FOLDER = "trade"
+TRADE = Kind(
+    folder="trade",
+    keys=("model", "data", "split", "steps", "complete", "points"),
+    command="python -m avf_core.reproduction.trade NAME --data PATH",
+)
 STEPS = 1500
 FEW = (2, 4)
 MANY = (1, 2, 4, 8)
 GRADIENT = (1, 5, 10, 20)
 DESCENT = {"kind": "gradient", "samples": 2, "antithetic": True, "decay": 0.1}
-BASELINE = "-direct"
+BASELINE = "-direct"  # of the name of what iterates,
+ITERATING = "-avf"  # or this is of its own, beside its baseline
 DIGITS = 4  # of milliseconds
 
 Way = tuple[str, Point, Filter]
@@ -52,12 +54,19 @@ def ways(name: str) -> list[Way]:
     if kind == "iterative":
         points += [replace(own, particles=count) for count in FEW]
     found = [(kind, point, operating.at(shipped.filter, settings, point)) for point in dict.fromkeys(points)]
-    if f"{name}{BASELINE}" in checkpoints.available():
-        other = checkpoints.load(f"{name}{BASELINE}")
+    baseline = beside(name)
+    if baseline is not None:
+        other = checkpoints.load(baseline)
         found += [("direct", Point(particles=count), other.filter) for count in MANY]
     if kind == "iterative":
         found += [("gradient", Point(iterations=n, samples=2), _descending(shipped, n)) for n in GRADIENT]
     return found
+
+
+def beside(name: str) -> str | None:
+    """The checkpoint of direct inference that ships beside one that iterates; None where none does."""
+    names = (f"{name}{BASELINE}", name.removesuffix(ITERATING))
+    return next((one for one in names if one != name and one in checkpoints.available()), None)
 
 
 def _descending(shipped: checkpoints.Checkpoint, iterations: int) -> Filter:
@@ -96,7 +105,7 @@ def _energy(filter: Filter, point: Point, sequences: Sequence[np.ndarray]) -> fl
 
 def _known(path: Path, about: Mapping[str, Any]) -> dict[tuple[str, Point], float]:
     """The energies that a record of the same checkpoint and steps holds."""
-    found = json.loads(path.read_text()) if path.exists() else {}
+    found = TRADE.read(path) if path.exists() else {}
     if any(found.get(key) != value for key, value in about.items()):
         return {}
     return {(row["way"], _point(row)): row["free_energy"] for row in found["points"]}
@@ -122,28 +131,22 @@ def _write(
             row = {"way": kind, **said, "free_energy": known[kind, point]}
             rows.append(row | {f"ms_{batch}": round(taken[i], DIGITS) for batch, taken in times.items()})
     record = {**about, "complete": bool(times), "points": rows}
-    avf_sources.make_folder(path.parent)
-    avf_sources.replace_file(path, readable(record) + "\n")
+    TRADE.write(path, record)
     return record
 
 
-def main() -> None:
-    """Measure the trade that the command line names; what was stopped goes on."""
-    parser = argparse.ArgumentParser(description="Measure what the time of a step is worth, by every way of inference.")
-    parser.add_argument("name", help="A checkpoint of the zoo.")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("docs/results") / FOLDER)
-    parser.add_argument("--steps", type=int, default=STEPS, help="Of the split of selection, at most.")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    try:
-        source = Source(path=options.data).like(checkpoints.load(options.name).card["data"])
-        path = options.out / f"{options.name}.json"
-        measure(options.name, source, path, steps=options.steps)
-        print(path)
-    except (AvfError, OSError) as error:
-        sys.exit(f"trade: {error}")
+def take(options: argparse.Namespace) -> Path:
+    """Measure the trade of the checkpoint that the options name; what was stopped goes on. Gives the record's path."""
+    path: Path = options.out / f"{options.name}.json"
+    measure(options.name, measuring.source_of(options.name, options.data), path, steps=options.steps)
+    return path
 
 
 if __name__ == "__main__":
-    main()
+    options = measuring.recording(
+        "Measure what the time of a step is worth, by every way of inference.",
+        folder=TRADE.folder,
+        steps=STEPS,
+        split="split of selection",
+    )
+    measuring.run("trade", options, take)

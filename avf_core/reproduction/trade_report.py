@@ -9,7 +9,7 @@ from avf_core import checkpoints
 from avf_core.analysis.operating import Point
 from avf_core.reproduction import plots
 from avf_core.reproduction.gains import figure
-from avf_core.reproduction.trade import FOLDER
+from avf_core.reproduction.trade import TRADE, beside
 from avf_core.training.model_card import point_of
 
 Row = Mapping[str, Any]
@@ -17,8 +17,7 @@ Row = Mapping[str, Any]
 
 def load(results: Path) -> list[dict[str, Any]]:
     """The records that are whole, by name."""
-    found = [json.loads(path.read_text()) for path in sorted((results / FOLDER).glob("*.json"))]
-    return [record for record in found if record["complete"]]
+    return [record for record in TRADE.load(results) if record["complete"]]
 
 
 def section(results: Path) -> str:
@@ -98,7 +97,7 @@ def _said(record: Row) -> str:
         return " Particles on direct inference have no fewer nats in the time that the shipped point takes of a batch."
     best = min(there, key=lambda row: float(row["free_energy"]))
     return (
-        f" Who wants the bound has it by direct inference: {best['particles']} particles of `{record['model']}-direct` "
+        f" Who wants the bound has it by direct inference: {best['particles']} particles of `{beside(record['model'])}` "
         f"have {figure(best['free_energy'])} in {best['ms_64']:.4f} ms of a batch, the shipped point "
         f"{figure(shipped[0]['free_energy'])} in {shipped[0]['ms_64']:.4f} ms. Sessions ask for it by `particles`."
     )

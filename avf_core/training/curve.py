@@ -8,22 +8,17 @@ move by at all; the other half is left to the precision of the machine. Where th
 figures of the card are measured anew at it. The weights, and what they were trained with, stay.
 """
 
-import argparse
 import platform
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from avf_core import checkpoints
 from avf_core.analysis import operating
 from avf_core.analysis.operating import Point, Worth
 from avf_core.data import Source
-from avf_core.errors import AvfError
-from avf_core.training import publish
+from avf_core.training import measuring, publish
 
 NEAR, RELATIVE = 0.01, 1e-4
 DIGITS = 4  # of milliseconds
@@ -77,18 +72,6 @@ def _machine() -> str:
         return platform.machine()
 
 
-def main() -> None:
-    """Take the curve that the command line names."""
-    parser = argparse.ArgumentParser(description="Take the curve of a checkpoint of the zoo, for its card.")
-    parser.add_argument("name", help="Its name in the zoo.")
-    parser.add_argument("--data", type=Path, required=True)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    try:
-        print(take(options.name, data=options.data))
-    except (AvfError, OSError) as error:
-        sys.exit(f"curve: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    options = measuring.parser("Take the curve of a checkpoint of the zoo, for its card.")
+    measuring.run("curve", options, lambda found: take(found.name, data=found.data))

@@ -54,7 +54,7 @@ def publish(
     `limits_text` says what the checkpoint cannot do, `about_text` what its data are; there are texts for each kind of
     data. Raises TrainingError where half precision costs too much; nothing is left in the zoo then.
     """
-    trained = checkpoints.load(run)
+    trained = result.best(run)
     source = Source(path=data).like(trained.card["data"])
     found = result.read(run, trained)
     facts = {

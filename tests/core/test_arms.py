@@ -1,5 +1,6 @@
 """Fair arms: one start, AVF's schedule and AVF's time, and what the page says of the paired tests."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,14 @@ import pytest
 import scipy.stats
 
 from avf_core.commands.options import key_values
-from avf_core.reproduction import arms_report, planning, tables
+from avf_core.reproduction import arms_report, planning, report, tables
 from avf_core.reproduction.arms import ARMS
 from avf_core.reproduction.planning import Where
+from avf_core.reproduction.standing import standing, told
 from avf_core.training import presets
 from tests.support.training import make_run, never, trainer_of
+
+SHIPPED = Path(__file__).parents[2] / "docs" / "results"
 
 
 def test_all_arms_of_a_seed_begin_at_one_start() -> None:
@@ -60,6 +64,20 @@ def test_a_run_is_at_its_end_with_the_epoch_in_which_its_seconds_are_up(tmp_path
     assert (limited.epoch, limited.finished, len(limited.history)) == (1, True, 1)
     whole = trainer_of(make_run(tmp_path / "b", epochs=3, validate_every=3)).train(stop=never)
     assert (whole.epoch, whole.finished) == (3, True)
+
+
+def test_an_arm_that_its_time_ends_is_told_by_time(tmp_path: Path) -> None:
+    """Epochs and minutes, and not of how many: there is no such number."""
+    entry = next(one for one in ARMS if one.name == "jsb-time-0-s1")
+    where = Where(table="arms", root=tmp_path, out=tmp_path / "runs", results=tmp_path / "results")
+    folder = where.folder(entry.name)
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text('{"progress": {"epoch": 40, "seconds": 600.0}}')
+    assert told(standing(entry, where)) == "40 epochs by time, 10 min; no record yet"
+    known = json.loads((SHIPPED / "music" / "jsb-baseline-1.json").read_text())
+    timed = {**known, "entry": {**known["entry"], "time_of": "jsb-avf-s1"}}
+    assert "| 340 of 340 |" in report.row("whole", [known])
+    assert "| 340, by time |" in report.row("timed", [timed])
 
 
 def run(role: str, seed: int, energies: np.ndarray, valid: float = 1.0) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from avf_core import checkpoints
 from avf_core.analysis import redrawn, student
 from avf_core.analysis.evaluation import APART, DRAWS, evaluate
-from avf_core.commands import evaluate as evaluate_command
+from avf_core.commands import evaluation_tables
 from avf_core.data import Source
 from avf_core.distributions import Gaussian
 
@@ -153,7 +153,7 @@ def test_figures_have_the_digits_that_their_errors_allow() -> None:
 def test_the_command_prints_errors_and_their_digits() -> None:
     """The error over noise decides how many digits a figure has."""
     found = evaluate(make("srnn-direct"), rolls())
-    rows = dict(evaluate_command.rows_of(found))
+    rows = dict(evaluation_tables.rows_of(found))
     assert rows["free energy, pooled over steps"] == student.told(
         found.free_energy_pooled, found.standard_error, by=found.noise_error
     )

@@ -131,6 +131,21 @@ def test_a_result_of_another_checkpoint_is_not_published(run: Path, tmp_path: Pa
     assert not (tmp_path / "zoo").exists()
 
 
+def test_a_run_that_stopped_before_its_first_validation_is_not_published(run: Path, tmp_path: Path) -> None:
+    """Whether it has no checkpoint, or lies where an older one does: refused by name, with nothing in the zoo."""
+    spoilt = tmp_path / "run"
+    shutil.copytree(run, spoilt)
+    result.write(spoilt, {**result.read(run), "finished": False}, None, curve=None)
+    told = {"data": run.parent / "sensors.npy", "title": "Walks", "zoo": tmp_path / "zoo"}
+    with pytest.raises(TrainingError, match="stopped before its first validation"):
+        publish.publish(spoilt, "walks", **told)
+    for name in checkpoints.FILES:
+        (spoilt / name).unlink()
+    with pytest.raises(TrainingError, match="stopped before its first validation"):
+        publish.publish(spoilt, "walks", **told)
+    assert not (tmp_path / "zoo").exists()
+
+
 def test_weights_that_rounding_harms_do_not_ship(run: Path, tmp_path: Path) -> None:
     """A weight beyond half precision: refused, with nothing left in the zoo."""
     spoilt = tmp_path / "run"

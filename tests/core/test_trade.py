@@ -45,6 +45,12 @@ def test_a_measurement_goes_on_where_it_was_stopped(tmp_path: Path, source: Sour
     assert [row["free_energy"] for row in again[1:]] == pytest.approx([row["free_energy"] for row in rows[1:]])
 
 
+def test_what_iterates_is_held_against_the_direct_inference_that_ships_beside_it() -> None:
+    """By its name and `-direct`, or by its name without `-avf`; what is direct has none."""
+    found = {name: trade.beside(name) for name in ("srnn-jsb", "speech-avf", "speech", "srnn-piano")}
+    assert found == {"srnn-jsb": "srnn-jsb-direct", "speech-avf": "speech", "speech": None, "srnn-piano": None}
+
+
 def test_a_checkpoint_that_iterates_has_all_ways() -> None:
     """Its own with schedules and particles, its baseline with particles, and descent on its model; none twice."""
     found = trade.ways("srnn-jsb")
