@@ -33,7 +33,7 @@ from scipy import linalg, ndimage, optimize, signal, stats
 from avf_core import checkpoints
 from avf_core.analysis.comparison import compared
 from avf_core.analysis.evaluation import sequence_sums
-from avf_core.analysis.predictive import predictions
+from avf_core.analysis.walking import walk
 from avf_core.checkpoints import Checkpoint
 from avf_core.data import Sequences, Source, describe, load
 from avf_core.filtering import Filter
@@ -201,8 +201,8 @@ def gain(filter: Filter, sequences: Sequences) -> float:
     """Decibels by which predictions are nearer, in mean square, than the step before; all steps but the first ones."""
     predicted = copied = 0.0
     for sequence in sequences:
-        steps = enumerate(predictions(filter, [sequence]))
-        predicted += sum(float((step.mean - x).square().sum()) for t, (step, x, _) in steps if t)
+        later = (step for step in walk(filter, [sequence]) if step.t)
+        predicted += sum(float((step.estimate.prediction.mean - step.x).square().sum()) for step in later)
         copied += float((np.diff(sequence.astype(np.float64), axis=0) ** 2).sum())
     return 10.0 * math.log10(copied / predicted)
 

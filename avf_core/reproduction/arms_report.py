@@ -1,4 +1,6 @@
-"""What the page says of fair arms: AVF less each arm of direct inference, paired by sequence, and seed by seed."""
+"""What the page says of arms whose records have every sequence: AVF less each arm of direct inference, paired by
+sequence, and seed by seed. These are the fair arms, and the paper's presets with their baselines.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +12,11 @@ from avf_core.analysis.comparison import compared
 from avf_core.reproduction.pairs import LEVEL
 
 Record = Mapping[str, Any]
-ARMS = {"same": "with AVF's schedule", "time": "with AVF's processor time and its search"}
+ARMS = {
+    "baseline": "of its own schedule",
+    "same": "with AVF's schedule",
+    "time": "with AVF's processor time and its search",
+}
 
 
 def chosen(runs: Sequence[Record]) -> list[Record]:

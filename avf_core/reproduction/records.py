@@ -30,7 +30,7 @@ from avf_core.training.model_card import parameters, readable
 
 FORMAT = "avf-result"
 LOG_LINES = 12
-PAIRED = "arms"  # the table whose rows are tested against each other
+PAIRED = ("arms", "paper")  # the tables whose rows are tested against each other
 MOST_POINTS = 3  # numbers of iterations at test time that are evaluated
 
 Say = Callable[[str], None]
@@ -77,7 +77,7 @@ def record(trained: Trained, say: Say) -> dict[str, Any]:
         "curve": _curve(found["history"]),
         "valid": found["valid"],
         **_measured(best.filter, reported, trained.entry.particles, say),
-        **(_by_sequence(best.filter, reported) if trained.table == PAIRED else {}),
+        **(_by_sequence(best.filter, reported) if trained.table in PAIRED else {}),
         "log": _tail(trained.folder / "log.txt"),
     }
 
