@@ -3,8 +3,8 @@
     python -m avf_core.reproduction.trade NAME --data PATH [--out docs/results/trade] [--steps 1500]
 
 Ways: the checkpoint's procedure by iterations x samples, schedules of samples among them, and at its point with
-particles; direct inference with particles, where such a checkpoint ships beside it; and gradient descent on the same model,
-which nothing amortises. The laws: all are on the same sequences of the split of selection; times take turns, so that
+particles; direct inference with particles, where such a checkpoint ships beside it; and gradient descent on the same
+model, which nothing amortises. The laws: all are on the same sequences of the split of selection; times take turns, so that
 the machine is the same for all; with particles the energy is the bound. What a record holds is not measured again.
 """
 

@@ -96,8 +96,9 @@ def _said(record: Row) -> str:
     if not there:
         return " Particles on direct inference have no fewer nats in the time that the shipped point takes of a batch."
     best = min(there, key=lambda row: float(row["free_energy"]))
+    baseline = beside(record["model"])
     return (
-        f" Who wants the bound has it by direct inference: {best['particles']} particles of `{beside(record['model'])}` "
+        f" Who wants the bound has it by direct inference: {best['particles']} particles of `{baseline}` "
         f"have {figure(best['free_energy'])} in {best['ms_64']:.4f} ms of a batch, the shipped point "
         f"{figure(shipped[0]['free_energy'])} in {shipped[0]['ms_64']:.4f} ms. Sessions ask for it by `particles`."
     )
