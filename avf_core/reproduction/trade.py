@@ -5,7 +5,8 @@
 Ways: the checkpoint's procedure by iterations x samples, schedules of samples among them, and at its point with
 particles; direct inference with particles, where such a checkpoint ships beside it; and gradient descent on the same
 model, which nothing amortises. The laws: all are on the same sequences of the split of selection; times take turns,
-so that the machine is the same for all; with particles the energy is the bound. What a record holds is not measured again.
+so that the machine is the same for all; with particles the energy is the bound. What a record holds is not measured
+again.
 """
 
 import argparse
