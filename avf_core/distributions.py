@@ -119,6 +119,19 @@ class OneHot(Gaussian):
 
 
 @dataclass(frozen=True)
+class Point(Gaussian):
+    """A latent that is the mean, for certain: what `log_variance` says is not heard."""
+
+    def transform(self, noise: Float[Tensor, "... dimension"]) -> Float[Tensor, "... dimension"]:
+        """The mean, whatever the noise."""
+        return self.mean.expand_as(noise)
+
+    def total_kl(self, other: "Gaussian | FullGaussian") -> Float[Tensor, "..."]:
+        """0: there is nothing to be told beside what was known."""
+        return self.mean.new_zeros(self.mean.shape[:-1])
+
+
+@dataclass(frozen=True)
 class DiscretizedGaussian:
     """Observations on a grid whose spacing is `bin`, each with the probability of the Gaussian's bin around it.
 

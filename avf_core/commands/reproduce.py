@@ -76,7 +76,7 @@ def command(
     as_json: bool,
     report_only: bool,
 ) -> None:
-    """Train and evaluate every entry of TABLE: music, speech, video, paper or arms.
+    """Train and evaluate every entry of TABLE: music, speech, video, sensors, paper or arms.
 
     Each entry is an `avf train` of its own, which is printed; its record goes to RESULTS/TABLE/NAME.json, and the page
     beside RESULTS is written from all records. What --out holds is gone on with: after Ctrl-C, which saves, the same
@@ -148,13 +148,14 @@ def _reproduce(steps: Sequence[Step], entries: Sequence[Entry], where: Where, jo
 
 
 def _cut(steps: Sequence[Step], where: Where) -> Where:
-    """Write the cut-down data that the steps need; from here on it is the data."""
+    """Write the cut-down data that trainings need, the data from here on; sensors are cut where they are read."""
     folder = where.folder("data")
     needed = {step.entry.data for step in steps if step.to != "nothing"}
-    for data in {entry.data for entry in tables.get(where.table)}:
+    trained = {entry.data for entry in tables.get(where.table) if entry.command == "train"}
+    for data in trained:
         if quick.cut_name(data) in needed and (where.root / data).exists():
             quick.cut(data, root=where.root, folder=folder)
-    return dataclasses.replace(where, root=folder)
+    return dataclasses.replace(where, root=folder) if trained else where
 
 
 def _announce(steps: Sequence[Step], where: Where, *, to_stderr: bool) -> None:

@@ -5,18 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Role = Literal["start", "baseline", "avf", "bound", "curve", "ships", "same", "time"]
+Role = Literal["start", "baseline", "avf", "bound", "curve", "ships", "no-latent", "same", "time"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One run of a table.
 
-    `changes` are KEY=VALUE as `avf train --set` takes them; `data` is a path below the root of all data. `start` is
-    the entry whose best checkpoint it starts from; `goes_on` is the entry of the same preset, data and seed that it is
-    the rest of, with more epochs: what that one has trained is taken over, state and all. Roles: `start` is only the
-    start of others, `bound` is AVF whose theta learns for a bound by several samples instead of the free energy,
-    `curve` a point of "free energy against iterations in training", `ships` what the zoo has beside the paper's kind.
+    `command` makes it: `avf train` of a preset, with `changes` as its --set takes them, on `data`, a path below the
+    root of all data; or `avf fit`, with `changes` as its options, on the set of sensors that `data` names, of all
+    candidates where `preset` is empty. `start` is the entry whose best checkpoint it starts from; `goes_on` is the
+    entry of the same preset, data and seed that it is the rest of, with more epochs: what that one has trained is taken
+    over, state and all. Roles: `start` is only the start of others, `bound` is AVF whose theta learns for a bound by
+    several samples instead of the free energy, `curve` a point of "free energy against iterations in training", `ships`
+    what the zoo has beside the paper's kind, `no-latent` its model as a deterministic one, with as many updates.
     `minutes` is the wall clock's, all resumed parts together. With `particles` the FIVO bound is reported beside the
     free energy. `precision` is that of matrix products while training.
     """
@@ -26,6 +28,7 @@ class Entry:
     role: Role
     preset: str
     data: str
+    command: Literal["train", "fit"] = "train"
     changes: tuple[str, ...] = ()
     seed: int = 1
     start: str | None = None

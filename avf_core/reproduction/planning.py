@@ -16,7 +16,7 @@ import avf_sources
 
 from avf_core import checkpoints
 from avf_core.errors import TrainingError
-from avf_core.reproduction import measurements, records, tables
+from avf_core.reproduction import measurements, records, sensor_sets, sensors, tables
 from avf_core.reproduction.entries import Entry
 from avf_core.training import result
 from avf_core.training import state as run_state
@@ -152,8 +152,9 @@ def begin(entry: Entry, where: Where) -> State:
 
 def command(entry: Entry, where: Where, *, minutes: float) -> list[str]:
     """The arguments of `avf` that train an entry."""
-    path = where.root / entry.data
-    words = ["train", entry.preset, "--data", str(path), "--out", str(where.folder(entry.name))]
+    if entry.command == "fit":
+        return sensors.command(entry, _data(entry, where), where)
+    words = ["train", entry.preset, "--data", str(_data(entry, where)), "--out", str(where.folder(entry.name))]
     for change in (*entry.changes, f"training.seed={entry.seed}"):
         words += ["--set", change]
     if entry.precision != "bfloat16":
@@ -177,14 +178,24 @@ def trained(entry: Entry, table: Sequence[Entry], where: Where, *, seconds: floa
         entry=entry,
         folder=where.folder(entry.name),
         behind=tuple(where.folder(start.name) for start in tables.ancestry(entry, table)),
-        data=where.root / entry.data,
+        data=_data(entry, where),
         wall_seconds=seconds,
         quick=where.quick,
     )
 
 
+def _data(entry: Entry, where: Where) -> Path:
+    """What an entry is trained on."""
+    if entry.command == "fit":
+        return sensor_sets.prepare(entry.data, root=where.root, folder=where.folder("data"), short=where.quick)
+    return where.root / entry.data
+
+
 def _wanted(entry: Entry, where: Where, *, others_start: bool) -> Step:
     folder = where.folder(entry.name)
+    absent = sensor_sets.absent(entry.data, where.root) if entry.command == "fit" else None
+    if absent is not None:
+        return Step(entry=entry, to="nothing", reason=f"left out: {absent}")
     if where.again:
         return Step(entry=entry, to="train", reason="anew" if folder.exists() else "new")
     state = State.of(folder, entry)

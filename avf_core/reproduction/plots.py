@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 from avf_core.analysis.operating import Point
 from avf_core.training.model_card import point_of
 
-COLOURS = {"start": "#94a3b8", "baseline": "#d97706", "avf": "#2563eb", "bound": "#059669", "ships": "#7c3aed"}
+COLOURS = {"start": "#94a3b8", "baseline": "#d97706", "avf": "#2563eb", "bound": "#059669"}
+COLOURS |= {"ships": "#7c3aed", "no-latent": "#dc2626"}
 CYCLE = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#dc2626", "#0891b2")
-LABELS = {"start": "start", "baseline": "baseline", "avf": "AVF", "bound": "for the bound", "ships": "ships"}
+LABELS = {"start": "start", "baseline": "baseline", "avf": "AVF", "bound": "for the bound"}
+LABELS |= {"ships": "ships", "no-latent": "no latent"}
 UNIT = "free energy, nats per step"
 
 

@@ -42,7 +42,9 @@ INFERENCE = {"iterative": ("units=16",), "direct": ("widths=[16]",)}
 
 
 def shorten(entry: Entry) -> Entry:
-    """The entry with a schedule of two epochs and small nets, on the data that `cut` writes."""
+    """The entry with a schedule of two epochs and small nets, on the data that `cut` writes; or fitted for seconds."""
+    if entry.command == "fit":
+        return dataclasses.replace(entry, minutes=min(entry.minutes, 0.2))
     preset = presets.get(entry.preset)
     sizes = [f"model.{change}" for change in SIZES.get(preset.model["kind"], ())]
     sizes += [f"inference.{change}" for change in INFERENCE.get(preset.inference["kind"], ())]

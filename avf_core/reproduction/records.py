@@ -68,17 +68,17 @@ def record(trained: Trained, say: Say) -> dict[str, Any]:
         "commands": [*best.card.get("init", {}).get("commands", []), best.card["command"]],
         "settings": best.settings,
         "training": best.card["training"],
-        "data": {**best.card["data"], "splits": {name: _described(s) for name, s in splits.items()}},
+        "data": {**best.card["data"], "splits": {name: described(s) for name, s in splits.items()}},
         "selection": description.selection,
         "reported": description.reported,
-        "machine": _machine(best.card["torch"]),
+        "machine": machine(best.card["torch"]),
         "parameters": parameters(best.filter),
         **_spent(trained, found, best.card),
         "curve": _curve(found["history"]),
         "valid": found["valid"],
         **_measured(best.filter, reported, trained.entry.particles, say),
         **(_by_sequence(best.filter, reported) if trained.table in PAIRED else {}),
-        "log": _tail(trained.folder / "log.txt"),
+        "log": tail(trained.folder / "log.txt"),
     }
 
 
@@ -162,7 +162,7 @@ def _spent(trained: Trained, found: Mapping[str, Any], card: Mapping[str, Any]) 
     }
 
 
-def _described(sequences: Sequence[np.ndarray]) -> dict[str, Any]:
+def described(sequences: Sequence[np.ndarray]) -> dict[str, Any]:
     """Counts, and a hash of every number and shape; the mean of 1 / length is what a frame weighs in a sequence."""
     digest = hashlib.sha256()
     for sequence in sequences:
@@ -189,7 +189,8 @@ def _curve(history: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     }
 
 
-def _machine(version: str) -> dict[str, Any]:
+def machine(version: str) -> dict[str, Any]:
+    """What a run was made with: the version is torch's."""
     return {
         "torch": version,
         "python": platform.python_version(),
@@ -199,7 +200,7 @@ def _machine(version: str) -> dict[str, Any]:
     }
 
 
-def _tail(path: Path) -> list[str]:
+def tail(path: Path) -> list[str]:
     """The last lines that a run printed; neither its result, which is here, nor lines that say where things lay."""
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     kept = [line.rstrip() for line in lines if line.strip() and not line.startswith(("$", "{", "resuming"))]

@@ -39,6 +39,7 @@ ROWS = {
     "avf": "AVF",
     "bound": "AVF, theta trained for the bound",
     "ships": "what ships: an emission that knows its own dimensions",
+    "no-latent": "the same model without its latent: the decoder hears the prior's mean",
     "same": "direct inference, AVF's schedule",
     "time": "direct inference, AVF's processor time, best of its search by selection",
 }
@@ -148,7 +149,8 @@ def row(label: str, runs: Sequence[Record]) -> str:
 def _groups(results: Path) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = {}
     for table in TABLES:
-        for record in records.load(results, table):
+        trained = (one for one in records.load(results, table) if one["entry"].get("command") != "fit")
+        for record in trained:
             found.setdefault(record["entry"]["group"], []).append(record)
     order = [*GROUPS, *found]
     roles = get_args(Role)

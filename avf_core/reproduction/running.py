@@ -22,7 +22,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 
 from avf_core.errors import AvfError
-from avf_core.reproduction import planning, records
+from avf_core.reproduction import planning, records, sensors
 from avf_core.reproduction.entries import Entry
 from avf_core.reproduction.planning import State, Step, Where
 
@@ -214,7 +214,8 @@ def write_record(run: records.Trained, path: Path, log: Path, threads: int) -> N
             file.flush()
 
         try:
-            records.write(path, records.record(run, say))
+            made = sensors.record if run.entry.command == "fit" else records.record
+            records.write(path, made(run, say))
         except Exception as error:
             say(f"avf: {error}" if isinstance(error, AvfError) else traceback.format_exc())
             sys.exit(1)

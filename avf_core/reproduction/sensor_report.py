@@ -1,44 +1,45 @@
-"""What the page of results says of sensors, from the records that `python -m benchmarks.sensors` leaves."""
+"""What the page of results says of the table `sensors`, from its records."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from avf_core.reproduction.measurements import Kind
+from avf_core.reproduction import records
+from avf_core.reproduction.sensors import TITLES
 
-SENSORS = Kind(
-    folder="sensors",
-    keys=("name", "channels", "steps", "preset", "minutes", "updates", "standardised", "verdict", "faults"),
-    command="python -m benchmarks.sensors --data DATA",
-)
+TABLE = "sensors"
 FILTER = "the filter"
 FAULTS = ("jump", "burst", "stuck", "drift", "swap")
-TITLES = {
-    "weather": "JFK weather of 2013, hourly",
-    "ecg": "ECG record 208, frames of 9 samples",
-    "motions": "BasicMotions, a watch, a tenth punched out",
-    "daphnet": "Daphnet S06R02E0, worn accelerometers, a tenth punched out",
-}
 
 
 def section(results: Path) -> str:
     """Filters beside textbook predictors, and the faults that both see; empty where there is no record."""
-    found = SENSORS.load(results)
+    found = records.load(results, TABLE)
     if not found:
         return ""
-    order = list(TITLES)
-    found.sort(key=lambda record: order.index(record["name"]) if record["name"] in order else len(order))
+    order, quick = list(TITLES), any(record["quick"] for record in found)
+    found.sort(key=lambda record: order.index(_name(record)) if _name(record) in order else len(order))
     return "\n".join(
         [
             "## Sensors\n",
-            "```console\n$ python -m benchmarks.sensors --data DATA\n```\n",
+            "```console\n$ avf reproduce sensors --data DATA\n```\n",
             "Filters of `avf fit`, chosen by validation, beside textbook predictors that were fitted to the same data;",
             "gaps are heard by all alike. Nats per step and errors of forecasts are in deviations of the training",
             "data, the errors from 200 steps of the test split.\n",
             *(line for record in found for line in _table(record)),
             *_faults(found),
+            *(
+                ["These runs are cut down to see that all of it works: **their figures mean nothing**.\n"]
+                if quick
+                else []
+            ),
         ]
     )
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    name: str = record["entry"]["name"]
+    return name
 
 
 def _table(record: Mapping[str, Any]) -> list[str]:
@@ -47,11 +48,14 @@ def _table(record: Mapping[str, Any]) -> list[str]:
     rows = {FILTER: {"nats": verdict["nats"], "errors": verdict["errors"]}, **verdict["baselines"]["rows"]}
     horizons = list(verdict["errors"])
     heads = ["", "nats per step", *(f"error, {horizon} ahead" for horizon in horizons)]
-    steps = record["steps"]
+    minutes, steps = (
+        record["entry"]["minutes"],
+        {name: part["steps"] for name, part in record["data"]["splits"].items()},
+    )
     lines = [
-        f"### {TITLES.get(record['name'], record['name'])}\n",
+        f"### {TITLES.get(_name(record), _name(record))}\n",
         f"{record['channels']} channels; {steps['train']} steps to train on, {steps['test']} of test. "
-        f"`{record['preset']}`, {record['minutes']:g} minutes, {record['updates']} updates: {verdict['verdict']}.\n",
+        f"`{record['preset']}`, {minutes:g} minutes, {record['updates']} updates: {verdict['verdict']}.\n",
         f"| {' | '.join(heads)} |",
         "|---|" + "---:|" * (len(heads) - 1),
     ]
@@ -80,5 +84,5 @@ def _faults(found: list[dict[str, Any]]) -> list[str]:
     for record in seen:
         for name, key in ((FILTER, "filter"), ("innovations", "innovations")):
             cells = [f"{record['faults'][key][kind]:.2f}" for kind in FAULTS]
-            lines.append(f"| {record['name']}, {name} | {' | '.join(cells)} |")
+            lines.append(f"| {_name(record)}, {name} | {' | '.join(cells)} |")
     return [*lines, ""]

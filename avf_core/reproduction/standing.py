@@ -20,7 +20,7 @@ from avf_core.training import state as run_state
 class Standing:
     """Of an entry: `epochs` trained of those there are, minutes of one core, and the recorded F in nats per step.
 
-    `of` is None for one that is trained for another's time. `free_energy` is of the reported split,
+    `of` is None for one that is trained for another's time, or fitted. `free_energy` is of the reported split,
     None where there is no record.
     """
 
@@ -39,7 +39,8 @@ def standing(entry: Entry, where: Where) -> Standing:
     """How far an entry is. Raises TrainingError where its record is damaged."""
     recorded, figure = _record(entry, where)
     epochs, seconds = max(_run(entry, where), recorded)
-    of = None if entry.time_of is not None else _length(entry)
+    for_a_while = entry.time_of is not None or entry.command == "fit"
+    of = None if for_a_while else _length(entry)
     return Standing(epochs=epochs, of=of, minutes=seconds / 60.0, free_energy=figure)
 
 

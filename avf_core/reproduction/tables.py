@@ -15,6 +15,8 @@ from avf_core.reproduction.arms import GROUPS as ARMS_GROUPS
 from avf_core.reproduction.entries import Entry, Group
 from avf_core.reproduction.paper import GROUPS as PAPER_GROUPS
 from avf_core.reproduction.paper import MUSIC_FLOORS, PAPER
+from avf_core.reproduction.sensors import GROUPS as SENSOR_GROUPS
+from avf_core.reproduction.sensors import SENSORS
 from avf_core.reproduction.shipped import CROWD16K, WEIZMANN
 from avf_core.reproduction.shipped import GROUPS as SHIPPED_GROUPS
 from avf_core.reproduction.shipped import SPEECH as SHIPPED_SPEECH
@@ -31,6 +33,7 @@ GROUPS = {
     **SHIPPED_GROUPS,
     **PAPER_GROUPS,
     **ARMS_GROUPS,
+    **SENSOR_GROUPS,
 }
 
 CURVE = (1, 2, 4, 8)
@@ -166,6 +169,9 @@ KEYED = tuple(
     )
 )
 """Piano rolls whose keys hear each other: presets of the zoo's names, whole."""
+CHORALES_NO_LATENT = dataclasses.replace(
+    KEYED[0], name="chorales-no-latent", role="no-latent", preset="chorales-no-latent"
+)
 VIDEO = Entry(name="", group="svg", role="avf", preset="svg-actions-small", data=WEIZMANN)
 TABLES: dict[str, tuple[Entry, ...]] = {
     "music": (
@@ -176,6 +182,7 @@ TABLES: dict[str, tuple[Entry, ...]] = {
         *music("muse", "music/musedata.npz", epochs=190, avf_epochs=20, validate_every=(10, 5)),
         *curve("jsb", JSB_AVF, changes=("training.epochs=10", "training.validate_every=5"), minutes=20.0),
         *KEYED,
+        CHORALES_NO_LATENT,
     ),
     "speech": (
         *SRNN_SPEECH,
@@ -191,6 +198,7 @@ TABLES: dict[str, tuple[Entry, ...]] = {
     "video": (*trio(VIDEO, epochs=230, avf_epochs=80, validate_every=(30, 20)), *SHIPPED_VIDEO),
     "paper": PAPER,
     "arms": ARMS,
+    "sensors": SENSORS,
 }
 
 

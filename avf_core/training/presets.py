@@ -149,6 +149,20 @@ SVG_ACTIONS_SMALL = Preset(
     baseline_training=VIDEO_SMALL_DIRECT,
 )
 
+
+def without_latent(preset: Preset) -> Preset:
+    """The same model and schedule of direct inference; its latent is a function of the past. What is a latent worth?"""
+    return dataclasses.replace(
+        preset,
+        inference={"kind": "deterministic"},
+        training=preset.baseline_training or preset.training,
+        baseline=None,
+        baseline_training=None,
+    )
+
+
+CHORALES = key_by_key(epochs=100, validate_every=10, frames=8)
+
 PRESETS = {
     "paper-vrnn-speech": VRNN_SPEECH,
     "paper-srnn-speech": SRNN_SPEECH,
@@ -178,8 +192,11 @@ PRESETS = {
     "lgssm": LGSSM,
     "regimes": REGIMES,
     "speech": SHIPPED_SPEECH,
+    "speech-no-latent": without_latent(SHIPPED_SPEECH),
     "actions": SHIPPED_ACTIONS,
-    "chorales": key_by_key(epochs=100, validate_every=10, frames=8),
+    "actions-no-latent": without_latent(SHIPPED_ACTIONS),
+    "chorales": CHORALES,
+    "chorales-no-latent": without_latent(CHORALES),
     "piano": key_by_key(epochs=12, validate_every=2, dropout=0.4, thinned=0.2),
     "muse": key_by_key(epochs=5, validate_every=1, dropout=0.3, thinned=0.1),
     "nottingham": key_by_key(epochs=5, validate_every=1, dropout=0.3, thinned=0.1),

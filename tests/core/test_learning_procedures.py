@@ -176,7 +176,7 @@ def test_a_study_that_learns_nothing_is_refused(tmp_path: Path, plug_in: PlugIn)
 
 def test_a_procedure_says_how_often_it_updates_a_posterior() -> None:
     """The configured number, or none where it does not iterate: what filtering spends where it is told nothing."""
-    configured = {"iterative": 1, "direct": 0, "exact": 0, "kalman": 0, "forward": 0}
+    configured = {"iterative": 1, "direct": 0, "exact": 0, "kalman": 0, "forward": 0, "deterministic": 0}
     for name, pair in PAIRS.items():
         settings = pair["inference"]
         told = settings["iterations"] if "iterations" in settings else configured[settings["kind"]]

@@ -3,15 +3,16 @@
 import json
 from pathlib import Path
 
-from avf_core.reproduction import sensor_report
+from avf_core.reproduction import records, sensor_report
 
 RECORD = {
-    "name": "weather",
+    "format": records.FORMAT,
+    "quick": False,
+    "entry": {"name": "weather", "minutes": 10.0},
     "preset": "sensor",
-    "minutes": 10.0,
     "channels": 2,
     "updates": 321,
-    "steps": {"train": 800, "valid": 100, "test": 100},
+    "data": {"splits": {"train": {"steps": 800}, "valid": {"steps": 100}, "test": {"steps": 100}}},
     "standardised": 2.5,
     "verdict": {
         "nats": 1.0,
@@ -44,6 +45,6 @@ def test_rows_are_in_order_and_in_deviations(tmp_path: Path) -> None:
     assert "beaten by a baseline" in page
     assert "90% 91.2%" in page
     assert "| weather, innovations | 0.80 |" in page
-    bare = {**RECORD, "name": "ecg", "faults": {"left out": "too short"}}
+    bare = {**RECORD, "entry": {"name": "ecg", "minutes": 10.0}, "faults": {"left out": "too short"}}
     (tmp_path / "sensors" / "ecg.json").write_text(json.dumps(bare))
     assert "| ecg, the filter" not in sensor_report.section(tmp_path)
