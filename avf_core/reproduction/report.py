@@ -149,9 +149,9 @@ def row(label: str, runs: Sequence[Record]) -> str:
 def _groups(results: Path) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = {}
     for table in TABLES:
-        trained = (one for one in records.load(results, table) if one["entry"].get("command") != "fit")
-        for record in trained:
-            found.setdefault(record["entry"]["group"], []).append(record)
+        if table != sensor_report.SENSORS.folder:
+            for record in records.load(results, table):
+                found.setdefault(record["entry"]["group"], []).append(record)
     order = [*GROUPS, *found]
     roles = get_args(Role)
     for group in found.values():

@@ -4,17 +4,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from avf_core.reproduction import records
+from avf_core.reproduction.measurements import Kind
 from avf_core.reproduction.sensors import TITLES
 
-TABLE = "sensors"
+SENSORS = Kind(
+    folder="sensors",
+    keys=("quick", "entry", "data", "channels", "preset", "updates", "standardised", "verdict", "faults"),
+    command="avf reproduce sensors --data DATA",
+)
 FILTER = "the filter"
 FAULTS = ("jump", "burst", "stuck", "drift", "swap")
 
 
 def section(results: Path) -> str:
     """Filters beside textbook predictors, and the faults that both see; empty where there is no record."""
-    found = records.load(results, TABLE)
+    found = SENSORS.load(results)
     if not found:
         return ""
     order, quick = list(TITLES), any(record["quick"] for record in found)
