@@ -13,10 +13,15 @@ from avf_core.data import Source
 from avf_core.filtering import Filter
 from avf_core.native import running
 from tests.oracles.plain_filter import PlainFilter
+from tests.oracles.plain_keys import PlainKeys
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shapes_unchecked")]
 
 DATA = {
+    "chorales": "music/jsb_chorales.npz",
+    "muse": "music/musedata.npz",
+    "nottingham": "music/nottingham.npz",
+    "piano": "music/piano_midi.npz",
     "srnn-jsb": "music/jsb_chorales.npz",
     "srnn-jsb-direct": "music/jsb_chorales.npz",
     "srnn-muse": "music/musedata.npz",
@@ -28,7 +33,7 @@ DATA = {
 SEQUENCES, STEPS = 3, 16
 CHOICES: tuple[running.Choice, ...] = ("off", "float32")
 DENSE = ("srnn", "vrnn")
-KNOWN = ("bernoulli", "discretized", None)
+KNOWN = ("bernoulli", "discretized", "autoregressive", None)
 
 
 def test_every_dense_checkpoint_is_among_these() -> None:
@@ -39,6 +44,13 @@ def test_every_dense_checkpoint_is_among_these() -> None:
         if model["kind"] in DENSE and model.get("likelihood") in KNOWN:
             found.add(name)
     assert found == set(DATA)
+
+
+def plain_filter(name: str, filter: Filter) -> PlainFilter:
+    """The second implementation of a checkpoint, at the point that it is run at."""
+    folder = checkpoints.ZOO / name
+    keyed = checkpoints.load(name).settings["model"].get("likelihood") == "autoregressive"
+    return (PlainKeys if keyed else PlainFilter)(folder, **effort(filter))
 
 
 def effort(filter: Filter) -> dict[str, Any]:
@@ -58,7 +70,7 @@ def test_free_energies_are_those_of_the_second_implementation(name: str, data_di
     """On the same noise, to a ten-thousandth, in float32: computed by torch, and natively."""
     checkpoint = checkpoints.load(name)
     sequences = clip(checkpoint, data_dir / DATA[name])
-    plain = PlainFilter(checkpoints.ZOO / name, **effort(checkpoint.filter))
+    plain = plain_filter(name, checkpoint.filter)
     expected = [plain.free_energies(sequence, seed=7 + i) for i, sequence in enumerate(sequences)]
     for choice in CHOICES:
         with running.using(choice):
@@ -72,6 +84,6 @@ def test_what_ships_keeps_to_it_within_its_error(name: str, data_dir: Path) -> N
     """By the path that this machine takes, whose products may be in bfloat16: to three standard errors over steps."""
     checkpoint = checkpoints.load(name)
     sequence = clip(checkpoint, data_dir / DATA[name])[0]
-    expected = PlainFilter(checkpoints.ZOO / name, **effort(checkpoint.filter)).free_energies(sequence, seed=7)
+    expected = plain_filter(name, checkpoint.filter).free_energies(sequence, seed=7)
     found = evaluate(checkpoint.filter, [sequence], seed=7, passes=1, draws=0).free_energy_pooled
     assert abs(found - expected.mean()) < 3.0 * expected.std(ddof=1) / len(expected) ** 0.5

@@ -60,11 +60,12 @@ class PlainFilter:
         self.center, self.scale = self.model.get("center", 0.0), self.model.get("scale", 1.0)
         self.weights = {name: w.astype(np.float64) for name, w in load_file(folder / "weights.safetensors").items()}
         self.size = len(self.weights["model.prior.mean.bias"])
+        self.past: list[Array] = []  # frames before the present one, the newest last
 
     def free_energies(self, xs: Array, *, seed: int) -> Array:
         """F_t in nats of every step of a sequence."""
         hidden, cell = self.weights["model.lstm.initial_hidden"], self.weights["model.lstm.initial_cell"]
-        z, found = np.zeros(self.size), []
+        z, found, self.past = np.zeros(self.size), [], []
         for step, x in enumerate(xs.astype(np.float64)):
             prior = self.gaussian("model.prior", np.concatenate([hidden, z]) if self.kind == "srnn" else hidden)
             seen = self.stack("model.observation_features", (x - self.center) / self.scale)[0]
@@ -74,6 +75,7 @@ class PlainFilter:
             found.append(self.energy(x, hidden, z)[0] + kl.sum())
             heard = seen if self.kind == "srnn" else np.concatenate([seen, self.stack("model.latent_features", z)[0]])
             hidden, cell = self.lstm(heard, hidden, cell)
+            self.past.append(x)
         return np.array(found)
 
     def posterior(
