@@ -258,7 +258,8 @@ def step_scores(
 
     `free_energy` is F_t of one row, as `Filter.step` gives it online: cheap, and noisy by the row's sampled past. Both
     are less what the scale of the observation accounts for (`Estimate.score`).
-    `evidence` is -log p(x_t | x_<t) by `particles_count` particles: what separates faults best.
+    `evidence` is -log p(x_t | x_<t) by `particles_count` particles: not noisy by one sampled past, and as many times
+    as dear.
     """
     count = particles_count if score == "evidence" else 1
     scores = [np.full(len(s), np.nan) for s in sequences]

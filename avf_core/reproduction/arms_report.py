@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from avf_core.analysis import student
-from avf_core.analysis.comparison import compared
+from avf_core.analysis.comparison import Comparison, compared
 from avf_core.reproduction.pairs import LEVEL
 
 Record = Mapping[str, Any]
+UNPROVEN = "unproven"
 ARMS = {
-    "baseline": "of its own schedule",
+    "baseline": "with its own schedule",
     "same": "with AVF's schedule",
     "time": "with AVF's processor time and its search",
 }
@@ -33,26 +34,46 @@ def chosen(runs: Sequence[Record]) -> list[Record]:
 
 def sentence(group: Sequence[Record]) -> str:
     """The paired tests, of the seeds that both arms have."""
+    return "".join(f"{_paired(*found)}\n\n" for found in tested(group)).removesuffix("\n")
+
+
+def proven(group: Sequence[Record]) -> list[str]:
+    """In a few words, which arm is ahead of which, where that is proven."""
+    tests = [(_verdict(compared(*_energies(avf, other))), name) for avf, other, name in tested(group)]
+    return [f"{ahead}, direct inference {name}" for ahead, name in tests if ahead != UNPROVEN]
+
+
+def tested(group: Sequence[Record]) -> list[tuple[list[Record], list[Record], str]]:
+    """AVF's runs and those of each arm, by the seeds that both have, and what the arm is."""
     avf = {run["entry"]["seed"]: run for run in group if run["entry"]["role"] == "avf" and "by_sequence" in run}
-    said = []
+    found = []
     for role, name in ARMS.items():
         there = chosen([run for run in group if run["entry"]["role"] == role and "by_sequence" in run])
         other = {run["entry"]["seed"]: run for run in there}
         seeds = sorted(avf.keys() & other.keys())
         if seeds:
-            said.append(_paired([avf[seed] for seed in seeds], [other[seed] for seed in seeds], name))
-    return "".join(f"{text}\n\n" for text in said).removesuffix("\n")
+            found.append(([avf[seed] for seed in seeds], [other[seed] for seed in seeds], name))
+    return found
 
 
 def _paired(avf: Sequence[Record], other: Sequence[Record], name: str) -> str:
-    first, second = (np.array([run["by_sequence"]["energies"] for run in runs]) for runs in (avf, other))
-    found = compared(first, second, np.array(avf[0]["by_sequence"]["steps"]))
+    first, second, steps = _energies(avf, other)
+    found = compared(first, second, steps)
     gaps = (first - second).sum(1) / found.steps
-    proven = max(found.p_t, found.p_flips) < LEVEL
-    ahead = ("AVF is ahead" if found.difference < 0.0 else "direct inference is ahead") if proven else "unproven"
     each = ", ".join(f"{gap:+.3f} (seed {run['entry']['seed']})" for gap, run in zip(gaps, avf, strict=True))
     return (
         f"AVF less direct inference {name}: {student.told(found.difference, found.standard_error)} over "
         f"{found.sequences} sequences, p = {found.p_t:.2g} (Student's t), {found.p_flips:.2g} (flipped signs): "
-        f"{ahead}; {each}."
+        f"{_verdict(found)}; {each}."
     )
+
+
+def _energies(avf: Sequence[Record], other: Sequence[Record]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    first, second = (np.array([run["by_sequence"]["energies"] for run in runs]) for runs in (avf, other))
+    return first, second, np.array(avf[0]["by_sequence"]["steps"])
+
+
+def _verdict(found: Comparison) -> str:
+    if max(found.p_t, found.p_flips) >= LEVEL:
+        return UNPROVEN
+    return "AVF is ahead" if found.difference < 0.0 else "direct inference is ahead"

@@ -203,7 +203,8 @@ def machine(version: str) -> dict[str, Any]:
 def tail(path: Path) -> list[str]:
     """The last lines that a run printed; neither its result, which is here, nor lines that say where things lay."""
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    kept = [line.rstrip() for line in lines if line.strip() and not line.startswith(("$", "{", "resuming"))]
+    said = dict.fromkeys(line.rstrip() for line in lines)  # once: a run may have been scored twice
+    kept = [line for line in said if line and not line.startswith(("$", "{", "resuming"))]
     return [line for line in kept if not re.search(r"(^|\W)/\w", line)][-LOG_LINES:]
 
 

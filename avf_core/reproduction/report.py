@@ -10,13 +10,17 @@ from statistics import mean, stdev
 from typing import Any, get_args
 
 import avf_sources
+import numpy as np
 
+from avf_core.analysis import student
+from avf_core.analysis.comparison import flipped
 from avf_core.reproduction import (
     arms_report,
     calibration,
     gains,
     opening,
     pairs,
+    paper_report,
     plots,
     records,
     sensor_report,
@@ -25,7 +29,6 @@ from avf_core.reproduction import (
     zoo_report,
 )
 from avf_core.reproduction.entries import Group, Role, divided_rightly, epochs_in
-from avf_core.reproduction.paper import NOT_AT_HAND
 from avf_core.reproduction.tables import GROUPS, TABLES
 
 Record = Mapping[str, Any]
@@ -83,7 +86,7 @@ def page(results: Path) -> str:
         if found:
             parts.append(f"## {TITLES.get(table, table)}\n\n```console\n$ avf reproduce {table} --data DATA\n```\n")
             if table == "paper":
-                parts.append("".join(f"- Not at hand: {missing}.\n" for missing in NOT_AT_HAND))
+                parts.append(paper_report.heading(found))
             parts += [section(name, group, textbooks.rows(results)) for name, group in found.items()]
     if any(record["quick"] for group in groups.values() for record in group):
         parts.append("These runs are cut down to see that all of it works: **their figures mean nothing**.\n")
@@ -209,7 +212,7 @@ def _floor_row(floor: tuple[str, float]) -> str:
 
 
 def _ahead(group: Sequence[Record]) -> str:
-    """By how much AVF is ahead, seed by seed."""
+    """AVF less its baseline, seed by seed, and whether that may be chance: over seeds, by both tests."""
     energies: dict[str, dict[int, float]] = {"baseline": {}, "avf": {}}
     for run in group:
         if run["entry"]["role"] in energies:
@@ -217,9 +220,20 @@ def _ahead(group: Sequence[Record]) -> str:
     both = sorted(energies["baseline"].keys() & energies["avf"].keys())
     if not both:
         return ""
-    ahead = [f"{energies['avf'][seed] - energies['baseline'][seed]:+.3f}" for seed in both]
+    gaps = np.array([energies["avf"][seed] - energies["baseline"][seed] for seed in both])
     seeds = f"seed{'s' if len(both) > 1 else ''} {', '.join(map(str, both))}"
-    return f"AVF less its baseline, pooled: {', '.join(ahead)} ({seeds}).\n"
+    told = ", ".join(f"{'+' if gap > 0.0 else ''}{gains.figure(float(gap))}" for gap in gaps)
+    return f"AVF less its baseline, pooled: {told} ({seeds}); {_over_seeds(gaps)}.\n"
+
+
+def _over_seeds(gaps: np.ndarray) -> str:
+    """Whether trainings differ by more than chance, as far as so many of them can say."""
+    if len(gaps) < 2:
+        return "over trainings, one seed proves nothing"
+    t = float(gaps.mean() / (gaps.std(ddof=1) / len(gaps) ** 0.5))
+    p_t, p_flips = student.tail(t, len(gaps) - 1), flipped(gaps)
+    verdict = "proven" if max(p_t, p_flips) < pairs.LEVEL else "unproven"
+    return f"over trainings, p = {p_t:.2g} (Student's t) and {p_flips:.2g} (flipped signs): {verdict}"
 
 
 def _bounds(group: Sequence[Record]) -> str:

@@ -30,7 +30,10 @@ def section(results: Path) -> str:
         "Every way of inference on the same steps of the split of selection, by `python -m avf_core.reproduction.trade",
         "NAME --data PATH`: iterations x samples, schedules of samples, direct inference and the shipped point with",
         "particles (then the energy is the bound on -log p), and gradient descent on the same model. Milliseconds of a",
-        "row, processor time of one thread, in turns. Listed are the ways that no other beats in both time and nats.\n",
+        "row, processor time of one thread, in turns. Listed are ways that no other is below in both time and nats.",
+        "Energies are of one pass over these steps; differences between ways were not tested, and a second seed moves",
+        'them by the errors over noise that stand in "The zoo" or more. A checkpoint ships at the fastest point that',
+        "costs at most 0.01 nats, or 0.01 %, on the curve of its card, which is of more steps.\n",
     ]
     for record in found:
         lines += [
