@@ -9,8 +9,9 @@ import pytest
 from avf_server import problems
 from avf_server.problems import ProblemError
 from avf_server.stepping.replies import Reply
+from avf_server.streams.dialects import Observations
 from avf_server.streams.flow import Credit
-from avf_server.streams.straight import Straight
+from avf_server.streams.straight import Handed, Straight
 from avf_wire import binary
 from avf_wire.rows import Observed, RowForm
 
@@ -39,7 +40,7 @@ class Run:
         self.answers: list[asyncio.Future[Reply]] = []
         self.problem: ProblemError | None = None
 
-    def offer(self, seq: int, observed: Observed) -> "asyncio.Future[Reply]":
+    def offer(self, seq: int, observed: Observed, *, came: float | None = None) -> "asyncio.Future[Reply]":
         if self.problem is not None:
             raise self.problem
         self.offered.append((seq, observed.x.tolist()))
@@ -55,7 +56,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.socket, self.run, self.credit = Socket(), Run(), Credit(4)
-        self.handed: list[tuple[Reply | ProblemError, int]] = []
+        self.handed: list[Handed] = []
         self.busy = False
         self.way = Straight(
             cast(Any, self.socket),
@@ -64,13 +65,18 @@ class Stream:
             self.credit,
             arrays=True,
             idle=lambda: not self.busy,
-            hand=lambda said, cost: self.handed.append((said, cost)),
+            hand=lambda what: self.handed.append(what),
         )
 
     async def answer(self, seq: int) -> None:
         """The service answers."""
         self.run.answers[-1].set_result(Reply(1, seq, ESTIMATE, seq))
         await asyncio.sleep(0)
+
+    @property
+    def seqs(self) -> list[int]:
+        """Of what was offered."""
+        return [seq for seq, _ in self.run.offered]
 
 
 def observation(seq: int, rows: int = 1) -> bytes:
@@ -79,19 +85,30 @@ def observation(seq: int, rows: int = 1) -> bytes:
 
 
 async def test_one_observation_goes_through_and_its_estimate_back() -> None:
-    """One at a time: until it is answered, nothing else goes this way."""
+    """And then the next."""
     stream = Stream()
     assert stream.way.take(observation(1))
     assert stream.run.offered == [(1, [1.0, 1.0])]
-    assert not stream.way.take(observation(2))
     await stream.answer(1)
     assert [data[24:] for data in stream.socket.written] == [(1).to_bytes(8, "little")]  # what is safe by now
-    assert stream.credit.whole
+    assert stream.credit.under_way == 0
     assert stream.way.take(observation(2))
 
 
+async def test_those_that_come_while_one_is_under_way_wait_for_their_turns() -> None:
+    """As many as there is credit for; each goes when the one before is answered."""
+    stream = Stream()
+    assert [stream.way.take(observation(seq)) for seq in range(1, 6)] == [True] * 4 + [False]
+    for seq in range(1, 5):
+        assert stream.seqs == list(range(1, seq + 1))
+        await stream.answer(seq)
+    assert len(stream.socket.written) == 4
+    assert stream.credit.under_way == 0
+    assert not stream.handed
+
+
 async def test_nothing_overtakes_what_the_conversation_is_at() -> None:
-    """Whether something waits to be handled, or has credit and is being handled."""
+    """Whether something waits to be handled, or has credit and is being handled, or waits for more than is left."""
     stream = Stream()
     stream.busy = True
     assert not stream.way.take(observation(1))
@@ -100,6 +117,51 @@ async def test_nothing_overtakes_what_the_conversation_is_at() -> None:
     assert not stream.way.take(observation(1))
     stream.credit.give(1)
     assert stream.way.take(observation(1))
+    assert stream.way.take(observation(2))
+    many = asyncio.create_task(stream.credit.take(3))
+    await asyncio.sleep(0)
+    assert not stream.way.take(observation(3))
+    await stream.answer(1)
+    await many
+    assert not stream.way.take(observation(3))
+
+
+async def test_the_conversation_waits_for_all_that_went_before_and_nothing_more_goes() -> None:
+    """Also where one is handed to it in the end: that comes first."""
+    stream = Stream()
+    for seq in (1, 2):
+        stream.way.take(observation(seq))
+    after = asyncio.create_task(stream.way.passed())
+    await asyncio.sleep(0)
+    assert not stream.way.take(observation(3))
+    await stream.answer(1)
+    await asyncio.sleep(0)
+    assert not after.done()
+    stream.socket.reads = False
+    await stream.answer(2)
+    assert [cost for _, cost, _ in await after] == [1]
+    assert not stream.handed
+
+
+@pytest.mark.parametrize("fails", ["its answer", "the next one's offer"])
+async def test_those_that_wait_are_the_conversation_s_once_one_before_is(fails: str) -> None:
+    """In their order, with the time at which they came."""
+    stream = Stream()
+    for seq in (1, 2, 3):
+        stream.way.take(observation(seq))
+    if fails == "its answer":
+        stream.run.answers[-1].set_exception(problems.SequenceGapError("seq is 1, expected 2"))
+    else:
+        stream.run.problem = problems.StoppingError("stopping")
+        stream.run.answers[-1].set_result(Reply(1, 1, ESTIMATE, 1))
+    await asyncio.sleep(0)
+    assert stream.seqs == [1]
+    said = [what for what, _, _ in stream.handed]
+    waited = [what for what in said if isinstance(what, Observations)]
+    assert [what.seq for what in waited] == [2, 3]
+    assert waited == said[-2:]
+    assert all(came is not None for what, _, came in stream.handed if isinstance(what, Observations))
+    assert len(said) == (3 if fails == "its answer" else 2)
 
 
 async def test_what_comes_after_waits_for_what_went_through() -> None:
@@ -129,7 +191,7 @@ async def test_whatever_is_no_single_observation_is_left_to_the_conversation(dat
     """None of it is looked at here."""
     stream = Stream()
     assert not stream.way.take(data)
-    assert stream.credit.whole
+    assert stream.credit.under_way == 0
     assert not stream.run.offered
 
 
@@ -138,14 +200,14 @@ async def test_a_problem_is_told_by_the_conversation() -> None:
     stream = Stream()
     stream.run.problem = problems.InvalidObservationError("wrong")
     assert stream.way.take(observation(1))
-    assert [(type(said).__name__, cost) for said, cost in stream.handed] == [("InvalidObservationError", 1)]
-    assert not stream.credit.whole
+    assert [(type(said).__name__, cost) for said, cost, _ in stream.handed] == [("InvalidObservationError", 1)]
+    assert stream.credit.under_way == 1
     stream.credit.give(1)
     stream.run.problem = None
     assert stream.way.take(observation(1))
     stream.run.answers[-1].set_exception(problems.SequenceGapError("seq is 1, expected 2"))
     await asyncio.sleep(0)
-    assert [type(said).__name__ for said, _ in stream.handed] == ["InvalidObservationError", "SequenceGapError"]
+    assert [type(said).__name__ for said, _, _ in stream.handed] == ["InvalidObservationError", "SequenceGapError"]
 
 
 async def test_an_estimate_that_the_peer_does_not_read_waits_in_the_conversation() -> None:
@@ -154,7 +216,7 @@ async def test_an_estimate_that_the_peer_does_not_read_waits_in_the_conversation
     stream.socket.reads = False
     stream.way.take(observation(1))
     await stream.answer(1)
-    assert [cost for _, cost in stream.handed] == [1]
+    assert [cost for _, cost, _ in stream.handed] == [1]
     assert not stream.way.take(observation(2))
 
 

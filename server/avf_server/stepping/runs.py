@@ -46,8 +46,10 @@ class Run:
         self.answered = max(self.answered, seq)
         return reply
 
-    def offer(self, seq: int, observed: Observed) -> "asyncio.Future[Reply] | None":
+    def offer(self, seq: int, observed: Observed, *, came: float | None = None) -> "asyncio.Future[Reply] | None":
         """`observe` for whoever waits in a way of its own; None where nothing is known here of the session.
+
+        `came` is when, by the event loop's clock; None means just now.
 
         Raises a ProblemError. Its answer, or its problem, is to be told to `heard`.
         """
@@ -55,7 +57,7 @@ class Run:
         if known is None:
             return None
         x, inputs, time = observed.x, observed.inputs, observed.time
-        return self.service.offer(known, seq=seq, x=x, inputs=inputs, time=time, epoch=self.epoch)
+        return self.service.offer(known, seq=seq, x=x, inputs=inputs, time=time, epoch=self.epoch, came=came)
 
     def heard(self, seq: int, answer: Reply | ProblemError) -> Reply | ProblemError:
         """What became of an observation that was offered, as `observe` would say it."""

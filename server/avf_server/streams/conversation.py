@@ -135,7 +135,7 @@ class Conversation:
             self._credit,
             arrays=self._options.arrays,
             idle=self._items.empty,
-            hand=lambda said, cost: self._items.put_nowait((said, cost, None)),
+            hand=self._items.put_nowait,
         )
 
     async def _read(self) -> None:
@@ -168,22 +168,25 @@ class Conversation:
 
     async def _work(self) -> None:
         """Answer the queue, in order, until the stream ends; then end the reader too, by an exception."""
-        try:
-            while True:
-                if self._items.empty():
-                    await self._ack()
-                item, cost, self._run.came = await self._items.get()
-                if self._straight is not None:
-                    await self._straight.passed()
-                if isinstance(item, wire.GoAway):
-                    break
-                if not await self._answered(item):
-                    raise WebSocketDisconnect(ENDED)
-                self._credit.give(cost)
-        except problems.StoppingError:
-            pass
+        with suppress(problems.StoppingError):
+            while await self._worked():
+                pass
         await self._go_away()
         raise WebSocketDisconnect(wire.CLOSE_GOING_AWAY)
+
+    async def _worked(self) -> bool:
+        """Answer what is next, and what went before it another way and was left here; False where the server stops."""
+        if self._items.empty():
+            await self._ack()
+        taken = await self._items.get()
+        before = [] if self._straight is None else await self._straight.passed()
+        for item, cost, self._run.came in [*before, taken]:
+            if isinstance(item, wire.GoAway):
+                return False
+            if not await self._answered(item):
+                raise WebSocketDisconnect(ENDED)
+            self._credit.give(cost)
+        return True
 
     async def _answered(self, item: Item | Reply | ProblemError) -> bool:
         """Answer one item; False where the stream has ended with it."""

@@ -36,19 +36,29 @@ class Credit:
     def __init__(self, total: int) -> None:
         self.total = total
         self._left = total
+        self._waits = 0  # messages that wait for more than is left
         self._more = asyncio.Event()
 
     @property
-    def whole(self) -> bool:
-        """Whether nothing is under way."""
-        return self._left == self.total
+    def under_way(self) -> int:
+        """How many observations are."""
+        return self.total - self._left
+
+    @property
+    def free(self) -> bool:
+        """Whether one may be taken, and overtakes nothing that waits for more."""
+        return self._left > 0 and not self._waits
 
     async def take(self, count: int) -> int:
         """Wait until `count`, or all where that is less, are free; gives how many were taken."""
         count = min(count, self.total)
-        while self._left < count:
-            self._more.clear()
-            await self._more.wait()
+        self._waits += 1
+        try:
+            while self._left < count:
+                self._more.clear()
+                await self._more.wait()
+        finally:
+            self._waits -= 1
         self._left -= count
         return count
 
