@@ -1,8 +1,8 @@
-"""Single observations, straight from their socket to the queue, and their answers straight back: no task wakes for them.
+"""Single observations, straight from their socket to the queue, and answers straight back: no task wakes for them.
 
-The laws: they go so where all that is under way on their stream does, one after another: one that comes while another is
-under way waits here for its turn, so that a client that is late stays on the short way. What comes after them and is the
-conversation's waits for them. So the order is that of the conversation. Whatever is no single observation, and whatever
+The laws: they go so where all that is under way on their stream does, one after another: one that comes while another
+is under way waits here for its turn, so that a client that is late stays on the short way. What comes after them and is
+the conversation's waits for them. So the order is that of the conversation. Whatever is no single observation, and what
 is not answered by an estimate that can be written at once, is the conversation's, with all that waits behind it.
 """
 
