@@ -13,19 +13,11 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 ORDERS = (1, 2, 3, 4, 6, 8, 12, 24)
-RIDGE = 1e-3  # keeps channels that are sums of others apart from a singular system
+RIDGE = 1e-3  # keeps channels that are sums of others apart from a singular system, whatever the data
 FLOOR = 1e-8  # of a variance
 REFILLS = 3  # times that gaps of the training data are filled anew
 PERIODS = 4  # candidates for a period
-AHEAD = (1, 2, 4, 8, 16, 24)  # steps ahead, at each of which lags are judged alike
-NEARLY = 0.01  # of the logarithm of a mean square error of forecasts, which counts for nothing
-PLACES = 100  # of a sequence, from which that is done
 CYCLES = 4  # that a period is seen, at least
-HELD_OUT = 5  # one step in so many, the last ones, by which lags are chosen
-LONGEST = 20_000  # steps that lags are chosen by: the last ones
-SEASONAL = 7  # the order, below which a period is tried with it
-MEMORY = 4096  # numbers of the past that a model may remember
-WIDEST = 384  # numbers of the past that a prediction may hear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,76 +51,16 @@ def fit(train: Sequence[ndarray], valid: Sequence[ndarray]) -> list[Linear]:
     rows = sum(len(sequence) for sequence in train)
     orders = [p for p in ORDERS if channels * p + 1 <= rows // 10 and p < max(map(len, train))]
     found = [_independent(train), _persistence(train, lag=1, name="persistence")]
-    carried = [_carried(sequence) for sequence in train]
-    vectors = [_least_squares(train, carried, lags(order)) for order in orders]
+    complete = [carried(sequence) for sequence in train]
+    vectors = [least_squares(train, complete, lags(order)) for order in orders]
     if vectors:
         best = min(vectors, key=lambda baseline: _nats(baseline, valid))
         found.append(vector_autoregression(train, best.lags))
     if channels == 1:
-        seasons = [_persistence(train, lag=lag, name=f"seasonal naive ({lag})") for lag in _periods(train)]
+        seasons = [_persistence(train, lag=lag, name=f"seasonal naive ({lag})") for lag in periods(train)]
         if seasons:
             found.append(min(seasons, key=lambda baseline: _nats(baseline, valid)))
     return found
-
-
-def choose(train: Sequence[ndarray]) -> tuple[int, int]:
-    """The order and the period, 0 for none, of the autoregression that says well how these sequences go on.
-
-    It is fitted to the beginning of each, and judged by its end: of those that are within a standard error of the
-    best in nats (Breiman et al. 1984), the shortest one that forecasts as well as any, at each of `AHEAD` steps;
-    so lags that do not help are left out.
-    """
-    recent = [sequence[-LONGEST:] for sequence in train]
-    ends = [len(sequence) - len(sequence) // HELD_OUT for sequence in recent]
-    fitted_on = [sequence[:end] for sequence, end in zip(recent, ends, strict=True)]
-    carried = [_carried(sequence) for sequence in fitted_on]
-    channels, rows = train[0].shape[1], sum(ends)
-
-    def judged(order: int, period: int) -> tuple[Float[ndarray, " steps"], float]:
-        fitted = _least_squares(fitted_on, carried, lags(order, period))
-        heard = [filtered(fitted, sequence) for sequence in recent]
-        energies = [energy[end:] for (energy, _), end in zip(heard, ends, strict=True)]
-        wholes = [filled for _, filled in heard]
-        return np.concatenate(energies), _error_ahead(fitted, recent, wholes, ends)
-
-    def possible(order: int, period: int) -> bool:
-        heard, reach = channels * len(lags(order, period)), period + order
-        small = heard + 1 <= rows // 10 and heard <= WIDEST and channels * reach <= MEMORY
-        return small and reach < max(ends) // 4 and (period == 0 or order < min(period, SEASONAL))
-
-    pairs = [(order, period) for order in ORDERS for period in (0, *_periods(fitted_on)) if possible(order, period)]
-    scored = {pair: judged(*pair) for pair in sorted(pairs, key=lambda pair: len(lags(*pair)))}
-    if not scored:
-        return 1, 0
-    best, _ = min(scored.values(), key=lambda found: float(found[0].mean()))
-    level = {pair: error for pair, (energies, error) in scored.items() if _level(energies - best)}
-    least = min(level.values())
-    return next(pair for pair, error in level.items() if error <= least + NEARLY)
-
-
-def _error_ahead(fitted: Linear, sequences: Sequence[ndarray], wholes: Sequence[ndarray], ends: Sequence[int]) -> float:
-    """The logarithm of the mean square error of forecasts, over `AHEAD`, from places of the ends of these sequences.
-
-    `wholes` are the same with gaps filled, after as many steps as are heard.
-    """
-    squares: dict[int, list[ndarray]] = {ahead: [] for ahead in AHEAD}
-    for sequence, whole, end in zip(sequences, wholes, ends, strict=True):
-        farthest = min(AHEAD[-1], len(sequence) - end)
-        starts = np.unique(np.linspace(end, len(sequence) - farthest, PLACES).astype(int))
-        past = np.stack([whole[t : t + fitted.reach] for t in starts], axis=1)
-        for ahead in range(1, farthest + 1):
-            heard = np.concatenate([past[len(past) - lag] for lag in fitted.lags], axis=1)
-            mean = fitted.offset + heard @ fitted.weights.T
-            if ahead in squares:
-                squares[ahead].append((sequence[starts + ahead - 1] - mean) ** 2)
-            past = np.concatenate([past[1:], mean[None]])
-    means = [float(np.nanmean(np.concatenate(found))) for found in squares.values() if found]
-    return float(np.mean(np.log(np.maximum(means, FLOOR)))) if means else 0.0
-
-
-def _level(behind: Float[ndarray, " steps"]) -> bool:
-    """Whether what is behind is so by no more than a standard error."""
-    return bool(behind.mean() <= behind.std() / max(1, len(behind)) ** 0.5)
 
 
 def filtered(
@@ -236,27 +168,30 @@ def lags(order: int, period: int = 0) -> tuple[int, ...]:
 
 
 def vector_autoregression(
-    train: Sequence[ndarray], lags: Sequence[int], inputs: Sequence[ndarray] | None = None
+    train: Sequence[ndarray], lags: Sequence[int], inputs: Sequence[ndarray] | None = None, *, ridge: float = 0.0
 ) -> Linear:
     """By least squares. Gaps are filled by the last value, then, as in EM, by the fit's own conditional mean.
 
     There is at least one sequence of more steps than the longest lag; `inputs`, where there are some, are a row a step.
+    A `ridge` is what the weights of lags cost, squared, beside the mean square error of a step (Hoerl & Kennard 1970).
     """
     given = [None] * len(train) if inputs is None else list(inputs)
-    fitted = _least_squares(train, [_carried(sequence) for sequence in train], lags, inputs)
+    fitted = least_squares(train, [carried(sequence) for sequence in train], lags, inputs, ridge=ridge)
     if any(np.isnan(sequence).any() for sequence in train):
         for _ in range(REFILLS):
             pairs = zip(train, given, strict=True)
             complete = [filtered(fitted, sequence, u)[1][fitted.reach :] for sequence, u in pairs]
-            fitted = _least_squares(train, complete, lags, inputs)
+            fitted = least_squares(train, complete, lags, inputs, ridge=ridge)
     return fitted
 
 
-def _least_squares(
+def least_squares(
     train: Sequence[ndarray],
     complete: Sequence[ndarray],
     lags: Sequence[int],
     inputs: Sequence[ndarray] | None = None,
+    *,
+    ridge: float = 0.0,
 ) -> Linear:
     """A fit to filled sequences; the covariance of errors is that of steps at which all was observed, if any were."""
     channels, order = train[0].shape[1], max(lags)
@@ -267,8 +202,9 @@ def _least_squares(
         if len(s) > order
     ]
     design, target = np.concatenate(lagged), np.concatenate([s[order:] for s in complete if len(s) > order])
-    penalty = RIDGE * np.eye(design.shape[1])
-    solved = np.linalg.solve(design.T @ design + penalty, design.T @ target).T
+    penalty = np.full(design.shape[1], RIDGE)
+    penalty[: channels * len(lags)] += ridge * len(design)
+    solved = np.linalg.solve(design.T @ design + np.diag(penalty), design.T @ target).T
     whole = ~np.isnan(np.concatenate([s[order:] for s in train if len(s) > order])).any(1)
     errors = target - design @ solved.T
     errors = errors[whole] if whole.sum() > 10 * channels else errors
@@ -283,14 +219,14 @@ def _least_squares(
     )
 
 
-def _carried(sequence: Float[ndarray, "time channels"]) -> Float[ndarray, "time channels"]:
+def carried(sequence: Float[ndarray, "time channels"]) -> Float[ndarray, "time channels"]:
     """With the last value in place of one that is missing, and the mean before the first."""
     there = ~np.isnan(sequence)
     last = np.maximum.accumulate(np.where(there, np.arange(len(sequence))[:, None], -1), axis=0)
     return np.where(last >= 0, np.take_along_axis(np.nan_to_num(sequence), np.maximum(last, 0), axis=0), 0.0)
 
 
-def _periods(train: Sequence[ndarray]) -> list[int]:
+def periods(train: Sequence[ndarray]) -> list[int]:
     """Periods, in steps, of which the changes of channels have most: those of the highest lines of their spectrum."""
     longest = max(train, key=len)
     changes = np.nan_to_num(np.diff(longest / (np.nanstd(longest, axis=0) + FLOOR), axis=0))

@@ -17,8 +17,9 @@ from avf_core.errors import ConfigurationError
 Times = Float64[ndarray, " steps"]
 
 PREFIX = "calendar."
-DAY, WEEK = 86_400.0, 604_800.0  # seconds
+DAY, WEEK, YEAR = 86_400.0, 604_800.0, 31_556_952.0  # seconds
 MONDAY = 3.0 * DAY  # 1970 began on a Thursday
+LEAST_DATE = 365.0 * DAY  # times below it are taken to count from a start of their own, and not from 1970
 
 
 def _of_year(times: Times) -> Times:
@@ -31,10 +32,20 @@ def _of_year(times: Times) -> Times:
 
 CYCLES: Mapping[str, Callable[[Times], Times]] = {
     "hour": lambda times: times / DAY % 1.0,
+    "halfday": lambda times: times / (0.5 * DAY) % 1.0,
     "weekday": lambda times: (times + MONDAY) / WEEK % 1.0,
     "yearday": _of_year,
 }
-"""Cycles by name: the hour of the day, the day of the week, the day of the year, each as the part that has gone by."""
+"""Cycles by name: the hour of the day, and of half a day, which bends a day's curve as a second harmonic does; the day
+of the week, the day of the year. Each is the part that has gone by."""
+
+LENGTHS = {"hour": DAY, "halfday": 0.5 * DAY, "weekday": WEEK, "yearday": YEAR}
+"""Of each, in seconds."""
+
+
+def are_dates(times: Times) -> bool:
+    """Whether these count from 1970, as far as can be told, and not from a start of their own."""
+    return not len(times) or not (times[0] >= 0.0 and times[-1] < LEAST_DATE)
 
 
 def names(cycles: Sequence[str]) -> list[str]:

@@ -102,8 +102,9 @@ def compare(
         heard = [filtered(baseline, sequence) for sequence in scored_on]
         nats = sum(float(energies.sum()) for energies, _ in heard)
         missing = sum(float((np.isnan(sequence) * np.log(scale.deviation)).sum()) for sequence in scored_on)
-        errors = _forecast_errors(baseline, scored_on, [filled for _, filled in heard], horizons, begins)
-        scores.append(Score(name=baseline.name, nats=(nats - missing) / steps + density, errors=errors))
+        filled = [filled for _, filled in heard]
+        squares = forecast_squares(baseline, scored_on, filled, horizons=horizons, starts=begins)
+        scores.append(Score(name=baseline.name, nats=(nats - missing) / steps + density, errors=root_mean(squares)))
         if progress is not None:
             progress(done + 1, len(found))
     ordered = tuple(sorted(scores, key=lambda score: score.nats))
@@ -123,17 +124,27 @@ def origins(sequences: Sequence[ndarray], *, lead: int, horizon: int, starts: in
     return [possible[i] for i in np.linspace(0, len(possible) - 1, starts).astype(int)]
 
 
-def _forecast_errors(
+def forecast_squares(
     baseline: Linear,
     sequences: Sequence[ndarray],
     filled: Sequence[ndarray],
+    *,
     horizons: Sequence[int],
     starts: Sequence[tuple[int, int]],
-) -> dict[int, float]:
+) -> dict[int, list[ndarray]]:
+    """By horizon, for each start the squared errors of the channels, NaN where nothing came; standardised.
+
+    `filled` are the sequences with their gaps filled, after as many steps as the baseline hears.
+    """
     squares: dict[int, list[ndarray]] = {horizon: [] for horizon in horizons}
     for i, t in starts:
         past = filled[i][: baseline.reach + t]
         for ahead, mean in zip(range(1, max(horizons) + 1), path(baseline, past), strict=False):
             if ahead in squares:
                 squares[ahead].append((sequences[i][t + ahead - 1] - mean) ** 2)
+    return squares
+
+
+def root_mean(squares: dict[int, list[ndarray]]) -> dict[int, float]:
+    """By horizon, the root of the mean over all that came; NaN where nothing did."""
     return {h: float(np.sqrt(np.nanmean(found))) if len(found) else float("nan") for h, found in squares.items()}

@@ -15,9 +15,9 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from avf_core.analysis.baselines import HORIZONS, STARTS, Comparison, Scale, compare, origins
+from avf_core.analysis.baselines import HORIZONS, STARTS, Comparison, Scale, compare, origins, root_mean
 from avf_core.analysis.batching import Batch, batches
-from avf_core.analysis.evaluation import evaluate
+from avf_core.analysis.evaluation import Evaluation, evaluate
 from avf_core.analysis.forecasting import Feedback, forecast
 from avf_core.analysis.predictive import predictive
 from avf_core.beliefs import Belief
@@ -52,16 +52,22 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A filter beside the baselines of `comparison`: the same figures of it, and the `coverage` of bands by level.
+    """A filter, whose figures are in `evaluation`, beside the baselines of `comparison`; the `coverage` of its bands by
+    level.
 
     Its forecasts were made in the `manner` that is best on validation data.
     """
 
-    nats: float
+    evaluation: Evaluation
     errors: dict[int, float]
     coverage: dict[float, float]
     comparison: Comparison
     manner: Manner = Manner()
+
+    @property
+    def nats(self) -> float:
+        """Nats per step, an upper bound on them, over all steps, as the baselines' are."""
+        return self.evaluation.free_energy_pooled * self.evaluation.steps / self.comparison.steps
 
     @property
     def best(self) -> str:
@@ -137,7 +143,7 @@ def judge(
         filter, test, comparison.starts, horizons=within, scale=comparison.scale, paths=paths, seed=seed, manner=manner
     )
     return Verdict(
-        nats=found.free_energy_pooled * found.steps / comparison.steps,
+        evaluation=found,
         errors=errors,
         coverage=dict(zip(covered.levels, covered.coverage or (), strict=False)),
         comparison=comparison,
@@ -168,8 +174,8 @@ def chosen_manner(
 
     def error(manner: Manner) -> float:
         asked: dict[str, Any] = {"horizons": within, "scale": scale, "paths": paths, "feedback": manner.feedback}
-        errors = _errors_from(filter, valid, stands[manner.particles], **asked)
-        mean = float(np.mean(np.square(list(errors.values()))))
+        squares = _squares_from(filter, valid, stands[manner.particles], **asked)
+        mean = float(np.mean(np.square(list(root_mean(squares).values()))))
         return mean if np.isfinite(mean) else float("inf")
 
     return min(found, key=error)
@@ -190,11 +196,30 @@ def forecast_errors(
 
     `starts`: from which sequence, and after how many observations. A model that takes inputs is told those that came.
     """
+    asked: dict[str, Any] = {"horizons": horizons, "scale": scale, "paths": paths, "seed": seed, "manner": manner}
+    return root_mean(forecast_squares(filter, sequences, starts, **asked))
+
+
+def forecast_squares(
+    filter: Filter,
+    sequences: Sequence[ndarray],
+    starts: Sequence[tuple[int, int]],
+    *,
+    horizons: Sequence[int],
+    scale: Scale,
+    paths: int = PATHS,
+    seed: int = 0,
+    manner: Manner | None = None,
+) -> dict[int, list[ndarray]]:
+    """By horizon, for each start the squared errors of the channels, of which `forecast_errors` are the means."""
     manner = manner or Manner()
     standing = _standing(filter, sequences, starts, particles=manner.particles, seed=seed)
-    return _errors_from(
+    found = _squares_from(
         filter, sequences, standing, horizons=horizons, scale=scale, paths=paths, feedback=manner.feedback
     )
+    made = [(s.batch.rows[row], t) for s in standing for row, t in s.places]
+    order = [made.index(start) for start in starts]
+    return {horizon: [squares[n] for n in order] for horizon, squares in found.items()}
 
 
 class _Standing(NamedTuple):
@@ -218,7 +243,7 @@ def _standing(
 
 
 @torch.no_grad()
-def _errors_from(
+def _squares_from(
     filter: Filter,
     sequences: Sequence[ndarray],
     standing: Sequence[_Standing],
@@ -227,8 +252,8 @@ def _errors_from(
     scale: Scale,
     paths: int,
     feedback: Feedback,
-) -> dict[int, float]:
-    """`forecast_errors`, from beliefs."""
+) -> dict[int, list[ndarray]]:
+    """By horizon, for each belief the squared errors of the channels."""
     squares: dict[int, list[ndarray]] = {horizon: [] for horizon in horizons}
     longest = max(horizons)
     for batch, places, belief in standing:
@@ -239,7 +264,7 @@ def _errors_from(
             for horizon in horizons:
                 came = np.asarray(sequences[batch.rows[row]])[t + horizon - 1]
                 squares[horizon].append(((came - mean[horizon - 1, n]) / scale.deviation) ** 2)
-    return {h: float(np.sqrt(np.nanmean(found))) if found else float("nan") for h, found in squares.items()}
+    return squares
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from avf_core.reproduction import plots
 from avf_core.training import finishing
 from avf_core.training.choosing import CANDIDATES, Candidate, Choice, choose
 from avf_core.training.clips import batches_per_epoch
+from avf_core.training.cycles import cycles
 from avf_core.training.listeners import ProgressBar
 from avf_core.training.trainer import Listener
 
 FEWEST = 60  # steps to train on
+NO_CALENDAR = "none"
 MINUTES = click.FloatRange(min=0.0, min_open=True)
 
 
@@ -33,14 +36,15 @@ MINUTES = click.FloatRange(min=0.0, min_open=True)
 @click.option("--group", metavar="COLUMN", help="The column that says which sequence a row is of.")
 @click.option("--inputs", metavar="COLUMNS", help="Columns that are not observed but given, with commas between.")
 @click.option(
-    "--calendar", metavar="CYCLES", help="Inputs made of the times, some of hour,weekday,yearday, with commas between."
+    "--calendar",
+    metavar="CYCLES",
+    help="Inputs made of the times: some of hour,halfday,weekday,yearday, with commas between, or none. [default: "
+    "those by which validation data are forecast better]",
 )
 @click.option("--ignore", metavar="COLUMNS", help="Columns that are not read, with commas between.")
 @click.option("--data-option", "reading", multiple=True, metavar="KEY=VALUE", help="How to read it; docs/data.md.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Its folder. [default: runs/NAME]")
-@click.option(
-    "--minutes", type=click.FloatRange(min=0.0, min_open=True), default=8.0, show_default=True, help="Of training."
-)
+@click.option("--minutes", type=MINUTES, default=10.0, show_default=True, help="By the wall clock, for all of it.")
 @click.option("--preset", "names", multiple=True, help=f"Only these. [default: {', '.join(CANDIDATES)}]")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of training.")
 @plugin_option
@@ -63,21 +67,31 @@ def command(
     """Train a filter on FILE, a table or arrays of sensors, and say whether it is any good.
 
     The first 80 % of the steps are trained on, the next 10 % choose among presets and calibrate, the last 10 % are
-    the test. The folder holds the checkpoint, which `avf serve` takes, and a page on it: report.md. Ctrl-C saves; the
-    same command goes on.
+    the test. All of it is done within --minutes, on a slow machine with less training. The folder holds the
+    checkpoint, which `avf serve` takes, and a page on it: report.md. Ctrl-C saves; the same command goes on.
 
     \b
+    avf fit weather.csv --time time
     avf fit weather.csv --time time --calendar hour,yearday
     avf fit plant.parquet --time when --inputs valve,setpoint --minutes 20
     """
-    listed = {"inputs": inputs, "calendar": calendar, "ignore": ignore}
+    started = time.monotonic()
+    listed = {"inputs": inputs, "calendar": None if calendar == NO_CALENDAR else calendar, "ignore": ignore}
     named: dict[str, Any] = {"time": time_column, "group": group, **{key: _listed(v) for key, v in listed.items()}}
     options = {**{key: value for key, value in named.items() if value}, **key_values(reading, "--data-option")}
     source = Source(path=file, options=options)
     folder = out or Path("runs") / source.place.stem
     splits = _splits(source)
+    if calendar is None and (found_cycles := cycles(splits.train, splits.valid)):
+        options["calendar"] = list(found_cycles)
+        source = Source(path=file, options=options)
+        splits = _splits(source)
+        click.echo(
+            f"the calendar helps, and is an input: {', '.join(found_cycles)} (--calendar none: without)", err=True
+        )
     stop = stopper(None)  # the seconds are counted by `choose`
-    choice = _choose(splits, folder, names or CANDIDATES, minutes, seed, stop, quiet=as_json)
+    seconds = max(1.0, 60.0 * minutes - (time.monotonic() - started))
+    choice = _choose(splits, folder, names or CANDIDATES, seconds, seed, stop, quiet=as_json)
     if not choice.finished:
         click.echo(f"stopped before the end: the same command goes on from {folder}", err=True)
         return
@@ -111,7 +125,7 @@ def _splits(source: Source) -> finishing.Splits:
 
 
 def _choose(
-    splits: finishing.Splits, folder: Path, names: tuple[str, ...], minutes: float, seed: int, stop: Any, *, quiet: bool
+    splits: finishing.Splits, folder: Path, names: tuple[str, ...], seconds: float, seed: int, stop: Any, *, quiet: bool
 ) -> Choice:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
     avf_sources.make_folder(folder)
@@ -126,7 +140,8 @@ def _choose(
             splits.valid,
             folder=folder / "candidates",
             names=names,
-            seconds=60.0 * minutes,
+            seconds=seconds,
+            after=lambda filter: finishing.seconds_to_finish(filter, splits),
             seed=seed,
             listener=listener,
             stop=stop,

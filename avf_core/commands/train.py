@@ -81,13 +81,13 @@ def command(
     torch.manual_seed(chosen.training.seed)
     description = data.describe()
     size = None if chosen.sized else configuration.build_model(chosen.settings["model"]).observation.size
-    train = data.load("train", observation_size=size)
-    chosen = sized(chosen, train)
+    train, valid = (data.load(split, observation_size=size) for split in ("train", description.selection))
+    chosen = sized(chosen, train, valid)
     run = Run(
         settings=presets.fit(chosen.settings, train),
         config=chosen.training,
         train=train,
-        valid=data.load(description.selection, observation_size=size),
+        valid=valid,
         facts=_facts(preset, data, description, assignments, precision, chosen),
         folder=out,
     )

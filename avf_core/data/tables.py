@@ -28,9 +28,6 @@ from avf_core.errors import ConfigurationError, DataError
 MODALITY: Modality = "series"
 GENERAL = True
 
-LEAST_DATE = 365.0 * calendar.DAY
-"""Times below it, in seconds, are taken to count from a start of their own, and not from 1970."""
-
 Piece = tuple[tables.Sequence, int, int]
 """A stretch of a sequence: its first row, and the row after it."""
 
@@ -42,10 +39,10 @@ class Options(_folders.Parts):
     `channels`: the columns to read, in this order; `ignore`: those not to read; `categorical`: columns of text that are
     read, a channel for each value. `inputs`: columns that are no channels but what was done or known before the rest of
     their row came, such as a setting; none may be missing. `time`: the column that says when, which may not go back.
-    `calendar`: cycles of it that are inputs, of "hour" (of the day), "weekday" and "yearday", a sine and a cosine each;
-    or name these in `inputs`, as what was trained does. `group`: of one file, the column that says which sequence a row
-    is of. `decimal`: of CSV, what stands before decimals. `ending`: "open" leaves a last line out that does not end.
-    `length`: sequences are cut into pieces of so many steps, the last one shorter.
+    `calendar`: cycles of it that are inputs, of "hour" (of the day), "halfday", "weekday" and "yearday", a sine and a
+    cosine each; or name these in `inputs`, as what was trained does. `group`: of one file, the column that says which
+    sequence a row is of. `decimal`: of CSV, what stands before decimals. `ending`: "open" leaves a last line out that
+    does not end. `length`: sequences are cut into pieces of so many steps, the last one shorter.
     """
 
     channels: tuple[str, ...] | None = None
@@ -229,7 +226,7 @@ def _array(path: Path, sheet: tables.Sheet, piece: Piece, options: Options) -> n
 
 def _calendar(path: Path, times: ndarray, options: Options) -> ndarray:
     """The inputs that the calendar gives at these times. Raises DataError where they are no dates."""
-    if times[0] >= 0.0 and times[-1] < LEAST_DATE:
+    if not calendar.are_dates(times):
         raise DataError(
             f"{path} has times in {options.time!r} from {times[0]:g} to {times[-1]:g}, which are no dates: the "
             "calendar takes ISO 8601, or numbers since 1970"

@@ -46,7 +46,8 @@ BEFORE, EXPECTED = f"{MEMORY}before", f"{MEMORY}expected"
 class Config:
     """order: observations that a prediction hears. period: how far back a season lies, 0 for none.
 
-    inputs: how many inputs move what is expected, linearly; those of the model.
+    inputs: how many inputs move what is expected, linearly; those of the model. ridge: what the weights of lags cost
+    where `begin` sets them, squared, beside the mean square error of a step.
 
     noise: the family of u, an emission of densities that remembers nothing, by its name. held: what is expected stays
     the least squares of the data, and u, of whatever shape, has mean 0: else densities are made sharp at the cost of
@@ -56,12 +57,15 @@ class Config:
     order: int = 3
     period: int = 0
     inputs: int = 0
+    ridge: float = 0.0
     noise: str = "gaussian"
     held: bool = False
 
     def __post_init__(self) -> None:
         if self.order < 1 or self.inputs < 0:
             raise ConfigurationError(f"order is {self.order} and inputs {self.inputs}, expected at least 1, and 0")
+        if not self.ridge >= 0.0:
+            raise ConfigurationError(f"ridge is {self.ridge}, expected 0 or more")
         if self.period != 0 and self.period <= self.order:
             raise ConfigurationError(f"period is {self.period}, expected 0, or more than the order, {self.order}")
 
@@ -224,7 +228,7 @@ class Emission(base.Emission):
             return
         heard = None if inputs is None or not self.config.inputs else [inputs[n] for n in long]
         standardized = [self.standardize(torch.as_tensor(sequences[n], dtype=torch.float64)).numpy() for n in long]
-        fitted = autoregression.vector_autoregression(standardized, self.config.lags, heard)
+        fitted = autoregression.vector_autoregression(standardized, self.config.lags, heard, ridge=self.config.ridge)
         factor = np.linalg.cholesky(fitted.covariance)
         spread = np.diag(factor)
         self.coefficients.copy_(torch.as_tensor(fitted.weights))

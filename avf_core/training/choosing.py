@@ -1,13 +1,15 @@
 """Which preset fits some data best, by validation: each is tried for a while, and the best one goes on.
 
 The law: all candidates hear the same training data and are judged on the same validation data, and nobody looks at the
-test split. Where a run stands is on disk (`trial.json` and each candidate's own run), so that the same call goes on
-after it was interrupted; time that was spent stays spent.
+test split. Picked is the one with the lowest nats, of those whose forecasts do not lose to a vector autoregression's
+beyond noise (`Rival`), or of all where all do. Where a run stands is on disk (`trial.json` and each candidate's own
+run), so that the same call goes on after it was interrupted; time that was spent stays spent.
 """
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +17,23 @@ from typing import Any
 import avf_sources
 import torch
 
-from avf_core import configuration
+from avf_core import checkpoints, configuration
+from avf_core.analysis.rivals import Rival
 from avf_core.data import Sequences
 from avf_core.errors import TrainingError
+from avf_core.filtering import Filter
 from avf_core.training import presets
 from avf_core.training.config import Preset
 from avf_core.training.listeners import Metrics, Several
 from avf_core.training.sizes import sized
 from avf_core.training.state import Progress
+from avf_core.training.stretches import stretches
 from avf_core.training.trainer import Listener, Run, Trainer
 
-CANDIDATES = ("sensor", "sensor-robust", "lgssm")
+CANDIDATES = ("sensor", "sensor-held", "sensor-robust", "lgssm")
 TRIALS = 0.5  # of the time is for trying all candidates, in equal parts
 RECORD = "trial.json"
+PREPARING = "preparing"  # what is done before any training, in that record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +49,14 @@ class Candidate:
 class Choice:
     """The candidate that is best so far, how it went, and the validation of every other by name, in nats per step.
 
+    `behind`: by name and horizon, by which part its forecasts err more than a vector autoregression's, beyond noise.
     `finished` where time is up, or nothing more is to be learned; else the same call goes on.
     """
 
     best: Candidate
     progress: Progress
     validated: dict[str, float]
+    behind: dict[str, dict[int, float]]
     finished: bool
 
 
@@ -62,36 +70,50 @@ def choose(
     folder: Path,
     names: Sequence[str] = CANDIDATES,
     seconds: float,
+    after: Callable[[Filter], float] = lambda filter: 0.0,
     seed: int = 1,
     listener: Listeners = lambda candidate: Several(),
     stop: Callable[[], bool] = lambda: False,
 ) -> Choice:
-    """The best of these presets after so many seconds, of which half are for trying them all.
+    """The best of these presets after so many seconds by the wall clock, of which half are for trying them all.
 
-    Raises TrainingError where none could be validated.
+    `after` says, of a filter that has just begun, how many of them are to be left. Raises TrainingError where none
+    could be validated.
     """
-    candidates = [_candidate(name, train, valid, folder=folder, seed=seed) for name in names]
+    started, held_out = time.monotonic(), stretches(valid)
+    avf_sources.make_folder(folder)
+    candidates = [_candidate(name, train, held_out, folder=folder, seed=seed) for name in names]
+    rival = Rival.of(train, held_out) if len(names) > 1 else None
+    left = seconds - after(_begun(candidates[0]))
     clock = _Clock(folder / RECORD)
+    clock.add(PREPARING, time.monotonic() - started)
     found: dict[str, Progress] = {}
-    shares = dict.fromkeys(names, seconds * (TRIALS if len(names) > 1 else 1.0) / len(names))
+    behind: dict[str, dict[int, float]] = {}
     for candidate in candidates:
         if found and stop():
             break
-        found[candidate.name] = _train(candidate, clock, shares[candidate.name], listener, stop)
+        share = (left - clock.spent[PREPARING]) * (TRIALS if len(names) > 1 else 1.0) / len(names)
+        with clock.counting(candidate.name):
+            found[candidate.name] = _train(candidate, share - clock.of(candidate.name), listener, stop)
+            if rival is not None and found[candidate.name].best is not None:
+                behind[candidate.name] = rival.ahead_of(checkpoints.load(candidate.run.folder).filter, held_out)
     scored = {name: progress.best for name, progress in found.items() if progress.best is not None}
     if not scored:
         raise TrainingError("no candidate has a finite free energy on the validation data: look at the data")
-    best = next(candidate for candidate in candidates if candidate.name == min(scored, key=lambda name: scored[name]))
-    rest = seconds - sum(clock.spent.values())
+    level = [name for name in scored if not behind.get(name)] or list(scored)
+    best = next(each for each in candidates if each.name == min(level, key=lambda name: scored[name]))
+    rest = left - sum(clock.spent.values())
     if not stop() and rest > 0.0 and not found[best.name].finished:
-        found[best.name] = _train(best, clock, clock.spent.get(best.name, 0.0) + rest, listener, stop)
+        with clock.counting(best.name):
+            found[best.name] = _train(best, rest, listener, stop)
     progress = found[best.name]
     assert progress.best is not None
     return Choice(
         best=best,
         progress=progress,
         validated={**scored, best.name: progress.best},
-        finished=progress.finished or sum(clock.spent.values()) >= seconds or not stop(),
+        behind=behind,
+        finished=progress.finished or sum(clock.spent.values()) >= left or not stop(),
     )
 
 
@@ -104,13 +126,25 @@ class _Clock:
             found: dict[str, Any] = json.loads(path.read_text())
             self.spent = {name: float(value) for name, value in found["seconds"].items()}
 
+    def of(self, name: str) -> float:
+        """What was spent on it."""
+        return self.spent.get(name, 0.0)
+
     def add(self, name: str, seconds: float) -> None:
-        self.spent[name] = self.spent.get(name, 0.0) + seconds
+        """Count so many more."""
+        self.spent[name] = self.of(name) + seconds
         avf_sources.replace_file(self.path, json.dumps({"seconds": self.spent}) + "\n")
+
+    @contextmanager
+    def counting(self, name: str) -> Iterator[None]:
+        """Count what is spent within."""
+        started = time.monotonic()
+        yield
+        self.add(name, time.monotonic() - started)
 
 
 def _candidate(name: str, train: Sequences, valid: Sequences, *, folder: Path, seed: int) -> Candidate:
-    preset = presets.override(sized(presets.get(name), train), {"training.seed": seed})
+    preset = presets.override(sized(presets.get(name), train, valid), {"training.seed": seed})
     run = Run(
         settings=presets.fit(preset.settings, train),
         config=preset.training,
@@ -122,19 +156,24 @@ def _candidate(name: str, train: Sequences, valid: Sequences, *, folder: Path, s
     return Candidate(name=name, preset=preset, run=run)
 
 
-def _train(
-    candidate: Candidate, clock: _Clock, until: float, listener: Listeners, stop: Callable[[], bool]
-) -> Progress:
-    """Train until so many seconds have been spent on it, in all."""
+def _begun(candidate: Candidate) -> Filter:
     torch.manual_seed(candidate.run.config.seed)
     filter = configuration.build(candidate.run.settings)
     filter.model.begin(candidate.run.train)
+    return filter
+
+
+def _train(candidate: Candidate, seconds: float, listener: Listeners, stop: Callable[[], bool]) -> Progress:
+    """Train for so many more seconds, and validate what that came to; nothing where there are none, once it began."""
+    until = time.monotonic() + seconds
+    filter = _begun(candidate)
     avf_sources.make_folder(candidate.run.folder)
     trainer = Trainer(candidate.run, filter, Several(Metrics(candidate.run.folder), listener(candidate)))
     trainer.resume()
-    started, before = time.monotonic(), clock.spent.get(candidate.name, 0.0)
-    if trainer.progress.history and (before >= until or trainer.progress.finished):
+    if trainer.progress.history and (seconds <= 0.0 or trainer.progress.finished):
         return trainer.progress
-    progress = trainer.train(stop=lambda: stop() or before + time.monotonic() - started >= until)
-    clock.add(candidate.name, time.monotonic() - started)
+    progress = trainer.train(stop=lambda: stop() or time.monotonic() >= until)
+    if not stop() and (not progress.history or progress.updates > progress.history[-1]["updates"]):
+        trainer.validate()
+        trainer.save()
     return progress

@@ -1,10 +1,11 @@
 """What stands at the end of `avf fit`: a checkpoint that can be served, its card, and a page for people.
 
-The best candidate is recalibrated and given its reference distribution on the validation split, then judged on the
-test split, which nobody has looked at before. The law: all is measured before anything is written, and checkpoint,
-card and page are written in one move.
+The best candidate is recalibrated and given its reference distribution on the validation split, in `stretches`, then
+judged on the test split, which nobody has looked at before. The law: all is measured before anything is written, and
+checkpoint, card and page are written in one move.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,17 @@ from avf_core.analysis.predictive import recalibrate
 from avf_core.analysis.verdict import Verdict, judge
 from avf_core.data import Sequences, Source
 from avf_core.errors import DataError
+from avf_core.filtering import Filter
 from avf_core.training import report
 from avf_core.training.choosing import Choice
 from avf_core.training.model_card import about, limits, parameters
 from avf_core.training.publish import reference
+from avf_core.training.stretches import stretches
 
 PAGE, CURVE = "report.md", "curve.png"
+SAMPLE = 64  # steps, by which it is told how long all takes
+PASSES = (4.0, 8.0)  # over test and validation data, with some to spare
+FIXED = 15.0  # seconds, for what does not grow with the data: forecasts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +58,9 @@ def finish(choice: Choice, source: Source, splits: Splits, *, folder: Path, comm
     Raises DataError where there is nothing to score.
     """
     trained = checkpoints.load(choice.best.run.folder)
-    filter = trained.filter
-    filter.recalibration = recalibrate(filter, splits.valid)
-    verdict = judge(filter, splits.train, splits.valid, splits.test)
+    filter, valid = trained.filter, stretches(splits.valid)
+    filter.recalibration = recalibrate(filter, valid)
+    verdict = judge(filter, splits.train, valid, splits.test)
     described = source.describe()
     card: dict[str, Any] = {
         "preset": choice.best.name,
@@ -69,8 +75,9 @@ def finish(choice: Choice, source: Source, splits: Splits, *, folder: Path, comm
         "epoch": choice.progress.best_epoch,
         "seconds": round(choice.progress.seconds, 1),
         "candidates": choice.validated,
-        "valid": evaluate(filter, splits.valid).as_dict(),
-        "test": evaluate(filter, splits.test).as_dict(),
+        "behind": choice.behind,
+        "valid": evaluate(filter, valid).as_dict(),
+        "test": verdict.evaluation.as_dict(),
         "recalibration": filter.recalibration and filter.recalibration.as_dict(),
         "verdict": verdict.as_dict(),
         "parameters": parameters(filter),
@@ -78,13 +85,25 @@ def finish(choice: Choice, source: Source, splits: Splits, *, folder: Path, comm
         "limits": limits(described),
         "ranges": ranges(splits.train),
     }
-    normal = reference_on(trained, splits.valid)
+    normal = reference_on(trained, valid)
     if normal is not None:
         card["reference"] = {"split": described.selection, **normal}
     files = checkpoints.written(filter=filter, settings=trained.settings, card=card, dtype=torch.float32)
     title = source.place.name
     avf_sources.replace_set(folder, {**files, PAGE: report.page(title, card, verdict), CURVE: curve})
     return Finished(card=card, verdict=verdict)
+
+
+def seconds_to_finish(filter: Filter, splits: Splits) -> float:
+    """What `finish` will take, by the wall clock, as the machine is now: by a few steps of it."""
+    began = time.monotonic()
+    evaluate(filter, [splits.valid[0][:SAMPLE]])
+    a_step = (time.monotonic() - began) / min(SAMPLE, len(splits.valid[0]))
+    longest = [max(map(len, sequences)) for sequences in (splits.test, stretches(splits.valid))]
+    batches = [max(1.0, len(sequences) / 128) for sequences in (splits.test, splits.valid)]
+    return FIXED + a_step * sum(
+        passes * steps * rows for passes, steps, rows in zip(PASSES, longest, batches, strict=True)
+    )
 
 
 def reference_on(checkpoint: checkpoints.Checkpoint, sequences: Sequences) -> dict[str, Any] | None:

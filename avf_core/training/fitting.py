@@ -47,7 +47,7 @@ def fit(
             options = {"schedule": schedule, "listener": listener, "stop": stop}
             return fit(filter, train, valid, folder=place, **options)  # type: ignore[arg-type]
     given, held_out = sequences_of(train), sequences_of(valid)
-    settings, built, config = _chosen(filter, given, schedule)
+    settings, built, config = _chosen(filter, given, held_out, schedule)
     facts = {"seed": config.seed}
     run = Run(settings=settings, config=config, train=given, valid=held_out, facts=facts, folder=Path(folder))
     trainer = Trainer(run, built, listener or Several())
@@ -61,7 +61,7 @@ def fit(
 
 
 def _chosen(
-    filter: Filter | Mapping[str, Mapping[str, Any]] | str, train: Any, schedule: TrainingConfig | None
+    filter: Filter | Mapping[str, Mapping[str, Any]] | str, train: Any, valid: Any, schedule: TrainingConfig | None
 ) -> tuple[dict[str, dict[str, Any]], Filter, TrainingConfig]:
     """Settings, a filter of these to train, and how."""
     if isinstance(filter, Filter):
@@ -70,7 +70,7 @@ def _chosen(
         known = {section: dict(values) for section, values in filter.settings.items()}
         return known, filter.requires_grad_(True), schedule or TrainingConfig()
     if isinstance(filter, str):
-        preset = sized(presets.get(filter), train)
+        preset = sized(presets.get(filter), train, valid)
         settings, config = preset.settings, schedule or preset.training
     else:
         settings, config = {section: dict(values) for section, values in filter.items()}, schedule or TrainingConfig()

@@ -12,7 +12,7 @@ from avf_core.configuration import configure, model_config
 from avf_core.data import Sequences, channel_statistics, input_statistics, knows_time, statistics, usual_dt
 from avf_core.errors import ConfigurationError
 from avf_core.training._music import key_by_key, music, music_best
-from avf_core.training._sensors import LGSSM, REGIMES, SENSOR, SENSOR_ROBUST
+from avf_core.training._sensors import LGSSM, REGIMES, SENSOR, SENSOR_HELD, SENSOR_ROBUST
 from avf_core.training._shipped import ACTIONS as SHIPPED_ACTIONS
 from avf_core.training._shipped import SPEECH as SHIPPED_SPEECH
 from avf_core.training.config import TO_THE_END, Preset, TrainingConfig
@@ -188,6 +188,7 @@ PRESETS = {
     "srnn-speech-small": SRNN_SPEECH_SMALL,
     "svg-actions-small": SVG_ACTIONS_SMALL,
     "sensor": SENSOR,
+    "sensor-held": SENSOR_HELD,
     "sensor-robust": SENSOR_ROBUST,
     "lgssm": LGSSM,
     "regimes": REGIMES,

@@ -29,9 +29,9 @@ def page(title: str, card: Mapping[str, Any], found: Verdict) -> str:
 
 ## How it came about
 
-{_candidates(card)} The best, `{card["preset"]}`, was trained for {card["seconds"] / 60:.1f} minutes of a processor
-({card["updates"]} updates) by `{card["command"]}`, seed {card["seed"]}, torch {card["torch"]}. Split: {card["split"]};
-judged on {card["splits"][1]}. ![validation](curve.png)
+{_candidates(card)} The one picked, `{card["preset"]}`, was trained for {card["seconds"] / 60:.1f} minutes of a
+processor ({card["updates"]} updates) by `{card["command"]}`, seed {card["seed"]}, torch {card["torch"]}. Split:
+{card["split"]}; judged on {card["splits"][1]}. ![validation](curve.png)
 
 ## What is normal
 
@@ -79,7 +79,14 @@ def _channels(card: Mapping[str, Any]) -> str:
 def _candidates(card: Mapping[str, Any]) -> str:
     scored = sorted(card["candidates"].items(), key=lambda item: item[1])
     tried = ", ".join(f"`{name}` {nats:.3f}" for name, nats in scored)
-    return f"Tried, with nats per step on {card['splits'][0]}: {tried}."
+    lost = [
+        f"`{name}` forecasts worse than a vector autoregression "
+        f"({', '.join(f'{part:.1%} at {horizon}' for horizon, part in parts.items())})"
+        for name, parts in card["behind"].items()
+        if parts
+    ]
+    told = f" Beyond noise, {'; '.join(lost)}: what does so is picked only where all do." if lost else ""
+    return f"Tried, with nats per step on {card['splits'][0]}: {tried}.{told}"
 
 
 def _reference(card: Mapping[str, Any]) -> str:

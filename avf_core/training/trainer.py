@@ -100,7 +100,7 @@ class Trainer:
         avf_sources.make_folder(self.run.folder)
         config, progress = self.run.config, self.progress
         if config.validate_start and not progress.history:
-            self._validate()
+            self.validate()
         while not progress.finished and progress.epoch < config.epochs:
             if not self._epoch(stop):
                 self.save()
@@ -108,7 +108,7 @@ class Trainer:
             progress.epoch, progress.position = progress.epoch + 1, 0
             last = progress.epoch == config.epochs or progress.seconds >= seconds
             if progress.epoch % config.validate_every == 0 or last:
-                self._validate()
+                self.validate()
                 progress.finished = last or progress.validations_since_best >= config.patience
                 self.save()
         return progress
@@ -166,7 +166,7 @@ class Trainer:
                 "lower training.theta_rate and training.phi_rate, or set training.clip_norm"
             )
 
-    def _validate(self) -> None:
+    def validate(self) -> None:
         """Evaluate on the validation split; keep the checkpoint where it is the best so far."""
         progress = self.progress
         evaluation = evaluate(self.learner.average.eval(), self.run.valid, passes=1, draws=0)

@@ -33,7 +33,7 @@ def test_cycles_are_those_of_dates(date: datetime) -> None:
 
 def test_what_is_no_cycle_is_refused_by_name() -> None:
     """Of cycles, and of inputs."""
-    with pytest.raises(ConfigurationError, match="month, expected some of hour, weekday, yearday"):
+    with pytest.raises(ConfigurationError, match="month, expected some of hour, halfday, weekday, yearday"):
         calendar.names(["month"])
     with pytest.raises(ConfigurationError, match=r"calendar\.moon\.sin is no input of the calendar"):
         calendar.inputs_at(np.zeros(1), ["calendar.moon.sin"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from avf_core import autoregression
+from avf_core import autoregression, lags
 from avf_core.configuration import build
 from avf_core.data import Driven
 from avf_core.training import em, presets
@@ -68,11 +68,11 @@ def test_lags_are_those_that_the_data_have() -> None:
     x = np.zeros((4000, 1))
     for t in range(2, 4000):
         x[t] = 0.3 * x[t - 1] + 0.5 * x[t - 2] + generator.normal()
-    order, period = autoregression.choose([x])
+    order, period, _ = lags.choose(lags.Part(sequences=[x]))
     assert 2 <= order <= 6
     assert period == 0
     season = 4.0 * np.sin(2 * np.pi * np.arange(4000) / 50)[:, None] ** 3 + 0.1 * generator.normal(size=(4000, 1))
-    order, period = autoregression.choose([season])
+    order, period, _ = lags.choose(lags.Part(sequences=[season]))
     assert period % 50 == 0 or order == 24
     assert autoregression.lags(2, 24) == (1, 2, 24, 25, 26)
 
@@ -104,3 +104,14 @@ def test_gaps_in_one_pass_cost_what_they_cost_one_by_one() -> None:
         _, found = filter.scan(filter.initial(clip.seeds), clip.xs, observed=clip.observed)
     torch.testing.assert_close(totals.free_energy, found.free_energy.sum(), rtol=1e-4, atol=1e-2)
     torch.testing.assert_close(totals.kl, found.kl.sum(), rtol=1e-4, atol=1e-2)
+
+
+def test_lags_and_ridge_are_chosen_by_validation_data() -> None:
+    """What few data with many channels say of lags is held back, and they are judged by what is held out."""
+    generator = np.random.default_rng(0)
+    x = np.zeros((500, 6))
+    for t in range(1, 500):
+        x[t] = 0.2 * x[t - 1] + generator.normal(size=6)
+    chosen = lags.choose(lags.Part(sequences=[x[:100]]), lags.Part(sequences=[x[100:]]))
+    assert chosen.order == 1
+    assert chosen.ridge > 0.0
