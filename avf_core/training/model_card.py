@@ -67,7 +67,7 @@ def model_card(card: Mapping[str, Any]) -> str:
 {_figures(card["valid"], card["test"])}
 
 ± is over sequences. Another seed moves a pooled figure by less than twice its error over noise, in 99 of 100 cases.
-{_by_iteration(card)}{_curve(card)}
+{_by_iteration(card)}{_beside(card)}{_curve(card)}
 | | |
 |---|---|
 {facts}
@@ -98,6 +98,47 @@ def _by_iteration(card: Mapping[str, Any]) -> str:
         return ""
     energies = ", ".join(said({**test, "energy": energy}, "energy") for energy in test["free_energy_by_iteration"])
     return f"\nFree energy on {card['splits'][1]} after 0 to {test['iterations']} inference iterations: {energies}.\n"
+
+
+def _beside(card: Mapping[str, Any]) -> str:
+    """The filter in its place among textbook predictors, where it was judged beside them."""
+    found = card.get("verdict")
+    if not found:
+        return ""
+    rows = {"the filter": found, **found["baselines"]["rows"]}
+    horizons = list(found["errors"])
+    lines = []
+    for name, row in sorted(rows.items(), key=lambda item: float(item[1]["nats"])):
+        errors = [f"{row['errors'][horizon]:.3f}" for horizon in horizons]
+        nats = f"{row['nats']:.3f}"
+        lines.append(f"| {' | '.join([name, nats, *errors])} |")
+    return f"""
+Beside predictors that were fitted to the same data: {found["verdict"]}. Errors are of forecasts, in deviations of the
+training data.
+
+| {card["splits"][1]} | nats per step | {" | ".join(f"error, {horizon} ahead" for horizon in horizons)} |
+|---|---|{"---|" * len(horizons)}
+{chr(10).join(lines)}
+"""
+
+
+def period(card: Mapping[str, Any]) -> float | None:
+    """The seconds that a step stands for; None where nobody knows."""
+    if "period" in card:
+        return float(card["period"])
+    samples = re.search(r"frames of (\d+) samples", card["about"])
+    return int(samples[1]) / card["sample_rate"] if samples and card.get("sample_rate") else None
+
+
+def _real_time(card: Mapping[str, Any]) -> dict[str, str]:
+    """How much faster than its data come a filter is, on one thread."""
+    seconds, curve = period(card), card.get("curve")
+    if seconds is None or not curve:
+        return {}
+    at = card.get("operating") and point_of(card["operating"])
+    row = next((row for row in curve["points"] if point_of(row) == at), curve["points"][0])
+    factor = 1e3 * seconds / row["ms_1"]
+    return {"real time": f"a step stands for {seconds:g} s, and takes {row['ms_1']:.3f} ms alone: {factor:,.0f} times"}
 
 
 def _curve(card: Mapping[str, Any]) -> str:
@@ -148,6 +189,7 @@ def _facts(card: Mapping[str, Any]) -> dict[str, str]:
         "schedule": f"`{json.dumps(card['training'])}`",
         "parameters": f"{sizes['model']:,} in the model, {sizes['inference']:,} in the inference model",
         "weights": f"{card['weights']}, computed in float32",
+        **_real_time(card),
         **({"predictions": _predictions(card)} if "predictions" in card else {}),
         "surprise": _reference(card["reference"]),
     }

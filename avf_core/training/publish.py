@@ -1,6 +1,6 @@
-"""From a finished run to a checkpoint of the zoo: half-precision weights, the figures and the model card.
+"""From a finished run, of `avf train` or `avf fit`, to a checkpoint of the zoo: weights, figures and the model card.
 
-    python -m avf_core.training.publish RUN NAME --data PATH --title TEXT [--limits TEXT] [--about TEXT]
+    python -m avf_core.training.publish RUN NAME --data PATH --title TEXT [--limits TEXT] [--about TEXT] [--full]
     python -m avf_core.training.publish --refresh NAME --data PATH
 
 The laws: no figure on a card is typed; all come from the run and from `evaluate` on the weights as they ship. All is
@@ -23,6 +23,7 @@ from avf_core.analysis.evaluation import Evaluation, evaluate
 from avf_core.analysis.predictive import predictive, recalibrate
 from avf_core.analysis.sign_reference import SignReference, scores_and_signs
 from avf_core.analysis.surprise import ReferenceDistribution, step_scores
+from avf_core.analysis.verdict import judge
 from avf_core.data import Source
 from avf_core.errors import AvfError, TrainingError
 from avf_core.models.base import Model
@@ -47,29 +48,28 @@ def publish(
     title: str,
     limits_text: str | None = None,
     about_text: str | None = None,
+    period: float | None = None,
+    half: bool = True,
     zoo: Path = checkpoints.ZOO,
 ) -> Path:
     """Write the run's best checkpoint to the zoo as `name`, its card with it; gives the folder.
 
     `limits_text` says what the checkpoint cannot do, `about_text` what its data are; there are texts for each kind of
-    data. Raises TrainingError where half precision costs too much; nothing is left in the zoo then.
+    data. `period`: seconds that a step stands for, where data do not say. Weights are of `half` precision; raises
+    TrainingError where that costs too much; nothing is left in the zoo then.
     """
     trained = result.best(run)
     source = Source(path=data).like(trained.card["data"])
-    found = result.read(run, trained)
     facts = {
         **_said_by_hand(zoo / name),
         **trained.card,
         "title": title,
         "name": name,
-        "seconds": found["seconds"],
-        "total_updates": found["updates"],
-        "budget": found["updates"] + trained.card.get("init", {}).get("updates", 0),
-        "skipped_updates": found["skipped"],
+        **_spent(run, trained),
+        **({"period": period} if period is not None else {}),
     }
-    files = checkpoints.written(
-        filter=trained.filter, settings=trained.settings, card=trained.card, dtype=torch.float16
-    )
+    dtype = torch.float16 if half else torch.float32
+    files = checkpoints.written(filter=trained.filter, settings=trained.settings, card=trained.card, dtype=dtype)
     shipped = _as_it_ships(files)
     selected = _selected(shipped, trained, source)
     card = measured(shipped, facts, source, limits_text, about_text, selected=selected)
@@ -97,6 +97,20 @@ def refresh(
     source = Source(path=data).like(shipped.card["data"])
     card = measured(shipped, dict(shipped.card), source, limits_text, about_text)
     return save(zoo / name, card, {})
+
+
+def _spent(run: Path, trained: checkpoints.Checkpoint) -> dict[str, Any]:
+    """Seconds and updates, by the run's result; what `avf fit` made says them in its card."""
+    if "verdict" in trained.card:
+        updates = trained.card["updates"]
+        return {"seconds": trained.card["seconds"], "total_updates": updates, "budget": updates, "skipped_updates": 0}
+    found = result.read(run, trained)
+    return {
+        "seconds": found["seconds"],
+        "total_updates": found["updates"],
+        "budget": found["updates"] + trained.card.get("init", {}).get("updates", 0),
+        "skipped_updates": found["skipped"],
+    }
 
 
 def _said_by_hand(folder: Path) -> dict[str, Any]:
@@ -162,12 +176,22 @@ def measured(
         "test": evaluate(shipped.filter, test).as_dict(),
         "recalibration": recalibration and recalibration.as_dict(),
         "predictions": predictive(shipped.filter, test).as_dict(),
+        **_beside(shipped, source),
         "parameters": parameters(shipped.filter),
         "weights": shipped.weights,
         "about": about_text or facts.get("about") or about(description),
         "limits": limits_text or facts.get("limits") or limits(description),
         "reference": {"split": description.selection, **reference(shipped, valid)},
     }
+
+
+def _beside(shipped: checkpoints.Checkpoint, source: Source) -> dict[str, Any]:
+    """The verdict on a filter of sensors, beside baselines that are fitted to the same data; nothing of others."""
+    description = source.describe()
+    if description.modality != "series":
+        return {}
+    train, valid, test = map(source.load, ("train", description.selection, description.reported))
+    return {"verdict": judge(shipped.filter, train, valid, test).as_dict()}
 
 
 def save(folder: Path, card: Mapping[str, Any], files: Mapping[str, bytes | str]) -> Path:
@@ -187,6 +211,8 @@ def main() -> None:
     parser.add_argument("--title")
     parser.add_argument("--limits", help="What the checkpoint cannot do. [default: by the kind of data]")
     parser.add_argument("--about", help="What its data are. [default: by the kind of data]")
+    parser.add_argument("--period", type=float, help="Seconds that a step stands for, where data do not say.")
+    parser.add_argument("--full", action="store_true", help="Weights in single precision, not in half.")
     options = parser.parse_args()
     texts = {"data": options.data, "limits_text": options.limits, "about_text": options.about}
     if not options.refresh and not (options.run and options.name and options.title):
@@ -195,7 +221,16 @@ def main() -> None:
         if options.refresh:
             print(refresh(options.refresh, **texts))
         else:
-            print(publish(options.run, options.name, title=options.title, **texts))
+            print(
+                publish(
+                    options.run,
+                    options.name,
+                    title=options.title,
+                    period=options.period,
+                    half=not options.full,
+                    **texts,
+                )
+            )
     except (AvfError, OSError) as error:
         sys.exit(f"publish: {error}")
 
