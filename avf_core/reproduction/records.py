@@ -24,6 +24,7 @@ from avf_core.analysis.evaluation import Evaluation, evaluate, sequence_sums
 from avf_core.data import Source
 from avf_core.errors import TrainingError
 from avf_core.filtering import Filter
+from avf_core.reproduction import worth
 from avf_core.reproduction.entries import Entry
 from avf_core.training import result
 from avf_core.training.model_card import parameters, readable
@@ -78,6 +79,7 @@ def record(trained: Trained, say: Say) -> dict[str, Any]:
         "valid": found["valid"],
         **_measured(best.filter, reported, trained.entry.particles, say),
         **(_by_sequence(best.filter, reported) if trained.table in PAIRED else {}),
+        **_told(best.filter, trained.entry.role, splits["train"], reported, description.modality),
         "log": tail(trained.folder / "log.txt"),
     }
 
@@ -137,6 +139,15 @@ def _by_sequence(filter: Filter, reported: Sequence[np.ndarray]) -> dict[str, An
     """The free energy of every sequence in nats, on the noise that all arms share, and its steps: for paired tests."""
     energies, steps = sequence_sums(filter, reported)
     return {"by_sequence": {"energies": energies.tolist(), "steps": steps.tolist()}}
+
+
+def _told(
+    filter: Filter, role: str, train: Sequence[np.ndarray], reported: Sequence[np.ndarray], modality: str
+) -> dict[str, Any]:
+    """What a latent tells of a frame, of runs that are beside one without a latent."""
+    if role not in worth.ROLES or modality not in worth.TARGETS:
+        return {}
+    return {"told": worth.measured(filter, train, reported, modality)}
 
 
 def _few(found: Evaluation) -> dict[str, float]:

@@ -26,6 +26,7 @@ from avf_core.reproduction import (
     sensor_report,
     textbooks,
     trade_report,
+    worth,
     zoo_report,
 )
 from avf_core.reproduction.entries import Group, Role, divided_rightly, epochs_in
@@ -126,7 +127,7 @@ def section(name: str, group: Sequence[Record], known: Sequence[Record] = ()) ->
     lines += [*_paper_rows(about, reported["mean_inverse_length"]), *map(_floor_row, floors), ""]
     ahead, taken = _ahead(group), gains.sentence(group, floors)
     paired, curve = arms_report.sentence(group), gains.curve_table(group, floors)
-    said = (ahead, paired, taken, _bounds(group), _paper_note(about), curve)
+    said = (ahead, paired, taken, worth.table(group), _bounds(group), _paper_note(about), curve)
     plot = f"![{about.title}: validation while training, and F by iterations](images/results-{name}.png)\n"
     return "\n".join([*lines, *(text for text in said if text), plot, _commands(group)])
 

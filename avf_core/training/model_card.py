@@ -211,7 +211,7 @@ def _predictions(card: Mapping[str, Any]) -> str:
     bands = dict(zip(found["levels"], found["coverage"], strict=True))
     return (
         f"the 90 % band covers {bands[0.9]:.1%}, mean +- 1.645 deviations {found['band_90']:.1%}, {how}; "
-        f"recalibrated on {selected}"
+        f"recalibrated on {' and '.join(card.get('calibrated_on', [selected]))}"
     )
 
 

@@ -1,7 +1,7 @@
 """From a finished run, of `avf train` or `avf fit`, to a checkpoint of the zoo: weights, figures and the model card.
 
     python -m avf_core.training.publish RUN NAME --data PATH --title TEXT [--limits TEXT] [--about TEXT] [--full]
-    python -m avf_core.training.publish --refresh NAME --data PATH
+    python -m avf_core.training.publish --refresh NAME --data PATH [--calibrate-on train,select]
 
 The laws: no figure on a card is typed; all come from the run and from `evaluate` on the weights as they ship. All is
 measured before anything is written, and weights and cards are written in one move.
@@ -10,7 +10,7 @@ measured before anything is written, and weights and cards are written in one mo
 import argparse
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,13 @@ def refresh(
     data: Path,
     limits_text: str | None = None,
     about_text: str | None = None,
+    calibrate_on: Sequence[str] = (),
     zoo: Path = checkpoints.ZOO,
 ) -> Path:
     """Measure a checkpoint of the zoo again and write its card anew; the texts stay where none are given.
+
+    Predictions are recalibrated on the splits of `calibrate_on`, or on those that they were: the one of selection,
+    where nothing else was ever said. Training data are fit for it where filters are no surer of them than of others.
 
     Raises TrainingError, with nothing written, where the card is not of a checkpoint that was published.
     """
@@ -95,7 +99,8 @@ def refresh(
             f"the card in {zoo / name} has no {', '.join(lacking)}: it was never published; give RUN, NAME and --title"
         )
     source = Source(path=data).like(shipped.card["data"])
-    card = measured(shipped, dict(shipped.card), source, limits_text, about_text)
+    asked = {"calibrated_on": list(calibrate_on)} if calibrate_on else {}
+    card = measured(shipped, {**shipped.card, **asked}, source, limits_text, about_text)
     return save(zoo / name, card, {})
 
 
@@ -166,7 +171,8 @@ def measured(
     """The card of what ships, measured, but for the `selected` split where that is known."""
     description = source.describe()
     valid, test = source.load(description.selection), source.load(description.reported)
-    recalibration = recalibrate(shipped.filter, valid)
+    calibrating = [s for split in facts.get("calibrated_on", [description.selection]) for s in source.load(split)]
+    recalibration = recalibrate(shipped.filter, calibrating)
     shipped.filter.recalibration = recalibration
     return {
         **facts,
@@ -212,6 +218,7 @@ def main() -> None:
     parser.add_argument("--limits", help="What the checkpoint cannot do. [default: by the kind of data]")
     parser.add_argument("--about", help="What its data are. [default: by the kind of data]")
     parser.add_argument("--period", type=float, help="Seconds that a step stands for, where data do not say.")
+    parser.add_argument("--calibrate-on", metavar="SPLITS", help="With --refresh; with commas between.")
     parser.add_argument("--full", action="store_true", help="Weights in single precision, not in half.")
     options = parser.parse_args()
     texts = {"data": options.data, "limits_text": options.limits, "about_text": options.about}
@@ -219,7 +226,8 @@ def main() -> None:
         parser.error("give RUN, NAME and --title, or --refresh NAME")
     try:
         if options.refresh:
-            print(refresh(options.refresh, **texts))
+            splits = options.calibrate_on.split(",") if options.calibrate_on else ()
+            print(refresh(options.refresh, calibrate_on=splits, **texts))
         else:
             print(
                 publish(
