@@ -26,7 +26,8 @@ def section() -> str:
     return "\n".join(
         [
             "## The zoo\n",
-            "What ships, as it ships (weights in half precision); `avf evaluate` gives these figures again. ± is over",
+            "What ships, as it ships (weights in half precision where that costs nothing); `avf evaluate` gives these",
+            "figures again. ± is over",
             "sequences; in 99 of 100 cases another seed moves a pooled figure by less than twice its error over noise.",
             "Inference: iterations x gradient samples of each.\n",
             HEADING,
