@@ -6,7 +6,7 @@ that masks and sums stay with the caller.
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -281,6 +281,11 @@ class Sequential(Protocol):
         ...
 
 
+def is_sequential(likelihood: object) -> TypeGuard[Sequential]:
+    """Whether a likelihood is one of these: by its class, as what is one by one may make its marginal to be asked."""
+    return hasattr(type(likelihood), "complete")
+
+
 def completed(
     likelihood: Likelihood,
     x: Float[Tensor, "... observation"],
@@ -288,7 +293,7 @@ def completed(
     uniform: Float[Tensor, "... observation"] | None = None,
 ) -> Float[Tensor, "... observation"]:
     """`x` where observed; else what the likelihood expects, or its sample at `uniform`."""
-    if isinstance(likelihood, Sequential):
+    if is_sequential(likelihood):
         return likelihood.complete(x, observed, uniform)
     return torch.where(observed, x, likelihood.mean if uniform is None else likelihood.sample(uniform))
 

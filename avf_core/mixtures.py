@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from avf_core.distributions import Bernoulli, FullGaussian, Gaussian, Likelihood, Sequential
+from avf_core.distributions import Bernoulli, FullGaussian, Gaussian, Likelihood, is_sequential
 from avf_core.native import elements
 from avf_core.recalibration import Recalibration
 
@@ -110,7 +110,7 @@ class Mixture:
     @cached_property
     def marginals(self) -> Likelihood:
         """The components, dimension by dimension, also where dimensions hear each other."""
-        if isinstance(self.components, Sequential):
+        if is_sequential(self.components):
             return self.components.marginal
         if isinstance(self.components, FullGaussian):
             return Gaussian(self.components.mean, self.components.log_variance)
@@ -119,7 +119,7 @@ class Mixture:
 
 def variance(distribution: Any) -> Tensor:
     """The variance in every dimension; by quantiles where it has no closed form here."""
-    if isinstance(distribution, Sequential):
+    if is_sequential(distribution):
         deviation = getattr(distribution, "deviation", None)
         return variance(distribution.marginal) if deviation is None else deviation.square()
     if isinstance(distribution, Bernoulli):

@@ -31,6 +31,7 @@ from avf_core.native.plan import InferencePlan, ModelPlan, Registers, Undescribe
 log = logging.getLogger("avf_core.native")
 
 Choice = Literal["auto", "off", "float32", "mixed"]
+CHOICES: tuple[str, ...] = get_args(Choice)
 
 _forced: list[Choice] = []
 _process: list[Choice] = []
@@ -41,8 +42,8 @@ def chosen() -> Choice:
     if _forced or _process:
         return (_forced or _process)[-1]
     value = os.environ.get("AVF_NATIVE", "auto")
-    if value not in get_args(Choice):
-        raise ConfigurationError(f"AVF_NATIVE is {value!r}, expected one of {', '.join(get_args(Choice))}")
+    if value not in CHOICES:
+        raise ConfigurationError(f"AVF_NATIVE is {value!r}, expected one of {', '.join(CHOICES)}")
     return cast(Choice, value)
 
 

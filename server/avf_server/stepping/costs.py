@@ -70,7 +70,7 @@ class Costs:
             pace = min(max(seconds / UNIT / usual, PACES[0]), PACES[1])
             fit.pace += SMOOTHING * (pace - fit.pace)
         fit.seen += 1
-        fit.normal = FORGETTING * fit.normal + np.outer(terms, terms) + _KEPT_SMALL
+        fit.normal = FORGETTING * fit.normal + terms[:, None] * terms + _KEPT_SMALL
         fit.moments = FORGETTING * fit.moments + terms * (seconds / UNIT / fit.pace)
         if fit.seen < FEW or fit.seen % SOLVED == 0:
             fit.coefficients = None

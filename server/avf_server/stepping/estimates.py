@@ -82,6 +82,9 @@ def _deviation(found: Any) -> Tensor | None:
     """That of a distribution, where it has one of its own."""
     if isinstance(found, Mixture):
         return None if found.discrete else found.deviation
+    deviation: Tensor | None = getattr(found, "deviation", None)
+    if deviation is not None:
+        return deviation
     log_variance: Tensor | None = getattr(found, "log_variance", None)
     return None if log_variance is None else torch.exp(0.5 * log_variance)
 
