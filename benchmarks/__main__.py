@@ -3,9 +3,9 @@
     python -m benchmarks [--full] [--only NAME ...]
 
 In their short forms they end within ten minutes, and their figures, which are rough, lie in
-`benchmarks/results/quick/`. With `--full` they take as long as they need on a machine that does nothing else; of what
-they find, `benchmarks/results/`, `python -m benchmarks.page` makes docs/performance.md. Each is shown as it comes, and
-written as JSON with plots beside it.
+`benchmarks/results/quick/`. With `--full` they take about a quarter of an hour on two cores that do nothing else; of
+what they find, `benchmarks/results/`, `python -m benchmarks.page` makes docs/performance.md. Each is shown as it comes,
+and written as JSON with plots beside it.
 """
 
 import argparse
@@ -36,9 +36,9 @@ class Form(NamedTuple):
 SUITE = {
     "step": Form(),
     "roofline": Form(),
-    "serve": Form(quick=("--seconds", "1.5"), full=("--seconds", "10")),
+    "serve": Form(quick=("--seconds", "1.5"), full=("--seconds", "6")),
     "peers": Form(),
-    "training": Form(quick=("--rounds", "1", "--presets", "paper-jsb"), full=("--rounds", "7")),
+    "training": Form(quick=("--rounds", "1", "--presets", "paper-jsb"), full=("--rounds", "4")),
     "realtime": Form(),
 }
 

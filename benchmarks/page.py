@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots, results
+from benchmarks import asked, plots, results
 from benchmarks.__main__ import SUITE
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -27,11 +27,22 @@ On a GPU nothing was measured yet: `python -m benchmarks.gpu` does it within eig
 checks that results equal those of the CPU to 1e-3.
 """
 
+ASKED = """## What is asked, and what there is
+
+Each line is a figure of a section below, beside the bar that was set for it. Where a processor has no tiles for
+bfloat16 (AMX), half is asked of lines that count on them.
+
+| line | asked | found | |
+| --- | --- | --- | --- |
+"""
+
 
 def page(folder: Path = results.FOLDER) -> str:
     """The whole page."""
     found = {name: path for name in SUITE if (path := folder / f"{name}.json").exists()}
     parts = [HEAD]
+    if asked_of := list(asked.rows(folder)):
+        parts.append(ASKED + "\n".join(map(_line, asked_of)) + "\n")
     parts += [section(name, json.loads(path.read_text(encoding="utf-8"))) for name, path in found.items()]
     if not found:
         parts.append("No full run was made yet.\n")

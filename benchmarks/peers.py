@@ -7,10 +7,10 @@ cores; all systems by the same client over HTTP (`benchmarks.load`), and avf by 
 `benchmarks/peer/`: each keeps the beliefs of sessions in a Redis between two requests, as this one does with durability
 `group`, without its order, its idempotence and its fencing. Peers run the step on torch, as anybody would. Systems take
 turns, each in processes of its own; figures are medians over the turns. A peer whose package is not installed (extra
-`bench`) is left out, by name. `cpu_ms_per_step` is processor time of the system and its Redis, `client_ms_per_step`
-that of the client, `times_best_peer` our steps a second over those of the fastest peer, and `times_best_peer_cpu` the
-processor time of a step of the peer that takes the least, with its Redis, over ours: the client's is in the former, and
-not in the latter.
+`bench`), or that fails, is left out, by name and reason. `cpu_ms_per_step` is processor time of the system and its
+Redis, `client_ms_per_step` that of the client, `times_best_peer` our steps a second over those of the fastest peer, and
+`times_best_peer_cpu` the processor time of a step of the peer that takes the least, with its Redis, over ours: the
+client's is in the former, and not in the latter.
 """
 
 import importlib.util
@@ -38,7 +38,7 @@ from benchmarks.servers import PATIENT, family, served
 SESSIONS = 64
 OURS = {"avf, HTTP": "http", "avf, WebSocket": "websocket"}
 PEERS = {"fastapi-redis": "fastapi", "litserve": "litserve", "ray-serve": "ray"}  # by the package that each needs
-ROUNDS, SECONDS = 3, 8.0
+ROUNDS, SECONDS = 2, 8.0
 STARTING = 240.0  # seconds; Ray takes 40 where nothing else runs
 
 
@@ -83,7 +83,9 @@ def wait(url: str, size: int, process: subprocess.Popen[bytes], log: Path) -> No
             if httpx.post(f"{url}/predict", json=asked, timeout=10.0).status_code == 200:
                 return
         time.sleep(0.2)
-    raise RuntimeError(f"{process.args!r} does not answer; it wrote: {log.read_text(errors='replace')[-2000:]}")
+    why = f"it ended with {process.poll()}" if process.poll() is not None else f"not within {STARTING:.0f} s"
+    results.say(log.read_text(errors="replace")[-2000:])
+    raise RuntimeError(f"it does not answer: {why}")
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -132,8 +134,16 @@ def main() -> None:
     skipped = missing(told.only)
     turns: dict[str, list[dict[str, Any]]] = {name: [] for name in told.only if name not in skipped}
     for _ in range(rounds):
-        for name, found in turns.items():
-            found.append(measured(name, told.model, seconds))
+        for name, found in list(turns.items()):
+            try:
+                found.append(measured(name, told.model, seconds))
+            except RuntimeError as error:
+                if name in OURS:
+                    raise
+                skipped[name] = str(error)
+                del turns[name]
+                results.say(f"{name:16} {error}")
+                continue
             results.say(f"{name:16} {found[-1]['steps_per_second']:8.0f} steps/s {found[-1]['p99_ms']:8.1f} ms p99")
 
     def medians(key: str) -> dict[str, float]:

@@ -33,7 +33,7 @@ from benchmarks.servers import PATIENT, served
 LAG = 0.1  # seconds
 OUTSTANDING = 24  # observations without an answer: fewer than any credit
 SETTLING = 1.0  # seconds before lags are counted
-SECONDS, PROBES = 8.0, 6
+SECONDS, PROBES = 5.0, 6
 SESSIONS = 64
 RATES = {"video": 25.0, "music": 8.0, "series": 1.0}  # observations a second; of music, semiquavers at 120 a minute
 CORES = sorted(os.sched_getaffinity(0))  # the server's, and those of the streams
@@ -159,7 +159,7 @@ def hears(model: str) -> bool:
 
 def measured(model: str, *, quick: bool) -> dict[str, Any]:
     """The row of a model."""
-    seconds, probes = (2.0, 4) if quick else (SECONDS, PROBES)
+    seconds, probes = (2.0, 5) if quick else (SECONDS, PROBES)
     with served(model, settings={"AVF_THREADS": "1", **PATIENT}, cores=CORES[:1]) as (url, _):
         info = httpx.get(f"{url}/v1/models", timeout=60.0).json()["models"][0]
         modality, samples = info["modality"], info["sample_rate"] or 0

@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from avf_core.native import library
+
 FOLDER = Path(__file__).parent / "results"
 SIZE = 1024  # of the square matrices
 COPIED = 1 << 26  # bytes
@@ -52,6 +54,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "executor": "none" if (found := library.load()) is None else found.variant,
         "gflops_float32": _gflops(torch.float32),
         "gflops_bfloat16": _gflops(torch.bfloat16),
         "copied_gb_per_second": _copied(),

@@ -20,6 +20,7 @@ import httpx
 import torch
 
 from avf_core import checkpoints
+from benchmarks import results
 from benchmarks.servers import family, served
 
 ROUNDS = 3
@@ -83,9 +84,9 @@ def measure(model: str, *, seconds: float, idle: int) -> dict[str, Any]:
         open_idle(url, model, idle)
         for _ in range(ROUNDS):
             for name, way, sessions, durability in RUNS:
-                rounds[name].append(
-                    loaded(url, pids, model=model, way=way, sessions=sessions, durability=durability, seconds=seconds)
-                )
+                one = loaded(url, pids, model=model, way=way, sessions=sessions, durability=durability, seconds=seconds)
+                rounds[name].append(one)
+                results.say(f"{name:18} {one['steps_per_second']:8.0f} steps/s {one['p50_ms']:8.2f} ms p50")
             for batch, found in engines.items():
                 found.append(engine(model, batch=batch, rounds=30 if batch == 1 else 8))
     runs = {name: _medians(found) for name, found in rounds.items()}
@@ -126,7 +127,7 @@ def main() -> None:
     torch.set_num_threads(1)
     found = measure(options.model, seconds=options.seconds, idle=options.open)
     if options.json:
-        print(json.dumps(found))
+        print(json.dumps(found | {"machine": results.machine()}))
         return
     for name, value in found.items():
         if not isinstance(value, dict):

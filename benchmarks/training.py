@@ -12,7 +12,6 @@ which other processes on the machine disturb least.
 import argparse
 import copy
 import json
-import platform
 import statistics
 import tempfile
 import time
@@ -31,6 +30,7 @@ from avf_core.training.clips import clip_batch
 from avf_core.training.config import TrainingConfig
 from avf_core.training.em import Clip
 from avf_core.training.trainer import Run, Trainer
+from benchmarks import results
 from benchmarks.authors import Reference
 
 ROUNDS = 7
@@ -131,9 +131,13 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["srnn-jsb-best", "paper-jsb", "paper-nottingham"])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [measure(name, phi_steps, options.rounds) for name in options.presets for phi_steps in ("online", "clip")]
+    rows = []
+    for name in options.presets:
+        for phi_steps in ("online", "clip"):
+            rows.append(measure(name, phi_steps, options.rounds))
+            results.say(f"{name}, {phi_steps}: {rows[-1]['ratio']['trainer']:.2f} times the plain loop")
     if options.json:
-        print(json.dumps({"torch": torch.__version__, "machine": platform.machine(), "rows": rows}))
+        print(json.dumps({"torch": torch.__version__, "machine": results.machine(), "rows": rows}))
         return
     print(f"E-steps by {'torch' if running.chosen() == 'off' or library.load() is None else 'the native executor'}")
     print("| preset | phi steps | plain loop, frames/s | trainer in float32 | trainer | ratio in float32 | ratio |")

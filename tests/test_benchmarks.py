@@ -12,7 +12,7 @@ import torch
 
 from avf_core import checkpoints
 from avf_core.native import running
-from benchmarks import load, page, peers, plots, realtime, results
+from benchmarks import asked, load, page, peers, plots, realtime, results
 from benchmarks.__main__ import SUITE
 from benchmarks.peer.step import Stepper
 
@@ -122,3 +122,51 @@ def test_answers_over_http_are_whole_before_they_count(body: bytes) -> None:
             session.data_received(answer[at : at + 1])
             assert len(answers) - before == (at == len(answer) - 1)
     assert answers == [None, None]
+
+
+def test_a_line_is_met_where_its_figure_says_so(tmp_path: Path) -> None:
+    """By the least or the most that is asked, half of it without tiles where it counts on them."""
+    serve: dict[str, Any] = {
+        "served_over_engine_64": 0.9,
+        "steps_per_second": 1400.0,
+        "p50_ms": 2.0,
+        "overhead_ms": 1.2,
+    }
+    step = [{"model": "srnn-jsb", "batch": 1, "to_baseline": 5.0}]
+    results.write("serve", serve | {"machine": {}}, tmp_path)
+    results.write("step", {"milliseconds": step, "machine": {"executor": "avx512"}}, tmp_path)
+    found = {line[0]: line[1:] for line in asked.rows(tmp_path)}
+    assert found["served over engine, 64 WebSockets"] == ["at least 0.85", "0.9", "met"]
+    assert found["steps a second, 64 WebSockets, two cores"] == ["at least 1,500", "1,400", "**not met**"]
+    assert found["one session, p50, ms"] == ["at most 3", "2", "met"]
+    assert found["one session, beside the raw step, ms"] == ["at most 1", "1.2", "**not met**"]
+    assert found["srnn-jsb, one row: times the version before"] == ["at least 4.5 (9 with AMX)", "5", "met"]
+    assert len(found) == 5
+    assert "| one session, p50, ms | at most 3 | 2 | met |" in page.page(tmp_path)
+    results.write("step", {"milliseconds": step, "machine": {"executor": "amx"}}, tmp_path)
+    assert ["srnn-jsb, one row: times the version before", "at least 9", "5", "**not met**"] in asked.rows(tmp_path)
+
+
+def test_every_line_is_found_in_a_full_run() -> None:
+    """In those that docs/performance.md is made of: a name that is mistyped is no line that is left out."""
+    assert len(list(asked.rows(results.FOLDER))) == len(asked.LINES)
+
+
+def test_a_peer_that_fails_is_named_and_the_others_are_compared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one that does not come up."""
+
+    def measured(name: str, model: str, seconds: float) -> dict[str, Any]:
+        if name == "litserve":
+            raise RuntimeError("it does not answer")
+        return {"steps_per_second": 100.0, "p50_ms": 1.0, "p99_ms": 2.0, "problems": 0, "cpu_ms_per_step": [1, 1, 1]}
+
+    monkeypatch.setattr(peers, "measured", measured)
+    monkeypatch.setattr(peers, "missing", lambda systems: {})
+    monkeypatch.setattr(results, "machine", dict)
+    monkeypatch.setattr("sys.argv", ["peers", "--json", "--only", "avf, HTTP", "litserve", "fastapi-redis"])
+    peers.main()
+    found = json.loads(capsys.readouterr().out)
+    assert found["skipped"] == {"litserve": "it does not answer"}
+    assert found["times_best_peer"] == {"avf, HTTP": 1.0}
