@@ -20,8 +20,8 @@ from avf_core.autoregression import Linear, filtered, fit
 from avf_core.data import numbers
 from avf_core.filtering import Filter
 
-PLACES = 200  # from which forecasts are made
-PATHS = 30  # of each
+PLACES = 100  # from which forecasts are made
+PATHS = 20  # of each
 STRETCHES = 10
 ERRORS = 2.0
 

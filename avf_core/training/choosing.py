@@ -30,10 +30,14 @@ from avf_core.training.state import Progress
 from avf_core.training.stretches import stretches
 from avf_core.training.trainer import Listener, Run, Trainer
 
-CANDIDATES = ("sensor", "sensor-held", "sensor-robust", "lgssm")
+CANDIDATES = ("sensor-held", "sensor-robust", "lgssm", "sensor")  # what is quick to train comes first
 TRIALS = 0.5  # of the time is for trying all candidates, in equal parts
 RECORD = "trial.json"
 PREPARING = "preparing"  # what is done before any training, in that record
+
+
+Losses = dict[int, float]
+"""By horizon, by which part forecasts err more than a vector autoregression's, beyond noise; empty where by none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +53,15 @@ class Candidate:
 class Choice:
     """The candidate that is best so far, how it went, and the validation of every other by name, in nats per step.
 
-    `behind`: by name and horizon, by which part its forecasts err more than a vector autoregression's, beyond noise.
+    `behind`: of those whose forecasts were looked at, the best in nats first, until one does not lose: by horizon, by
+    which part they err more than a vector autoregression's, beyond noise.
     `finished` where time is up, or nothing more is to be learned; else the same call goes on.
     """
 
     best: Candidate
     progress: Progress
     validated: dict[str, float]
-    behind: dict[str, dict[int, float]]
+    behind: dict[str, Losses]
     finished: bool
 
 
@@ -77,8 +82,8 @@ def choose(
 ) -> Choice:
     """The best of these presets after so many seconds by the wall clock, of which half are for trying them all.
 
-    `after` says, of a filter that has just begun, how many of them are to be left. Raises TrainingError where none
-    could be validated.
+    Who comes when that half is over is not tried. `after` says, of a filter that has just begun, how many seconds are
+    to be left. Raises TrainingError where none could be validated.
     """
     started, held_out = time.monotonic(), stretches(valid)
     avf_sources.make_folder(folder)
@@ -88,21 +93,23 @@ def choose(
     clock = _Clock(folder / RECORD)
     clock.add(PREPARING, time.monotonic() - started)
     found: dict[str, Progress] = {}
-    behind: dict[str, dict[int, float]] = {}
     for candidate in candidates:
-        if found and stop():
+        if found and (stop() or clock.total >= TRIALS * left):
             break
         share = (left - clock.spent[PREPARING]) * (TRIALS if len(names) > 1 else 1.0) / len(names)
         with clock.counting(candidate.name):
             found[candidate.name] = _train(candidate, share - clock.of(candidate.name), listener, stop)
-            if rival is not None and found[candidate.name].best is not None:
-                behind[candidate.name] = rival.ahead_of(checkpoints.load(candidate.run.folder).filter, held_out)
     scored = {name: progress.best for name, progress in found.items() if progress.best is not None}
     if not scored:
         raise TrainingError("no candidate has a finite free energy on the validation data: look at the data")
-    level = [name for name in scored if not behind.get(name)] or list(scored)
-    best = next(each for each in candidates if each.name == min(level, key=lambda name: scored[name]))
-    rest = left - sum(clock.spent.values())
+
+    def losses(name: str) -> Losses:
+        return {} if rival is None else rival.ahead_of(checkpoints.load(folder / name).filter, held_out)
+
+    with clock.counting(PREPARING):
+        chosen, behind = picked(sorted(scored, key=lambda name: scored[name]), losses)
+    best = next(candidate for candidate in candidates if candidate.name == chosen)
+    rest = left - clock.total
     if not stop() and rest > 0.0 and not found[best.name].finished:
         with clock.counting(best.name):
             found[best.name] = _train(best, rest, listener, stop)
@@ -113,7 +120,7 @@ def choose(
         progress=progress,
         validated={**scored, best.name: progress.best},
         behind=behind,
-        finished=progress.finished or sum(clock.spent.values()) >= left or not stop(),
+        finished=progress.finished or clock.total >= left or not stop(),
     )
 
 
@@ -125,6 +132,11 @@ class _Clock:
         if path.exists():
             found: dict[str, Any] = json.loads(path.read_text())
             self.spent = {name: float(value) for name, value in found["seconds"].items()}
+
+    @property
+    def total(self) -> float:
+        """What was spent on all."""
+        return sum(self.spent.values())
 
     def of(self, name: str) -> float:
         """What was spent on it."""
@@ -154,6 +166,16 @@ def _candidate(name: str, train: Sequences, valid: Sequences, *, folder: Path, s
         folder=folder / name,
     )
     return Candidate(name=name, preset=preset, run=run)
+
+
+def picked(ranked: Sequence[str], losses: Callable[[str], Losses]) -> tuple[str, dict[str, Losses]]:
+    """The first of these names whose forecasts do not lose, or the first of all; and the losses that were looked at."""
+    behind: dict[str, Losses] = {}
+    for name in ranked:
+        behind[name] = losses(name)
+        if not behind[name]:
+            return name, behind
+    return ranked[0], behind
 
 
 def _begun(candidate: Candidate) -> Filter:

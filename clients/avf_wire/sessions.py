@@ -36,7 +36,9 @@ class Session(Message, frozen=True):
 
     `next_sample` counts the samples that the session has in this epoch; null where it was opened without `audio`.
     `input_size` inputs come with each observation, and a time may where the model is `timed`; observations and
-    results are of the model's `precision`. The last four are those of `CreateSession`.
+    results are of the model's `precision`. `channels`, `center` and `scale` are the model's: what the numbers of an
+    observation are called, about which number each lay in the training data, and how far it spread. What stands between
+    `precision` and these is that of `CreateSession`.
     """
 
     id: str
@@ -63,6 +65,9 @@ class Session(Message, frozen=True):
     quantiles: tuple[float, ...] = ()
     alarm_every: float | None = None
     alarm_by: AlarmBy = "change"
+    channels: list[str] | None = None
+    center: list[float] | None = None
+    scale: list[float] | None = None
 
 
 class SessionSummary(Message, frozen=True):

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 from avf_client import Client
 from avf_client.commands import cli
-from avf_client.commands.foreign import Watch
+from avf_client.core.units import ForeignUnits, Watch
 
+from tests.support.messages import begin
 from tests.support.sensors import CENTER, SCALE, weather_in
 from tests.support.servers import Server
 
@@ -70,3 +72,30 @@ def test_a_model_says_about_which_numbers_its_channels_lie(weather: str) -> None
     watch = Watch(info=info)
     assert len(list(watch.warnings(np.array([300.0, np.nan])))) == 1
     assert list(watch.warnings(np.array([301.0, 1013.0]))) == []  # it was told of
+
+
+def test_a_session_warns_once_by_name(weather: str) -> None:
+    """Of steps, and of streams; of a channel once, and of none that lies where it should."""
+    right, wrong = rows(), rows() + np.array([273.15, 0.0])
+    with Client(weather) as client:
+        with client.session("weather") as session, warnings.catch_warnings():
+            warnings.simplefilter("error")
+            session.steps(right)
+            list(session.stream(right))
+        with client.session("weather") as session:
+            with pytest.warns(ForeignUnits, match=r"temp \[C\] lies about 28.* are its units the model's\?") as told:
+                session.steps(wrong)
+            assert len(told) == 1
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                list(session.stream(wrong))
+        with client.session("weather") as session, pytest.warns(ForeignUnits, match="temp"):
+            list(session.stream(wrong))
+
+
+def test_a_sparing_watch_looks_ever_less_often() -> None:
+    """At the 1st, 2nd, 4th, 8th, ... observation: a sensor that moves far away later on is still told of."""
+    info = msgspec.structs.replace(begin().session, center=[0.0], scale=[1.0])
+    watch = Watch(info=info, sparing=True)
+    told = [n for n in range(1, 101) if list(watch.warnings(np.array([0.0 if n < 20 else 99.0])))]
+    assert told == [64]

@@ -23,9 +23,9 @@ from rich.console import Console
 
 from avf_client.blocking.client import Session
 from avf_client.commands.describe import describer
-from avf_client.commands.foreign import Watch
 from avf_client.commands.view import open_view
 from avf_client.commands.watch import tell_alarm
+from avf_client.core.units import Watch
 from avf_client.errors import InvalidArgument
 from avf_client.observations import Step
 from avf_client.results.estimates import Estimate

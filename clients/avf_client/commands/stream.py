@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -19,9 +20,9 @@ from avf_client.commands import lines, microphone, view_sound
 from avf_client.commands import plot as plots
 from avf_client.commands.common import client_of, json_option, server_option, write_json
 from avf_client.commands.driven import Driven, alone, read_driven
-from avf_client.commands.foreign import RECENT, Watch
 from avf_client.commands.reading import reading_options, take
 from avf_client.commands.watch import Trace, summary, watch
+from avf_client.core.units import RECENT, ForeignUnits, Watch
 from avf_client.errors import InvalidArgument
 
 
@@ -189,6 +190,7 @@ def _streamed(
     ) as session:
         info = msgspec.structs.replace(info, timed=session.info.timed)  # a detector may listen to hours
         start = time.perf_counter()
+        warnings.simplefilter("ignore", ForeignUnits)  # they are told below, as all of a command is
         if wanted.live:
             asked_for = lines.Wanted.of(
                 info, channels=wanted.reading.channels or (), inputs=wanted.inputs, time=wanted.reading.time

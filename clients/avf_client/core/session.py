@@ -5,6 +5,7 @@ sent under the same `seq`, so that nothing is applied twice. What the server los
 the session's durability is `behind`, is sent again; what cannot be sent again is an error.
 """
 
+import warnings
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -17,6 +18,7 @@ from avf_wire.rows import RowForm
 from avf_client.core import rest
 from avf_client.core.protocol import Stream
 from avf_client.core.sound import SoundStream
+from avf_client.core.units import ForeignUnits, Watch
 from avf_client.core.unsaved import SETTLED, Unsaved
 from avf_client.errors import ConnectionFailed, InvalidArgument, ProblemError, ProtocolError, SequenceGap, refused
 from avf_client.observations import Sent, Step, StepLike, to_sent
@@ -92,6 +94,7 @@ class SessionCore:
         self.next_seq = info.next_seq
         self.next_sample = info.next_sample or 0
         self._unsaved = Unsaved(active=info.durability not in SETTLED)
+        self._units = Watch(info=info, sparing=True)
 
     def place(self, info: wire.Session) -> None:
         """Stand where the server says the session stands; or where it will, once it has been sent what it lost."""
@@ -116,6 +119,7 @@ class SessionCore:
         Raises ProblemError, whose `estimates` are those of the observations before the refused one.
         """
         checked = [to_sent(x, self.form) for x in xs]
+        self._look(checked)
         estimates: list[Estimate] = []
         for start in range(0, len(checked), rest.CHUNK):
             chunk = checked[start : start + rest.CHUNK]
@@ -163,7 +167,9 @@ class SessionCore:
     def offer(self, machine: Stream, x: StepLike) -> None:
         """Give a stream what its source gave: a step, or a chunk of samples. Raises InvalidObservation."""
         if not isinstance(machine, SoundStream):
-            machine.offer(to_sent(x, self.form))
+            sent = to_sent(x, self.form)
+            self._look([sent])
+            machine.offer(sent)
         elif isinstance(x, Step):
             raise InvalidArgument("a session of sound streams samples, with which nothing else comes")
         else:
@@ -180,6 +186,15 @@ class SessionCore:
         self.next_seq = machine.acknowledged
         if isinstance(machine, SoundStream):
             self.next_sample = machine.next_sample
+
+    def _look(self, observations: Sequence[Sent]) -> None:
+        """Warn of what looks as if it were in other units than the model's."""
+        if self.info.center is None:
+            return
+        nothing = [None] * self.info.observation_size
+        rows = [np.array(nothing if step.x is None else step.x, dtype=np.float64) for step in observations]
+        for text in self._units.warnings(*rows):
+            warnings.warn(text, ForeignUnits, stacklevel=2)
 
     def _filtered(self, observations: Sequence[Sent]) -> Script[list[Estimate]]:
         """One call's worth of observations; where the server has lost some that it had answered, those come first."""

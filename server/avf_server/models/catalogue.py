@@ -32,7 +32,7 @@ def model_info(checkpoint: Checkpoint, *, setup: Setup, reference: Reference | N
     low, high, size = model.observation.low, model.observation.high, model.observation.size
     modality = modality_of(checkpoint)
     timed = model.timed or bool(calendar_of(checkpoint))
-    lay = units.known(checkpoint.settings, channels=size) if modality == "series" else None
+    lay = lay_about(checkpoint)
     first_pitch = {PIANO_KEYS: LOWEST_KEY, PITCHES: 0}.get(size)
     return wire.ModelInfo(
         name=checkpoint.name,
@@ -53,7 +53,7 @@ def model_info(checkpoint: Checkpoint, *, setup: Setup, reference: Reference | N
         normal=None if reference is None else reference.quantiles,
         center=None if lay is None else lay[0],
         scale=None if lay is None else lay[1],
-        channels=_names(checkpoint, "channels", count=size),
+        channels=channels_of(checkpoint),
         inputs=_sent(checkpoint),
         input_size=model.input_size - len(calendar_of(checkpoint)),
         calendar=list(calendar_of(checkpoint)),
@@ -102,6 +102,17 @@ def _sent(checkpoint: Checkpoint) -> list[str] | None:
     named = _names(checkpoint, "inputs", count=checkpoint.filter.model.input_size)
     made = calendar_of(checkpoint)
     return None if named is None else [name for name in named if name not in made] or None
+
+
+def channels_of(checkpoint: Checkpoint) -> list[str] | None:
+    """What the numbers of an observation are called."""
+    return _names(checkpoint, "channels", count=checkpoint.filter.model.observation.size)
+
+
+def lay_about(checkpoint: Checkpoint) -> tuple[list[float], list[float]] | None:
+    """About which number each number of an observation of sensors lay in the training data, and how far it spread."""
+    size = checkpoint.filter.model.observation.size
+    return units.known(checkpoint.settings, channels=size) if modality_of(checkpoint) == "series" else None
 
 
 def modality_of(checkpoint: Checkpoint) -> wire.Modality:

@@ -2,6 +2,7 @@
 
 import avf_wire as wire
 
+from avf_server.models.catalogue import channels_of, lay_about
 from avf_server.models.served import Models
 from avf_server.sessions import options
 from avf_server.stores.base import Meta
@@ -12,6 +13,7 @@ def session_of(
 ) -> wire.Session:
     """A session that stands there; `rest` counts the samples that fill no observation yet. Raises UnknownModelError."""
     checkpoint = models.checkpoint(meta.model)
+    lay = lay_about(checkpoint)
     form, setup = options.form_of(meta, models), options.setup_of(meta, models)
     return wire.Session(
         id=meta.id,
@@ -37,5 +39,8 @@ def session_of(
         quantiles=setup.quantiles,
         alarm_every=meta.alarm_every,
         alarm_by=meta.alarm_by,
+        channels=channels_of(checkpoint),
+        center=None if lay is None else lay[0],
+        scale=None if lay is None else lay[1],
         next_sample=None if meta.audio is None else (next_seq - 1) * form.size + rest,
     )

@@ -297,6 +297,9 @@ declare namespace Wire {
     quantiles: number[];
     alarm_every: number | null;
     alarm_by: "change" | "novelty" | "daily";
+    channels: string[] | null;
+    center: number[] | null;
+    scale: number[] | null;
   }
 
   interface SessionSummary {
