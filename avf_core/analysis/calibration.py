@@ -8,6 +8,7 @@ too wide, a slope biased. Ties, as binary observations always have them, are bro
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +16,13 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from avf_core import noise
-from avf_core.analysis.batching import batches
 from avf_core.analysis.evaluation import Progress
 from avf_core.analysis.forecasting import forecast
+from avf_core.analysis.walking import walk
 from avf_core.beliefs import Belief
 from avf_core.errors import ConfigurationError, DataError
 from avf_core.filtering import Filter
-from avf_core.trees import take, tree_map
+from avf_core.trees import tree_map
 
 BINS = 10
 
@@ -73,20 +74,11 @@ def calibrate(
     if samples < BINS - 1 or particles < 1:
         raise ConfigurationError(f"samples={samples}, particles={particles}: expected at least {BINS - 1} and 1")
     tally = _Tally(levels)
-    total, done = sum(len(s) for s in sequences), 0
-    for batch in batches(filter, sequences, size=max(1, max_rows // particles)):
-        belief = filter.spread(seed + batch.seeds, particles=particles)
-        for t in range(len(batch.xs)):
-            x, observed, _ = batch.at(t)
-            now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
-            ahead = tree_map(lambda tensor: tensor[None], now)
-            drawn = forecast(filter, belief, horizon=1, paths=samples, inputs=ahead.inputs, dt=ahead.dt).paths[0]
-            known = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
-            tally.add(transform(drawn, x, belief), crps(drawn, x), known)
-            belief, _ = filter.step(belief, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations)
-            done += len(x)
-            if progress:
-                progress(done, total)
+    how: dict[str, Any] = {"particles": particles, "iterations": iterations, "seed": seed, "max_rows": max_rows}
+    for step in walk(filter, sequences, progress=progress, **how):
+        ahead = tree_map(lambda tensor: tensor[None], step.drive)
+        drawn = forecast(filter, step.before, horizon=1, paths=samples, inputs=ahead.inputs, dt=ahead.dt).paths[0]
+        tally.add(transform(drawn, step.x, step.before), crps(drawn, step.x), step.known)
     return tally.result(particles, samples)
 
 

@@ -5,6 +5,7 @@ The law: sequence i has the seed `seed` + i, whatever else is filtered beside it
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from avf_core.analysis.batching import batches
 from avf_core.analysis.evaluation import Progress
+from avf_core.beliefs import Belief
+from avf_core.drives import Drive
 from avf_core.estimates import Estimate
 from avf_core.filtering import Filter
 from avf_core.trees import take
@@ -22,15 +25,23 @@ from avf_core.trees import take
 class Walked:
     """Step `t` of the sequences `rows`, as the estimate has them.
 
-    `x` is what came, `known` which of it was observed; `scored`: of which rows anything was.
+    `x` is what came after `before`, moved by `drive`; `observed` is which of it was, None of all; `scored`: of which
+    rows anything was.
     """
 
     t: int
     rows: list[int]
+    before: Belief
+    drive: Drive
     x: Float[Tensor, "batch observation"]
-    known: Bool[Tensor, "batch observation"]
+    observed: Bool[Tensor, "batch observation"] | None
     scored: Bool[Tensor, " batch"]
     estimate: Estimate
+
+    @property
+    def known(self) -> Bool[Tensor, "batch observation"]:
+        """Which numbers were observed."""
+        return torch.ones_like(self.x, dtype=torch.bool) if self.observed is None else self.observed
 
     def put(self, into: Sequence[np.ndarray], values: Float[Tensor, "batch ..."] | np.ndarray) -> None:
         """Write the values of what was scored into arrays of the sequences, at this step."""
@@ -57,9 +68,10 @@ def walk(
         for t in range(len(batch.xs)):
             x, observed, scored = batch.at(t)
             now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
-            belief, e = filter.step(belief, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations)
-            known = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
-            yield Walked(t=t, rows=batch.rows[: len(x)], x=x, known=known, scored=scored, estimate=e)
+            before, told = belief, {"observed": observed, "inputs": now.inputs, "dt": now.dt}
+            belief, e = filter.step(before, x, iterations=iterations, **told)
+            seen: dict[str, Any] = {"before": before, "drive": now, "x": x, "observed": observed, "scored": scored}
+            yield Walked(t=t, rows=batch.rows[: len(x)], estimate=e, **seen)
             done += len(x)
             if progress:
                 progress(done, total)

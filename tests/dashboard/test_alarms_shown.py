@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from avf_core import checkpoints, configuration
+from tests.support import models
 from tests.support.pages import Looking
 from tests.support.servers import Server
 from tests.support.waiting import PATIENCE
@@ -19,15 +19,14 @@ SETTINGS: dict[str, Any] = {
     "model": {"kind": "lgssm", "observation_size": 1, "latent_size": 1},
     "inference": {"kind": "kalman"},
 }
-CARD = {"name": "plant", "data": {"channels": ["level [m]"]}}
+CARD: dict[str, Any] = {"name": "plant", "data": {"channels": ["level [m]"]}}
 MARKED = "() => /Marks: .*step \\d+: alarm/.test(document.querySelector('[data-chart=energy] canvas')?.ariaLabel ?? '')"
 
 
 @pytest.fixture
 def plant(start: Callable[..., Server], tmp_path: Path) -> Iterator[Server]:
     """A server of a model of a level; it outlives the page."""
-    checkpoints.save(tmp_path / "plant", filter=configuration.build(SETTINGS), settings=SETTINGS, card=CARD)
-    server = start(tmp_path / "plant")
+    server = start(models.save(tmp_path / "plant", SETTINGS, **CARD))
     yield server
     server.stop()
 

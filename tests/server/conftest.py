@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from avf_client import Client
 from avf_server.stores.embedded import EmbeddedRedis
 
 from avf_core import checkpoints
@@ -41,6 +42,20 @@ def serve(nursery: Nursery, tiny: Path, tmp_path_factory: pytest.TempPathFactory
     yield start
     for served in running:
         served.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def forgetful(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A server of `linear` that keeps the belief of one session only in its memory: all others come from the store."""
+    folder = models.save(tmp_path_factory.mktemp("models") / "linear", models.GAUSSIAN, name="linear")
+    return serve("--model", str(folder), "--data-dir", str(tmp_path_factory.mktemp("data")), AVF_HOT_SESSIONS="1")
+
+
+@pytest.fixture
+def linear_client(forgetful: Server) -> Iterator[Client]:
+    """A client of it."""
+    with Client(forgetful.url, timeout=60) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

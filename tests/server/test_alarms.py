@@ -1,6 +1,5 @@
 """Sessions with a detector are told what the library's says of the same evidence, wherever they go on."""
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -10,7 +9,6 @@ from avf_client import Client, Estimate
 from avf_server.stores.kept import Kept, pack, unpack
 
 from avf_core.analysis.changes import ChangeDetector
-from tests.support import models
 from tests.support.servers import Server
 
 EVERY = 100_000.0
@@ -18,20 +16,6 @@ DRAW = np.random.default_rng(6)
 CALM = DRAW.normal(size=(300, 3))
 WILD = 30.0 * DRAW.normal(size=(60, 3))
 CALM[40] = np.nan
-
-
-@pytest.fixture(scope="module")
-def guarded(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
-    """A server that keeps the belief of one session only in its memory: all others come from the store."""
-    folder = models.save(tmp_path_factory.mktemp("models") / "linear", models.GAUSSIAN, name="linear")
-    return serve("--model", str(folder), "--data-dir", str(tmp_path_factory.mktemp("data")), AVF_HOT_SESSIONS="1")
-
-
-@pytest.fixture
-def client(guarded: Server) -> Iterator[Client]:
-    """A client of it."""
-    with Client(guarded.url, timeout=60) as client:
-        yield client
 
 
 def check(estimates: list[Estimate]) -> list[bool]:
@@ -56,9 +40,12 @@ def check(estimates: list[Estimate]) -> list[bool]:
     return raised
 
 
-def test_a_detector_goes_on_with_its_session(client: Client) -> None:
+def test_a_detector_goes_on_with_its_session(linear_client: Client) -> None:
     """Over requests, streams, forks and snapshots, from the store in turns; it is calm, and hears what changes."""
-    with client.session("linear", seed=1, alarm_every=EVERY) as session, client.session("linear") as other:
+    with (
+        linear_client.session("linear", seed=1, alarm_every=EVERY) as session,
+        linear_client.session("linear") as other,
+    ):
         assert (session.info.alarm_every, other.info.alarm_every) == (EVERY, None)
         first: list[Estimate] = []
         for start in range(0, 200, 50):
@@ -67,7 +54,7 @@ def test_a_detector_goes_on_with_its_session(client: Client) -> None:
         with session.fork() as fork, session.fork(seed=2) as noisier:
             forked = fork.steps(CALM[200:250])
             assert noisier.steps(CALM[200:201])[0].alarm is not None
-        restored = client.restore(session.snapshot())
+        restored = linear_client.restore(session.snapshot())
         elsewhere = restored.steps(CALM[200:250])
         rest = [*session.stream(CALM[200:]), *session.stream(WILD)]
         assert [each.alarm for each in elsewhere] == [each.alarm for each in rest[:50]]
@@ -82,10 +69,10 @@ def test_a_detector_goes_on_with_its_session(client: Client) -> None:
 
 
 @pytest.mark.parametrize("every", [0.0, -1.0, 99.0, 1e10])
-def test_false_alarms_are_neither_all_the_time_nor_never(guarded: Server, every: Any) -> None:
+def test_false_alarms_are_neither_all_the_time_nor_never(forgetful: Server, every: Any) -> None:
     """What makes no sense is refused by its range."""
     body = {"model": "linear", "alarm_every": every}
-    answer = httpx.post(f"{guarded.url}/v1/sessions", json=body, timeout=60)
+    answer = httpx.post(f"{forgetful.url}/v1/sessions", json=body, timeout=60)
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:avf:problem:invalid-setting")
     assert "expected a number in [100, 1e+09]" in answer.json()["detail"]
 

@@ -12,17 +12,13 @@ from avf_client.errors import InvalidTime
 
 from avf_core import calendar, checkpoints, configuration
 from avf_core.analysis import forecasting
+from tests.support.models import TWO_SENSORS
 from tests.support.servers import Server
 
 MADE = calendar.names(["hour", "weekday"])
 SETTINGS: dict[str, Any] = {
     "model": {
-        "kind": "srnn",
-        "observation_size": 2,
-        "latent_size": 2,
-        "hidden_size": 4,
-        "prior_widths": [4],
-        "decoder_widths": [4],
+        **TWO_SENSORS,
         "likelihood": "vector-autoregressive",
         "emission": {"order": 1, "inputs": 5},
         "input_size": 5,

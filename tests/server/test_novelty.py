@@ -1,6 +1,5 @@
 """Sessions that listen for novelty are told what the library's detector says, wherever they go on, by their times."""
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -9,7 +8,6 @@ import pytest
 from avf_client import Client, Estimate, Step
 
 from avf_core.analysis.novelty import Heard, NoveltyDetector
-from tests.support import models
 from tests.support.servers import Server
 
 EVERY = 1000.0
@@ -18,20 +16,6 @@ XS[40] = np.nan
 XS[50, 1] = np.nan
 XS[100:] += 40.0
 TIMES = 1_704_067_200.0 + 1200.0 * np.arange(len(XS))
-
-
-@pytest.fixture(scope="module")
-def listening(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
-    """A server that keeps the belief of one session only in its memory: all others come from the store."""
-    folder = models.save(tmp_path_factory.mktemp("models") / "linear", models.GAUSSIAN, name="linear")
-    return serve("--model", str(folder), "--data-dir", str(tmp_path_factory.mktemp("data")), AVF_HOT_SESSIONS="1")
-
-
-@pytest.fixture
-def client(listening: Server) -> Iterator[Client]:
-    """A client of it."""
-    with Client(listening.url, timeout=60) as client:
-        yield client
 
 
 def check(estimates: list[Estimate], *, daily: bool) -> int:
@@ -53,10 +37,10 @@ def check(estimates: list[Estimate], *, daily: bool) -> int:
     return raised
 
 
-def test_novelty_by_the_hour_goes_on_with_its_session(client: Client) -> None:
+def test_novelty_by_the_hour_goes_on_with_its_session(linear_client: Client) -> None:
     """Over requests and streams, from the store in turns; a model without a clock takes times, and tells them."""
     options: Any = {"seed": 1, "alarm_every": EVERY, "alarm_by": "daily"}
-    with client.session("linear", **options) as session, client.session("linear") as other:
+    with linear_client.session("linear", **options) as session, linear_client.session("linear") as other:
         assert (session.info.timed, session.info.alarm_by, other.info.timed) == (True, "daily", False)
         found = session.steps(XS[:45], times=TIMES[:45])
         other.step(XS[0])
@@ -64,7 +48,7 @@ def test_novelty_by_the_hour_goes_on_with_its_session(client: Client) -> None:
         with session.fork() as fork:
             assert (fork.info.timed, fork.info.alarm_by) == (True, "daily")
             forked = fork.steps(XS[60:70], times=TIMES[60:70])
-        with client.restore(session.snapshot()) as restored:
+        with linear_client.restore(session.snapshot()) as restored:
             again = restored.steps(XS[60:70], times=TIMES[60:70])
         found += list(session.stream(Step(x, time=time) for x, time in zip(XS[60:], TIMES[60:], strict=True)))
         assert [each.alarm for each in forked] == [each.alarm for each in found[60:70]] == [e.alarm for e in again]
@@ -72,9 +56,9 @@ def test_novelty_by_the_hour_goes_on_with_its_session(client: Client) -> None:
         assert check(found, daily=True) >= 1
 
 
-def test_novelty_needs_no_clock(client: Client) -> None:
+def test_novelty_needs_no_clock(linear_client: Client) -> None:
     """Without one, times are refused, as of any session of this model."""
-    with client.session("linear", seed=1, alarm_every=EVERY, alarm_by="novelty") as session:
+    with linear_client.session("linear", seed=1, alarm_every=EVERY, alarm_by="novelty") as session:
         assert check(session.steps(XS), daily=False) >= 1
 
 
@@ -85,8 +69,8 @@ def test_novelty_needs_no_clock(client: Client) -> None:
         ({"model": "tiny", "alarm_by": "novelty", "alarm_every": 1000.0}, "zeros and ones"),
     ],
 )
-def test_novelty_that_cannot_be_is_refused(listening: Server, body: dict[str, Any], why: str) -> None:
+def test_novelty_that_cannot_be_is_refused(forgetful: Server, body: dict[str, Any], why: str) -> None:
     """By name, and with what to do."""
-    answer = httpx.post(f"{listening.url}/v1/sessions", json=body, timeout=60)
+    answer = httpx.post(f"{forgetful.url}/v1/sessions", json=body, timeout=60)
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:avf:problem:invalid-setting")
     assert why in answer.json()["detail"]

@@ -18,6 +18,14 @@ def srnn(observation_size: int, **changes: Any) -> Settings:
     return {"model": {"kind": "srnn", "observation_size": observation_size, **model, **changes}, "inference": ITERATIVE}
 
 
+TWO_SENSORS = {
+    "kind": "srnn",
+    "observation_size": 2,
+    "latent_size": 2,
+    "hidden_size": 4,
+    "prior_widths": [4],
+    "decoder_widths": [4],
+}
 TINY = srnn(6)  # six binary numbers
 KEYS = srnn(88)  # a piano roll
 SPEECH = srnn(200, likelihood="discretized", scale=0.1)  # 200 samples of sound

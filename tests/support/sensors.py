@@ -3,28 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-from avf_core import checkpoints, configuration
+from tests.support import models
+from tests.support.models import TWO_SENSORS
 
 CENTER, SCALE = [15.0, 1013.0], [8.0, 7.0]
 SETTINGS: dict[str, Any] = {
     "model": {
-        "kind": "srnn",
-        "observation_size": 2,
-        "latent_size": 2,
-        "hidden_size": 4,
-        "prior_widths": [4],
-        "decoder_widths": [4],
+        **TWO_SENSORS,
         "likelihood": "gaussian",
         "center": CENTER,
         "scale": SCALE,
     },
     "inference": {"kind": "direct", "widths": [4]},
 }
-CARD = {"name": "weather", "data": {"channels": ["temp [C]", "pressure"]}}
+CARD: dict[str, Any] = {"name": "weather", "data": {"channels": ["temp [C]", "pressure"]}}
 
 
 def weather_in(folder: Path) -> Path:
     """The checkpoint `weather`, with random weights, in this folder."""
-    place = folder / "weather"
-    checkpoints.save(place, filter=configuration.build(SETTINGS), settings=SETTINGS, card=CARD)
-    return place
+    return models.save(folder / "weather", SETTINGS, **CARD)
