@@ -26,6 +26,7 @@ from avf_core.filtering import Filter
 ROUNDS = 15
 BATCHES = (1, 64)
 PARTICLES = (1, 2, 4, 8)
+NEAR, RELATIVE = 0.01, 1e-4  # nats, and a part of F where that is more: what a point may cost that ships
 MOST_STEPS = 5000  # that F is taken of: of the first sequences, and of one at least
 
 

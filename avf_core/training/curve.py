@@ -3,9 +3,9 @@
     python -m avf_core.training.curve NAME --data PATH
 
 The laws: the curve is taken on the split that training was selected on, and so is the point: the fastest that costs at
-most NEAR nats a step beside the best, or RELATIVE of F where that is more. That is half of what a card's figures may
-move by at all; the other half is left to the precision of the machine. Where the point is another one than before, all
-figures of the card are measured anew at it. The weights, and what they were trained with, stay.
+most `operating.NEAR` nats a step beside the best, or `operating.RELATIVE` of F where that is more. That is half of what
+a card's figures may move by at all; the other half is left to the precision of the machine. Where the point is another
+one than before, all figures of the card are measured anew at it. The weights, and what they were trained with, stay.
 """
 
 import platform
@@ -20,7 +20,6 @@ from avf_core.analysis.operating import Point, Worth
 from avf_core.data import Source
 from avf_core.training import measuring, publish
 
-NEAR, RELATIVE = 0.01, 1e-4
 DIGITS = 4  # of milliseconds
 
 
@@ -45,7 +44,7 @@ def chosen(settings: Mapping[str, Any], found: Sequence[Worth]) -> dict[str, Any
     full = Point.configured(settings)
     if full.iterations is None:
         return {}
-    point = operating.knee(found, near=NEAR, relative=RELATIVE).point
+    point = operating.knee(found, near=operating.NEAR, relative=operating.RELATIVE).point
     said = {name: list(value) if isinstance(value, tuple) else value for name, value in point.settings.items()}
     return {} if point == full else said
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from avf_core.analysis import student
-from avf_core.analysis.operating import Point
+from avf_core.analysis.operating import NEAR, RELATIVE, Point
 from avf_core.data import Description
 from avf_core.filtering import Filter
 
@@ -147,19 +147,29 @@ def _curve(card: Mapping[str, Any]) -> str:
     if not found:
         return ""
     rows = [
-        f"| {point_of(row)} | {row['free_energy']:.3f} | {row['ms_1']:.3f} | {row['ms_64']:.4f} |"
+        f"| {point_of(row)} | {said({**card['test'], 'energy': row['free_energy']}, 'energy')} "
+        f"| {row['ms_1']:.3f} | {row['ms_64']:.4f} |"
         for row in found["points"]
     ]
     direct = found["points"][0]["iterations"] is None
-    at = f" It is run at {point_of(card['operating'])}." if card.get("operating") else ""
+    at = _shipping(direct, card.get("operating"))
     return f"""
 What the time of a step is worth, on {found["steps"]} steps of {found["split"]}: milliseconds of a row, alone and of a
-batch of 64, processor time of one thread of {found["machine"]}.{at}
+batch of 64, processor time of one thread of {found["machine"]}.
+{at}
 
 | {"particles" if direct else "iterations x gradient samples"} | nats per step | alone | of 64 |
 |---|---|---|---|
 {chr(10).join(rows)}
 """
+
+
+def _shipping(direct: bool, operating: Mapping[str, Any] | None) -> str:
+    """At which point it ships, and why."""
+    if direct:
+        return "It ships with one; with more, the energy is the bound, and sessions ask for them by `particles`."
+    rule = f"the fastest that costs at most {NEAR} nats, or {RELATIVE:.2%}, beside the best"
+    return f"It ships at {point_of(operating)}, {rule}." if operating else f"It ships as it was trained, {rule}."
 
 
 def point_of(said: Mapping[str, Any]) -> Point:

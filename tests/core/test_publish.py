@@ -211,7 +211,7 @@ def test_a_card_prints_its_curve_and_is_measured_at_its_knee(run: Path, tmp_path
     card, text = json.loads((folder / "card.json").read_text()), (folder / "MODEL_CARD.md").read_text()
     shipped = checkpoints.load(folder)
     points = [operating.Worth(point=point_of(row), **{k: row[k] for k in FIGURES}) for row in card["curve"]["points"]]
-    best = operating.knee(points, near=curve.NEAR, relative=curve.RELATIVE)
+    best = operating.knee(points, near=operating.NEAR, relative=operating.RELATIVE)
     assert shipped.filter.inference.iterations == best.point.iterations
     assert card["test"]["iterations"] == best.point.iterations
     assert (card["curve"]["split"], card["curve"]["steps"]) == ("valid", 160)

@@ -88,6 +88,21 @@ def test_what_nothing_beats_is_found() -> None:
     assert trade_report.undominated([ROWS[0], ROWS[0]], "ms_1") == [ROWS[0], ROWS[0]]
 
 
+def test_what_particles_of_direct_inference_gain_is_said(tmp_path: Path) -> None:
+    """By how much the bound is below F; where that is less than a point may cost, one sample is enough."""
+    about = {"model": "srnn-jsb-direct", "data": "rolls.npz", "split": "valid", "steps": 800, "complete": True}
+    row = {"way": "direct", "iterations": None, "samples": None, "ms_1": 1.0}
+    for reached, expected in ((6.4, "has 6.400 with 4 particles, in 0.1200 ms"), (6.497, "no more than 0.0030 nats")):
+        points = [
+            {**row, "particles": 1, "free_energy": 6.5, "ms_64": 0.03},
+            {**row, "particles": 4, "free_energy": reached, "ms_64": 0.12},
+        ]
+        records.write(tmp_path / "trade" / "srnn-jsb-direct.json", {**about, "points": points})
+        page = trade_report.section(tmp_path)
+        assert "It ships as direct inference with one sample" in page
+        assert expected in page
+
+
 def test_the_page_says_where_particles_win_and_marks_what_ships(tmp_path: Path) -> None:
     """Beaten ways are left out, but for the shipped one."""
     about = {"model": "srnn-jsb", "data": "rolls.npz", "split": "valid", "steps": 800, "complete": True}
@@ -97,6 +112,7 @@ def test_the_page_says_where_particles_win_and_marks_what_ships(tmp_path: Path) 
     assert "| iterative 4 x 4, 8, 8, 8 (as it ships) | 6.660 | 1.000 | 0.1000 | – |" in page
     assert "gradient 10" not in page
     assert "4 particles of `srnn-jsb-direct` have 6.580 in 0.0500 ms" in page
+    assert "It ships at 4 x 4, 8, 8, 8, the knee of its card's curve" in page
     records.write(tmp_path / "trade" / "srnn-jsb.json", {**about, "points": ROWS[:3]})
     assert "particles of" not in trade_report.section(tmp_path)
     records.write(tmp_path / "trade" / "srnn-jsb.json", {**about, "points": ROWS, "complete": False})
