@@ -68,8 +68,8 @@ def walk(
         for t in range(len(batch.xs)):
             x, observed, scored = batch.at(t)
             now, belief = batch.drive_at(t), take(belief, slice(0, len(x)))
-            before, told = belief, {"observed": observed, "inputs": now.inputs, "dt": now.dt}
-            belief, e = filter.step(before, x, iterations=iterations, **told)
+            before = belief
+            belief, e = filter.step(before, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations)
             seen: dict[str, Any] = {"before": before, "drive": now, "x": x, "observed": observed, "scored": scored}
             yield Walked(t=t, rows=batch.rows[: len(x)], estimate=e, **seen)
             done += len(x)
