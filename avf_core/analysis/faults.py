@@ -18,7 +18,7 @@ from numpy import ndarray
 from avf_core.analysis.baselines import Scale
 from avf_core.analysis.channels import WINDOW, Normal, channel_energies
 from avf_core.autoregression import Linear, filtered, fit
-from avf_core.data import numbers
+from avf_core.data import Driven, numbers
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
 
@@ -66,7 +66,7 @@ def found(
 
 def injected(sequence: ndarray, kind: str, *, start: int, scale: Scale, generator: np.random.Generator) -> ndarray:
     """The sequence with a fault from `start` to its end, in a channel drawn at random."""
-    x, steps = scale.standardize([np.array(sequence, dtype=np.float64)])[0], len(sequence) - start
+    x, steps = scale.standardize([numbers(sequence).astype(np.float64)])[0], len(sequence) - start
     first, second = generator.permutation(x.shape[1])[[0, -1]]
     after = x[start:]
     if kind == "jump":
@@ -81,7 +81,7 @@ def injected(sequence: ndarray, kind: str, *, start: int, scale: Scale, generato
     else:
         after[:, [first, second]] = after[:, [second, first]]
     found: ndarray = (x * scale.deviation + scale.mean).astype(np.float32)
-    return found
+    return Driven(found, inputs=sequence.inputs, dt=sequence.dt) if isinstance(sequence, Driven) else found
 
 
 def auroc(strange: ndarray, usual: ndarray) -> float:
@@ -97,7 +97,7 @@ def _pieces(test: Sequence[ndarray], length: int, episodes: int) -> list[ndarray
     if not starts:
         raise DataError(f"no sequence of the split has {length} steps, which a fault and its past take")
     chosen = [starts[n] for n in np.unique(np.linspace(0, len(starts) - 1, episodes).astype(int))]
-    return [numbers(test[i])[t : t + length] for i, t in chosen]
+    return [test[i][t : t + length] for i, t in chosen]
 
 
 def _both(
@@ -106,5 +106,5 @@ def _both(
     """What filter and innovation test say of the last window of each piece, the higher the stranger."""
     energies = channel_energies(filter, pieces, seed=seed)
     strange = [-np.log(normal.p_value(energy, piece)) for energy, piece in zip(energies, pieces, strict=True)]
-    whole = [filtered(baseline, scale.standardize([piece])[0])[0] for piece in pieces]
+    whole = [filtered(baseline, scale.standardize([numbers(piece).astype(np.float64)])[0])[0] for piece in pieces]
     return np.array(strange), np.array([energy[-normal.window :].mean() for energy in whole])

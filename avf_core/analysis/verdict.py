@@ -28,7 +28,7 @@ from avf_core.trees import concatenate, take, tree_map
 PATHS = 100  # that the mean of a forecast is taken over
 LEVEL = 0.01  # part of a baseline's error within which a forecast is level with it
 
-FEW = 20  # places from which forecasts are made to choose how
+FEW = 50  # places from which forecasts are made to choose how
 PARTICLES = 16  # of a belief that has gaps in its past, of which one sample fills each
 
 
@@ -161,20 +161,22 @@ def chosen_manner(
     paths: int = PATHS,
     seed: int = 0,
 ) -> Manner:
-    """The manner of forecasting that errs least on these sequences, over all horizons; the first one where none can."""
-    found = [Manner(), Manner(feedback="mean")]
-    if any(bool(np.isnan(np.asarray(sequence)).any()) for sequence in valid):
-        found.append(Manner(feedback="mean", particles=PARTICLES))
+    """The manner of forecasting that errs least on these sequences, over all horizons; the first one where none can.
+
+    Where they have gaps, all are from beliefs of particles, whose mean is nearer whatever few places say.
+    """
+    gaps = any(bool(np.isnan(np.asarray(sequence)).any()) for sequence in valid)
+    found = [Manner(feedback=feedback, particles=PARTICLES if gaps else 1) for feedback in ("sample", "mean")]
     within = [horizon for horizon in horizons if horizon < max(map(len, valid))]
     places = origins(list(valid), lead=1, horizon=max(within), starts=min(starts, FEW)) if within else []
     if not places:
         return found[0]
 
-    stands = {n: _standing(filter, valid, places, particles=n, seed=seed) for n in {m.particles for m in found}}
+    standing = _standing(filter, valid, places, particles=found[0].particles, seed=seed)
 
     def error(manner: Manner) -> float:
         asked: dict[str, Any] = {"horizons": within, "scale": scale, "paths": paths, "feedback": manner.feedback}
-        squares = _squares_from(filter, valid, stands[manner.particles], **asked)
+        squares = _squares_from(filter, valid, standing, **asked)
         mean = float(np.mean(np.square(list(root_mean(squares).values()))))
         return mean if np.isfinite(mean) else float("inf")
 

@@ -31,6 +31,7 @@ from avf_core.training.stretches import stretches
 from avf_core.training.trainer import Listener, Run, Trainer
 
 CANDIDATES = ("sensor-held", "sensor-robust", "lgssm", "sensor")  # what is quick to train comes first
+MOST_AFTER = 0.4  # of the time, for what comes after training
 TRIALS = 0.5  # of the time is for trying all candidates, in equal parts
 RECORD = "trial.json"
 PREPARING = "preparing"  # what is done before any training, in that record
@@ -83,13 +84,13 @@ def choose(
     """The best of these presets after so many seconds by the wall clock, of which half are for trying them all.
 
     Who comes when that half is over is not tried. `after` says, of a filter that has just begun, how many seconds are
-    to be left. Raises TrainingError where none could be validated.
+    to be left, of which it gets two fifths at most. Raises TrainingError where none could be validated.
     """
     started, held_out = time.monotonic(), stretches(valid)
     avf_sources.make_folder(folder)
     candidates = [_candidate(name, train, held_out, folder=folder, seed=seed) for name in names]
     rival = Rival.of(train, held_out) if len(names) > 1 else None
-    left = seconds - after(_begun(candidates[0]))
+    left = seconds - min(after(_begun(candidates[0])), MOST_AFTER * seconds)
     clock = _Clock(folder / RECORD)
     clock.add(PREPARING, time.monotonic() - started)
     found: dict[str, Progress] = {}

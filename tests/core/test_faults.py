@@ -71,3 +71,14 @@ def test_the_filter_that_made_the_data_tells_all_faults() -> None:
     assert found.filter["stuck"] > 0.7 > found.innovations["stuck"]
     with pytest.raises(DataError, match="no sequence of the split has 44 steps"):
         faults.found(filter, train, valid, [stream(40, 3)], past=20)
+
+
+def test_a_fault_leaves_what_drives_a_sequence() -> None:
+    """Inputs and dt of a piece are those that came: a filter that hears the calendar hears it in a fault, too."""
+    generator, x = np.random.default_rng(0), np.random.default_rng(1).normal(size=(20, 2)).astype(np.float32)
+    driven = Driven(x, inputs=np.arange(20.0)[:, None], dt=np.ones(20))
+    broken = faults.injected(driven, "jump", start=10, scale=Scale.of([x]), generator=generator)
+    assert isinstance(broken, Driven)
+    np.testing.assert_array_equal(broken.inputs, driven.inputs)
+    np.testing.assert_array_equal(broken.dt, driven.dt)
+    np.testing.assert_allclose(broken[:10], x[:10], atol=1e-6)
