@@ -6,6 +6,7 @@ import torch
 
 from avf_core.analysis import faults
 from avf_core.analysis.baselines import Scale
+from avf_core.data import Driven
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
 from avf_core.inference import kalman
@@ -81,4 +82,4 @@ def test_a_fault_leaves_what_drives_a_sequence() -> None:
     assert isinstance(broken, Driven)
     np.testing.assert_array_equal(broken.inputs, driven.inputs)
     np.testing.assert_array_equal(broken.dt, driven.dt)
-    np.testing.assert_allclose(broken[:10], x[:10], atol=1e-6)
+    np.testing.assert_allclose(np.asarray(broken)[:10], x[:10], atol=1e-6)
