@@ -81,7 +81,7 @@ class Runner:
         for held, name, parameter, (address, version) in self.parameters:  # at every step, so without further calls
             if held[name] is not parameter or parameter.data_ptr() != address:
                 return False
-            if not parameter.is_inference() and parameter._version != version:
+            if version is not None and parameter._version != version:
                 return False
         return True
 
@@ -117,9 +117,9 @@ def _changed(optimizer: torch.optim.Optimizer, *_: Any) -> None:
 register_optimizer_step_post_hook(_changed)
 
 
-def stamp(parameter: Tensor) -> tuple[int, int]:
-    """What changes when a parameter's values do."""
-    return parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version
+def stamp(parameter: Tensor) -> tuple[int, int | None]:
+    """What changes when a parameter's values do; a tensor of inference mode has no version, and never will."""
+    return parameter.data_ptr(), None if parameter.is_inference() else parameter._version
 
 
 def _engine(parts: Any, choice: Choice) -> Engine | None:

@@ -163,8 +163,8 @@ def of_flat(step: FlatStep, form: BeliefRows, setup: Setup, *, heard: bool) -> B
         told |= {mean_name(part): found.mean, deviation_name(part): _deviation(found)}
     arrays |= {name: x.numpy().astype(np.float32, copy=False) for name, x in told.items() if x is not None}
     scalars = {"free_energy": did.free_energy, "reconstruction": did.reconstruction, "kl": did.kl}
-    numbers = [x[:, None] for x in (*scalars.values(), step.score)]
-    finite = np.isfinite(np.concatenate([*numbers, *arrays.values()], axis=1, dtype=np.float64)).all(1)
+    numbers = [x[:, None] for x in (*scalars.values(), step.score)] + [x for x in arrays.values() if x.itemsize == 4]
+    finite = np.isfinite(np.concatenate(numbers, axis=1)).all(1)  # what is of 64 bits repeats one of these
     return Batch(
         beliefs=step.beliefs,
         scalars=scalars | {"iterations": did.iterations},
