@@ -146,7 +146,7 @@ class Unrolled {
  public:
   Unrolled(int order, int frame, int parts, float center, float scale, float deviation)
       : order(order), frame(frame), parts(parts), center(center), unit(scale), noise(deviation) {
-    filter = zeros<Lanes>(order + 3), past = zeros<Lanes>(order + frame), squares = zeros<Lanes>(frame);
+    filter = zeros<Lanes>(order + 3), past = zeros<Lanes>(order + frame), squares = zeros<Lanes>(parts);
     impulse = zeros<Lanes>(order + frame), response = zeros<Lanes>(frame + 2 * SOME), spread = zeros<Lanes>(frame + SOME);
   }
 
@@ -159,13 +159,13 @@ class Unrolled {
       Lanes gain = {};
       for (int lane = 0; lane < rows; lane++) gain[lane] = gains[lane * parts + part];
       const Lanes scale = noise * exponential(gain);
-      for (int t = part * (frame / parts); t < (part + 1) * (frame / parts); t++) squares[t] = scale * scale;
+      squares[part] = scale * scale;
     }
     for (int t = 0; t < frame; t++) {
       past[order + t] = following(past.get() + order + t);
       impulse[order + t] = t ? following(impulse.get() + order + t) : all(1.0f);
-      response[SOME + t] = impulse[order + t] * impulse[order + t];
     }
+    for (int t = 0; t < frame; t++) response[SOME + t] = of_part(impulse.get() + order, t);
     for (int t = 0; t < frame; t += SOME) convolve(t);
     for (int t = 0; t < frame; t++) past[order + t] = center + unit * past[order + t], spread[t] = unit * root(spread[t]);
     for (int lane = 0; lane < rows; lane++)
@@ -176,7 +176,7 @@ class Unrolled {
   static constexpr int SOME = 4;  // sums at once
   const int order, frame, parts;
   const float center, unit, noise;
-  Memory<Lanes> filter, past, squares, impulse, response, spread;  // the response's squares begin at SOME, after zeros
+  Memory<Lanes> filter, past, squares, impulse, response, spread;  // the response to a part begins at SOME, after zeros
 
   Lanes following(const Lanes* here) const {
     Lanes sum[SOME] = {};
@@ -187,11 +187,18 @@ class Unrolled {
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
   }
 
-  // The variances of samples t ... t + SOME.
+  // What noise of one in all samples of a part adds to the variance of the sample that is `t` after the part's first.
+  Lanes of_part(const Lanes* response, int t) const {
+    Lanes sum = {};
+    for (int s = std::max(0, t + 1 - frame / parts); s <= t; s++) sum += response[s] * response[s];
+    return sum;
+  }
+
+  // The variances of samples t ... t + SOME: noise is the same in all samples of a part.
   void convolve(int t) {
     Lanes sum[SOME] = {};
-    for (int s = 0; s < std::min(t + SOME, frame); s++)
-      for (int i = 0; i < SOME; i++) sum[i] += squares[s] * response[SOME + t + i - s];
+    for (int part = 0, start = 0; start < std::min(t + SOME, frame); part++, start += frame / parts)
+      for (int i = 0; i < SOME; i++) sum[i] += squares[part] * response[SOME + t + i - start];
     for (int i = 0; i < SOME; i++) spread[t + i] = sum[i];
   }
 };
