@@ -121,8 +121,8 @@ def section(name: str, group: Sequence[Record], known: Sequence[Record] = ()) ->
     ]
     for role, label in ROWS.items():
         runs = arms_report.chosen([record for record in group if record["entry"]["role"] == role])
-        if runs:
-            lines.append(row(f"{label}{_iterations(runs[0])}", runs))
+        of_one = [[run] for run in runs] if role == "ships" else [runs] * bool(runs)  # each has another recipe
+        lines += [row(f"{label}{_iterations(found[0])}", found) for found in of_one]
     floors = textbooks.of(about, first["data"]["name"], first["reported"], known)
     lines += [*_paper_rows(about, reported["mean_inverse_length"]), *map(_floor_row, floors), ""]
     ahead, taken = _ahead(group), gains.sentence(group, floors)
