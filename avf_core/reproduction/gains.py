@@ -20,6 +20,11 @@ def figure(value: float, error: float | None = None) -> str:
     return student.told(value, None, by=known)
 
 
+def unmeasured(value: float) -> float:
+    """The error by which a figure is told whose own was not measured: what one seed of noise moves it by."""
+    return 0.4 if abs(value) >= 100.0 else 0.02
+
+
 def share(run: Record) -> float | None:
     """What inference took off the prior's F, in per cent; None where a mean would be that of a few frames."""
     test = run["test"]

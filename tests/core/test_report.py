@@ -92,11 +92,11 @@ def test_the_page_in_the_docs_is_what_the_records_give() -> None:
 
 
 def test_seeds_are_averaged_with_their_spread(results: Path) -> None:
-    """7.25 and 7.35 are 7.300 ± 0.071; differences are of the same seed; minutes and updates are those in all."""
+    """7.25 and 7.35 are 7.30 ± 0.08 (rounded up); differences are of one seed; minutes and updates are those in all."""
     page = report.page(results)
-    assert "| baseline, direct inference | 2 | **7.300 ± 0.071** | 7.250 ± 0.071 | 7.310 ± 0.071 |" in page
-    assert "| AVF, 5 iterations | 2 | **7.100 ± 0.141** |" in page
-    assert "| 1.500 ± 0.000 | 7.030 ± 0.141 | 340 of 340 | 1800 | 10 |" in page
+    assert "| baseline, direct inference | 2 | **7.30 ± 0.08** | 7.25 ± 0.08 | 7.31 ± 0.08 |" in page
+    assert "| AVF, 5 iterations | 2 | **7.10 ± 0.15** |" in page
+    assert "| 1.50 ± 0.00 | 7.03 ± 0.15 | 340 of 340 | 1800 | 10 |" in page
     assert "AVF less its baseline, pooled: -0.250, -0.150 (seeds 1, 2)" in page
     assert "6.789 for `jsb-avf-1`, 0.211 below its free energy of 7.000" in page
     assert page.endswith("## What paid\n\nPatience.\n")
@@ -295,5 +295,5 @@ def test_textbooks_stand_in_the_tables_of_their_data(results: Path) -> None:
     assert "another split" not in dict(found)
     records.write(results / "textbooks.json", {"rows": rows})
     page = report.page(results)
-    assert "| a codec | | 8.000 |" in page
-    assert "| persistence: a Markov chain a note | | 10.480 |" in page
+    assert "| a codec | | 8.00 |" in page
+    assert "| persistence: a Markov chain a note | | 10.48 |" in page
