@@ -8,7 +8,7 @@ WebSocket and out of step with the others; the lag of an answer is counted from 
 so that what waits in a client that is not answered is late, too. `streams` is the most with a p99 of the lag below 100
 ms, found by halving between none and what the core answers at best. `capacity` is the latter: steps a second with 64
 sessions that wait for each answer. For all models, also those that hear no sound, `by_rate` divides it by the model's
-own rate.
+own rate. Models that take inputs or times, and those that do not answer, are left out, by name and reason.
 """
 
 import argparse
@@ -121,17 +121,24 @@ def capacity(url: str, model: str, seconds: float) -> float:
     return float(_run([*command, "--seconds", str(seconds)])["steps_per_second"])
 
 
+class UnansweredError(RuntimeError):
+    """A model of which there is no figure, and why."""
+
+
 def _run(command: list[str]) -> dict[str, float]:
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-        preexec_fn=lambda: os.sched_setaffinity(0, CORES[1:] or CORES),
-    )
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+            preexec_fn=lambda: os.sched_setaffinity(0, CORES[1:] or CORES),
+        )
+    except subprocess.TimeoutExpired as late:
+        raise UnansweredError(f"its sessions were not answered within {PATIENCE:.0f} s") from late
     if done.returncode:
-        raise RuntimeError(f"{command} failed: {done.stderr[-2000:]}")
+        raise UnansweredError(f"its load failed: {done.stderr[-300:]}")
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
@@ -162,8 +169,10 @@ def measured(model: str, *, quick: bool) -> dict[str, Any]:
     seconds, probes = (2.0, 5) if quick else (SECONDS, PROBES)
     with served(model, settings={"AVF_THREADS": "1", **PATIENT}, cores=CORES[:1]) as (url, _):
         info = httpx.get(f"{url}/v1/models", timeout=60.0).json()["models"][0]
+        if info.get("input_size") or info.get("calendar") or info.get("timed"):
+            raise UnansweredError("it takes inputs or times beside observations, which this load does not send")
         modality, samples = info["modality"], info["sample_rate"] or 0
-        rate = samples / info["observation_size"] if samples else RATES[modality]
+        rate = samples / info["observation_size"] if samples else RATES.get(modality, RATES["series"])
         best = capacity(url, model, seconds)
         results.say(f"{model}: {best:.0f} steps/s on one core")
         row = {"modality": modality, "rate": rate, "capacity": round(best, 1), "by_rate": int(best / rate)}
@@ -183,13 +192,18 @@ def main() -> None:
     if told.probe:
         print(json.dumps(uvloop.run(streaming(told.probe, told.models[0], told.streams, told.rate, told.seconds))))
         return
-    began, rows = time.perf_counter(), {}
+    began, rows, skipped = time.perf_counter(), {}, {}
     for model in told.models or [name for name in checkpoints.available() if not told.quick or hears(name)]:
-        rows[model] = measured(model, quick=told.quick)
+        try:
+            rows[model] = measured(model, quick=told.quick)
+        except UnansweredError as error:
+            skipped[model] = str(error)
+            results.say(f"{model}: {error}")
     result = {
         "streams": {model: row["streams"] for model, row in rows.items() if "streams" in row},
         "lag_ms": 1e3 * LAG,
         "models": rows,
+        "skipped": skipped,
         "wall_s": round(time.perf_counter() - began, 1),
         "machine": results.machine(),
     }

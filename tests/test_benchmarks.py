@@ -170,3 +170,22 @@ def test_a_peer_that_fails_is_named_and_the_others_are_compared(
     found = json.loads(capsys.readouterr().out)
     assert found["skipped"] == {"litserve": "it does not answer"}
     assert found["times_best_peer"] == {"avf, HTTP": 1.0}
+
+
+def test_a_model_that_is_not_answered_costs_no_other_its_figure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is named, with the reason."""
+
+    def measured(model: str, *, quick: bool) -> dict[str, Any]:
+        if model == "a":
+            raise realtime.UnansweredError("it takes inputs")
+        return {"streams": 7}
+
+    monkeypatch.setattr(realtime, "measured", measured)
+    monkeypatch.setattr(results, "machine", dict)
+    monkeypatch.setattr("sys.argv", ["realtime", "--json", "--models", "a", "b"])
+    realtime.main()
+    found = json.loads(capsys.readouterr().out)
+    assert found["streams"] == {"b": 7}
+    assert found["skipped"] == {"a": "it takes inputs"}
