@@ -96,8 +96,8 @@ def test_the_training_page_is_whole() -> None:
         for p in command.params
         for option in p.opts
     }
-    torchruns = {"--nproc-per-node"}
-    assert set(re.findall(r"--[a-z][a-z-]*", page)) <= known | torchruns
+    others = {"--nproc-per-node", "--no-deps"}  # of torchrun and pip
+    assert set(re.findall(r"--[a-z][a-z-]*", page)) <= known | others
     for name in presets.PRESETS:
         assert f"`{name}`" in page, name
 
