@@ -62,6 +62,7 @@ as two rows. Records from before errors were measured are of one pass, on one se
 moves a pooled figure by 0.02 to 0.03: two decimals are told of them. Errors over sequences and over noise stand below
 the tables where they were measured, and with what ships, in "The zoo".
 """
+HUNDREDTH = 100.0  # of an error over sequences: digits below say nothing, whatever noise leaves
 TITLES = {"music": "Music", "speech": "Speech", "video": "Video"}
 TITLES |= {"paper": "The paper, as published", "arms": "Fair arms"}
 
@@ -191,7 +192,9 @@ def _spread(runs: Sequence[Record], split: str, key: str) -> str:
     if len(values) > 1:
         spread = stdev(values)
         return student.told(mean(values), spread, by=spread or usual)
-    return student.told(values[0], None, by=runs[0][split].get("noise_error") or usual)
+    found = runs[0][split]
+    noise, error = found.get("noise_error"), found.get("standard_error") or 0.0
+    return student.told(values[0], None, by=usual if noise is None else max(noise, error / HUNDREDTH))
 
 
 def _errors(group: Sequence[Record]) -> str:
