@@ -1,8 +1,9 @@
 """What stands at the end of `avf fit`: a checkpoint that can be served, its card, and a page for people.
 
-The best candidate is recalibrated and given its reference distribution on the validation split, in `stretches`, then
-judged on the test split, which nobody has looked at before. The law: all is measured before anything is written, and
-checkpoint, card and page are written in one move.
+The best candidate is recalibrated and given its reference distribution on the validation split, then judged on the test
+split, which nobody has looked at before; long sequences of both in `stretches`, whose beginnings filter and baselines
+hear without a past alike. The law: all is measured before anything is written, and checkpoint, card and page are
+written in one move.
 """
 
 import time
@@ -60,7 +61,7 @@ def finish(choice: Choice, source: Source, splits: Splits, *, folder: Path, comm
     trained = checkpoints.load(choice.best.run.folder)
     filter, valid = trained.filter, stretches(splits.valid)
     filter.recalibration = recalibrate(filter, valid)
-    verdict = judge(filter, splits.train, valid, splits.test)
+    verdict = judge(filter, splits.train, valid, stretches(splits.test))
     described = source.describe()
     card: dict[str, Any] = {
         "preset": choice.best.name,
@@ -100,7 +101,7 @@ def seconds_to_finish(filter: Filter, splits: Splits) -> float:
     began = time.monotonic()
     evaluate(filter, [splits.valid[0][:SAMPLE]])
     a_step = (time.monotonic() - began) / min(SAMPLE, len(splits.valid[0]))
-    longest = [max(map(len, sequences)) for sequences in (splits.test, stretches(splits.valid))]
+    longest = [max(map(len, sequences)) for sequences in map(stretches, (splits.test, splits.valid))]
     batches = [max(1.0, len(sequences) / 128) for sequences in (splits.test, splits.valid)]
     return FIXED + a_step * sum(
         passes * steps * rows for passes, steps, rows in zip(PASSES, longest, batches, strict=True)
