@@ -47,7 +47,7 @@ def table(group: Sequence[Mapping[str, Any]]) -> str:
         return ""
     lines = [
         "What the latent is worth. Told of a frame, by a linear read-out of means: the part of the variance of its "
-        f"{found[0]['told']['of']} that the prior's explains, and the posterior's.\n",
+        f"{found[0]['told']['of']} that the prior's explains, and the posterior's; below 0 is worse than its mean.\n",
         "| | F | KL | updates | told by the prior | by the posterior |",
         "|---|---|---|---|---|---|",
     ]
