@@ -186,10 +186,10 @@ async def test_a_neighbour_with_many_sessions_takes_no_place_of_another(runtime:
         busy, calm = [await opened("busy") for _ in range(6)], [await opened("calm") for _ in range(3)]
         held, started, stepped = asyncio.Event(), asyncio.Event(), server.engine.step
 
-        async def slow(rows: Any) -> Any:
+        async def slow(rows: Any, **how: Any) -> Any:
             started.set()
             await held.wait()
-            return await stepped(rows)
+            return await stepped(rows, **how)
 
         monkeypatch.setattr(server.engine, "step", slow)
         first = observe(busy[0], "busy")

@@ -103,11 +103,11 @@ class Held:
         self.calls: list[Any] = []
         self.came, self.free = asyncio.Event(), asyncio.Event()
 
-    async def __call__(self, argument: Any) -> Any:
+    async def __call__(self, argument: Any, **how: Any) -> Any:
         self.calls.append(argument)
         self.came.set()
         await self.free.wait()
-        return await self.method(argument)
+        return await self.method(argument, **how)
 
 
 async def test_the_next_tick_is_filtered_while_one_commits(
@@ -148,9 +148,9 @@ async def test_sessions_in_closed_loops_share_every_batch(
         sizes: list[int] = []
         stepped = server.engine.step
 
-        async def step(rows: Any) -> Any:
+        async def step(rows: Any, **how: Any) -> Any:
             sizes.append(len(rows))
-            return await stepped(rows)
+            return await stepped(rows, **how)
 
         def everyone(under_way: Any, *, now: float, until: float) -> dict[str, float]:
             there = {frame.meta.id for frame in service._queue._frames}

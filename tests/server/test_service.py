@@ -29,15 +29,15 @@ async def observe(runtime: Any, session: str, seq: int, x: Any = None, epoch: in
 
 
 class Spy:
-    """In place of a method: notes the arguments of calls, and passes them on."""
+    """In place of a method: notes the first arguments of calls, and passes all on."""
 
     def __init__(self, method: Any) -> None:
         self.method = method
         self.calls: list[Any] = []
 
-    async def __call__(self, argument: Any) -> Any:
+    async def __call__(self, argument: Any, **how: Any) -> Any:
         self.calls.append(argument)
-        return await self.method(argument)
+        return await self.method(argument, **how)
 
 
 async def test_sessions_that_come_together_share_batches_and_get_what_they_get_alone(
@@ -124,10 +124,10 @@ async def test_full_queues_refuse_at_once(runtime: Any, open_session: Any, monke
         sessions = [await open_session(server) for _ in range(4)]
         held, started, stepped = asyncio.Event(), asyncio.Event(), server.engine.step
 
-        async def slow(rows: Any) -> Any:
+        async def slow(rows: Any, **how: Any) -> Any:
             started.set()
             await held.wait()
-            return await stepped(rows)
+            return await stepped(rows, **how)
 
         monkeypatch.setattr(server.engine, "step", slow)
         tasks = [asyncio.create_task(observe(server, sessions[0], 1))]

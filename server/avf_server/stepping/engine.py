@@ -1,6 +1,7 @@
-"""The engine: one thread owns the models and filters batches; the event loop never runs torch.
+"""The engine: one thread owns the models and filters batches; the event loop filters a lone session's short steps.
 
-The laws: row i of a batch depends on row i only, so that batches may be padded, split and merged at will; a
+The laws: the event loop is held by no step that takes longer than SHORT, nor by one beside which another session has
+something under way; row i of a batch depends on row i only, so that batches may be padded, split and merged at will; a
 row that fails is answered by itself and harms no other; what comes out for a row is finite, or a problem.
 """
 
@@ -41,6 +42,9 @@ REFUSALS: dict[type, type[problems.ProblemError]] = {
 WORKS_KEPT = 1024
 """Batches by model and size whose work is remembered: it is asked for at every tick."""
 
+SHORT = 1e-3
+"""Seconds that a step may take which the event loop computes: to wake the thread and the loop again takes a tenth."""
+
 NOT_FINITE = "the estimate is not finite: the observation lies too far outside of what the model can hold"
 
 
@@ -62,9 +66,17 @@ class Engine:
         """
         return self._costs.seconds(model, self._work(model, iterations, rows=rows, most=samples))
 
-    async def step(self, rows: Sequence[Row]) -> list[Stepped | problems.ProblemError]:
-        """Filter one observation of every row, one batch for each setup."""
-        return await self._thread.run(lambda: self._step(rows))
+    async def step(self, rows: Sequence[Row], *, alone: bool = False) -> list[Stepped | problems.ProblemError]:
+        """Filter one observation of every row, one batch for each setup; `alone`: nobody else waits for anything."""
+        return await self._thread.run(lambda: self._step(rows), here=alone and self._is_short(rows))
+
+    def _is_short(self, rows: Sequence[Row]) -> bool:
+        """Whether so little is to be done that it is known to take no longer than SHORT."""
+        if len(rows) > 1 or self._models.device != "cpu":
+            return False
+        setup = rows[0].setup
+        most = setup.gradient_samples or None
+        return 0.0 < self.expected_seconds(setup.model, setup.particles, setup.iterations, most) <= SHORT
 
     async def warm(self) -> None:
         """Run every model at every size, in turns with ticks, so that few clients wait for a first run."""

@@ -255,7 +255,8 @@ class Service:
         seconds, samples = self._engine.expected_seconds, self.sessions.models.gradient_samples
         given = pacing.paced(batch, seconds, samples, now=began + self._afterwards)
         self._telemetry.shortened.inc(pacing.shortened(batch, given))
-        stepped = await self._engine.step(given)
+        alone = len(self._under_way) == 1 and not (self._queue or self._loaded)
+        stepped = await self._engine.step(given, alone=alone)
         filtered = asyncio.get_running_loop().time()
         done = self._stages.filtered(batch, stepped)
         committed = {item.frame for group in done.values() for item, _ in group}
