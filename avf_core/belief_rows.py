@@ -96,6 +96,11 @@ class BeliefRows:
         """Whether a sequence is one row of the model's, without particles and nothing kept to look back."""
         return not any(c.name.startswith(("particles.", "past.")) for c in self._columns)
 
+    def steps(self, rows: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """For each of these rows, in the host's memory, how many observations were filtered."""
+        column = next(c for c in self._columns if c.name == "step")
+        return np.ascontiguousarray(rows[:, column.start : column.end]).view(np.int64)[:, 0]
+
     def finite(self, rows: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """For each of these rows, in the host's memory, whether all of its numbers are finite."""
         masks = [np.isfinite(rows[:, start:end].view(dtype)).all(1) for dtype, start, end in self._floats]

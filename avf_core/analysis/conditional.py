@@ -132,8 +132,8 @@ def measured_scores(
     steps = walk(filter, sequences, iterations=iterations, seed=seed, max_rows=max_rows, progress=progress)
     for step in steps:
         times = np.array([_time(sequences[row], step.t) for row in step.rows])
-        step.put(scored, step.estimate.score)
-        step.put(told, _measure(by, step.estimate, times))
+        step.put(scored, step.estimate.score, step.judged)
+        step.put(told, _measure(by, step.estimate, times), step.judged)
     scores, measured = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return scores, measured
 

@@ -186,12 +186,12 @@ def scores_and_signs(
     max_rows: int = 1024,
     progress: Progress | None = None,
 ) -> tuple[list[Float64[ndarray, " _time"]], list[Float64[ndarray, "_time signs"]]]:
-    """Of every step, as a server gives them; NaN where nothing was observed."""
+    """Of every step, as a server gives them; NaN where nothing was observed, or the model is `warming`."""
     size = sum(sign.size for sign in filter.model.listened)
     scores, signs = [np.full(len(s), np.nan) for s in sequences], [np.full((len(s), size), np.nan) for s in sequences]
     for step in walk(filter, sequences, iterations=iterations, seed=seed, max_rows=max_rows, progress=progress):
-        step.put(scores, step.estimate.score)
-        step.put(signs, step.estimate.signs)
+        step.put(scores, step.estimate.score, step.judged)
+        step.put(signs, step.estimate.signs, step.judged)
     return scores, signs
 
 

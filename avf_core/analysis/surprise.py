@@ -254,7 +254,7 @@ def step_scores(
     max_rows: int = 1024,
     progress: Progress | None = None,
 ) -> list[Float64[np.ndarray, " time"]]:
-    """The score of every step in nats, a sequence an array; NaN where nothing was observed.
+    """The score of every step in nats, a sequence an array; NaN where nothing was observed, or the model is `warming`.
 
     `free_energy` is F_t of one row, as `Filter.step` gives it online: cheap, and noisy by the row's sampled past. Both
     are less what the scale of the observation accounts for (`Estimate.score`).
@@ -275,5 +275,5 @@ def step_scores(
     for step in steps:
         e = step.estimate
         found = e.score.double()
-        step.put(scores, found + e.evidence_bound - e.free_energy if score == "evidence" else found)
+        step.put(scores, found + e.evidence_bound - e.free_energy if score == "evidence" else found, step.judged)
     return scores

@@ -26,7 +26,7 @@ class Walked:
     """Step `t` of the sequences `rows`, as the estimate has them.
 
     `x` is what came after `before`, moved by `drive`; `observed` is which of it was, None of all; `scored`: of which
-    rows anything was.
+    rows anything was. `warming` is the model's.
     """
 
     t: int
@@ -36,17 +36,28 @@ class Walked:
     x: Float[Tensor, "batch observation"]
     observed: Bool[Tensor, "batch observation"] | None
     scored: Bool[Tensor, " batch"]
+    warming: int
     estimate: Estimate
+
+    @property
+    def judged(self) -> Bool[Tensor, " batch"]:
+        """Of which rows what the step cost tells what came: those `scored`, once the model is not `warming`."""
+        return self.scored & (self.t >= self.warming)
 
     @property
     def known(self) -> Bool[Tensor, "batch observation"]:
         """Which numbers were observed."""
         return torch.ones_like(self.x, dtype=torch.bool) if self.observed is None else self.observed
 
-    def put(self, into: Sequence[np.ndarray], values: Float[Tensor, "batch ..."] | np.ndarray) -> None:
-        """Write the values of what was scored into arrays of the sequences, at this step."""
+    def put(
+        self,
+        into: Sequence[np.ndarray],
+        values: Float[Tensor, "batch ..."] | np.ndarray,
+        where: Bool[Tensor, " batch"] | None = None,
+    ) -> None:
+        """Write the values of what was scored, or of rows `where`, into arrays of the sequences, at this step."""
         told = values.detach().double().cpu().numpy() if isinstance(values, Tensor) else values
-        for n in self.scored.nonzero()[:, 0].tolist():
+        for n in (self.scored if where is None else where).nonzero()[:, 0].tolist():
             into[self.rows[n]][self.t] = told[n]
 
 
@@ -71,7 +82,7 @@ def walk(
             before = belief
             belief, e = filter.step(before, x, observed=observed, inputs=now.inputs, dt=now.dt, iterations=iterations)
             seen: dict[str, Any] = {"before": before, "drive": now, "x": x, "observed": observed, "scored": scored}
-            yield Walked(t=t, rows=batch.rows[: len(x)], estimate=e, **seen)
+            yield Walked(t=t, rows=batch.rows[: len(x)], warming=filter.model.warming, estimate=e, **seen)
             done += len(x)
             if progress:
                 progress(done, total)

@@ -83,6 +83,11 @@ class Emission(base.Emission):
             final.bias[: self.size] = SELDOM
         return nn.Sequential(trunk, final)
 
+    @property
+    def warming(self) -> int:
+        """Until as many frames were heard as are remembered."""
+        return self.config.frames
+
     def initial(self, batch_size: int, *, like: Tensor) -> State:
         """Silence."""
         dtype = torch.promote_types(like.dtype, torch.float32)

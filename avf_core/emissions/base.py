@@ -190,6 +190,11 @@ class Emission(nn.Module, ABC):
         """The context of a step before which these inputs came, as networks read them; itself where it hears none."""
         return context
 
+    @property
+    def warming(self) -> int:
+        """Steps of a sequence before which what is remembered is not yet of observations alone."""
+        return 0
+
     def initial(self, batch_size: int, *, like: Tensor) -> State:
         """What is remembered before the first observation, where `like` is; in at least float32."""
         return {}

@@ -238,6 +238,11 @@ class Emission(base.Emission):
             final.bias.zero_()
         return nn.Sequential(trunk, final)
 
+    @property
+    def warming(self) -> int:
+        """The frames that hold as many samples as are remembered."""
+        return math.ceil((self.config.order + self.config.reactive) / self.size)
+
     def initial(self, batch_size: int, *, like: Tensor) -> State:
         """Silence."""
         dtype = torch.promote_types(like.dtype, torch.float32)

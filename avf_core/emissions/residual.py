@@ -144,6 +144,11 @@ class Emission(base.Emission):
         """The corrections are the maps."""
         return maps
 
+    @property
+    def warming(self) -> int:
+        """The first observation stands for all that are remembered."""
+        return 1
+
     def initial(self, batch_size: int, *, like: Tensor) -> State:
         """Nothing was seen."""
         dtype = torch.promote_types(like.dtype, torch.float32)

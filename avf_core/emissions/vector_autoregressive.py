@@ -238,6 +238,11 @@ class Emission(base.Emission):
         self.mixing.copy_(torch.as_tensor(np.linalg.inv(factor / spread)))
         self.log_scale.copy_(torch.as_tensor(np.log(spread)).clamp(min=SHARPEST))
 
+    @property
+    def warming(self) -> int:
+        """Until the farthest lag is of an observation."""
+        return self.reach
+
     def initial(self, batch_size: int, *, like: Tensor) -> State:
         """The training data's center."""
         dtype = torch.promote_types(like.dtype, torch.float32)

@@ -23,6 +23,7 @@ from avf_core import drives
 from avf_core.beliefs import State
 from avf_core.distributions import AnyGaussian, Gaussian, Likelihood, reconstruction
 from avf_core.drives import FREE, Drive
+from avf_core.emissions.base import Emission
 from avf_core.errors import ObservationError
 from avf_core.native.plan import ModelPlan, Registers, Undescribed
 from avf_core.signs import Sign
@@ -123,6 +124,15 @@ class Model(nn.Module, ABC):
         stranger for that.
         """
         return None
+
+    @property
+    def warming(self) -> int:
+        """Steps of a sequence that are not judged: until its emission, where it has one, remembers observations alone.
+
+        What is remembered at first is not of the sequence, and so what the first steps cost tells nothing of them.
+        """
+        emission = getattr(self, "emission", None)
+        return emission.warming if isinstance(emission, Emission) else 0
 
     @property
     def listened(self) -> tuple[Sign, ...]:

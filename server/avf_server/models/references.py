@@ -1,8 +1,9 @@
 """What is normal for a model: the reference distribution of its card, against which free energies become p-values.
 
 The law: what a model's card does not say is not known: its surprise is null. A step of which nothing was observed has
-no surprise either. What a reference of signs keeps of a session's steps is kept with the belief, so that it goes on
-wherever its session does.
+no surprise either, nor have the first ones, while the model is `warming`: what it remembers is not yet of the session.
+What a reference of signs keeps of a session's steps is kept with the belief, so that it goes on wherever its session
+does.
 """
 
 import logging

@@ -1,7 +1,7 @@
 """The detectors of sessions that asked for one: each hears its session's steps, one after the other.
 
 The law: what a detector knows is kept with the belief, so that it goes on wherever its session does; a step of which
-nothing was observed is not heard.
+nothing was observed is not heard, nor, by what it cost, one while the model's memory is not of the session alone.
 """
 
 from collections.abc import Mapping, Sequence

@@ -206,10 +206,12 @@ class Engine:
         form = self._models.belief_rows(setup)
         reference = self._models.reference(setup.model)
         listening = [beside.split(row.beside, 0 if reference is None else reference.width) for row in rows]
-        surprise, running = estimates.surprise_of(batch, rows, seen, reference, [each.signs for each in listening])
+        warming = self._models.checkpoint(setup.model).filter.model.warming
+        judged = seen & (form.steps(batch.beliefs) > warming) if warming else seen
+        surprise, running = estimates.surprise_of(batch, rows, judged, reference, [each.signs for each in listening])
         detectors: Sequence[bytes | None] = [None] * len(rows)
         if setup.alarm_every:
-            known = seen & batch.finite
+            known = (judged if setup.alarm_by == "change" else seen) & batch.finite
             detectors, said = alarms.heard(
                 setup, rows, [each.detector for each in listening], batch.arrays, known=known
             )

@@ -248,19 +248,19 @@ def _beside(batch: Batch, rows: Sequence[Row]) -> dict[int, Numbers]:
 def surprise_of(
     batch: Batch,
     rows: Sequence[Row],
-    seen: NDArray[np.bool_],
+    judged: NDArray[np.bool_],
     reference: Reference | None,
     kept: Sequence[bytes | None],
 ) -> tuple[NDArray[np.float64], Sequence[bytes | None]]:
     """The p-value of every row, and what is `kept` of it for the next.
 
-    NaN where none is known, where nothing was `seen`, and where F is not finite.
+    NaN where none is known, where a row is not `judged`, and where F is not finite.
     """
     if reference is None:
-        return np.full(len(seen), np.nan), [None] * len(rows)
+        return np.full(len(judged), np.nan), [None] * len(rows)
     score = batch.score.astype(np.float64)
     told = Judged(
-        score=np.where(seen & np.isfinite(score), score, np.nan),
+        score=np.where(judged & np.isfinite(score), score, np.nan),
         prior=batch.arrays[mean_name("prior")],
         level=batch.arrays[mean_name("prediction")],
         times=np.array([np.nan if row.moment is None else row.moment.time for row in rows]),
