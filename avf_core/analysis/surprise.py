@@ -248,6 +248,7 @@ def step_scores(
     sequences: Sequence[np.ndarray],
     *,
     score: Score = "free_energy",
+    first: bool = False,
     particles_count: int = 64,
     iterations: int | None = None,
     seed: int = 0,
@@ -257,7 +258,7 @@ def step_scores(
     """The score of every step in nats, a sequence an array; NaN where nothing was observed, or the model is `warming`.
 
     `free_energy` is F_t of one row, as `Filter.step` gives it online: cheap, and noisy by the row's sampled past. Both
-    are less what the scale of the observation accounts for (`Estimate.score`).
+    are less what the scale of the observation accounts for (`Estimate.score`). `first`: also of steps that warm.
     `evidence` is -log p(x_t | x_<t) by `particles_count` particles: not noisy by one sampled past, and as many times
     as dear.
     """
@@ -275,5 +276,6 @@ def step_scores(
     for step in steps:
         e = step.estimate
         found = e.score.double()
-        step.put(scores, found + e.evidence_bound - e.free_energy if score == "evidence" else found, step.judged)
+        told = found + e.evidence_bound - e.free_energy if score == "evidence" else found
+        step.put(scores, told, step.scored if first else step.judged)
     return scores

@@ -53,10 +53,7 @@ def _table(record: Mapping[str, Any]) -> list[str]:
     rows = {FILTER: {"nats": verdict["nats"], "errors": verdict["errors"]}, **verdict["baselines"]["rows"]}
     horizons = list(verdict["errors"])
     heads = ["", "nats per step", *(f"error, {horizon} ahead" for horizon in horizons)]
-    minutes, steps = (
-        record["entry"]["minutes"],
-        {name: part["steps"] for name, part in record["data"]["splits"].items()},
-    )
+    minutes, steps = record["minutes"], {name: part["steps"] for name, part in record["data"]["splits"].items()}
     lines = [
         f"### {TITLES.get(_name(record), _name(record))}\n",
         f"{record['channels']} channels; {steps['train']} steps to train on, {steps['test']} of test. "

@@ -5,6 +5,7 @@ the test split is looked at when all is done. The law: what a record says is fou
 file, with forecasts further ahead than a card has them.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -80,6 +81,7 @@ def record(trained: records.Trained, say: records.Say) -> dict[str, Any]:
         "channels": len(scale),
         "epochs": card["epoch"],
         "updates": card["updates"],
+        "minutes": _given(card["command"]),
         "seconds": card["seconds"],
         "wall_seconds": round(trained.wall_seconds, 1),
         "candidates": card["candidates"],
@@ -90,6 +92,12 @@ def record(trained: records.Trained, say: records.Say) -> dict[str, Any]:
         "faults": _faults(best.filter, splits["train"], splits["valid"], test),
         "log": records.tail(trained.folder / "log.txt"),
     }
+
+
+def _given(command: str) -> float:
+    """The minutes that a run was given, which its command says: those of the table, or more or fewer of them."""
+    words = shlex.split(command)
+    return float(words[words.index("--minutes") + 1])
 
 
 def _faults(filter: Filter, *splits: Sequence[ndarray]) -> dict[str, Any]:

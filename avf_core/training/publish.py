@@ -22,7 +22,7 @@ from avf_core import checkpoints
 from avf_core.analysis.evaluation import Evaluation, evaluate
 from avf_core.analysis.predictive import predictive, recalibrate
 from avf_core.analysis.sign_reference import SignReference, scores_and_signs
-from avf_core.analysis.surprise import ReferenceDistribution, step_scores
+from avf_core.analysis.surprise import FEWEST, ReferenceDistribution, step_scores
 from avf_core.analysis.verdict import judge
 from avf_core.data import Source
 from avf_core.errors import AvfError, TrainingError
@@ -129,11 +129,15 @@ def _said_by_hand(folder: Path) -> dict[str, Any]:
 def reference(checkpoint: checkpoints.Checkpoint, sequences: list[np.ndarray]) -> dict[str, Any]:
     """The distribution of a step's free energy on normal data, for a card: what surprise is calibrated against.
 
-    With that of its signs beside it, where the model has signs of its own.
+    With that of its signs beside it, where the model has signs of its own. Sequences with fewer than 100 steps to judge
+    are taken with their first ones, too: costly steps are then held for somewhat more usual than they are.
     """
     filter = checkpoint.filter
     if type(filter.model).signs is Model.signs:
-        found = ReferenceDistribution.fit(np.concatenate(step_scores(filter, sequences))).as_dict()
+        scores = np.concatenate(step_scores(filter, sequences))
+        if np.isfinite(scores).sum() < FEWEST:
+            scores = np.concatenate(step_scores(filter, sequences, first=True))
+        found = ReferenceDistribution.fit(scores).as_dict()
     else:
         found = SignReference.fit(filter.model.listened, *scores_and_signs(filter, sequences)).as_dict()
     values = [round(float(value), DIGITS) for value in np.asarray(found["values"])]

@@ -60,6 +60,7 @@ def test_a_quick_entry_goes_the_whole_way(root: Path, tmp_path: Path) -> None:
     assert record["verdict"]["nats"] == pytest.approx(found.nats)
     assert set(record["verdict"]["errors"]) == {"1", "4", "6", "10", "24"}
     assert record["commands"] == [checkpoint.card["command"]]
+    assert f"--minutes {record['minutes']:g} " in f"{checkpoint.card['command']} "
     page = (tmp_path / "results.md").read_text()
     assert sensors.TITLES["ecg"] in page
     assert "their figures mean nothing" in page

@@ -9,6 +9,7 @@ RECORD = {
     "format": records.FORMAT,
     "quick": False,
     "entry": {"name": "weather", "minutes": 10.0},
+    "minutes": 5.0,
     "preset": "sensor",
     "channels": 2,
     "updates": 321,
@@ -44,6 +45,7 @@ def test_rows_are_in_order_and_in_deviations(tmp_path: Path) -> None:
     assert rows[1] == "| the filter | **-1.500** | 0.500 | 0.750 |"
     assert "beaten by a baseline" in page
     assert "90% 91.2%" in page
+    assert ", 5 minutes, 321 updates" in page
     assert "| weather, innovations | 0.80 |" in page
     bare = {**RECORD, "entry": {"name": "ecg", "minutes": 10.0}, "faults": {"left out": "too short"}}
     (tmp_path / "sensors" / "ecg.json").write_text(json.dumps(bare))

@@ -33,8 +33,8 @@ def remembered(emission: Emission, memory: State, steps: int) -> State:
 def test_after_warming_nothing_is_left_of_what_a_memory_began_with(kind: str, name: str) -> None:
     """And before it something is, where there is a memory at all: so no step is left out without need."""
     options = asdict(plugin(emissions, kind).EXAMPLES[name])
-    shape = (4, 4) if kind == "residual" else None
-    emission = emissions.build(kind.replace("_", "-"), options, units=Units(bin=0.01), size=16, shape=shape).double()
+    size, shape = (16, (4, 4)) if kind == "residual" else (12, None)
+    emission = emissions.build(kind.replace("_", "-"), options, units=Units(bin=0.01), size=size, shape=shape).double()
     first = emission.initial(1, like=torch.zeros(1, dtype=torch.float64))
     other = {key: value if key.endswith("seen") else value + 1.0 for key, value in first.items()}
     assert (emission.warming > 0) == bool(first)
