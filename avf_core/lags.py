@@ -7,7 +7,7 @@ validation data, as a baseline's order is; where there are none, by the ends of 
 comes before them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -38,10 +38,16 @@ class Lags(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """How a fit says what comes: -log p of each step, and the logarithm of the mean square error of forecasts."""
+    """How a fit says what comes: -log p of each step, and squared errors of forecasts by steps ahead, in order."""
 
     energies: Float[ndarray, " steps"]
-    error: float
+    squares: Mapping[int, Float[ndarray, "places channels"]]
+
+    @property
+    def error(self) -> float:
+        """The mean, over steps ahead, of the logarithm of the mean square."""
+        means = [float(np.nanmean(found)) for found in self.squares.values()]
+        return float(np.mean(np.log(np.maximum(means, FLOOR)))) if means else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +95,9 @@ class Trial:
         fitted = least_squares(self.train.sequences, self.filled, chosen, self.train.inputs, ridge=heard.ridge)
         found = [filtered(fitted, s, u) for s, u in zip(self.held_out.sequences, self.held_out.given, strict=True)]
         energies = [energy[start:] for (energy, _), start in zip(found, self.starts, strict=True)]
-        return Judged(energies=np.concatenate(energies), error=self._error(fitted, [filled for _, filled in found]))
+        return Judged(energies=np.concatenate(energies), squares=self._squares(fitted, [filled for _, filled in found]))
 
-    def _error(self, fitted: Linear, wholes: Sequence[ndarray]) -> float:
+    def _squares(self, fitted: Linear, wholes: Sequence[ndarray]) -> dict[int, ndarray]:
         """Over `AHEAD`, from places after the starts. `wholes` have no gaps, and begin with as many steps as are
         heard."""
         squares: dict[int, list[ndarray]] = {ahead: [] for ahead in AHEAD}
@@ -109,8 +115,7 @@ class Trial:
                 if ahead in squares:
                     squares[ahead].append((sequence[starts + ahead - 1] - mean) ** 2)
                 past = np.concatenate([past[1:], mean[None]])
-        means = [float(np.nanmean(np.concatenate(found))) for found in squares.values() if found]
-        return float(np.mean(np.log(np.maximum(means, FLOOR)))) if means else 0.0
+        return {ahead: np.concatenate(found) for ahead, found in squares.items() if found}
 
 
 def choose(train: Part, valid: Part | None = None) -> Lags:

@@ -1,8 +1,9 @@
 """Which cycles of the calendar sensors follow: decided on validation data, for `avf fit`.
 
-The law: a cycle is an input where the linear autoregression that a model of sensors begins as forecasts validation data
-better by it, and says no fewer nats. What the training data have not seen a few times over is not asked: a year's
-curve, say, of a table of one year.
+The law: a cycle is an input where the linear autoregression that a model of sensors begins as forecasts better by it,
+and says no fewer nats: of validation data, at some step ahead by more than noise may say (`rivals.behind`), and of the
+ends of the training data, after a fit to what comes before them. What the training data have not seen a few times over
+is not asked: a year's curve, say, of a table of one year.
 """
 
 import dataclasses
@@ -11,8 +12,9 @@ import numpy as np
 from numpy import ndarray
 
 from avf_core import calendar
+from avf_core.analysis.rivals import behind
 from avf_core.data import Driven, Sequences
-from avf_core.lags import NEARLY, Part, Trial, choose, within_an_error
+from avf_core.lags import NEARLY, Judged, Part, Trial, choose, within_an_error
 from avf_core.training.sizes import standardised
 
 CHOICES = (("hour", "halfday"), ("weekday",), ("yearday",))
@@ -27,18 +29,34 @@ def cycles(train: Sequences, valid: Sequences) -> tuple[str, ...]:
         return ()
     given, held_out = standardised(train, valid)
     assert held_out is not None
-    heard = choose(given, held_out)
-    best, chosen = Trial.of(given, held_out).judged(heard), tuple[str, ...]()
+    heard, chosen = choose(given, held_out), tuple[str, ...]()
+
+    def judged(names: tuple[str, ...]) -> list[Judged]:
+        part, rest = _with(given, train, names), _with(held_out, valid, names)
+        return [Trial.of(part, split).judged(heard) for split in (rest, None)]
+
+    best = judged(())
     for names in possible:
-        moved = (*chosen, *names)
-        judged = Trial.of(_with(given, train, moved), _with(held_out, valid, moved)).judged(heard)
-        if judged.error < best.error - NEARLY and within_an_error(judged.energies - best.energies):
-            best, chosen = judged, moved
+        found = judged((*chosen, *names))
+        if all(map(_better, found, best)) and _beyond_noise(found[0], best[0]):
+            best, chosen = found, (*chosen, *names)
     return chosen
+
+
+def _better(judged: Judged, best: Judged) -> bool:
+    """Whether it forecasts better than the best so far, and says no fewer nats."""
+    return judged.error < best.error - NEARLY and within_an_error(judged.energies - best.energies)
+
+
+def _beyond_noise(judged: Judged, best: Judged) -> bool:
+    """Whether it forecasts better than the best so far, by some number of steps ahead, in stretch after stretch."""
+    return any(behind(list(squares), list(judged.squares[ahead])) > 0.0 for ahead, squares in best.squares.items())
 
 
 def _with(part: Part, sequences: Sequences, cycles: tuple[str, ...]) -> Part:
     """With these cycles as inputs, beside those that there are."""
+    if not cycles:
+        return part
     waves = [calendar.inputs_at(_times(sequence), calendar.names(cycles)) for sequence in sequences]
     inputs = waves if part.inputs is None else [np.concatenate(u, 1) for u in zip(part.inputs, waves, strict=True)]
     return dataclasses.replace(part, inputs=inputs)

@@ -41,7 +41,6 @@ def test_from_a_table_to_live_surprise(
     monkeypatch.chdir(tmp_path)
     rows = weather(tmp_path / "weather.csv", 1100)
     fitted = ["fit", "weather.csv", "--time", "time", "--minutes", "0.1", "--preset", "sensor", "--json"]
-    fitted += ["--calendar", "none"]  # what is streamed below has no times
     assert cli.run(fitted) == 0
     card = json.loads(capsys.readouterr().out)
     assert cli.run(["evaluate", "--model", "runs/weather", "--data", "weather.csv", "--baselines", "--json"]) == 0

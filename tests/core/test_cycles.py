@@ -11,9 +11,9 @@ HOUR = 3600.0
 START = 1_700_000_000.0
 
 
-def stream(days: int, *, daily: float, weekly: float = 0.0, start: float = START) -> Driven:
+def stream(days: int, *, daily: float, weekly: float = 0.0, start: float = START, seed: int = 0) -> Driven:
     """An hourly sensor with a daily curve, a lower level at weekends, and noise that goes on as it did."""
-    generator, times = np.random.default_rng(0), start + HOUR * np.arange(24 * days)
+    generator, times = np.random.default_rng(seed), start + HOUR * np.arange(24 * days)
     noise = np.zeros(len(times))
     for t in range(1, len(times)):
         noise[t] = 0.9 * noise[t - 1] + generator.normal()
@@ -39,8 +39,9 @@ def test_a_week_is_found_beside_the_day() -> None:
 
 
 def test_noise_follows_no_calendar() -> None:
-    """Of a sensor that hears no clock nothing is taken."""
-    assert cycles(*parts(stream(60, daily=0.0))) == ()
+    """Of sensors that hear no clock hardly any has one taken, also where a short validation split makes it look so."""
+    taken = [cycles(*parts(stream(45, daily=0.0, seed=seed))) for seed in range(12)]
+    assert sum(map(bool, taken)) <= 1
 
 
 @pytest.mark.parametrize("whole", [stream(4, daily=3.0), stream(60, daily=3.0, start=0.0)], ids=["short", "no dates"])
