@@ -87,20 +87,21 @@ class Estimate:
             return stack_time([take(self, t).signs for t in range(len(belief.seed))])
         if not (belief.particles and isinstance(likelihood, Mixture)):
             return heard.signs(belief.model, heard.x, heard.mean, likelihood)
-        rows = heard.signs(rows_of(belief).model, heard.x, heard.mean, unfolded(likelihood.components))
+        x, mean, components = unfolded((heard.x, heard.mean, likelihood.components))
+        rows = heard.signs(rows_of(belief).model, x, mean, components)
         return averaged(rows, belief.particles["log_weights"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """What signs are made of beside belief and likelihood, a row for each particle: what was heard of x, and of z.
+    """What signs are made of beside belief and likelihood, of each particle where there are some: heard of x, and of z.
 
     `signs` is the model's. `x` is the observation, imputed where it was not observed, and `mean` the posterior's.
     """
 
     signs: Callable[[State, Tensor, Tensor, Likelihood], Tensor]
-    x: Float[Tensor, "*time rows observation"]
-    mean: Float[Tensor, "*time rows latent"]
+    x: Float[Tensor, "*rows observation"]
+    mean: Float[Tensor, "*rows latent"]
 
 
 @dataclass(frozen=True, kw_only=True)

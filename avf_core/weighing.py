@@ -108,7 +108,7 @@ def _together(before: Belief, rows: Estimate, weighted: Weighted, *, kernels: Fl
         evidence_bound=mean(rows.evidence_bound),
         effective_sample_size=mean(rows.effective_sample_size),
         outlook=rows.outlook,
-        heard=rows.heard,
+        heard=folded(rows.heard, count),
         particles=weighted,
         exact=rows.exact,
         allowance=None if rows.allowance is None else mean(rows.allowance),
