@@ -139,12 +139,11 @@ def judge(
     manner = chosen_manner(
         filter, valid, horizons=within, starts=starts, scale=comparison.scale, paths=paths, seed=seed
     )
-    errors = forecast_errors(
-        filter, test, comparison.starts, horizons=within, scale=comparison.scale, paths=paths, seed=seed, manner=manner
-    )
+    asked: dict[str, Any] = {"horizons": within, "scale": comparison.scale, "paths": paths, "seed": seed}
+    squares = forecast_squares(filter, test, comparison.starts, manner=manner, **asked)
     return Verdict(
         evaluation=found,
-        errors=errors,
+        errors=root_mean(squares),
         coverage=dict(zip(covered.levels, covered.coverage or (), strict=False)),
         comparison=comparison,
         manner=manner,
@@ -183,25 +182,6 @@ def chosen_manner(
     return min(found, key=error)
 
 
-def forecast_errors(
-    filter: Filter,
-    sequences: Sequence[ndarray],
-    starts: Sequence[tuple[int, int]],
-    *,
-    horizons: Sequence[int],
-    scale: Scale,
-    paths: int = PATHS,
-    seed: int = 0,
-    manner: Manner | None = None,
-) -> dict[int, float]:
-    """The root mean square error of the mean of `paths` sample paths, by horizon, in deviations of `scale`.
-
-    `starts`: from which sequence, and after how many observations. A model that takes inputs is told those that came.
-    """
-    asked: dict[str, Any] = {"horizons": horizons, "scale": scale, "paths": paths, "seed": seed, "manner": manner}
-    return root_mean(forecast_squares(filter, sequences, starts, **asked))
-
-
 def forecast_squares(
     filter: Filter,
     sequences: Sequence[ndarray],
@@ -213,7 +193,10 @@ def forecast_squares(
     seed: int = 0,
     manner: Manner | None = None,
 ) -> dict[int, list[ndarray]]:
-    """By horizon, for each start the squared errors of the channels, of which `forecast_errors` are the means."""
+    """By horizon, for each start the squared errors of the channels: of the mean of `paths` sample paths, in `scale`.
+
+    `starts`: from which sequence, and after how many observations. A model that takes inputs is told those that came.
+    """
     manner = manner or Manner()
     standing = _standing(filter, sequences, starts, particles=manner.particles, seed=seed)
     found = _squares_from(

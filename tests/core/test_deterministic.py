@@ -9,6 +9,8 @@ from avf_core.filtering import Filter
 from avf_core.training import em
 from avf_core.training.config import TrainingConfig
 
+from . import pairs
+
 DETERMINISTIC = {"kind": "deterministic"}
 CODEC = {
     "kind": "codec",
@@ -20,15 +22,7 @@ CODEC = {
     "emission": {"order": 2, "gains": 1, "reactive": 0},
     "bin": 1e-3,
 }
-SRNN = {
-    "kind": "srnn",
-    "observation_size": 6,
-    "latent_size": 4,
-    "hidden_size": 8,
-    "prior_widths": [8],
-    "decoder_widths": [8],
-    "likelihood": "gaussian",
-}
+SRNN = pairs.SRNN | {"likelihood": "gaussian"}
 
 
 def built(model: dict[str, object]) -> Filter:

@@ -7,7 +7,7 @@ import torch
 
 from avf_core import autoregression
 from avf_core.analysis import verdict
-from avf_core.analysis.baselines import Scale
+from avf_core.analysis.baselines import Scale, root_mean
 from avf_core.configuration import build
 from avf_core.data import Driven
 from avf_core.filtering import Filter
@@ -87,7 +87,7 @@ def test_forecasts_are_under_the_inputs_that_came() -> None:
         sequences.append(Driven(np.concatenate([np.zeros((1, 1)), inputs[1:]]), inputs=inputs))
     scale = Scale(mean=np.zeros(1), deviation=np.ones(1))
     starts = [(0, 3), (1, 1), (1, 40)]
-    found = verdict.forecast_errors(filter, sequences, starts, horizons=(1, 4), scale=scale, paths=10)
+    found = root_mean(verdict.forecast_squares(filter, sequences, starts, horizons=(1, 4), scale=scale, paths=10))
     assert max(found.values()) < 1e-3
 
 
@@ -110,7 +110,7 @@ def test_forecasts_of_an_autoregression_are_of_its_means() -> None:
     manner = verdict.chosen_manner(filter, [valid], starts=20, **asked)
     assert manner == verdict.Manner(feedback="mean")
     starts = [(0, t) for t in range(10, 57, 4)]
-    found = verdict.forecast_errors(filter, [test], starts, manner=manner, **asked)
+    found = root_mean(verdict.forecast_squares(filter, [test], starts, manner=manner, **asked))
     fitted = autoregression.vector_autoregression(scale.standardize(train), [1])
     (x,) = scale.standardize([test])
     errors: dict[int, list[np.ndarray]] = {1: [], 3: []}

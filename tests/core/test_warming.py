@@ -15,6 +15,7 @@ from avf_core.emissions import Units
 from avf_core.emissions.base import Emission
 from avf_core.filtering import Filter
 from avf_core.plugins import kinds, plugin
+from tests.support.models import TWO_SENSORS
 
 CASES = [(kind, name) for kind in kinds(emissions) for name in getattr(plugin(emissions, kind), "EXAMPLES", {})]
 REACH = 7  # of the filter of sensors, whose lags are 1, 2 and those of a period of 5
@@ -51,16 +52,7 @@ def far_from_center() -> tuple[Filter, np.ndarray]:
     torch.manual_seed(0)
     filter = configuration.build(
         {
-            "model": {
-                "kind": "srnn",
-                "observation_size": 2,
-                "latent_size": 2,
-                "hidden_size": 4,
-                "prior_widths": [4],
-                "decoder_widths": [4],
-                "likelihood": "vector-autoregressive",
-                "emission": {"order": 2, "period": 5},
-            },
+            "model": TWO_SENSORS | {"likelihood": "vector-autoregressive", "emission": {"order": 2, "period": 5}},
             "inference": {"kind": "direct", "widths": [4]},
         }
     ).requires_grad_(False)

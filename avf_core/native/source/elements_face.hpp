@@ -40,7 +40,7 @@ void avf_standard_normal(const int64_t* seed, const int64_t* step, const int64_t
 void avf_filters(const float* numbers, int rows, int count, int order, int spectral, float* coefficients) {
   if (spectral) {
     for (int row = 0; row < rows; row += WORDS)
-      filters_of_spectra(circle_of(count), numbers + (size_t)row * count, std::min(WORDS, rows - row), order, coefficients + (size_t)row * order);
+      filters_of_spectra(table_of<Circle>(count), numbers + (size_t)row * count, std::min(WORDS, rows - row), order, coefficients + (size_t)row * order);
     return;
   }
   const std::unique_ptr<Filter> filter = std::make_unique<Filter>();

@@ -4,12 +4,10 @@
 // which the Yule-Walker equations are solved by Levinson's recursion.
 #pragma once
 #include <algorithm>
-#include <map>
-#include <memory>
-#include <mutex>
 #include <vector>
 
 #include "doubles.hpp"
+#include "tables.hpp"
 
 namespace avf {
 
@@ -34,16 +32,6 @@ struct Circle {
     }
   }
 };
-
-// The tables of a resolution, made once.
-inline const Circle& circle_of(int resolution) {
-  static std::mutex lock;
-  static std::map<int, std::unique_ptr<Circle>> made;
-  std::lock_guard<std::mutex> held(lock);
-  std::unique_ptr<Circle>& found = made[resolution];
-  if (!found) found = std::make_unique<Circle>(resolution);
-  return *found;
-}
 
 // Levinson's recursion on the symmetric Toeplitz matrix with first row t[0...order - 1]: a, the predictor of
 // t[1...order], and where `other` is given, `solved` of that vector. All arrays are LAGS long, padded with zeros.
@@ -162,14 +150,14 @@ struct Filter {
   }
 
   void make(const float* said) {
-    if (spectral) of_spectrum(circle_of(numbers), said);
+    if (spectral) of_spectrum(table_of<Circle>(numbers), said);
     else of_reflections(said);
   }
 
   // From the slopes of the coefficients to those of what was said.
   void back(const double* by_coefficients, float* by_said) const {
     if (!spectral) return back_to_reflections(by_coefficients, by_said);
-    const Circle& circle = circle_of(numbers);
+    const Circle& circle = table_of<Circle>(numbers);
     alignas(64) double predictor[LAGS], solved[LAGS], by_lags[LAGS] = {}, by_share[CIRCLE];
     levinson(lags, order, predictor, by_coefficients, solved);
     for (int k = 0; k < order; k++) by_lags[k + 1] = solved[k];

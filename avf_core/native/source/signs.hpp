@@ -43,7 +43,7 @@ class Signs {
   explicit Signs(const Listening& of)
       : of(of), sound(std::min(of.window, 2 * of.frame + 1) - 1), spectrum(sound), signal(of.order + of.frame),
         whole(of.order + 1), roots(of.order + 1), innovations(of.frame), soft(of.frame), heard(sound), powers(sound / 2 + 1),
-        cosine(turn_of(sound + 1).cosine) {}
+        cosine(table_of<Turn>(sound + 1).cosine) {}
 
   // Of up to eight rows from `from` on: autocorrelations of innovations, the largest click, and the strongest line.
   void make(const Sounds& sounds, size_t from, int rows, float* out) {

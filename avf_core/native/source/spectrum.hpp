@@ -1,12 +1,10 @@
 // Power spectra of real signals of any length, eight at once, one a lane: a mixed-radix transform, decimated in time.
 #pragma once
 #include <cmath>
-#include <map>
-#include <memory>
-#include <mutex>
 #include <vector>
 
 #include "doubles.hpp"
+#include "tables.hpp"
 
 namespace avf {
 
@@ -22,21 +20,11 @@ struct Turn {
   }
 };
 
-// The tables of a number of parts, made once.
-inline const Turn& turn_of(int parts) {
-  static std::mutex lock;
-  static std::map<int, std::unique_ptr<Turn>> made;
-  std::lock_guard<std::mutex> held(lock);
-  std::unique_ptr<Turn>& found = made[parts];
-  if (!found) found = std::make_unique<Turn>(parts);
-  return *found;
-}
-
 class Spectrum {
  public:
   // Signals of an even length are one of complex numbers of half of it.
   explicit Spectrum(int length)
-      : length(length), paired(length % 2 == 0), size(paired ? length / 2 : length), cosine(turn_of(length).cosine), sine(turn_of(length).sine) {
+      : length(length), paired(length % 2 == 0), size(paired ? length / 2 : length), cosine(table_of<Turn>(length).cosine), sine(table_of<Turn>(length).sine) {
     for (int left = size, prime = 2; left > 1; prime++)
       for (; left % prime == 0; left /= prime) primes.push_back(prime);
     for (std::vector<Doubles>* one : {&real, &imaginary, &real_parts, &imaginary_parts}) one->resize(size);
