@@ -28,7 +28,7 @@ def _reproduced(groups: Mapping[str, Sequence[Record]], about: Mapping[str, Grou
     ended = sum(bool(run["finished"]) for run in runs)
     return (
         "**Reproduced:** the equations. A second implementation, which shares no code with this one, gives the same "
-        "free energies on every checkpoint of music and on the dense ones of speech "
+        "free energies on every checkpoint of music and of sensors and on the dense ones of speech "
         "(`tests/core/test_plain_filter.py`). It has neither convolutions nor linear prediction: the two of video, "
         "`speech` and `speech-avf` rest on tests of their emissions against scipy and quadrature."
         f" Of the paper's runs, {_figures(figures)}: of its presets as "

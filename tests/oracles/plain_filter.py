@@ -57,7 +57,7 @@ class PlainFilter:
         self.model, self.inference = config["model"], {**config["inference"], **effort}
         self.kind = self.model["kind"]
         self.binary = self.kind == "srnn" and self.model.get("likelihood", "bernoulli") == "bernoulli"
-        self.center, self.scale = self.model.get("center", 0.0), self.model.get("scale", 1.0)
+        self.center, self.scale = np.array(self.model.get("center", 0.0)), np.array(self.model.get("scale", 1.0))
         self.weights = {name: w.astype(np.float64) for name, w in load_file(folder / "weights.safetensors").items()}
         self.size = len(self.weights["model.prior.mean.bias"])
         self.past: list[Array] = []  # frames before the present one, the newest last
@@ -135,6 +135,11 @@ class PlainFilter:
         trunk, back = self.stack("model.decoder.0" if self.binary else "model.decoder.trunk", bending)
         energy, by_trunk = self.bernoulli(x, trunk) if self.binary else self.discretized(x, trunk)
         return energy, way(w["model.decoder_latent.weight"].T @ (slope * back(by_trunk)))
+
+    def said(self, hidden: Array, z: Array) -> Array:
+        """The numbers that the decoder of an SRNN says, where these are one linear map's."""
+        first = self.linear("model.decoder_hidden", hidden) + self.weights["model.decoder_latent.weight"] @ z
+        return self.linear("model.decoder.1", self.stack("model.decoder.0", bent(first, self.kind)[0])[0])
 
     def bernoulli(self, x: Array, trunk: Array) -> tuple[float, Array]:
         """Independent keys, by logits."""

@@ -7,7 +7,7 @@ After Larochelle & Murray 2011, Boulanger-Lewandowski et al. 2012 and Johnson 20
 
 import numpy as np
 
-from tests.oracles.plain_filter import Array, PlainFilter, bent
+from tests.oracles.plain_filter import Array, PlainFilter
 
 
 class PlainKeys(PlainFilter):
@@ -16,11 +16,7 @@ class PlainKeys(PlainFilter):
     def energy(self, x: Array, hidden: Array, z: Array) -> tuple[float, Array]:
         """-log p(x | z, past) in nats; no gradient, which direct inference does not ask for."""
         assert self.inference["kind"] == "direct"
-        w = self.weights
-        features, _ = self.stack("model.latent_features", z)
-        first = self.linear("model.decoder_hidden", hidden) + w["model.decoder_latent.weight"] @ features
-        trunk, _ = self.stack("model.decoder.0", bent(first, self.kind)[0])
-        said = self.linear("model.decoder.1", trunk)
+        said = self.said(hidden, z)
         logits = said[: len(x)] + np.array([self.told(x, k, said[len(x) :]) for k in range(len(x))])
         return float((np.logaddexp(0.0, logits) - x * logits).sum()), np.empty(0)
 
