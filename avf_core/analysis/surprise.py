@@ -71,8 +71,13 @@ class ReferenceDistribution:
         weights, center = _autoregression(sequences, memory) if memory else (np.zeros(0), 0.0)
         known = np.concatenate([_innovations(s, weights, center) for s in sequences])
         known = known[~np.isnan(known)]
-        if len(known) < FEWEST or not np.isfinite(known).all():
-            raise DataError(f"{len(known)} scores, some of them infinite or too few: expected {FEWEST} finite ones")
+        if (infinite := np.isinf(known).sum()) > 0:
+            raise DataError(f"{infinite} of {len(known)} scores are infinite: look at these data, or leave them out")
+        if len(known) < FEWEST:
+            raise DataError(
+                f"{len(known)} steps have a score, expected {FEWEST} or more: give more data, or longer sequences "
+                "(steps have none where nothing was observed, or while a model's memory takes up its first ones)"
+            )
         tail = min(0.5, max(TAIL, TAIL_SCORES / len(known)))
         levels = np.linspace(0.0, 1.0 - tail, LEVELS + 1)
         values = np.quantile(known, levels, method="weibull")

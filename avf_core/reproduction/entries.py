@@ -1,9 +1,12 @@
 """What a table of results is made of: an entry is one run of `avf train` with what it is for."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
+
+from avf_core.training import versions
 
 Role = Literal["start", "baseline", "avf", "bound", "curve", "ships", "no-latent", "same", "time"]
 
@@ -37,6 +40,12 @@ class Entry:
     minutes: float = 45.0
     particles: int = 0
     precision: Literal["float32", "bfloat16"] = "bfloat16"
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any], path: Path) -> "Entry":
+        """As a file says it. Raises TrainingError where a newer version of avf wrote that."""
+        versions.check(cls, said, path)
+        return cls(**{**said, "changes": tuple(said["changes"])})
 
     @property
     def origin(self) -> str | None:

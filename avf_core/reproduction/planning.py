@@ -68,15 +68,18 @@ class State:
 
     @classmethod
     def of(cls, folder: Path, entry: Entry) -> "State":
-        """The state of a folder, of `entry` as it is now. Raises TrainingError where it holds another run."""
+        """The state of a folder, of `entry` as it is now.
+
+        Raises TrainingError where it holds another run, or one of a newer version, and CheckpointError where the last
+        save of a run is damaged.
+        """
         path = folder / "entry.json"
         if not path.exists():
             return cls(entry=entry)
         try:
             found = json.loads(path.read_text())
-            before = Entry(**{**found["entry"], "changes": tuple(found["entry"]["changes"])})
-            seconds = max(float(found["seconds"]), _saved_seconds(folder))
-            state = cls(entry=entry, seconds=seconds, trained=bool(found["trained"]))
+            before = Entry.of(found["entry"], path)
+            state = cls(entry=entry, seconds=float(found["seconds"]), trained=bool(found["trained"]))
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"{path} is damaged ({error!r}): delete the folder, or give another --out") from error
         if not before.same_run(entry):
@@ -84,7 +87,7 @@ class State:
                 f"{folder} holds {before.preset} with {' '.join(before.changes)} (seed {before.seed}), which is not "
                 f"what {entry.name} is now: give --again to train it anew, or another --out"
             )
-        return state
+        return replace(state, seconds=max(state.seconds, _saved_seconds(folder)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +101,8 @@ class Step:
 
 def _saved_seconds(folder: Path) -> float:
     """Those of a run's last save: all that is known of a part whose queue was killed."""
-    saved = avf_sources.read_set(folder, [run_state.RUN]).get(run_state.RUN)
-    if saved is None:
-        return 0.0
-    try:
-        return float(json.loads(saved)["progress"]["seconds"])
-    except (ValueError, KeyError, TypeError) as error:
-        path = folder / run_state.RUN
-        raise TrainingError(f"{path} is damaged ({error!r}): delete the folder, or give another --out") from error
+    saved = run_state.reached(folder)
+    return 0.0 if saved is None else saved.seconds
 
 
 def plan(entries: Sequence[Entry], table: Sequence[Entry], where: Where) -> list[Step]:

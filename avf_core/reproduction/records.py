@@ -105,8 +105,7 @@ def is_there(results: Path, table: str, entry: Entry) -> bool:
     path = _path(results, table, entry.name)
     if not path.exists():
         return False
-    found = _load(path)["entry"]
-    return Entry(**{**found, "changes": tuple(found["changes"])}).same_run(entry)
+    return Entry.of(_load(path)["entry"], path).same_run(entry)
 
 
 def iteration_counts(trained: int) -> list[int]:

@@ -3,11 +3,7 @@
 Read from the runs at hand and from the records; where both are there, from the one that is further.
 """
 
-import json
 from dataclasses import dataclass
-from typing import Any
-
-import avf_sources
 
 from avf_core.reproduction import records
 from avf_core.reproduction.entries import Entry, epochs_in
@@ -36,7 +32,7 @@ class Standing:
 
 
 def standing(entry: Entry, where: Where) -> Standing:
-    """How far an entry is. Raises TrainingError where its record is damaged."""
+    """How far an entry is. Raises TrainingError where its record is damaged, CheckpointError where its run is."""
     recorded, figure = _record(entry, where)
     epochs, seconds = max(_run(entry, where), recorded)
     for_a_while = entry.time_of is not None or entry.command == "fit"
@@ -61,12 +57,8 @@ def _length(entry: Entry) -> int:
 
 def _run(entry: Entry, where: Where) -> tuple[int, float]:
     """The epochs and seconds of the run at hand, as it was last saved."""
-    try:
-        files = avf_sources.read_set(where.folder(entry.name), [run_state.RUN])
-        progress: dict[str, Any] = json.loads(files[run_state.RUN])["progress"]
-        return int(progress["epoch"]), float(progress["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0, 0.0
+    found = run_state.reached(where.folder(entry.name))
+    return (0, 0.0) if found is None else (found.epoch, found.seconds)
 
 
 def _record(entry: Entry, where: Where) -> tuple[tuple[int, float], float | None]:

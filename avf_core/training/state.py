@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import avf_sources
+import msgspec
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from avf_core.errors import CheckpointError
+from avf_core.training import versions
 from avf_core.training.parallel import Group
 
 FORMAT = "avf-run"
@@ -76,20 +78,21 @@ def load(
 
     The leader of the group reads the files; the others need not see its disk.
 
-    Raises CheckpointError where the run is of other settings or data, or where its files are damaged.
+    Raises CheckpointError where the run is of other settings or data, or where its files are damaged, and
+    TrainingError where a newer version wrote them.
     """
     files = avf_sources.read_set(folder, FILES) if group.leads else {}
     written = group.of_leader(files.get(RUN))
     if written is None:
         return None
     data = group.of_leader(files.get(TENSORS)) or b""
+    document, progress = _read(written, folder)
     try:
-        document = json.loads(written)
-        found, progress = document["run"], Progress(**document["progress"])
+        found = document["run"]
         if document.get("tensors", _digest(data)) != _digest(data):  # runs of earlier releases have none
             raise ValueError(f"{TENSORS} is not of this {RUN}")
         tensors = safetensors.torch.load(data)
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+    except (ValueError, KeyError, safetensors.SafetensorError) as error:
         raise CheckpointError(
             f"the run in {folder} is damaged ({error}): delete the folder or choose another"
         ) from error
@@ -104,6 +107,26 @@ def load(
     for name, optimizer in optimizers.items():
         _restore_optimizer(optimizer, _section(tensors, f"{name}/"))
     return progress
+
+
+def reached(folder: Path) -> Progress | None:
+    """How far the run in a folder is, as it was last saved; None where the folder holds none.
+
+    Raises CheckpointError where that is damaged, and TrainingError where a newer version wrote it.
+    """
+    written = avf_sources.read_set(folder, [RUN]).get(RUN)
+    return None if written is None else _read(written, folder)[1]
+
+
+def _read(written: bytes, folder: Path) -> tuple[dict[str, Any], Progress]:
+    """What counters were saved with, and the counters."""
+    path = folder / RUN
+    try:
+        document = json.loads(written)
+        versions.check(Progress, document["progress"], path)
+        return document, msgspec.convert(document["progress"], Progress)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error!r}): delete the folder, or give another --out") from error
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -129,9 +129,11 @@ def test_a_reference_survives_json() -> None:
     for wrong in ({}, {**reference.as_dict(), "values": [0.0]}, {**reference.as_dict(), "tail_scale": 0.0}):
         with pytest.raises(DataError, match="no reference distribution"):
             ReferenceDistribution.from_dict(wrong)
-    for scores in (np.zeros(10), np.full(200, np.nan), np.full(200, np.inf)):
-        with pytest.raises(DataError, match="expected 100 finite"):
-            ReferenceDistribution.fit(scores)
+    for few in (np.zeros(10), np.full(200, np.nan), [], [np.zeros(4), np.full(200, np.nan)]):
+        with pytest.raises(DataError, match=r"^(0|4|10) steps have a score, expected 100 or more: give more data"):
+            ReferenceDistribution.fit(few)
+    with pytest.raises(DataError, match="2 of 200 scores are infinite: look at these data"):
+        ReferenceDistribution.fit(np.r_[np.zeros(198), np.inf, -np.inf])
 
 
 def test_scores_are_those_of_the_filter() -> None:

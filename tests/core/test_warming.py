@@ -1,12 +1,16 @@
 """First steps: what a memory holds before it is of the sequence is no reason to be alarmed."""
 
+import re
+import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from avf_client.commands import cli
 
-from avf_core import configuration, emissions
+from avf_core import checkpoints, configuration, emissions
 from avf_core.analysis.conditional import measured_scores
 from avf_core.analysis.sign_reference import scores_and_signs
 from avf_core.analysis.surprise import ReferenceDistribution, step_scores
@@ -77,3 +81,15 @@ def test_the_first_steps_of_a_sequence_are_not_judged_and_all_others_are() -> No
     heard, signs = scores_and_signs(filter, [xs])
     np.testing.assert_array_equal(heard[0], scores)
     assert (np.isnan(signs[0]).all(axis=1) == np.isnan(scores)).all()
+
+
+def test_data_of_which_warming_leaves_too_little_are_refused_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`avf calibrate` says how many steps there are, and why there are no more; the model's card is what it was."""
+    run = shutil.copytree(checkpoints.ZOO / "ecg", tmp_path / "run")
+    before = (run / checkpoints.CARD).read_bytes()
+    np.save(tmp_path / "short.npy", np.random.default_rng(0).normal(size=(1000, 9)).astype(np.float32))
+    assert cli.run(["calibrate", str(run), "--data", str(tmp_path / "short.npy")]) == 1
+    assert re.search(r"\d+ steps have a score, expected 100 or more: .*memory takes", capsys.readouterr().err)
+    assert (run / checkpoints.CARD).read_bytes() == before
