@@ -14,18 +14,9 @@ from avf_server.models.setups import Setup
 
 from avf_core import checkpoints, configuration
 from avf_core.analysis.surprise import ReferenceDistribution
+from tests.core import pairs
 
-SRNN: dict[str, Any] = {
-    "model": {
-        "kind": "srnn",
-        "observation_size": 6,
-        "latent_size": 4,
-        "hidden_size": 8,
-        "prior_widths": [8],
-        "decoder_widths": [8],
-    },
-    "inference": {"kind": "direct", "widths": [8]},
-}
+SRNN: dict[str, Any] = {"model": pairs.SRNN, "inference": {"kind": "direct", "widths": [8]}}
 ROLL = SRNN | {"model": SRNN["model"] | {"observation_size": 88}}
 SVG = {
     "model": {
