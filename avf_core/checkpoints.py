@@ -41,6 +41,20 @@ class Checkpoint:
     digest: str
     weights: str
 
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What the card says of the data that the model was trained on."""
+        found = self.card.get("data")
+        return found if isinstance(found, Mapping) else {}
+
+    def names(self, kind: str, *, count: int) -> list[str] | None:
+        """The names of so many numbers, where a card has them all: of the data, or of what was read of it."""
+        options = self.data.get("options")
+        for found in (self.data.get(kind), options.get(kind) if isinstance(options, Mapping) else None):
+            if isinstance(found, Sequence) and not isinstance(found, str) and 0 < len(found) == count:
+                return [str(name) for name in found]
+        return None
+
 
 def available() -> list[str]:
     """The names of the checkpoints in the zoo."""

@@ -31,7 +31,7 @@ class BeliefObservation(gymnasium.Wrapper[Array, Action, Any, Action], RecordCon
     """The observation is the belief: by default posterior mean and log-variance of the latent, (2 L,) float32.
 
     env                                 its observations, flattened, are what the filter observes
-    model, server, api_key, iterations, particles  see `open_filters`
+    model, server, api_key, iterations, particles, start  see `open_filters`
     features                            what of the belief is seen: names of `features.NAMES`, or functions of estimates
     inputs                              what the model is told of an action, where it takes inputs, see `Beliefs`
 
@@ -50,11 +50,18 @@ class BeliefObservation(gymnasium.Wrapper[Array, Action, Any, Action], RecordCon
         api_key: str | None = None,
         iterations: int | None = None,
         particles: int = 1,
+        start: float | None = None,
         features: Sequence[Feature] = BELIEF,
         inputs: Inputs | None = None,
     ) -> None:
         api_key = None if api_key is None else key_of(api_key)
-        opened = {"server": server, "api_key": api_key, "iterations": iterations, "particles": particles}
+        opened = {
+            "server": server,
+            "api_key": api_key,
+            "iterations": iterations,
+            "particles": particles,
+            "start": start,
+        }
         RecordConstructorArgs.__init__(
             self, model=str(model), features=features, inputs=inputs, **opened, _disable_deepcopy=True
         )
@@ -65,6 +72,7 @@ class BeliefObservation(gymnasium.Wrapper[Array, Action, Any, Action], RecordCon
             api_key=api_key,
             iterations=iterations,
             particles=particles,
+            start=start,
             predictions=predicting(features),
         )
         self._generators = RowGenerators(1)
@@ -112,6 +120,7 @@ class VectorBeliefObservation(VectorWrapper[Array, Any, Any, Any, NDArray[Any]])
         api_key: str | None = None,
         iterations: int | None = None,
         particles: int = 1,
+        start: float | None = None,
         features: Sequence[Feature] = BELIEF,
         inputs: Inputs | None = None,
     ) -> None:
@@ -123,6 +132,7 @@ class VectorBeliefObservation(VectorWrapper[Array, Any, Any, Any, NDArray[Any]])
             api_key=api_key,
             iterations=iterations,
             particles=particles,
+            start=start,
             predictions=predicting(features),
         )
         self._generators = RowGenerators(env.num_envs)

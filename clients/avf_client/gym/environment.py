@@ -25,7 +25,7 @@ ROW = np.zeros(1, dtype=np.intp)
 class FilterEnv(gymnasium.Env[Any, Array]):
     """One sequence being filtered.
 
-    model, server, api_key, iterations, particles  see `open_filters`
+    model, server, api_key, iterations, particles, start  see `open_filters`
     bounds  of the action space, where the model takes any number; [-1, 1] where absent. An observation beyond them
             is filtered none the less
 
@@ -48,11 +48,14 @@ class FilterEnv(gymnasium.Env[Any, Array]):
         api_key: str | None = None,
         iterations: int | None = None,
         particles: int = 1,
+        start: float | None = None,
         bounds: tuple[float, float] | None = None,
         render_mode: str | None = None,
     ) -> None:
         self.render_mode = checked_mode(render_mode)
-        self._filters = open_filters(model, server=server, api_key=api_key, iterations=iterations, particles=particles)
+        self._filters = open_filters(
+            model, server=server, api_key=api_key, iterations=iterations, particles=particles, start=start
+        )
         self._begun = False
         with closed_on_error(self._filters):
             self.action_space = spaces.observations(self._filters.spec, bounds)

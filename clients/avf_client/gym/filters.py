@@ -4,6 +4,7 @@ The law: a row's estimates depend on its seed, its observations and its inputs o
 the same in this process, on a server, alone and among others; and what goes wrong in a row is that row's affair.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -167,6 +168,22 @@ def closed_on_error(filters: Filters) -> Iterator[Filters]:
     except BaseException:
         filters.close()
         raise
+
+
+def checked_start(start: float | None, *, model: str, dated: bool) -> float:
+    """When the first observation of a sequence is; 0 of a model that hears no calendar. Raises InvalidSetting."""
+    if start is None and dated:
+        raise refused(
+            "invalid-setting",
+            f"{model} hears the calendar, but no start was said: say start=, when the first observation of a sequence "
+            "is, in seconds since 1970 (UTC)",
+            status=422,
+        )
+    if start is not None and not dated:
+        raise refused("invalid-setting", f"start is {start:g}, but {model} hears no calendar: leave it out", status=422)
+    if start is not None and not math.isfinite(start):
+        raise refused("invalid-setting", f"start is {start}, expected seconds since 1970 (UTC)", status=422)
+    return 0.0 if start is None else float(start)
 
 
 def draw_seed(generator: np.random.Generator) -> int:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avf_client.errors import AvfClientError, refused
-from avf_client.gym.filters import Array, Estimates, Failures, Rows, Spec
-from avf_core import checkpoints
+from avf_client.gym.filters import Array, Estimates, Failures, Rows, Spec, checked_start
+from avf_core import calendar, checkpoints
 from avf_core.beliefs import Belief
 from avf_core.errors import CheckpointError, ConfigurationError, PluginError
 from avf_core.estimates import Estimate
@@ -24,11 +24,19 @@ from avf_core.trees import take, tree_map
 class LocalFilters:
     """Rows of sequences of a checkpoint. Raises UnknownModel where there is none, or where it cannot be read.
 
-    Without `predictions` those of estimates are NaN: to make them costs more than a step.
+    Without `predictions` those of estimates are NaN: to make them costs more than a step. Inputs of the calendar are
+    made here, of each row's clock: it is at `start` with the first observation, and goes on by the model's usual dt.
     """
 
     def __init__(
-        self, model: str | Path, *, rows: int, iterations: int | None, particles: int = 1, predictions: bool = True
+        self,
+        model: str | Path,
+        *,
+        rows: int,
+        iterations: int | None,
+        particles: int = 1,
+        predictions: bool = True,
+        start: float | None = None,
     ) -> None:
         if iterations is not None and iterations < 0:
             raise refused("invalid-setting", f"iterations is {iterations}, expected 0 or more", status=422)
@@ -38,7 +46,10 @@ class LocalFilters:
             raise refused("unknown-model", str(error), status=404) from error
         self._filter, self._iterations, self._rows = checkpoint.filter, iterations, rows
         self._particles, self._predictions = particles, predictions
-        observation = self._filter.model.observation
+        observation, size = self._filter.model.observation, self._filter.model.input_size
+        self._made = calendar.among(checkpoint.names("inputs", count=size) or ())
+        self._start = checked_start(start, model=checkpoint.name, dated=bool(self._made))
+        self._times = np.full(rows, self._start)
         self._belief = self._initial([0] * rows)
         self.spec = Spec(
             model=checkpoint.name,
@@ -46,13 +57,14 @@ class LocalFilters:
             latent_size=self._filter.model.latent_size,
             low=observation.low,
             high=observation.high,
-            input_size=self._filter.model.input_size,
+            input_size=size - len(self._made),
             state_size=_state(self._belief).shape[1],
         )
 
     def begin(self, rows: Rows, seeds: Sequence[int]) -> None:
         """The belief before the first observation, in these rows."""
         self._put(rows, self._initial(seeds))
+        self._times[rows] = self._start
 
     @torch.no_grad()
     def step(self, rows: Rows, xs: Array, inputs: Array) -> tuple[Estimates, Failures]:
@@ -61,10 +73,11 @@ class LocalFilters:
         observed = ~x.isnan()
         mask = None if bool(observed.all()) else observed
         belief = take(self._belief, torch.from_numpy(rows))
-        drive = torch.from_numpy(inputs) if self.spec.input_size else None
+        drive = self._heard(rows, inputs)
         following, estimate = self._filter.step(belief, x, observed=mask, inputs=drive, iterations=self._iterations)
         estimates = _as_arrays(estimate, following, predictions=self._predictions)
         sound = np.isfinite(estimates.free_energy) & np.isfinite(estimates.posterior_mean).all(axis=1)
+        self._times[rows[sound]] += self._filter.model.reader.usual_dt
         if sound.all():
             self._put(rows, following)
         elif sound.any():
@@ -73,6 +86,12 @@ class LocalFilters:
 
     def close(self) -> None:
         """Nothing is held that the interpreter does not free."""
+
+    def _heard(self, rows: Rows, inputs: Array) -> Tensor | None:
+        """What was done before each observation, and what the calendar says of its time."""
+        made = calendar.inputs_at(self._times[rows], self._made).astype(np.float32)
+        heard = np.concatenate([inputs, made], axis=1)
+        return torch.from_numpy(heard) if heard.shape[1] else None
 
     @torch.no_grad()
     def _initial(self, seeds: Sequence[int]) -> Belief:

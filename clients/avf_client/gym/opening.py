@@ -25,6 +25,7 @@ def open_filters(
     iterations: int | None = None,
     particles: int = 1,
     predictions: bool = True,
+    start: float | None = None,
 ) -> Filters:
     """Rows of sequences of a model: in this process, or in sessions of a server.
 
@@ -33,6 +34,8 @@ def open_filters(
     api_key     for the server; that of the environment, AVF_API_KEY, where absent
     iterations  updates of the posterior a step; the model's own number where absent
     particles   weighted rows that each sequence is filtered by; estimates are then of all of them together
+    start       of a model that hears the calendar: when the first observation of each sequence is, in seconds since
+                1970 (UTC); the others follow by the model's usual time, and inputs of the calendar are made of it
     predictions whether estimates are asked for predictions, which cost more than a step in this process
 
     Raises UnknownModel; MissingExtra where the filter is to run in this process and the library is not installed.
@@ -47,6 +50,7 @@ def open_filters(
             api_key=key_of(api_key),
             iterations=iterations,
             particles=particles,
+            start=start,
         )
     try:
         from avf_client.gym.local import LocalFilters
@@ -54,7 +58,9 @@ def open_filters(
         if error.name not in LIBRARY:
             raise
         raise MissingExtra("a filter in this process", "core") from error
-    return LocalFilters(model, rows=rows, iterations=iterations, particles=particles, predictions=predictions)
+    return LocalFilters(
+        model, rows=rows, iterations=iterations, particles=particles, predictions=predictions, start=start
+    )
 
 
 def key_of(api_key: str | None) -> keys.ApiKey | None:

@@ -20,11 +20,12 @@ from avf_client.blocking.client import Client, Session
 from avf_client.core import rest
 from avf_client.core.retries import Retry
 from avf_client.errors import AvfClientError, refused
-from avf_client.gym.filters import Array, Estimates, Failures, Rows, Spec
+from avf_client.gym.filters import Array, Estimates, Failures, Rows, Spec, checked_start
 from avf_client.results.estimates import Estimate
 
 T = TypeVar("T")
 CONCURRENT = 32  # requests under way at once, at most
+FIRST = 1  # the `seq` of the first observation of a session
 PARTING = 2.0  # seconds for a request of those that were let go of
 _ONCE = Retry(attempts=1)
 
@@ -49,15 +50,18 @@ class RemoteFilters:
         api_key: str | None,
         iterations: int | None,
         particles: int = 1,
+        start: float | None = None,
     ) -> None:
         self._owned = isinstance(server, str)
         self._client = Client(server, api_key) if isinstance(server, str) else server
         try:
-            self.spec = _spec(self._client, model)
+            self.spec, dated = _spec(self._client, model)
+            said = checked_start(start, model=model, dated=dated)
         except AvfClientError:
             self.close_client()
             raise
         self._iterations, self._particles, self._count = iterations, particles, rows
+        self._start = said if dated else None
         self._take_up({})
 
     def begin(self, rows: Rows, seeds: Sequence[int]) -> None:
@@ -105,13 +109,14 @@ class RemoteFilters:
             "count": self._count,
             "iterations": self._iterations,
             "particles": self._particles,
+            "start": self._start,
             "server": (self._client.base_url, self._client.api_key, self._client.timeout, self._client.retry),
             "snapshots": {row: session.snapshot() for row, session in sessions.items()},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.spec, self._count = state["spec"], state["count"]
-        self._iterations, self._particles = state["iterations"], state["particles"]
+        self._iterations, self._particles, self._start = state["iterations"], state["particles"], state["start"]
         address, key, timeout, retry = state["server"]
         self._owned, self._client = True, Client(address, key, timeout, retry=retry)
         self._take_up({row: self._client.restore(snapshot) for row, snapshot in state["snapshots"].items()})
@@ -135,7 +140,9 @@ class RemoteFilters:
     def _step(self, row_observation_and_inputs: tuple[int, Array, Array]) -> Estimate | AvfClientError:
         row, x, inputs = row_observation_and_inputs
         try:
-            return self._sessions[row].step(x, inputs=inputs if self.spec.input_size else None)
+            session = self._sessions[row]
+            time = self._start if session.next_seq == FIRST else None
+            return session.step(x, inputs=inputs if self.spec.input_size else None, time=time)
         except AvfClientError as error:
             return error
 
@@ -164,11 +171,12 @@ def _let_go(client: Client, owned: bool, sessions: dict[int, Session], process: 
         client.close()
 
 
-def _spec(client: Client, model: str) -> Spec:
+def _spec(client: Client, model: str) -> tuple[Spec, bool]:
+    """What a model is, and whether it hears the calendar."""
     models = client.models()
     for info in models:
         if info.name == model:
-            return Spec(
+            spec = Spec(
                 model=info.name,
                 observation_size=info.observation_size,
                 latent_size=info.latent_size,
@@ -176,6 +184,7 @@ def _spec(client: Client, model: str) -> Spec:
                 high=np.inf if info.high is None else info.high,
                 input_size=info.input_size,
             )
+            return spec, bool(info.calendar)
     held = ", ".join(info.name for info in models)
     raise refused("unknown-model", f"no model {model!r}; the server at {client.base_url} holds {held}", status=404)
 

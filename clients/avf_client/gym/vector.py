@@ -50,6 +50,7 @@ class FilterVectorEnv(VectorEnv[dict[str, Array], Array, NDArray[Any]]):
         api_key: str | None = None,
         iterations: int | None = None,
         particles: int = 1,
+        start: float | None = None,
         bounds: tuple[float, float] | None = None,
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
@@ -58,7 +59,13 @@ class FilterVectorEnv(VectorEnv[dict[str, Array], Array, NDArray[Any]]):
         if max_episode_steps is not None and max_episode_steps < 1:
             raise InvalidArgument(f"max_episode_steps is {max_episode_steps}, expected at least 1")
         self._filters = open_filters(
-            model, rows=num_envs, server=server, api_key=api_key, iterations=iterations, particles=particles
+            model,
+            rows=num_envs,
+            server=server,
+            api_key=api_key,
+            iterations=iterations,
+            particles=particles,
+            start=start,
         )
         self._most = max_episode_steps
         self.num_envs = num_envs

@@ -5,8 +5,8 @@ these do not say is null, never guessed.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, cast, get_args
+from collections.abc import Mapping
+from typing import cast, get_args
 
 import avf_wire as wire
 import msgspec
@@ -81,32 +81,22 @@ def points_of(checkpoint: Checkpoint) -> Mapping[str, wire.Point]:
         raise CheckpointError(f"the points in the card of {checkpoint.name} are none: {error}") from error
 
 
-def _names(checkpoint: Checkpoint, kind: str, *, count: int) -> list[str] | None:
-    """The names of so many numbers, where a card has them all: of the data, or of what was read of it."""
-    facts = _data(checkpoint)
-    options = facts.get("options")
-    for found in (facts.get(kind), options.get(kind) if isinstance(options, Mapping) else None):
-        if isinstance(found, Sequence) and not isinstance(found, str) and 0 < len(found) == count:
-            return [str(name) for name in found]
-    return None
-
-
 def calendar_of(checkpoint: Checkpoint) -> tuple[str, ...]:
     """The names of the inputs that the server makes of an observation's time, after those that are sent."""
-    named = _names(checkpoint, "inputs", count=checkpoint.filter.model.input_size) or ()
+    named = checkpoint.names("inputs", count=checkpoint.filter.model.input_size) or ()
     return tuple(calendar.among(named))
 
 
 def _sent(checkpoint: Checkpoint) -> list[str] | None:
     """The names of the inputs that clients send."""
-    named = _names(checkpoint, "inputs", count=checkpoint.filter.model.input_size)
+    named = checkpoint.names("inputs", count=checkpoint.filter.model.input_size)
     made = calendar_of(checkpoint)
     return None if named is None else [name for name in named if name not in made] or None
 
 
 def channels_of(checkpoint: Checkpoint) -> list[str] | None:
     """What the numbers of an observation are called."""
-    return _names(checkpoint, "channels", count=checkpoint.filter.model.observation.size)
+    return checkpoint.names("channels", count=checkpoint.filter.model.observation.size)
 
 
 def lay_about(checkpoint: Checkpoint) -> tuple[list[float], list[float]] | None:
@@ -128,7 +118,7 @@ def modality_of(checkpoint: Checkpoint) -> wire.Modality:
 
 def sample_rate_of(checkpoint: Checkpoint) -> int | None:
     """The rate of an audio model's samples, in Hz: as its card says, or the data in it; None where neither does."""
-    facts = _data(checkpoint)
+    facts = checkpoint.data
     options = facts.get("options")
     said = options.get("rate") if isinstance(options, Mapping) else None
     for rate in (checkpoint.card.get("sample_rate"), facts.get("rate"), said, _default_rate(checkpoint)):
@@ -170,13 +160,7 @@ def _default_rate(checkpoint: Checkpoint) -> int | None:
 def _plugin(checkpoint: Checkpoint) -> Plugin | None:
     """The kind of data set that the card names; None where it names none, or one that nobody here has named."""
     try:
-        found = plugin(data, _data(checkpoint).get("kind"), trusted=False)
+        found = plugin(data, checkpoint.data.get("kind"), trusted=False)
     except ConfigurationError:
         return None
     return found if isinstance(found, Plugin) else None
-
-
-def _data(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """What the card says of the data that the model was trained on."""
-    found = checkpoint.card.get("data")
-    return found if isinstance(found, Mapping) else {}
