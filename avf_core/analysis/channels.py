@@ -1,9 +1,10 @@
 """Which sensor is wrong: surprise channel by channel over a window of steps, and sensors that are stuck.
 
-Of every channel two things are judged, each against what is normal for it: the mean over the window of -log p of its
-numbers, as a filter predicts them, on either side; and the longest run of exactly the same number. What happens in one
-channel is lost in the sum over many, and a sensor that is stuck is predicted the better the longer it is. The law: a
-p-value of a window is that of its strangest part times how many parts were looked at, at most 1.
+Of every channel three things are judged, each against what is normal for it: how high -log p of its numbers is, as a
+filter predicts them, in the mean over the window and over the strangest quarter of its steps; and the longest run of
+exactly the same number. What happens in one channel is lost in the sum over many, what a filter soon gets used to in
+the mean over the window, and a sensor that is stuck is predicted the better the longer it is. The law: a p-value of a
+window is that of its strangest part times how many parts were looked at, at most 1.
 """
 
 from collections.abc import Sequence
@@ -20,18 +21,20 @@ from avf_core.errors import DataError
 from avf_core.filtering import Filter
 
 WINDOW = 24
+SHARES = (1.0, 0.25)  # of a window's steps, the strangest, whose means are judged
 
 
 @dataclass(frozen=True, kw_only=True)
 class Normal:
-    """What is normal in windows of so many steps: the mean energy of each channel, and the longest run, by length.
+    """What is normal in windows of so many steps: the energy of each channel, and the longest run, by length.
 
-    `runs[d, r]` is the part of windows in which channel d says the same number at least r times more; `fading[d]` the
-    factor by which that falls with each step beyond the longest run that was seen.
+    `energies[s][d]` is of the means over a share of the steps; `runs[d, r]` the part of windows in which channel d says
+    the same number at least r times more; `fading[d]` the factor by which that falls with each step beyond the longest
+    run that was seen.
     """
 
     window: int
-    energies: tuple[ReferenceDistribution | None, ...]
+    energies: tuple[tuple[ReferenceDistribution | None, ...], ...]
     runs: ndarray
     fading: ndarray
 
@@ -40,29 +43,32 @@ class Normal:
         cls, filter: Filter, train: Sequence[ndarray], valid: Sequence[ndarray], *, window: int = WINDOW
     ) -> "Normal":
         """Energies are those of `valid`, runs those of `train`. Raises DataError where no sequence has a window."""
-        means = [_windows(energy, window) for energy in channel_energies(filter, valid) if len(energy) >= window]
+        held = [energy for energy in channel_energies(filter, valid) if len(energy) >= window]
         longest = [_longest(runs_of(x), window) for x in map(numbers, train) if len(x) >= window]
-        if not means or not longest:
+        if not held or not longest:
             raise DataError(f"no sequence has {window} steps, which a window takes")
-        rows, lengths = np.concatenate(means), np.concatenate(longest)
-        known = [column[~np.isnan(column)] for column in rows.T]
+        lengths = np.concatenate(longest)
+        means = [np.concatenate([_strangest(energy, window, share) for energy in held]) for share in SHARES]
         steps = np.concatenate([runs_of(numbers(x)) for x in train])
         counts = np.arange(window + 1)[:, None, None]
         return cls(
             window=window,
-            energies=tuple(ReferenceDistribution.fit(each) if len(each) >= 100 else None for each in known),
+            energies=tuple(tuple(_reference(column) for column in rows.T) for rows in means),
             runs=(lengths >= counts).mean(1).T,
             fading=np.minimum((steps > 0).mean(0) + 1.0 / len(steps), 0.99),
         )
 
     def p_values(self, energies: ndarray, x: ndarray) -> ndarray:
-        """Of the last window of a sequence, by channel, of its energies and of its longest run: (channels, 2)."""
-        means = _windows(energies[-self.window :], self.window)[0]
-        found = np.ones((len(means), 2))
-        for d, (mean, reference) in enumerate(zip(means, self.energies, strict=True)):
-            if reference is not None and not np.isnan(mean):
-                found[d, 0] = float(reference.p_values(np.array([mean]))[0])
-            found[d, 1] = self._run(d, int(_longest(runs_of(numbers(x))[-self.window :], self.window)[0, d]))
+        """Of the last window of a sequence, by channel, of its energies and of its longest run: (channels, 3)."""
+        last = energies[-self.window :]
+        longest = _longest(runs_of(numbers(x))[-self.window :], self.window)[0]
+        found = np.ones((len(longest), len(SHARES) + 1))
+        for s, (share, references) in enumerate(zip(SHARES, self.energies, strict=True)):
+            for d, mean in enumerate(_strangest(last, self.window, share)[0]):
+                reference = references[d]
+                if reference is not None and not np.isnan(mean):
+                    found[d, s] = float(reference.above(np.array([mean]))[0])
+        found[:, -1] = [self._run(d, int(length)) for d, length in enumerate(longest)]
         return found
 
     def p_value(self, energies: ndarray, x: ndarray) -> float:
@@ -100,13 +106,20 @@ def runs_of(x: ndarray) -> ndarray:
     return found
 
 
-def _windows(energies: ndarray, window: int) -> ndarray:
-    """The mean of every channel in all windows; NaN where nothing was observed."""
-    known = ~np.isnan(energies)
-    sums = np.cumsum(np.concatenate([np.zeros((1, energies.shape[1])), np.where(known, energies, 0.0)]), 0)
-    counts = np.cumsum(np.concatenate([np.zeros((1, energies.shape[1])), known]), 0)
-    total, count = sums[window:] - sums[:-window], counts[window:] - counts[:-window]
-    found: ndarray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def _reference(means: ndarray) -> ReferenceDistribution | None:
+    """What is normal of these; None where too few are known."""
+    known = means[~np.isnan(means)]
+    return ReferenceDistribution.fit(known) if len(known) >= 100 else None
+
+
+def _strangest(energies: ndarray, window: int, share: float) -> ndarray:
+    """The mean of the highest of every channel in all windows; NaN where nothing was observed."""
+    falling = -np.sort(
+        -np.lib.stride_tricks.sliding_window_view(energies, window, axis=0), axis=-1
+    )  # missing ones last
+    counts = np.maximum(np.ceil(share * (~np.isnan(falling)).sum(-1)).astype(int), 1)
+    sums = np.take_along_axis(np.nancumsum(falling, axis=-1), counts[..., None] - 1, -1)[..., 0]
+    found: ndarray = np.where(np.isnan(falling[..., 0]), np.nan, sums / counts)
     return found
 
 

@@ -48,13 +48,32 @@ def test_normal_windows_are_rarely_strange_and_a_stuck_sensor_is_named() -> None
     pieces = [stream(40, seed) for seed in range(100, 220)]
     said = [normal.p_value(e, x) for e, x in zip(channels.channel_energies(filter, pieces), pieces, strict=True)]
     assert np.mean(np.array(said) <= 0.05) <= 0.1
-    for channel, place in ((0, 1), (2, 1), (1, 0)):
+    for channel, place in ((0, 2), (2, 2), (1, 0)):
         x = stream(40, 7)
-        x[28:, channel] = x[27, channel] if place else x[28:, channel] + 4.0 * np.random.default_rng(0).normal(size=12)
+        x[28:, channel] = (
+            x[27, channel] if place == 2 else x[28:, channel] + 4.0 * np.random.default_rng(0).normal(size=12)
+        )
         (energies,) = channels.channel_energies(filter, [x])
         found = normal.p_values(energies, x)
-        assert found.argmin() == 2 * channel + place
+        assert found.argmin() == 3 * channel + place
         assert normal.p_value(energies, x) < 0.01
+
+
+def test_what_is_soon_over_is_in_the_strangest_quarter() -> None:
+    """In a window of 24 of which two steps are strange; by hand, the quarter's mean is of the six highest, and the mean
+    over the whole window, with what is missing left out, the plain one."""
+    filter = kalman_filter()
+    normal = channels.Normal.of(filter, [stream(4000, 0)], [stream(3000, 1)])
+    x = stream(72, 5)
+    x[60, 1] += 4.0
+    (energies,) = channels.channel_energies(filter, [x])
+    window = energies[-24:].copy()
+    found = normal.p_values(energies, x)
+    assert found[1, 1] < 0.01 < found[0].min()
+    window[3, 0] = np.nan
+    known = np.sort(window[~np.isnan(window[:, 0]), 0])
+    assert channels._strangest(window, 24, 0.25)[0, 0] == pytest.approx(known[-6:].mean())
+    assert channels._strangest(window, 24, 1.0)[0, 0] == pytest.approx(known.mean())
 
 
 def test_too_little_data_is_refused() -> None:
