@@ -176,8 +176,9 @@ class Events:
             form = form_of(record.meta, self._sessions.models) if options.observation else None
             last = last_of(record, form)
             if seen is not None and last.alarm is not None and last.alarm.raised:
-                newest = await self._listing.notes(record.meta.id, after=note_id(seen), count=1, newest=True)
-                events += [_alarm(record.meta.id, note) for _, note in newest if RAISED in note]
+                before = note_id(Position(at.epoch, at.seq - 1))  # steps may have come since the record was read
+                found = await self._listing.notes(record.meta.id, after=before, count=1, newest=False)
+                events += [_alarm(record.meta.id, note) for _, note in found if RAISED in note]
             events.append(Event(name="estimate", data=_encode(last), id=note_id(at)))
         return events
 
