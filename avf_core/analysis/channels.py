@@ -114,9 +114,8 @@ def _reference(means: ndarray) -> ReferenceDistribution | None:
 
 def _strangest(energies: ndarray, window: int, share: float) -> ndarray:
     """The mean of the highest of every channel in all windows; NaN where nothing was observed."""
-    falling = -np.sort(
-        -np.lib.stride_tricks.sliding_window_view(energies, window, axis=0), axis=-1
-    )  # missing ones last
+    views = np.lib.stride_tricks.sliding_window_view(energies, window, axis=0)
+    falling = -np.sort(-views, axis=-1)  # what is missing comes last
     counts = np.maximum(np.ceil(share * (~np.isnan(falling)).sum(-1)).astype(int), 1)
     sums = np.take_along_axis(np.nancumsum(falling, axis=-1), counts[..., None] - 1, -1)[..., 0]
     found: ndarray = np.where(np.isnan(falling[..., 0]), np.nan, sums / counts)

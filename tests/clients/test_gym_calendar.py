@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,24 +10,10 @@ from avf_client.errors import InvalidSetting
 from avf_client.gym.environment import FilterEnv
 from avf_client.gym.local import LocalFilters
 
-from avf_core import calendar, checkpoints, configuration
-from tests.support.models import TWO_SENSORS
+from avf_core import calendar, checkpoints
 from tests.support.servers import Server
+from tests.support.tides import MADE, START, save
 
-MADE = calendar.names(["hour", "weekday"])
-SETTINGS: dict[str, Any] = {
-    "model": {
-        **TWO_SENSORS,
-        "likelihood": "vector-autoregressive",
-        "emission": {"order": 1, "inputs": 5},
-        "input_size": 5,
-        "decode_inputs": True,
-        "usual_dt": 3600.0,
-    },
-    "inference": {"kind": "direct", "widths": [4]},
-}
-CARD = {"name": "tides", "data": {"channels": ["level", "flow"], "inputs": ["valve", *MADE]}}
-START = 1_704_067_200.0 + 5 * 3600.0  # five in the morning of a Monday
 GENERATOR = np.random.default_rng(1)
 XS = GENERATOR.normal(size=(4, 2)).astype(np.float32)
 VALVES = GENERATOR.normal(size=(4, 1)).astype(np.float32)
@@ -37,13 +22,7 @@ VALVES = GENERATOR.normal(size=(4, 1)).astype(np.float32)
 @pytest.fixture(scope="module")
 def tides(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that hears a valve, the hour and the weekday."""
-    torch.manual_seed(2)
-    filter = configuration.build(SETTINGS)
-    with torch.no_grad():
-        filter.model.emission.driving.normal_()
-    folder = tmp_path_factory.mktemp("models") / "tides"
-    checkpoints.save(folder, filter=filter, settings=SETTINGS, card=CARD)
-    return folder
+    return save(tmp_path_factory.mktemp("models"))
 
 
 def by_hand(folder: Path, seed: int) -> np.ndarray:

@@ -26,8 +26,8 @@ async def test_an_alarm_is_told_though_later_steps_came_while_the_watch_looked(
     monkeypatch.setattr(events, "last_of", lambda *_: last)
     monkeypatch.setattr(events, "_encode", lambda what: str(what).encode())
     watch = Events.__new__(Events)
-    watch._listing = SimpleNamespace(notes=asked)  # type: ignore[assignment]
-    watch._limits = SimpleNamespace(max_page=100)  # type: ignore[assignment]
+    monkeypatch.setattr(watch, "_listing", SimpleNamespace(notes=asked), raising=False)
+    monkeypatch.setattr(watch, "_limits", SimpleNamespace(max_page=100), raising=False)
     monkeypatch.setattr(events, "_alarm", lambda _, note: note)
     record: Any = SimpleNamespace(meta=SimpleNamespace(id="s"), position=Position(1, 5), reply=b"r")
     told: Any = await watch._told(record, seen, WatchOptions(interval=0.0, observation=False))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,25 +9,11 @@ import torch
 from avf_client import Client, Step
 from avf_client.errors import InvalidTime
 
-from avf_core import calendar, checkpoints, configuration
+from avf_core import calendar, checkpoints
 from avf_core.analysis import forecasting
-from tests.support.models import TWO_SENSORS
 from tests.support.servers import Server
+from tests.support.tides import MADE, START, save
 
-MADE = calendar.names(["hour", "weekday"])
-SETTINGS: dict[str, Any] = {
-    "model": {
-        **TWO_SENSORS,
-        "likelihood": "vector-autoregressive",
-        "emission": {"order": 1, "inputs": 5},
-        "input_size": 5,
-        "decode_inputs": True,
-        "usual_dt": 3600.0,
-    },
-    "inference": {"kind": "direct", "widths": [4]},
-}
-CARD = {"name": "tides", "data": {"channels": ["level", "flow"], "inputs": ["valve", *MADE]}}
-START = 1_704_067_200.0 + 5 * 3600.0  # five in the morning of a Monday
 GENERATOR = np.random.default_rng(1)
 XS = GENERATOR.normal(size=(5, 2)).astype(np.float32)
 VALVES = GENERATOR.normal(size=(5, 1)).astype(np.float32)
@@ -38,12 +23,7 @@ TIMES = START + 3600.0 * np.array([0.0, 1.0, 2.0, 9.0, 10.0])
 @pytest.fixture(scope="module")
 def tides(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A server of a model that hears a valve, the hour and the weekday; where its checkpoint is."""
-    torch.manual_seed(2)
-    filter = configuration.build(SETTINGS)
-    with torch.no_grad():
-        filter.model.emission.driving.normal_()
-    folder = tmp_path_factory.mktemp("models") / "tides"
-    checkpoints.save(folder, filter=filter, settings=SETTINGS, card=CARD)
+    folder = save(tmp_path_factory.mktemp("models"))
     return serve("--model", str(folder)).url, folder
 
 

@@ -177,7 +177,7 @@ class Events:
             last = last_of(record, form)
             if seen is not None and last.alarm is not None and last.alarm.raised:
                 before = note_id(Position(at.epoch, at.seq - 1))  # steps may have come since the record was read
-                found = await self._listing.notes(record.meta.id, after=before, count=1, newest=False)
+                found = await self._listing.notes(record.meta.id, after=before, count=1)
                 events += [_alarm(record.meta.id, note) for _, note in found if RAISED in note]
             events.append(Event(name="estimate", data=_encode(last), id=note_id(at)))
         return events
