@@ -1,5 +1,8 @@
 """What the page says of arms whose records have every sequence: AVF less each arm of direct inference, paired by
 sequence, and seed by seed. These are the fair arms, and the paper's presets with their baselines.
+
+The law: only trainings at the end of their length tell one method from another. Of others the difference is told, and
+that it is of their lengths.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +12,7 @@ import numpy as np
 
 from avf_core.analysis import student
 from avf_core.analysis.comparison import Comparison, compared
+from avf_core.reproduction.entries import epochs_in
 from avf_core.reproduction.pairs import LEVEL
 
 Record = Mapping[str, Any]
@@ -39,7 +43,8 @@ def sentence(group: Sequence[Record]) -> str:
 
 def proven(group: Sequence[Record]) -> list[str]:
     """In a few words, which arm is ahead of which, where that is proven."""
-    tests = [(_verdict(compared(*_energies(avf, other))), name) for avf, other, name in tested(group)]
+    ended = [found for found in tested(group) if not unended([*found[0], *found[1]])]
+    tests = [(_verdict(compared(*_energies(avf, other))), name) for avf, other, name in ended]
     return [f"{ahead}, direct inference {name}" for ahead, name in tests if ahead != UNPROVEN]
 
 
@@ -56,15 +61,33 @@ def tested(group: Sequence[Record]) -> list[tuple[list[Record], list[Record], st
     return found
 
 
+def came_to(run: Record) -> str:
+    """How much of its length a run came to."""
+    return f"{run['epochs']} of {_length(run)} epochs"
+
+
+def unended(runs: Sequence[Record]) -> str:
+    """That these runs are not at the end of their lengths, so that they tell no method from another; or nothing."""
+    if all(run["finished"] or run["epochs"] >= _length(run) for run in runs):
+        return ""
+    lengths = ", ".join(f"{run['entry']['name']} {came_to(run)}" for run in runs)
+    return f" not at the end of their lengths ({lengths}), so that this tells nothing of the methods"
+
+
+def _length(run: Record) -> int:
+    return epochs_in(run["entry"].get("changes", ())) or int(run["training"]["epochs"])
+
+
 def _paired(avf: Sequence[Record], other: Sequence[Record], name: str) -> str:
     first, second, steps = _energies(avf, other)
     found = compared(first, second, steps)
     gaps = (first - second).sum(1) / found.steps
+    verdict = unended([*avf, *other]) or f" {_verdict(found)}"
     each = ", ".join(f"{gap:+.3f} (seed {run['entry']['seed']})" for gap, run in zip(gaps, avf, strict=True))
     return (
         f"AVF less direct inference {name}: {student.told(found.difference, found.standard_error)} over "
-        f"{found.sequences} sequences, p = {found.p_t:.2g} (Student's t), {found.p_flips:.2g} (flipped signs): "
-        f"{_verdict(found)}; {each}."
+        f"{found.sequences} sequences, p = {found.p_t:.2g} (Student's t), {found.p_flips:.2g} (flipped signs):"
+        f"{verdict}; {each}."
     )
 
 

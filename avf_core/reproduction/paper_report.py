@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from avf_core.reproduction.entries import Group, divided_rightly, epochs_in
+from avf_core.reproduction.arms_report import came_to
+from avf_core.reproduction.entries import Group, divided_rightly
 from avf_core.reproduction.paper import NOT_AT_HAND, PAPER
 
 Record = Mapping[str, Any]
@@ -24,7 +25,7 @@ def heading(groups: Mapping[str, Sequence[Record]]) -> str:
     """What stands above the tables: what differs, how far the runs came, and what has no entry."""
     runs = {run["entry"]["name"]: run for group in groups.values() for run in group if run["table"] == "paper"}
     left = [entry.name for entry in PAPER if entry.name not in runs]
-    short = [f"{name} ({told(run)})" for name, run in runs.items() if not run["finished"]]
+    short = [f"{name} ({came_to(run)})" for name, run in runs.items() if not run["finished"]]
     lines = [f"{len(runs)} of {len(PAPER)} runs have a record; {len(runs) - len(short)} came to their end."]
     if short:
         lines.append(f"Not at their end: {', '.join(short)}. Their figures say how far they came, and no more.")
@@ -32,12 +33,6 @@ def heading(groups: Mapping[str, Sequence[Record]]) -> str:
         lines.append(f"Not recorded yet: {', '.join(left)}.")
     absent = "".join(f"- Not at hand: {missing}.\n" for missing in NOT_AT_HAND)
     return f"{DIFFERS}\n{' '.join(lines)}\n\n{absent}"
-
-
-def told(run: Record) -> str:
-    """How much of its length a run came to."""
-    epochs = epochs_in(run["entry"].get("changes", ())) or run["training"]["epochs"]
-    return f"{run['epochs']} of {epochs} epochs"
 
 
 def reproduced(groups: Mapping[str, Sequence[Record]], about: Mapping[str, Group]) -> str:

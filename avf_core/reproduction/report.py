@@ -235,17 +235,23 @@ def _floor_row(floor: tuple[str, float]) -> str:
 
 def _ahead(group: Sequence[Record]) -> str:
     """AVF less its baseline, seed by seed, and whether that may be chance: over seeds, by both tests."""
-    energies: dict[str, dict[int, float]] = {"baseline": {}, "avf": {}}
+    arms: dict[str, dict[int, Record]] = {"baseline": {}, "avf": {}}
     for run in group:
-        if run["entry"]["role"] in energies:
-            energies[run["entry"]["role"]][run["entry"]["seed"]] = run["test"]["free_energy_pooled"]
-    both = sorted(energies["baseline"].keys() & energies["avf"].keys())
+        if run["entry"]["role"] in arms:
+            arms[run["entry"]["role"]][run["entry"]["seed"]] = run
+    both = sorted(arms["baseline"].keys() & arms["avf"].keys())
     if not both:
         return ""
-    gaps = np.array([energies["avf"][seed] - energies["baseline"][seed] for seed in both])
+    avf, baseline = ([arms[role][seed] for seed in both] for role in ("avf", "baseline"))
+    gaps = np.array([_pooled(one) - _pooled(other) for one, other in zip(avf, baseline, strict=True)])
     seeds = f"seed{'s' if len(both) > 1 else ''} {', '.join(map(str, both))}"
     told = ", ".join(f"{'+' if gap > 0.0 else ''}{gains.figure(float(gap))}" for gap in gaps)
-    return f"AVF less its baseline, pooled: {told} ({seeds}); {_over_seeds(gaps)}.\n"
+    verdict = arms_report.unended([*avf, *baseline]) or f" {_over_seeds(gaps)}"
+    return f"AVF less its baseline, pooled: {told} ({seeds});{verdict}.\n"
+
+
+def _pooled(run: Record) -> float:
+    return float(run["test"]["free_energy_pooled"])
 
 
 def _over_seeds(gaps: np.ndarray) -> str:

@@ -87,6 +87,9 @@ def run(role: str, seed: int, energies: np.ndarray, valid: float = 1.0) -> dict[
         "entry": {"role": role, "seed": seed, "name": role},
         "valid": {"free_energy_pooled": valid},
         "by_sequence": by_sequence,
+        "finished": True,
+        "epochs": 40,
+        "training": {"epochs": 40},
     }
 
 
@@ -112,6 +115,20 @@ def test_arms_are_tested_as_pairs_over_sequences() -> None:
     assert f"p = {expected:.2g} (Student's t)" in said
     assert "unproven" in arms_report.sentence([run("avf", 1, base[0]), run("same", 1, generator.permutation(base[0]))])
     assert arms_report.sentence(avf) == ""
+
+
+def test_trainings_that_are_not_at_their_end_tell_nothing_of_methods() -> None:
+    """The difference and how far each came are told, and no arm is ahead; a run with all its epochs is at its end."""
+    energies = np.random.default_rng(0).normal(70.0, 5.0, 20)
+    short = run("avf", 1, energies + 1.0) | {"finished": False, "epochs": 7}
+    group = [short, run("baseline", 1, energies)]
+    said = arms_report.sentence(group)
+    assert "avf 7 of 40 epochs, baseline 40 of 40 epochs" in said
+    assert "ahead" not in said
+    assert arms_report.proven(group) == []
+    assert arms_report.proven([short | {"epochs": 40}, group[1]]) == [
+        "direct inference is ahead, direct inference with its own schedule"
+    ]
 
 
 @pytest.mark.parametrize("entry", ARMS, ids=lambda entry: entry.name)
