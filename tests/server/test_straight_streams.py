@@ -9,6 +9,7 @@ import pytest
 from avf_server import problems
 from avf_server.problems import ProblemError
 from avf_server.stepping.replies import Reply
+from avf_server.stepping.rows import Told
 from avf_server.streams.dialects import Observations
 from avf_server.streams.flow import Credit
 from avf_server.streams.straight import Handed, Straight
@@ -38,14 +39,25 @@ class Run:
     def __init__(self) -> None:
         self.offered: list[tuple[int, list[float]]] = []
         self.answers: list[asyncio.Future[Reply]] = []
+        self.told: list[Told] = []
         self.problem: ProblemError | None = None
 
-    def offer(self, seq: int, observed: Observed, *, came: float | None = None) -> "asyncio.Future[Reply]":
+    def offer(self, seq: int, observed: Observed, *, came: float | None, told: Told) -> "asyncio.Future[Reply]":
         if self.problem is not None:
             raise self.problem
         self.offered.append((seq, observed.x.tolist()))
         self.answers.append(asyncio.get_running_loop().create_future())
+        self.told.append(told)
         return self.answers[-1]
+
+    def answer(self, said: Reply | ProblemError) -> None:
+        """What became of the last observation, told as the service tells it."""
+        answer, told = self.answers[-1], self.told[-1]
+        if isinstance(said, Reply):
+            answer.set_result(said)
+        else:
+            answer.set_exception(said)
+        told(answer)
 
     def heard(self, seq: int, answer: Reply | ProblemError) -> Reply | ProblemError:
         return answer
@@ -70,7 +82,7 @@ class Stream:
 
     async def answer(self, seq: int) -> None:
         """The service answers."""
-        self.run.answers[-1].set_result(Reply(1, seq, ESTIMATE, seq))
+        self.run.answer(Reply(1, seq, ESTIMATE, seq))
         await asyncio.sleep(0)
 
     @property
@@ -150,11 +162,10 @@ async def test_those_that_wait_are_the_conversation_s_once_one_before_is(fails: 
     for seq in (1, 2, 3):
         stream.way.take(observation(seq))
     if fails == "its answer":
-        stream.run.answers[-1].set_exception(problems.SequenceGapError("seq is 1, expected 2"))
+        stream.run.answer(problems.SequenceGapError("seq is 1, expected 2"))
     else:
         stream.run.problem = problems.StoppingError("stopping")
-        stream.run.answers[-1].set_result(Reply(1, 1, ESTIMATE, 1))
-    await asyncio.sleep(0)
+        stream.run.answer(Reply(1, 1, ESTIMATE, 1))
     assert stream.seqs == [1]
     said = [what for what, _, _ in stream.handed]
     waited = [what for what in said if isinstance(what, Observations)]
@@ -205,8 +216,7 @@ async def test_a_problem_is_told_by_the_conversation() -> None:
     stream.credit.give(1)
     stream.run.problem = None
     assert stream.way.take(observation(1))
-    stream.run.answers[-1].set_exception(problems.SequenceGapError("seq is 1, expected 2"))
-    await asyncio.sleep(0)
+    stream.run.answer(problems.SequenceGapError("seq is 1, expected 2"))
     assert [type(said).__name__ for said, _, _ in stream.handed] == ["InvalidObservationError", "SequenceGapError"]
 
 

@@ -38,8 +38,8 @@ class Answers:
 
     def applied(self, done: Sequence[tuple[Frame, Position, bytes]]) -> None:
         """Answer frames whose steps were committed just now, each with its estimate."""
-        self._applied.inc(len(done))
         self._give(done)
+        self._applied.inc(len(done))
 
     def replayed(self, frame: Frame, position: Position, reply: bytes) -> None:
         """Answer a frame that was applied before with its stored reply."""
@@ -75,7 +75,7 @@ class Answers:
                 continue  # a client that has gone has cancelled it
             self._gathering.answered(frame.meta.id, now=now)
             queued.append(frame.queued)
-            frame.answer.set_result(Reply(position.epoch, frame.seq, estimate, durable_seq))
+            rows.give(frame, Reply(position.epoch, frame.seq, estimate, durable_seq))
         self._telemetry.answered(queued)
 
     async def _give_replicated(self, frame: Frame, position: Position, estimate: bytes) -> None:

@@ -9,6 +9,7 @@ model has stepped nothing is known of it, and its cost is 0. No clock, and no I/
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,30 +23,33 @@ SOLVED = 16  # batches, after which coefficients are found anew; while there wer
 FEW = 64  # batches
 ENOUGH = 20  # batches, before which nothing is said of the pace
 UNIT = 1e-3  # seconds, in which the fit is made
+TERMS = 5
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a batch does: `samples` of all iterations of a row together."""
+    """What a batch does: `samples` of all iterations of a row together. Arrays of it are made once."""
 
     rows: int
     iterations: int
     samples: int
 
-    @property
+    @cached_property
     def terms(self) -> NDArray[np.float64]:
         """What the coefficients are of, of about the same size each."""
         rows, iterations = float(self.rows), float(self.iterations)
         return np.array([1.0, iterations / 4.0, rows / 16.0, rows * iterations / 64.0, rows * self.samples / 512.0])
 
-
-_KEPT_SMALL = (1.0 - FORGETTING) * RIDGE * np.eye(5)
+    @cached_property
+    def normal(self) -> NDArray[np.float64]:
+        """What it adds to the normal equations, and what keeps small there what is never seen."""
+        return self.terms[:, None] * self.terms + (1.0 - FORGETTING) * RIDGE * np.eye(TERMS)
 
 
 @dataclass
 class _Fit:
-    normal: NDArray[np.float64] = field(default_factory=lambda: RIDGE * np.eye(5))
-    moments: NDArray[np.float64] = field(default_factory=lambda: np.zeros(5))
+    normal: NDArray[np.float64] = field(default_factory=lambda: RIDGE * np.eye(TERMS))
+    moments: NDArray[np.float64] = field(default_factory=lambda: np.zeros(TERMS))
     pace: float = 1.0
     seen: int = 0
     coefficients: NDArray[np.floating[Any]] | None = None
@@ -64,14 +68,14 @@ class Costs:
 
     def took(self, model: str, work: Work, *, seconds: float) -> None:
         """A batch of this model took so long."""
-        fit, terms = self._fits.setdefault(model, _Fit()), work.terms
+        fit = self._fits.setdefault(model, _Fit())
         usual = fit.usual(work) if fit.seen >= ENOUGH else 0.0
         if usual > 0.0:
             pace = min(max(seconds / UNIT / usual, PACES[0]), PACES[1])
             fit.pace += SMOOTHING * (pace - fit.pace)
         fit.seen += 1
-        fit.normal = FORGETTING * fit.normal + terms[:, None] * terms + _KEPT_SMALL
-        fit.moments = FORGETTING * fit.moments + terms * (seconds / UNIT / fit.pace)
+        fit.normal = FORGETTING * fit.normal + work.normal
+        fit.moments = FORGETTING * fit.moments + work.terms * (seconds / UNIT / fit.pace)
         if fit.seen < FEW or fit.seen % SOLVED == 0:
             fit.coefficients = None
 

@@ -1,9 +1,12 @@
 """One observation on its way through a tick, and what it becomes at each stage: a row, a commit, a reply.
 
-The law: an answer is given once; to a client that has gone, not at all (a cancelled future refuses results).
+The law: an answer is given once; to a client that has gone, not at all (a cancelled future refuses results). Who is
+told of it is told at once, and what fails there fails nobody else.
 """
 
 import asyncio
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
 
@@ -27,6 +30,11 @@ from avf_server.stores import kept
 from avf_server.stores.base import Commit, Meta, Position, Step
 from avf_server.stores.kept import Kept
 from avf_server.stores.replies import digest_of, pack
+
+logger = logging.getLogger(__name__)
+
+Told = Callable[[asyncio.Future[Reply]], None]
+"""Who hears of an answer as it is given, not by a turn of the event loop."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +68,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One observation on its way, of a model that takes `form`, filtered as `setup` says; `answer` is waited for.
 
     `came` is when, in seconds of the event loop's clock; `queued` is when it began to wait here, by the monotonic one.
+    `told` hears of the answer, where somebody does not wait for it.
     """
 
     meta: Meta
@@ -71,6 +80,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     answer: asyncio.Future[Reply]
     came: float
     queued: float
+    told: Told | None = None
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +91,9 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     moment: Moment | None = None
 
 
-def to_frame(known: Known, *, epoch: int | None, seq: int, observed: Observed, came: float) -> Frame:
+def to_frame(
+    known: Known, *, epoch: int | None, seq: int, observed: Observed, came: float, told: Told | None = None
+) -> Frame:
     """An observation of a session, as it begins to wait."""
     return Frame(
         meta=known.meta,
@@ -93,6 +105,7 @@ def to_frame(known: Known, *, epoch: int | None, seq: int, observed: Observed, c
         answer=asyncio.get_running_loop().create_future(),
         came=came,
         queued=monotonic(),
+        told=told,
     )
 
 
@@ -176,7 +189,24 @@ def refusal(frame: Frame, verdict: Verdict | None, position: Position, *, window
     return kind(detail, expected_seq=expected, expected_epoch=position.epoch)
 
 
+def give(frame: Frame, reply: Reply) -> None:
+    """Give the frame its reply."""
+    if not frame.answer.done():
+        frame.answer.set_result(reply)
+        _tell(frame)
+
+
 def refuse(frame: Frame, problem: ProblemError) -> None:
     """Give the frame its problem."""
     if not frame.answer.done():
         frame.answer.set_exception(problem)
+        _tell(frame)
+
+
+def _tell(frame: Frame) -> None:
+    if frame.told is None:
+        return
+    try:
+        frame.told(frame.answer)
+    except Exception:
+        logger.exception("who was to hear of the answer to seq %d failed", frame.seq)

@@ -11,6 +11,7 @@ from avf_wire.rows import Observed
 from avf_server import problems
 from avf_server.problems import ProblemError
 from avf_server.stepping.replies import Reply
+from avf_server.stepping.rows import Told
 from avf_server.stepping.service import Service
 from avf_server.stores.base import Record
 
@@ -46,10 +47,12 @@ class Run:
         self.answered = max(self.answered, seq)
         return reply
 
-    def offer(self, seq: int, observed: Observed, *, came: float | None = None) -> "asyncio.Future[Reply] | None":
+    def offer(
+        self, seq: int, observed: Observed, *, came: float | None = None, told: Told | None = None
+    ) -> "asyncio.Future[Reply] | None":
         """`observe` for whoever waits in a way of its own; None where nothing is known here of the session.
 
-        `came` is when, by the event loop's clock; None means just now.
+        `came` is when, by the event loop's clock; None means just now. `told` hears of the answer as it is given.
 
         Raises a ProblemError. Its answer, or its problem, is to be told to `heard`.
         """
@@ -57,7 +60,7 @@ class Run:
         if known is None:
             return None
         x, inputs, time = observed.x, observed.inputs, observed.time
-        return self.service.offer(known, seq=seq, x=x, inputs=inputs, time=time, epoch=self.epoch, came=came)
+        return self.service.offer(known, seq=seq, x=x, inputs=inputs, time=time, epoch=self.epoch, came=came, told=told)
 
     def heard(self, seq: int, answer: Reply | ProblemError) -> Reply | ProblemError:
         """What became of an observation that was offered, as `observe` would say it."""

@@ -162,10 +162,11 @@ class Service:
         inputs: ArrayLike | None = None,
         time: float | None = None,
         came: float | None = None,
+        told: rows.Told | None = None,
     ) -> asyncio.Future[Reply]:
         """`observe` for whoever waits in a way of its own: the answer to come, or its ProblemError. Raises those, too.
 
-        Either is to be told to `refused`. Cancelling the answer is safe.
+        Either is to be told to `refused`. `told` hears of it as it is given. Cancelling the answer is safe.
         """
         self.stopping.check()
         if not 1 <= seq <= MAX_SEQ:
@@ -173,7 +174,8 @@ class Service:
         observed = checked(x, known.spec, known.form, inputs=inputs, time=time)
         self._queue.make_room(known.meta.owner)
         now = asyncio.get_running_loop().time()
-        frame = rows.to_frame(known, epoch=epoch, seq=seq, observed=observed, came=now if came is None else came)
+        came = now if came is None else came
+        frame = rows.to_frame(known, epoch=epoch, seq=seq, observed=observed, came=came, told=told)
         self._queue.add(frame)
         self._gathering.came(known.meta.id, now=now)
         self._awaited.pop(known.meta.id, None)
@@ -220,7 +222,8 @@ class Service:
     async def _gathered(self) -> None:
         """Return once those who are about to come are there, or the time is over that the tick may wait for them."""
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(0)  # those who were answered just now may have sent their next ones
+        if len(self._queue) != 1 or self._under_way or self._loaded:  # not where one came that nobody is beside
+            await asyncio.sleep(0)  # those who were answered just now may have sent their next ones
         oldest = self._queue.oldest
         if oldest is None or self._loaded or len(self._queue) >= self._limits.max_batch:
             return

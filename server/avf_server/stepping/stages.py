@@ -114,19 +114,22 @@ class Stages:
         refused: list[Frame] = []
         doubtful: list[Frame] = []
         applied: list[tuple[Frame, Position, bytes]] = []
+        notes: list[bytes] = []
         for (item, stepped), at, outcome in zip(done, after, outcomes, strict=True):
             frame, meta = item.frame, item.frame.meta
             if outcome is Outcome.APPLIED:
                 self._cached.put(meta.id, at)
-                self._sessions.audience.stepped(meta.owner, meta.id, at.position, stepped.note)
                 applied.append((frame, at.position, stepped.estimate))
+                notes.append(stepped.note)
             else:
                 self._cached.drop(meta.id)
                 refused.append(frame)
                 if outcome is None:
                     doubtful.append(frame)
+        self._answers.applied(applied)  # first: nobody can ask for anything before what follows is done, too
+        for (frame, position, _), note in zip(applied, notes, strict=True):
+            self._sessions.audience.stepped(frame.meta.owner, frame.meta.id, position, note)
         self._sessions.touch([frame.meta.id for frame, _, _ in applied])
-        self._answers.applied(applied)
         await self._settle([frame for frame in refused if self._answers.is_open(frame)], doubtful)
 
     def refuse_all(self, frames: Sequence[Frame], problem: ProblemError) -> None:

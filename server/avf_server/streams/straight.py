@@ -94,7 +94,7 @@ class Straight:
     def _offered(self, seq: int, row: Any, came: float | None = None) -> bool:
         """Whether an observation is on its way, or its problem on the way of the conversation."""
         try:
-            answer = self._run.offer(seq, self._form.observed(row), came=came)
+            answer = self._run.offer(seq, self._form.observed(row), came=came, told=self._heard)
         except (problems.StoppingError, problems.UnknownSessionError):
             return False
         except ProblemError as problem:
@@ -103,14 +103,11 @@ class Straight:
         if answer is None:
             return False
         self._answer, self._seq = answer, seq
-        answer.add_done_callback(self._heard)
         return True
 
     def _heard(self, answer: "asyncio.Future[Reply]") -> None:
         """Write the answer, where it is an estimate and the client reads; then the next one goes."""
         self._answer = None
-        if answer.cancelled():
-            return
         error = answer.exception()
         problem = error if error is None or isinstance(error, ProblemError) else problems.internal()
         said = self._run.heard(self._seq, answer.result() if problem is None else problem)
