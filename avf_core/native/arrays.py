@@ -87,51 +87,89 @@ def address(array: NDArray[Any]) -> int:
     return found
 
 
-class Sheet:
-    """Arrays of these shapes in one piece of memory, taken one after another."""
+class Room:
+    """A step of so many rows as the library is told of it, with places for what it gives: made once, and filled anew.
 
-    def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
+    `groups` are the shapes of all floats that a step gives: `moments` (five, z the last), `outputs`, `energies` (four),
+    `following`, `remembered`, and, where draws are asked for, `drawn` and `at_mean`. One call at a time may use it.
+    """
+
+    def __init__(self, groups: Mapping[str, Sequence[tuple[int, ...]]], *, draws: int, most: int, mixed: bool) -> None:
+        shapes = [shape for group in groups.values() for shape in group]
         ends = list(accumulate(map(prod, shapes), initial=0))
-        flat = np.empty(ends[-1], dtype=np.float32)
-        begins = address(flat)
-        parts = zip(pairwise(ends), shapes, strict=True)
-        self._arrays = iter([flat[start:end].reshape(shape) for (start, end), shape in parts])
-        self._addresses = iter([begins + 4 * end for end in ends])
+        self._size = ends[-1]
+        self._parts = [(start, end, shape) for (start, end), shape in zip(pairwise(ends), shapes, strict=True)]
+        self._offsets = 4 * np.array(ends, dtype=np.int64)  # one more than there are arrays: so no list is empty
+        self._places = np.zeros_like(self._offsets)
+        bounds = pairwise(accumulate(map(len, groups.values()), initial=0))
+        self._spans = {name: slice(*each) for name, each in zip(groups, bounds, strict=True)}
+        states, memories, outputs = (len(groups[name]) for name in ("following", "remembered", "outputs"))
+        rows = groups["moments"][0][0]
+        self._limits = np.full(rows, most, dtype=np.int64)
+        self._read = np.zeros(states + memories + 1, dtype=np.int64)
+        self._visited = ctypes.c_int32(0)
+        self._expected = [
+            layout.Expect(stream=noise.PREDICTION, draws=draws, mixed=mixed),
+            layout.Expect(mixed=mixed),
+        ]
+        self.step = layout.Step(
+            state=address(self._read),
+            memory=address(self._read[states:]),
+            remembered=address(self._places[self._spans["remembered"].start :]),
+            visited=ctypes.addressof(self._visited),
+            rows=rows,
+            most=most,
+            mixed=mixed,
+        )
+        if draws:
+            self.step.expected[:] = [ctypes.pointer(one) for one in self._expected]
+        self._written = [
+            *[(_words(self.step, "prior_mean", 5), "moments"), (_words(self.step, "likelihood", outputs), "outputs")],
+            (_words(self.step, "free_energy", 4), "energies"),
+        ]
+        for one, name in zip(self._expected, ("drawn", "at_mean") if draws else (), strict=False):
+            self._written.append((_words(one, "outputs", outputs), name))
 
-    def take(self, count: int) -> tuple[list[Floats], list[int]]:
-        """The next arrays, and where each begins."""
-        numbers = range(count)
-        return [next(self._arrays) for _ in numbers], [next(self._addresses) for _ in numbers]
+    def fill(
+        self,
+        held: Sequence[Floats],
+        *,
+        whole: Sequence[Whole],
+        limits: Whole | None,
+        observed: NDArray[np.bool_] | None,
+        iterations: Whole,
+    ) -> dict[str, list[Floats]]:
+        """Tell the step where all is; gives the arrays that it will write, by their groups.
+
+        `held` are state, memory and x, `whole` seed and number, all in one piece each. Without `limits` each row has as
+        many updates as any.
+        """
+        flat, step = np.empty(self._size, dtype=np.float32), self.step
+        np.add(self._offsets, address(flat), out=self._places)
+        for words, name in self._written:
+            words[:] = self._places[self._spans[name]]
+        *read, step.x = map(address, held)
+        self._read[: len(read)] = read
+        step.seed, step.step = map(address, whole)
+        step.limits = address(self._limits if limits is None else limits)
+        step.observed = None if observed is None else address(observed)
+        step.following = address(self._places[self._spans["following"].start :]) if observed is None else None
+        step.iterations = address(iterations)
+        arrays = [flat[start:end].reshape(shape) for start, end, shape in self._parts]
+        return {name: arrays[span] for name, span in self._spans.items()}
+
+    @property
+    def visited(self) -> int:
+        """How many updates the step made, once it is made."""
+        return self._visited.value
+
+
+def _words(structure: ctypes.Structure, field: str, count: int) -> NDArray[np.int64]:
+    """So many addresses in a structure, from this field on."""
+    start = getattr(type(structure), field).offset // 8
+    return np.frombuffer(memoryview(structure), dtype=np.int64)[start : start + count]
 
 
 def dense(arrays: Iterable[Array]) -> list[Array]:
     """The same arrays, each in one piece."""
     return [cast(Array, np.ascontiguousarray(array)) for array in arrays]
-
-
-def pointers(places: Sequence[int]) -> Any:
-    """So many addresses, as the library reads them."""
-    return (ctypes.c_void_p * max(len(places), 1))(*places)
-
-
-def pointers_of_two(places: Sequence[int]) -> Any:
-    """The same of two, of which the second may be missing."""
-    return (ctypes.c_void_p * 2)(*places)
-
-
-def updates(told: NDArray[np.integer[Any]] | int, rows: int) -> tuple[Whole, int]:
-    """The most updates of each row, and of any."""
-    if isinstance(told, np.ndarray):
-        return told.astype(np.int64, copy=False), int(told.max()) if rows else 0
-    return np.full(rows, told, dtype=np.int64), told
-
-
-def expected(sheet: Sheet, count: int, *, draws: int, mixed: bool) -> tuple[Sequence[Floats], Sequence[Floats], Any]:
-    """The arrays of what is expected of a step's observation, `count` each, and what the library is asked for."""
-    pair = ctypes.POINTER(layout.Expect) * 2
-    if not draws:
-        return (), (), pair()
-    (drawn, places), (at_mean, others) = sheet.take(count), sheet.take(count)
-    asked = layout.Expect(outputs=pointers_of_two(places), stream=noise.PREDICTION, draws=draws, mixed=mixed)
-    alone = layout.Expect(outputs=pointers_of_two(others), mixed=mixed)
-    return drawn, at_mean, pair(ctypes.pointer(asked), ctypes.pointer(alone))

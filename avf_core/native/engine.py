@@ -18,24 +18,15 @@ from torch import Tensor
 from avf_core import noise
 from avf_core.native import _layout as layout
 from avf_core.native._lowering import Lowered
-from avf_core.native.arrays import (
-    Arrays,
-    Floats,
-    Sheet,
-    Stepped,
-    Whole,
-    address,
-    dense,
-    expected,
-    pointers,
-    pointers_of_two,
-    updates,
-)
+from avf_core.native.arrays import Arrays, Floats, Room, Stepped, Whole, dense
 from avf_core.native.crossing import Crossing
 from avf_core.native.library import Library
 from avf_core.native.plan import Block, InferencePlan, ModelPlan, Operation, Registers, whole_panels
 
 State = Mapping[str, Tensor]
+
+ROOMS_KEPT = 256
+"""Sizes of steps, by rows, updates and draws, that the library is told of without making all of it anew."""
 
 
 class Engine:
@@ -60,6 +51,7 @@ class Engine:
         self._lowered = Lowered(registers.all, model, inference)
         self.handle = self._functions.avf_new(ctypes.byref(self._lowered.plan))
         self._end = weakref.finalize(self, self._functions.avf_free, self.handle)
+        self._rooms: dict[tuple[int, int, int], Room] = {}  # that no call uses
         self.searched = 0  # weights that the search multiplies with in each iteration
         for name in self._lowered.programs:
             searched = name == "decode" or (name == "infer" and inference.descent is not None)
@@ -169,73 +161,51 @@ class Engine:
         """
         rows = len(x)
         configured = 0 if self.inference.descent is None else self.inference.descent.iterations
-        each, most = updates(configured if limits is None else limits, rows)
-        following, remembered = list(self.model.following), list(self.inference.remembered)
-        sheet = Sheet(self._shapes(rows, most, draws))
-        moments, at_moments = sheet.take(5)
-        energies, at_energies = sheet.take(4)
-        outputs, at_outputs = sheet.take(len(self.model.outputs))
-        after, at_after = sheet.take(len(following))
-        kept, at_kept = sheet.take(len(remembered))
-        places = dict(zip(following, at_after, strict=True)), dict(zip(remembered, at_kept, strict=True))
-        iterations, visited = np.empty(rows, dtype=np.int64), ctypes.c_int32(0)
-        held = dense([*[state[n] for n in self.model.state], *[memory[n] for n in self.inference.memory], x])
-        whole = dense([seed, number, each])
+        told = configured if limits is None else limits
+        each = told.astype(np.int64, copy=False) if isinstance(told, np.ndarray) else None
+        most = (int(told.max()) if rows else 0) if isinstance(told, np.ndarray) else told
+        room = self._rooms.pop((rows, most, draws), None) or self._room(rows, most, draws)
         mask = None if observed is None else np.ascontiguousarray(observed)
-        read = [address(one) for one in held]
-        states = len(self.model.state)
-        drawn, at_mean, asked = expected(sheet, len(self.model.outputs), draws=draws, mixed=self.mixed)
-        lists = [pointers(read[:states]), pointers(read[states:-1])]
-        lists += [
-            pointers([places[0][n] for n in self.model.state]),
-            pointers([places[1][n] for n in self.inference.memory]),
-        ]
-        step = layout.Step(
-            ctypes.addressof(lists[0]),
-            ctypes.addressof(lists[1]),
-            ctypes.addressof(lists[2]) if mask is None else None,
-            ctypes.addressof(lists[3]),
-            read[-1],
-            None if mask is None else address(mask),
-            *map(address, whole),
-            *at_moments,
-            pointers_of_two(at_outputs),
-            *at_energies,
-            address(iterations),
-            ctypes.addressof(visited),
-            asked,
-            -1.0 if tolerance is None else tolerance,
-            -1.0 if budget is None else budget,
-            rows,
-            most,
-            1,
-            self.mixed,
-            self._fewer(samples),
-        )
-        self._run("step", step, rounds=lambda: visited.value + 1)
-        width = visited.value + 1
+        held = dense([*[state[n] for n in self.model.state], *[memory[n] for n in self.inference.memory], x])
+        whole, iterations = dense([seed, number]), np.empty(rows, dtype=np.int64)
+        made = room.fill(held, whole=whole, limits=each, observed=mask, iterations=iterations)
+        room.step.tolerance = -1.0 if tolerance is None else tolerance
+        room.step.budget = -1.0 if budget is None else budget
+        room.step.samples = self._fewer(samples)
+        self._run("step", room.step, rounds=lambda: room.visited + 1)
+        width = room.visited + 1
+        if len(self._rooms) >= ROOMS_KEPT:
+            self._rooms.clear()
+        self._rooms[rows, most, draws] = room
+        (*moments, z), (free_energy, reconstruction, kl, free_energies) = made["moments"], made["energies"]
         return Arrays(
-            moments=moments[:4],
-            z=moments[4],
-            free_energy=energies[0],
-            reconstruction=energies[1],
-            kl=energies[2],
-            free_energies=energies[3] if width == most + 1 else np.ascontiguousarray(energies[3][:, :width]),
+            moments=moments,
+            z=z,
+            free_energy=free_energy,
+            reconstruction=reconstruction,
+            kl=kl,
+            free_energies=free_energies if width == most + 1 else np.ascontiguousarray(free_energies[:, :width]),
             iterations=iterations,
-            outputs=outputs,
-            following=dict(zip(following, after, strict=True)) if mask is None else {},
-            memory=dict(zip(remembered, kept, strict=True)),
-            drawn=drawn,
-            at_mean=at_mean,
+            outputs=made["outputs"],
+            following=dict(zip(self.model.state, made["following"], strict=True)) if mask is None else {},
+            memory=dict(zip(self.inference.memory, made["remembered"], strict=True)),
+            drawn=made.get("drawn", ()),
+            at_mean=made.get("at_mean", ()),
         )
 
-    def _shapes(self, rows: int, most: int, draws: int) -> list[tuple[int, ...]]:
-        """The shapes of all floats that a step gives, in the order in which `arrays` takes them."""
-        sizes = [register.size for register in self.model.outputs]
-        states = [*self.model.following.values(), *self.inference.remembered.values()]
-        found: list[tuple[int, ...]] = [*[(rows, self.model.z.size)] * 5, *[(rows,)] * 3, (rows, most + 1)]
-        found += [(rows, size) for size in sizes] + [(rows, register.size) for register in states]
-        return found + ([(rows, draws, size) for size in sizes] + [(rows, size) for size in sizes] if draws else [])
+    def _room(self, rows: int, most: int, draws: int) -> Room:
+        """Where a step of so many rows, of at most so many updates, is told."""
+        latents, sizes = self.model.z.size, [register.size for register in self.model.outputs]
+        groups: dict[str, list[tuple[int, ...]]] = {
+            "moments": [(rows, latents)] * 5,
+            "outputs": [(rows, size) for size in sizes],
+            "energies": [(rows,)] * 3 + [(rows, most + 1)],
+            "following": [(rows, self.model.following[name].size) for name in self.model.state],
+            "remembered": [(rows, self.inference.remembered[name].size) for name in self.inference.memory],
+        }
+        if draws:
+            groups |= {"drawn": [(rows, draws, size) for size in sizes], "at_mean": groups["outputs"]}
+        return Room(groups, draws=draws, most=most, mixed=self.mixed)
 
     def _fewer(self, samples: int | None) -> int:
         """The most gradient samples of an iteration, as the library takes them: 0 where they are as configured."""
