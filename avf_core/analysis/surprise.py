@@ -119,15 +119,22 @@ class ReferenceDistribution:
         """P(score <= this one): by the table, and below its `LOW_TAIL` by an exponential that meets it there."""
         values, levels = self._table
         knot, scale = self._low
-        above = np.minimum(np.maximum(values.searchsorted(scores, side="right"), 1), len(values) - 1)
-        below, low, high = above - 1, values[above - 1], values[above]
-        part = np.minimum(np.maximum((scores - low) / np.maximum(high - low, SMALLEST), 0.0), 1.0)
-        p = levels[below] + part * (levels[above] - levels[below])
-        p = np.where(scores > values[-1], 1.0, p)
+        p = np.where(scores > values[-1], 1.0, self._level(scores, side="right"))
         under = scores < values[knot]
         if under.any():
             p = np.where(under, levels[knot] * np.exp(np.where(under, scores - values[knot], 0.0) / scale), p)
         found: np.ndarray = np.minimum(np.maximum(p, SMALLEST), 1.0)
+        return found
+
+    def _level(
+        self, scores: Float64[np.ndarray, "*batch"], *, side: Literal["left", "right"]
+    ) -> Float64[np.ndarray, "*batch"]:
+        """The part of normal data below these scores, by straight lines between those of the table."""
+        values, levels = self._table
+        gaps, rises = self._steps
+        below = np.minimum(np.maximum(values.searchsorted(scores, side=side), 1), len(values) - 1) - 1
+        part = np.minimum(np.maximum((scores - values[below]) / gaps[below], 0.0), 1.0)
+        found: np.ndarray = levels[below] + part * rises[below]
         return found
 
     @cached_property
@@ -147,10 +154,7 @@ class ReferenceDistribution:
         """P(score >= this one) on normal data, in (0, 1]: by the table, and above it by the tail; NaN for NaN."""
         values, levels = self._table
         last, shape = values[-1], self.tail_shape
-        above = np.minimum(np.maximum(values.searchsorted(scores), 1), len(values) - 1)
-        below, low, high = above - 1, values[above - 1], values[above]
-        part = np.minimum(np.maximum((scores - low) / np.maximum(high - low, SMALLEST), 0.0), 1.0)
-        p = 1.0 - (levels[below] + part * (levels[above] - levels[below]))
+        p = 1.0 - self._level(scores, side="left")
         beyond = scores > last
         if beyond.any():
             excess = np.where(beyond, scores - last, 0.0) / self.tail_scale
@@ -173,6 +177,12 @@ class ReferenceDistribution:
     def _table(self) -> tuple[Float64[np.ndarray, " levels"], Float64[np.ndarray, " levels"]]:
         """Values and levels, made once: p-values are asked for at every step of a stream."""
         return np.array(self.values, dtype=np.float64), np.array(self.levels, dtype=np.float64)
+
+    @cached_property
+    def _steps(self) -> tuple[Float64[np.ndarray, " steps"], Float64[np.ndarray, " steps"]]:
+        """From each row of the table to the next."""
+        values, levels = self._table
+        return np.maximum(np.diff(values), SMALLEST), np.diff(levels)
 
     def as_dict(self) -> dict[str, object]:
         """The reference for a model card."""

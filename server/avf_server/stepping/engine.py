@@ -7,6 +7,7 @@ row that fails is answered by itself and harms no other; what comes out for a ro
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -58,6 +59,7 @@ class Engine:
         self._costs = Costs()
         self._work = lru_cache(WORKS_KEPT)(self._worked)
         self._met: set[tuple[str, int]] = set()  # models at sizes of batches
+        self._took: deque[tuple[Setup, int, float]] = deque()  # batches, their rows and seconds, yet to be learnt from
 
     def expected_seconds(self, model: str, rows: int, iterations: int, samples: int | None = None) -> float:
         """What a batch of so many rows of a model, of particles or alone, will take; 0 while nothing is known of it.
@@ -83,6 +85,7 @@ class Engine:
         for size in self._sizes:
             for name in self._models:
                 await self._thread.aside(partial(self._step, [self._idle(self._models.setup(name))] * size))
+                self.learn()
 
     def _idle(self, setup: Setup) -> Row:
         """An observation to warm with: with nothing observed, nothing would be inferred."""
@@ -108,12 +111,17 @@ class Engine:
         for setup, members in groups.items():
             began = time.perf_counter()
             answers = self._step_group(setup, [rows[i] for i in members])
-            self._note(setup, rows=len(members), seconds=time.perf_counter() - began)
+            self._took.append((setup, len(members), time.perf_counter() - began))
             for index, answer in zip(members, answers, strict=True):
                 results[index] = answer
         return results
 
-    def _note(self, setup: Setup, *, rows: int, seconds: float) -> None:
+    def learn(self) -> None:
+        """Hear what batches took, once they are on their way to the store: nobody waits for it."""
+        while self._took:
+            self._note(*self._took.popleft())
+
+    def _note(self, setup: Setup, rows: int, seconds: float) -> None:
         """How long a batch took; the first of its size is none to judge others by."""
         most = setup.gradient_samples or None
         work = self._work(setup.model, setup.iterations, rows=rows * setup.particles, most=most)

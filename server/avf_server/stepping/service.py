@@ -224,6 +224,7 @@ class Service:
         loop = asyncio.get_running_loop()
         if len(self._queue) != 1 or self._under_way or self._loaded:  # not where one came that nobody is beside
             await asyncio.sleep(0)  # those who were answered just now may have sent their next ones
+            self._engine.learn()
         oldest = self._queue.oldest
         if oldest is None or self._loaded or len(self._queue) >= self._limits.max_batch:
             return
