@@ -60,6 +60,8 @@ class BeliefRows:
         self._expected = {column.name: (torch.Size(column.shape), column.dtype) for column in self._columns}
         self._floats = _floats([(column, named(first)[column.name]) for column in self._columns])
         self.width = len(file) - length
+        self.alone = not any(c.name.startswith(("particles.", "past.")) for c in self._columns)
+        """Whether a sequence is one row of the model's, without particles and nothing kept to look back."""
 
     def rows(self, belief: Belief) -> UInt8[Tensor, "batch width"]:
         """The row of every sequence, on the device of the belief. Raises BeliefFormatError for one of another form."""
@@ -90,11 +92,6 @@ class BeliefRows:
         for c in self._columns:
             rows[:, c.start : c.end] = arrays[c.name].reshape(count, -1).view(np.uint8)
         return rows
-
-    @property
-    def alone(self) -> bool:
-        """Whether a sequence is one row of the model's, without particles and nothing kept to look back."""
-        return not any(c.name.startswith(("particles.", "past.")) for c in self._columns)
 
     def steps(self, rows: NDArray[np.uint8]) -> NDArray[np.int64]:
         """For each of these rows, in the host's memory, how many observations were filtered."""

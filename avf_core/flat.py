@@ -20,6 +20,7 @@ from avf_core.filtering import Filter
 from avf_core.mixtures import Mixture
 from avf_core.models.base import Model
 from avf_core.native.arrays import Arrays
+from avf_core.native.engine import Engine
 
 TAKEN_OVER = ("step", "step_rows", "outlook", "drawn")
 """What a flat step does in place of the filter, and would not hear of where a derived one does it in another way."""
@@ -51,8 +52,16 @@ class FlatStep:
         return self.model.signs(self.context, torch.from_numpy(self.x), mean, self.likelihood).numpy()
 
 
+def executor(filter: Filter) -> Engine | None:
+    """What computes flat steps of a filter as it is now, to be kept while its parameters stay; None where torch does."""
+    if any(getattr(type(filter), name) is not getattr(Filter, name) for name in TAKEN_OVER):
+        return None
+    return filter.executor()
+
+
 def step(
     filter: Filter,
+    engine: Engine,
     form: BeliefRows,
     rows: UInt8[np.ndarray, "batch width"],
     x: Float[np.ndarray, "batch observation"],
@@ -61,12 +70,11 @@ def step(
     samples: int | None,
     draws: int,
 ) -> FlatStep | None:
-    """Filter x, which was checked and of which nothing is missing; None where the executor does not compute such rows.
+    """Filter x, checked and with nothing missing, by the `executor` of the filter; None for rows that it has none for.
 
     The prediction is made of so many `draws`.
     """
-    engine = filter.executor() if form.alone and x.dtype == np.float32 else None
-    if engine is None or any(getattr(type(filter), name) is not getattr(Filter, name) for name in TAKEN_OVER):
+    if not form.alone or x.dtype != np.float32:
         return None
     held = form.arrays(rows)
     state = {name: held[f"model.{name}"] for name in engine.model.state}

@@ -1,6 +1,7 @@
 """A step from rows of bytes to rows of bytes is the filter's own, with its predictions, bit for bit."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from avf_core import flat
 from avf_core.belief_rows import BeliefRows
 from avf_core.filtering import Filter
+from avf_core.flat import FlatStep
 from avf_core.native import running
 from tests.support.comparing import exact
 from tests.support.native import needed
@@ -25,6 +27,11 @@ def _library() -> Iterator[None]:
         yield
 
 
+def flat_step(pair: Filter, *arguments: Any, **options: Any) -> FlatStep | None:
+    engine = flat.executor(pair)
+    return None if engine is None else flat.step(pair, engine, *arguments, **options)
+
+
 def form_of(pair: Filter, **options: int) -> BeliefRows:
     return BeliefRows(pair.initial(torch.zeros(1, dtype=torch.int64), **options), provenance={"model": "m"})
 
@@ -37,7 +44,7 @@ def test_a_flat_step_is_the_filter_s(name: str) -> None:
     rows = form.rows(belief).numpy()
     for x in observations(pair, 2, ROWS):
         belief, estimate = pair.step(belief, x)
-        done = flat.step(pair, form, rows, x.numpy(), iterations=None, samples=None, draws=DRAWS)
+        done = flat_step(pair, form, rows, x.numpy(), iterations=None, samples=None, draws=DRAWS)
         assert done is not None
         rows = done.beliefs
         assert rows.tobytes() == form.rows(belief).numpy().tobytes()
@@ -59,7 +66,7 @@ def test_fewer_iterations_and_samples_are_the_filter_s_too() -> None:
     form, x = form_of(pair), observations(pair, 1, ROWS)[0]
     belief = pair.initial(torch.arange(ROWS))
     following, _ = pair.step(belief, x, iterations=2, samples=2)
-    done = flat.step(pair, form, form.rows(belief).numpy(), x.numpy(), iterations=2, samples=2, draws=DRAWS)
+    done = flat_step(pair, form, form.rows(belief).numpy(), x.numpy(), iterations=2, samples=2, draws=DRAWS)
     assert done is not None
     assert done.beliefs.tobytes() == form.rows(following).numpy().tobytes()
 
@@ -71,7 +78,7 @@ def test_what_the_executor_does_not_compute_is_no_flat_step() -> None:
 
     def taken(form: BeliefRows, x: np.ndarray = x, **options: int) -> bool:
         rows = form.rows(pair.initial(torch.arange(ROWS), **options)).numpy()
-        return flat.step(pair, form, rows, x, iterations=None, samples=None, draws=DRAWS) is not None
+        return flat_step(pair, form, rows, x, iterations=None, samples=None, draws=DRAWS) is not None
 
     assert taken(form_of(pair))
     assert not taken(form_of(pair), x.astype(np.float64))

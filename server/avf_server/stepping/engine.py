@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ class Engine:
         self._sizes = decisions.warmed_sizes(max_batch)
         self._costs = Costs()
         self._work = lru_cache(WORKS_KEPT)(self._worked)
+        self._executor = cache(lambda model: flat.executor(models.checkpoint(model).filter))  # models stay as they are
         self._met: set[tuple[str, int]] = set()  # models at sizes of batches
         self._took: deque[tuple[Setup, int, float]] = deque()  # batches, their rows and seconds, yet to be learnt from
 
@@ -176,11 +177,12 @@ class Engine:
     @torch.no_grad()
     def _flat(self, setup: Setup, kept: NDArray[np.uint8], x: Numbers) -> Batch | None:
         """A batch of which nothing is missing, by the native executor; None where that does not compute it."""
-        if self._models.device != "cpu":
+        engine = self._executor(setup.model) if self._models.device == "cpu" else None
+        if engine is None:
             return None
         filter, form = self._models.checkpoint(setup.model).filter, self._models.belief_rows(setup)
         most, samples = setup.iterations or None, setup.gradient_samples or None
-        done = flat.step(filter, form, kept, x, iterations=most, samples=samples, draws=setup.samples)
+        done = flat.step(filter, engine, form, kept, x, iterations=most, samples=samples, draws=setup.samples)
         return None if done is None else estimates.of_flat(done, form, setup, heard=self._hears(setup.model))
 
     @torch.no_grad()
