@@ -53,7 +53,7 @@ class FlatStep:
 
 
 def executor(filter: Filter) -> Engine | None:
-    """What computes flat steps of a filter as it is now, to be kept while its parameters stay; None where torch does."""
+    """What computes flat steps of a filter as it is now, and for as long as it is; None where torch does."""
     if any(getattr(type(filter), name) is not getattr(Filter, name) for name in TAKEN_OVER):
         return None
     return filter.executor()
