@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from avf_core.errors import TrainingError
+from avf_core.errors import AvfError, TrainingError
 from avf_core.reproduction import (
     planning,
     quick,
@@ -110,7 +110,7 @@ def command(
     entries = tables.get(table)
     if cut_down:
         entries = tuple(quick.shorten(entry) for entry in entries)
-    steps = planning.plan(tables.choose(entries, only), entries, where)
+    steps = planning.plan(tables.choose(entries, only), entries, where, listed=listed)
     if listed and as_json:
         click.echo(json.dumps({"entries": [_listed(step, where) for step in steps], "not_at_hand": _absent(table)}))
         return
@@ -120,8 +120,20 @@ def command(
 
 
 def _listed(step: Step, where: Where) -> dict[str, Any]:
-    """An entry of the list, as JSON."""
-    return {"name": step.entry.name, "to": step.to, "reason": step.reason, **asdict(standing(step.entry, where))}
+    """An entry of the list, as JSON; with an `error` where it cannot be told how far it is."""
+    about = {"name": step.entry.name, "to": step.to, "reason": step.reason}
+    try:
+        return {**about, **asdict(standing(step.entry, where))}
+    except AvfError as error:
+        return {**about, "error": str(error)}
+
+
+def _so_far(step: Step, where: Where) -> str:
+    """How far an entry is, in words; what is wrong where that cannot be told, unless the step says it."""
+    try:
+        return told(standing(step.entry, where))
+    except AvfError as error:
+        return "" if str(error) == step.reason else str(error)
 
 
 def _absent(table: str) -> list[str]:
@@ -165,8 +177,8 @@ def _announce(steps: Sequence[Step], where: Where, *, to_stderr: bool) -> None:
         shown.add_column(heading, justify="right" if heading.endswith("minutes") else "left", overflow="fold")
     for step in steps:
         entry = step.entry
-        minutes, so_far = f"{entry.minutes * where.stretch:g}", told(standing(entry, where))
-        shown.add_row(entry.name, step.to, step.reason, entry.preset, entry.origin or "", minutes, so_far)
+        minutes = f"{entry.minutes * where.stretch:g}"
+        shown.add_row(entry.name, step.to, step.reason, entry.preset, entry.origin or "", minutes, _so_far(step, where))
     console = Console(width=None if sys.stdout.isatty() else WIDTH, stderr=to_stderr)
     console.print(shown)
     for missing in _absent(where.table):

@@ -1,7 +1,7 @@
 """What `avf reproduce` will do, decided before anything is done: which entries, in which order, and how far each is.
 
 A run's folder has, beside what `avf train` writes, `entry.json`: the entry it is of, the seconds spent, and whether it
-is trained. The law: what a folder holds of the same entry is gone on with; of another one it is refused.
+is trained. The law: what a folder holds of the same entry is gone on with; of another one, or damaged, it is refused.
 """
 
 import json
@@ -15,14 +15,14 @@ from typing import Literal
 import avf_sources
 
 from avf_core import checkpoints
-from avf_core.errors import TrainingError
+from avf_core.errors import AvfError, TrainingError
 from avf_core.reproduction import measurements, records, sensor_sets, sensors, tables
 from avf_core.reproduction.entries import Entry
 from avf_core.training import result
 from avf_core.training import state as run_state
 from avf_core.training.listeners import METRICS
 
-To = Literal["train", "go on", "score", "nothing"]
+To = Literal["train", "go on", "score", "nothing", "refused"]
 GOES_ON = (*checkpoints.FILES, *run_state.FILES, METRICS)
 """What a run takes from the one that it goes on with."""
 OLD = ".old"
@@ -105,18 +105,27 @@ def _saved_seconds(folder: Path) -> float:
     return 0.0 if saved is None else saved.seconds
 
 
-def plan(entries: Sequence[Entry], table: Sequence[Entry], where: Where) -> list[Step]:
+def plan(entries: Sequence[Entry], table: Sequence[Entry], where: Where, *, listed: bool = False) -> list[Step]:
     """What to do for the chosen entries, starts first; starts that are not at hand are added. Nothing is changed yet.
 
-    Raises TrainingError where a folder holds another run, unless `where.again`.
+    Raises TrainingError where a folder holds another run, unless `where.again`, and CheckpointError where one is
+    damaged; of a plan that is only `listed`, such steps are `refused`, with what to do as their reason.
     """
-    there = [e for e in entries if where.missing and records.is_there(where.results, where.table, e)]
+    there = [e for e in entries if where.missing and _has_record(e, where, listed=listed)]
     wanted = [e for e in entries if e not in there]
     needed = {one.name: one for entry in wanted for one in tables.needed(entry, table)}
     starts = {name for entry in table for name in entry.waits_for}
-    steps = [
-        _wanted(e, where, others_start=e.name in starts) if e in wanted else _start(e, where) for e in needed.values()
-    ]
+
+    def step(entry: Entry) -> Step:
+        try:
+            asked = entry in wanted
+            return _wanted(entry, where, others_start=entry.name in starts) if asked else _start(entry, where)
+        except AvfError as error:
+            if not listed:
+                raise
+            return Step(entry=entry, to="refused", reason=str(error))
+
+    steps = [step(entry) for entry in needed.values()]
     return steps + [Step(entry=e, to="nothing", reason="its record is there") for e in there if e.name not in needed]
 
 
@@ -186,6 +195,16 @@ def _data(entry: Entry, where: Where) -> Path:
     if entry.command == "fit":
         return sensor_sets.prepare(entry.data, root=where.root, folder=where.folder("data"), short=where.quick)
     return where.root / entry.data
+
+
+def _has_record(entry: Entry, where: Where, *, listed: bool) -> bool:
+    """Whether its record is there; of a list, one that is damaged is none, and told by how far the entry is."""
+    try:
+        return records.is_there(where.results, where.table, entry)
+    except AvfError:
+        if not listed:
+            raise
+        return False
 
 
 def _wanted(entry: Entry, where: Where, *, others_start: bool) -> Step:

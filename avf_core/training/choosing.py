@@ -90,7 +90,8 @@ def choose(
     avf_sources.make_folder(folder)
     candidates = [_candidate(name, train, held_out, folder=folder, seed=seed) for name in names]
     rival = Rival.of(train, held_out) if len(names) > 1 else None
-    left = seconds - min(after(_begun(candidates[0])), MOST_AFTER * seconds)
+    begun = {candidates[0].name: _begun(candidates[0])}
+    left = seconds - min(after(begun[candidates[0].name]), MOST_AFTER * seconds)
     clock = _Clock(folder / RECORD)
     clock.add(PREPARING, time.monotonic() - started)
     found: dict[str, Progress] = {}
@@ -99,7 +100,8 @@ def choose(
             break
         share = (left - clock.spent[PREPARING]) * (TRIALS if len(names) > 1 else 1.0) / len(names)
         with clock.counting(candidate.name):
-            found[candidate.name] = _train(candidate, share - clock.of(candidate.name), listener, stop)
+            rest = share - clock.of(candidate.name)
+            found[candidate.name] = _train(candidate, rest, listener, stop, begun=begun.pop(candidate.name, None))
     scored = {name: progress.best for name, progress in found.items() if progress.best is not None}
     if not scored:
         raise TrainingError("no candidate has a finite free energy on the validation data: look at the data")
@@ -186,10 +188,20 @@ def _begun(candidate: Candidate) -> Filter:
     return filter
 
 
-def _train(candidate: Candidate, seconds: float, listener: Listeners, stop: Callable[[], bool]) -> Progress:
-    """Train for so many more seconds, and validate what that came to; nothing where there are none, once it began."""
+def _train(
+    candidate: Candidate,
+    seconds: float,
+    listener: Listeners,
+    stop: Callable[[], bool],
+    *,
+    begun: Filter | None = None,
+) -> Progress:
+    """Train for so many more seconds, and validate what that came to; nothing where there are none, once it began.
+
+    `begun` is the filter that it begins with, where that was made before.
+    """
     until = time.monotonic() + seconds
-    filter = _begun(candidate)
+    filter = _begun(candidate) if begun is None else begun
     avf_sources.make_folder(candidate.run.folder)
     trainer = Trainer(candidate.run, filter, Several(Metrics(candidate.run.folder), listener(candidate)))
     trainer.resume()

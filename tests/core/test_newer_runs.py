@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from avf_client.commands import cli
 
 from avf_core.errors import CheckpointError, TrainingError
-from avf_core.reproduction import paper, records, tables
+from avf_core.reproduction import paper, records
 from avf_core.reproduction.planning import State, Where
 from avf_core.reproduction.standing import standing
 from avf_core.training import state as run_state
@@ -82,11 +82,54 @@ def test_a_damaged_save_is_named_not_counted_as_nothing(content: str, where: Whe
             read(where)
 
 
-def test_the_list_of_a_table_says_so_on_the_command_line(where: Where, capsys: pytest.CaptureFixture[str]) -> None:
-    """In words, without a traceback."""
-    newer_run(where)
-    assert ENTRY in tables.get("paper")
-    assert cli.run(["reproduce", "paper", "--data", str(where.root), "--list", "--out", str(where.out)]) == 1
+def damaged_entry(where: Where) -> str:
+    """A state that is none."""
+    (where.folder(ENTRY.name) / "entry.json").write_text("{")
+    return "delete the folder, or give another --out"
+
+
+def damaged_run(where: Where) -> str:
+    """A last save that was cut."""
+    State(entry=ENTRY).save(where.folder(ENTRY.name))
+    (where.folder(ENTRY.name) / run_state.RUN).write_text("{")
+    return "delete the folder, or give another --out"
+
+
+def of_another_run(where: Where) -> str:
+    """A state of other changes."""
+    State(entry=replace(ENTRY, changes=("training.epochs=7",))).save(where.folder(ENTRY.name))
+    return "give --again"
+
+
+@pytest.mark.parametrize("write", [damaged_entry, damaged_run, of_another_run, newer_entry, newer_run])
+def test_a_list_names_a_run_that_cannot_be_gone_on_with_and_goes_on(
+    write: Callable[[Where], str], where: Where, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what to do, in words and as JSON; to train it is refused as it was."""
+    told = write(where)
+    other = next(entry for entry in paper.PAPER if not entry.waits_for and entry.name != ENTRY.name)
+    State(entry=other, seconds=90.0).save(where.folder(other.name))
+    common = ["reproduce", "paper", "--data", str(where.root), "--out", str(where.out), "--results", str(where.results)]
+    assert cli.run([*common, "--list", "--json"]) == 0
+    listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)["entries"]}
+    assert set(listed) == {entry.name for entry in paper.PAPER}
+    assert listed[ENTRY.name]["to"] == "refused"
+    assert told in listed[ENTRY.name]["reason"]
+    assert listed[other.name]["reason"] == "stopped after 1.5 minutes"
+    assert cli.run([*common, "--list"]) == 0
+    assert "refused" in capsys.readouterr().out
+    assert cli.run([*common, "--only", ENTRY.name]) == 1
     said = capsys.readouterr().err
-    assert "restarts" in said
+    assert told in " ".join(said.split())
     assert "Traceback" not in said
+
+
+def test_a_list_names_a_damaged_record_and_goes_on(where: Where, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where records count, too, as with --missing."""
+    field = newer_record(where)
+    common = ["reproduce", "paper", "--list", "--json", "--out", str(where.out), "--results", str(where.results)]
+    for further in ([], ["--missing"]):
+        assert cli.run([*common, *further]) == 0
+        listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)["entries"]}
+        assert set(listed) == {entry.name for entry in paper.PAPER}
+        assert field in listed[ENTRY.name]["error"]

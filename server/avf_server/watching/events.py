@@ -8,6 +8,7 @@ they were asked for with, or the server.
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -165,9 +166,9 @@ class Events:
         """What is told of a session that stood at `seen` and stands elsewhere now: what was passed over, by epoch."""
         at = record.position
         going_on = seen is None or at == Position(seen.epoch, seen.seq + 1)
-        passed = [] if seen is None or going_on else await self._between(record, seen)
+        alarms, passed = ([], []) if seen is None or going_on else await self._between(record, seen)
         missed = self._missed(passed)
-        events = [_alarm(record.meta.id, note) for _, note in passed if RAISED in note]
+        events = [_alarm(record.meta.id, note) for note in alarms]
         events += [missed[epoch] for epoch in sorted(missed) if epoch != at.epoch]
         if seen is not None and at.epoch != seen.epoch:
             events.append(Event(name="reset", data=b'{"epoch":%d}' % at.epoch, id=note_id(Position(at.epoch, 0))))
@@ -182,12 +183,20 @@ class Events:
             events.append(Event(name="estimate", data=_encode(last), id=note_id(at)))
         return events
 
-    async def _between(self, record: Record, seen: Position) -> list[tuple[Position, bytes]]:
-        """The steps after `seen` and before where the session stands: the newest, where there are many."""
+    async def _between(self, record: Record, seen: Position) -> tuple[list[bytes], list[tuple[Position, bytes]]]:
+        """Of the steps after `seen` and before where the session stands: all that raised an alarm; and the newest."""
         at, most = record.position, self._limits.max_page
-        notes = await self._listing.notes(record.meta.id, after=note_id(seen), count=most + 2, newest=True)
-        places = [(position_of(identifier), note) for identifier, note in notes]
-        return [(found, note) for found, note in places if (found.epoch, found.seq) < (at.epoch, at.seq)]
+        alarms: list[bytes] = []
+        newest: deque[tuple[Position, bytes]] = deque(maxlen=most + 1)
+        page, after = most, note_id(seen)
+        while page == most:
+            notes = await self._listing.notes(record.meta.id, after=after, count=most)
+            places = [(position_of(identifier), note) for identifier, note in notes]
+            found = [(place, note) for place, note in places if (place.epoch, place.seq) < (at.epoch, at.seq)]
+            alarms += [note for _, note in found if RAISED in note]
+            newest.extend(found)
+            page, after = len(found), notes[-1][0] if notes else after
+        return alarms, list(newest)
 
     def _missed(self, passed: list[tuple[Position, bytes]]) -> dict[int, Event]:
         """What is told of steps that were passed over, by epoch.
