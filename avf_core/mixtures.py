@@ -16,7 +16,7 @@ from torch import Tensor
 
 from avf_core.distributions import Bernoulli, FullGaussian, Gaussian, Likelihood, is_sequential
 from avf_core.native import elements
-from avf_core.recalibration import Recalibration
+from avf_core.recalibration import Recalibration, knows_changes
 
 QUADRATURE = 256  # points, for likelihoods whose variance is not known in closed form
 HALVINGS = 40  # of the bracket around a quantile
@@ -27,7 +27,8 @@ class Mixture:
     """Distributions over the last axis, weighted: those of `components` lie along the axis before it.
 
     `log_weights` are normalised. All figures are marginal, for every dimension. With a `recalibration`, deviations,
-    probabilities and quantiles are corrected by what they turned out to mean.
+    probabilities and quantiles are corrected by what they turned out to mean, and by what changed lately where the
+    components know it.
     """
 
     components: Likelihood | FullGaussian
@@ -42,12 +43,7 @@ class Mixture:
     @property
     def variance(self) -> Float[Tensor, "*batch dimension"]:
         """That within the components, and that between them."""
-        within, means = variance(self.components), self.components.mean
-        native = elements.mixed(means, within, self._weights.squeeze(-1))
-        if native is None or native[1] is None:
-            whole = self._average(within + (means - self.mean.unsqueeze(-2)) ** 2)
-        else:
-            whole = native[1]
+        whole = self._variance if self._stretch is None else self._stretch**2 * self._variance
         return whole if self.recalibration is None else self.recalibration.spread**2 * whole
 
     @property
@@ -62,6 +58,12 @@ class Mixture:
         return found.clamp(min=torch.finfo(found.dtype).tiny).log()
 
     @property
+    def changes(self) -> tuple[Float[Tensor, "*batch dimension"], Float[Tensor, "*batch dimension"]] | None:
+        """What changed between the last two observations, and the mean around it, where the components know it."""
+        found = self.components.changes if knows_changes(self.components) else None
+        return None if found is None else (self._average(found[0]), self._average(found[1]))
+
+    @property
     def discrete(self) -> bool:
         """Whether values are zeros and ones, so that the mean says all: what has a deviation of its own are others."""
         return not hasattr(type(self.components), "deviation") and isinstance(self.marginals, Bernoulli)
@@ -73,7 +75,7 @@ class Mixture:
 
     def cdf(self, x: Float[Tensor, "*batch dimension"]) -> Float[Tensor, "*batch dimension"]:
         """The probability of values up to x."""
-        said = self._said(x)
+        said = self._said(x if self._stretch is None else self.mean + (x - self.mean) / self._stretch)
         return said if self.recalibration is None else self.recalibration.meaning(said)
 
     def quantile(self, level: float) -> Float[Tensor, "*batch dimension"]:
@@ -87,13 +89,13 @@ class Mixture:
         of_each = self.marginals.sample(uniform.unsqueeze(-2).expand_as(self.components.mean))
         low, high = of_each.amin(-2), of_each.amax(-2)
         if of_each.shape[-2] == 1:
-            return low
+            return self._stretched(low)
         high = torch.where(self._said(low) >= uniform, low, high)
         for _ in range(HALVINGS):
             middle = 0.5 * (low + high)
             below = self._said(middle) < uniform
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return high
+        return self._stretched(high)
 
     def _said(self, x: Tensor) -> Tensor:
         return self._average(cdf(self.marginals, x.unsqueeze(-2)))
@@ -102,6 +104,27 @@ class Mixture:
         if (native := elements.mixed(values, None, self._weights.squeeze(-1))) is not None:
             return native[0]
         return (self._weights * values.double()).sum(-2).to(values.dtype)
+
+    def _stretched(self, x: Tensor) -> Tensor:
+        return x if self._stretch is None else self.mean + self._stretch * (x - self.mean)
+
+    @cached_property
+    def _stretch(self) -> Float[Tensor, "*batch dimension"] | None:
+        """How much wider than the components say, by what changed lately."""
+        known = None if self.recalibration is None else self.recalibration.stretch
+        changes = None if known is None else self.changes
+        if known is None or changes is None:
+            return None
+        return known.of(*changes, self._variance.sqrt()).to(self._variance.dtype)
+
+    @cached_property
+    def _variance(self) -> Float[Tensor, "*batch dimension"]:
+        """As the components say it."""
+        within, means = variance(self.components), self.components.mean
+        native = elements.mixed(means, within, self._weights.squeeze(-1))
+        if native is None or native[1] is None:
+            return self._average(within + (means - self.mean.unsqueeze(-2)) ** 2)
+        return native[1]
 
     @cached_property
     def _weights(self) -> Float64[Tensor, "*batch components 1"]:

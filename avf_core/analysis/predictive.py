@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avf_core.analysis import stretching
 from avf_core.analysis.evaluation import Progress
 from avf_core.analysis.walking import walk
 from avf_core.errors import DataError
@@ -86,6 +87,9 @@ def recalibrate(
     said, apart = np.zeros(FINE), np.zeros(FINE)
     before, filter.recalibration = filter.recalibration, None
     try:
+        stretch = stretching.fitted(filter, sequences, seed=seed, max_rows=max_rows)
+        if stretch is not None:
+            filter.recalibration = Recalibration(said=(0.0, 1.0), found=(0.0, 1.0), spread=1.0, stretch=stretch)
         for step in walk(filter, sequences, seed=seed, max_rows=max_rows):
             prediction = step.estimate.prediction
             if prediction.discrete:
@@ -104,7 +108,7 @@ def recalibrate(
     scores = 2.0 * FAR * (np.interp(KNOTS[1:-1], smooth, edges) - 0.5)
     places, means = _rising(torch.special.ndtr(torch.as_tensor(scores)).tolist())
     width = np.interp(0.9, np.cumsum(apart) / apart.sum(), edges[1:]) * WIDEST
-    return Recalibration(said=places, found=means, spread=round(float(width / WITHIN_90), 6))
+    return Recalibration(said=places, found=means, spread=round(float(width / WITHIN_90), 6), stretch=stretch)
 
 
 def _counted(values: Tensor) -> np.ndarray:

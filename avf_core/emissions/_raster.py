@@ -25,6 +25,7 @@ from avf_core.emissions.base import Units, numbers
 REACH = ((0, 1), (1, 1), (1, 0), (1, -1))  # the neighbours: rows up, and columns to the left
 FAINT = 1e-6  # magnitudes below which weights are as they are said
 FOLLOWED_FLOOR = 0.1  # of a level, what scales that follow do not fall below
+NEARBY = 5  # pixels, the side of the square in which changes are looked at together
 
 
 def weights_of(free: Float[Tensor, "*rows neighbours observation"]) -> Float[Tensor, "*rows neighbours observation"]:
@@ -45,7 +46,11 @@ def around(
 
 @dataclass(frozen=True)
 class Raster:
-    """The likelihood of a picture of this shape, in standardised units."""
+    """The likelihood of a picture of this shape, in standardised units.
+
+    `moved`: how far each pixel went between the last two pictures, where these are known. What is said of the picture
+    does not hear it; who judges what deviations mean does.
+    """
 
     center: Float[Tensor, "... observation"]
     log_scale: Float[Tensor, "... observation"]
@@ -54,6 +59,7 @@ class Raster:
     following: Float[Tensor, "... observation"]
     units: Units
     shape: tuple[int, int]
+    moved: Float[Tensor, "... observation"] | None = None
 
     def log_prob(self, x: Float[Tensor, "... observation"]) -> Float[Tensor, "... observation"]:
         """log P of the level around each pixel, given the pixels before it, in nats."""
@@ -72,6 +78,16 @@ class Raster:
     def log_variance(self) -> Float[Tensor, "... observation"]:
         """Of every pixel, the others unknown."""
         return self.marginal.log_variance
+
+    @property
+    def changes(self) -> tuple[Float[Tensor, "... observation"], Float[Tensor, "... observation"]] | None:
+        """Of every pixel between the last two pictures, and the mean around it; a share of a level is added to that."""
+        if self.moved is None:
+            return None
+        pictures = self.moved.reshape(-1, 1, *self.shape)
+        around_it = F.avg_pool2d(pictures, NEARBY, 1, NEARBY // 2, count_include_pad=False).reshape(self.moved.shape)
+        scale = numbers(self.units.scale)[0]
+        return scale * self.moved, scale * around_it + FOLLOWED_FLOOR * self.units.bin
 
     @cached_property
     def marginal(self) -> TwoScales:
@@ -143,19 +159,38 @@ def _fronts(height: int, width: int) -> list[tuple[Int64[Tensor, " front"], Int6
 def _spread(weights: Tensor, variance: Tensor, shape: tuple[int, int]) -> Float[Tensor, "... observation"]:
     """The variance of what is left of every pixel, by that of whole rows. Not differentiated.
 
-    e_r = L e_r + U e_{r-1} + noise, so that C_r = (I - L)^-1 (U C_{r-1} U' + D) (I - L)^-T.
+    e_r = L e_r + U e_{r-1} + noise, so that C_r = (I - L)^-1 (U C_{r-1} U' + D) (I - L)^-T. Both matrices are of few
+    diagonals: each product is a sum of shifted rows, each inverse a recursion over them.
     """
-    height, width = shape
+    width = shape[1]
     lead = torch.broadcast_shapes(weights.shape[:-2], variance.shape[:-1])  # type: ignore[no-untyped-call]
-    of = torch.unflatten(weights.expand(*lead, *weights.shape[-2:]), -1, shape)
-    noise = torch.unflatten(variance.expand(*lead, -1), -1, shape)
-    covariance, rows = noise.new_zeros(*lead, width, width), []
-    for row in range(height):
-        left, corner, above, right = of[..., row, :].unbind(-2)
-        up = torch.diag_embed(above) + torch.diag_embed(corner[..., 1:], -1) + torch.diag_embed(right[..., :-1], 1)
-        whole = up @ covariance @ up.mT + torch.diag_embed(noise[..., row, :])
-        triangle = torch.eye(width, dtype=whole.dtype, device=whole.device) - torch.diag_embed(left[..., 1:], -1)
-        half = torch.linalg.solve_triangular(triangle, whole, upper=False, unitriangular=True)
-        covariance = torch.linalg.solve_triangular(triangle, half.mT, upper=False, unitriangular=True)
-        rows.append(torch.diagonal(covariance, dim1=-2, dim2=-1))
-    return torch.cat(rows, dim=-1).to(variance.dtype)
+    of = torch.unflatten(weights.expand(*lead, *weights.shape[-2:]).reshape(-1, *weights.shape[-2:]), -1, shape)
+    noise = torch.unflatten(variance.expand(*lead, -1).reshape(len(of), -1), -1, shape)
+    covariance, rows = noise.new_zeros(width, width, len(of)), []
+    for near, own in zip(of.permute(2, 1, 3, 0).unsqueeze(-2).contiguous(), noise.permute(1, 0, 2), strict=True):
+        left, corner, above, right = near
+        whole = _turned(_shifted(_turned(_shifted(covariance, corner, above, right)), corner, above, right))
+        whole.diagonal(dim1=0, dim2=1).add_(own)
+        covariance = _recursed(_turned(_recursed(whole, left)), left)
+        rows.append(covariance.diagonal(dim1=0, dim2=1).clone())
+    return torch.cat(rows, dim=-1).to(variance.dtype).reshape(*lead, -1)
+
+
+def _turned(covariance: Float[Tensor, "row column batch"]) -> Float[Tensor, "column row batch"]:
+    return covariance.transpose(0, 1).contiguous()
+
+
+def _shifted(covariance: Tensor, corner: Tensor, above: Tensor, right: Tensor) -> Float[Tensor, "row column batch"]:
+    """Each row as a sum of those at its place and beside it."""
+    found = above * covariance
+    found[1:].addcmul_(corner[1:], covariance[:-1])
+    found[:-1].addcmul_(right[:-1], covariance[1:])
+    return found
+
+
+def _recursed(whole: Tensor, left: Tensor) -> Float[Tensor, "row column batch"]:
+    """Each row with what is left of the one before it; in place."""
+    rows = whole.unbind(0)
+    for before, row, weight in zip(rows, rows[1:], left.unbind(0)[1:], strict=False):
+        row.addcmul_(weight, before)
+    return whole

@@ -214,7 +214,11 @@ class Emission(base.Emission):
         if not self.heard or self.picture is None:
             return TwoScales(mean, log_scale, odds, self.units)
         weights, following = weights_of(skip[..., NUMBERS:-1, :]), torch.sigmoid(skip[..., -1, :])
-        return Raster(mean, log_scale, odds, weights, following, self.units, self.picture)
+        moved = None
+        if self.config.frames > 1:
+            frames = torch.unflatten(context[LAST], -1, (self.config.frames, self.size))
+            moved = (frames[..., 0, :] - frames[..., 1, :]).abs()
+        return Raster(mean, log_scale, odds, weights, following, self.units, self.picture, moved)
 
     def _carried(
         self, newest: Float[Tensor, "*batch observation"], said: Float[Tensor, "*batch places observation"]
