@@ -204,6 +204,10 @@ class Service:
             except asyncio.CancelledError:
                 self._release(frames, self.stopping.problem())
                 raise
+            await asyncio.sleep(0)  # commits are sent, and those who were answered just now may have come again
+            if frames:
+                self._telemetry.batched(len(frames))
+            self._engine.learn()
 
     async def _taken(self) -> list[Frame]:
         """The frames of the next tick, of sessions that are in no other, once there are any."""
@@ -222,9 +226,6 @@ class Service:
     async def _gathered(self) -> None:
         """Return once those who are about to come are there, or the time is over that the tick may wait for them."""
         loop = asyncio.get_running_loop()
-        if len(self._queue) != 1 or self._under_way or self._loaded:  # not where one came that nobody is beside
-            await asyncio.sleep(0)  # those who were answered just now may have sent their next ones
-            self._engine.learn()
         oldest = self._queue.oldest
         if oldest is None or self._loaded or len(self._queue) >= self._limits.max_batch:
             return
@@ -255,7 +256,6 @@ class Service:
     async def _tick(self, batch: Sequence[Ready]) -> None:
         """Filter a batch; to commit and to answer it goes on beside the next one."""
         began = asyncio.get_running_loop().time()
-        self._telemetry.batched(len(batch))
         seconds, samples = self._engine.expected_seconds, self.sessions.models.gradient_samples
         given = pacing.paced(batch, seconds, samples, now=began + self._afterwards)
         self._telemetry.shortened.inc(pacing.shortened(batch, given))
