@@ -100,8 +100,9 @@ class BeliefRows:
 
     def finite(self, rows: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """For each of these rows, in the host's memory, whether all of its numbers are finite."""
-        masks = [np.isfinite(rows[:, start:end].view(dtype)).all(1) for dtype, start, end in self._floats]
-        finite: NDArray[np.bool_] = np.logical_and.reduce([np.ones(len(rows), dtype=np.bool_), *masks])
+        finite = np.ones(len(rows), dtype=np.bool_)
+        for dtype, start, end in self._floats:
+            finite &= np.isfinite(rows[:, start:end].view(dtype)).all(1)
         return finite
 
     def to_bytes(self, row: bytes) -> bytes:

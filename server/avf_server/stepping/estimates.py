@@ -154,7 +154,7 @@ def of_flat(step: FlatStep, form: BeliefRows, setup: Setup, *, heard: bool) -> B
         ALONE["effective_sample_size"]: np.ones((len(did.z), 1)),
         FREE_ENERGIES: did.free_energies,
     }
-    spreads = torch.exp(torch.from_numpy(0.5 * np.stack([did.moments[1], did.moments[3]]))).numpy()  # in one call
+    spreads = torch.exp(torch.from_numpy(0.5 * np.array([did.moments[1], did.moments[3]]))).numpy()  # in one call
     for part, mean, deviation in zip(("prior", "posterior"), did.moments[::2], spreads, strict=True):
         arrays[mean_name(part)], arrays[deviation_name(part)] = mean, deviation
     told: dict[int, Tensor | None] = {QUANTILES: _quantiles(step.prediction, setup)}

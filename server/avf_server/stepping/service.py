@@ -245,7 +245,8 @@ class Service:
     def _batch(self, taken: Sequence[Frame]) -> list[Ready]:
         """What is filtered now. What is not hot is loaded meanwhile, for a later tick."""
         ready, cold, refused = self._stages.hot(taken)
-        self._release(refused)
+        if refused:
+            self._release(refused)
         if cold:
             self._parts.begin(lambda: self._load(cold), cold)
         weights = [item.frame.setup.particles for item in self._loaded]
@@ -264,7 +265,8 @@ class Service:
         filtered = asyncio.get_running_loop().time()
         done = self._stages.filtered(batch, stepped)
         committed = {item.frame for group in done.values() for item, _ in group}
-        self._release([item.frame for item in batch if item.frame not in committed])
+        if len(committed) < len(batch):
+            self._release([item.frame for item in batch if item.frame not in committed])
         for store, group in done.items():
             before = self._commits.get(store)
             if before is not None and not before.done():
