@@ -2,8 +2,9 @@
 
 Of zeros and ones: in bins of the probability of a one, how often ones came, for the predictions that are served and for
 those at the prior's mean, which leave out what the prior is unsure of. Of real numbers: how many lie within the central
-band of each level. By piece: the share of its steps whose p-value is below LEVEL, which is LEVEL where what is heard is
-like what the reference was made of. The law: every value is predicted before it is heard.
+band of each level. By piece: the share of its judged steps whose p-value, by what a server hears of them, is below
+LEVEL, which is LEVEL where what is heard is like what the reference was made of. The law: every value is predicted
+before it is heard.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avf_core.analysis.surprise import ReferenceDistribution
+from avf_core.analysis.sign_reference import SignReference, scores_and_signs
+from avf_core.analysis.surprise import ReferenceDistribution, step_scores
 from avf_core.analysis.walking import walk
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
@@ -43,7 +45,7 @@ class Bins:
 class Reliability:
     """`served` and `at_prior_mean` are of zeros and ones, `covered` of real numbers at `levels`; else None.
 
-    `below` has, of each piece, the share of its scored steps with a p-value under LEVEL; None without a reference.
+    `below` has, of each piece, the share of its judged steps with a p-value under LEVEL; None without a reference.
     """
 
     served: Bins | None
@@ -63,7 +65,7 @@ def reliability(
     filter: Filter,
     sequences: Sequence[np.ndarray],
     *,
-    reference: ReferenceDistribution | None = None,
+    reference: ReferenceDistribution | SignReference | None = None,
     seed: int = 0,
     max_rows: int = 128,
 ) -> Reliability:
@@ -71,19 +73,16 @@ def reliability(
 
     Raises DataError where there is nothing to predict.
     """
-    served, plain, covered, values = _Counts(), _Counts(), np.zeros(len(LEVELS)), 0
-    energies: list[list[float]] = [[] for _ in sequences]
+    served, plain, covered, values, steps = _Counts(), _Counts(), np.zeros(len(LEVELS)), 0, 0
     for step in walk(filter, sequences, seed=seed, max_rows=max_rows):
         e, x, known = step.estimate, step.x, step.known
-        values += int(known.sum())
+        values, steps = values + int(known.sum()), steps + int(step.scored.sum())
         if e.prediction.discrete:
             served.add(e.prediction.mean, x, known)
             plain.add(e.prediction_at_prior_mean.mean, x, known)
         else:
             distances = (e.prediction.cdf(x)[known].double() - 0.5).abs()
             covered += [int((distances < 0.5 * level).sum()) for level in LEVELS]
-        for n in torch.nonzero(step.scored).flatten().tolist():
-            energies[step.rows[n]].append(float(e.free_energy[n]))
     if not values:
         raise DataError("expected at least one observed value")
     discrete = served.any
@@ -92,14 +91,22 @@ def reliability(
         at_prior_mean=plain.bins() if discrete else None,
         levels=list(LEVELS),
         covered=None if discrete else (covered / values).tolist(),
-        below=None if reference is None else [_below(reference, piece) for piece in energies if piece],
-        steps=sum(map(len, energies)),
+        below=None if reference is None else _below(reference, filter, sequences, seed=seed, max_rows=max_rows),
+        steps=steps,
     )
 
 
-def _below(reference: ReferenceDistribution, energies: Sequence[float]) -> float:
-    """The share of steps that are stranger than all but LEVEL of normal ones."""
-    return float((reference.p_value(torch.tensor(energies, dtype=torch.float64)) < LEVEL).double().mean())
+def _below(
+    reference: ReferenceDistribution | SignReference, filter: Filter, sequences: Sequence[np.ndarray], **how: Any
+) -> list[float]:
+    """Of each sequence with judged steps, the share of these that are stranger than all but LEVEL of normal ones."""
+    if isinstance(reference, SignReference):
+        both = zip(*scores_and_signs(filter, sequences, **how), strict=True)
+        found = [reference.p_values(scores[None], signs[None])[0] for scores, signs in both]
+    else:
+        found = [reference.p_values(scores) for scores in step_scores(filter, sequences, **how)]
+    judged = [p[np.isfinite(p)] for p in found]
+    return [float((p < LEVEL).mean()) for p in judged if len(p)]
 
 
 class _Counts:

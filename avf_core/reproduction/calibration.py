@@ -15,6 +15,7 @@ import numpy as np
 from avf_core import checkpoints
 from avf_core.analysis import operating
 from avf_core.analysis.reliability import LEVEL, Bins, reliability
+from avf_core.analysis.sign_reference import SignReference
 from avf_core.analysis.surprise import ReferenceDistribution
 from avf_core.data import Source
 from avf_core.reproduction import plots
@@ -36,7 +37,8 @@ def measure(name: str, source: Source, *, steps: int = STEPS) -> dict[str, Any]:
     split = source.describe().reported
     sequences = operating.first(source.load(split), most=steps)
     known = shipped.card["reference"]
-    reference = ReferenceDistribution.from_dict(known) if known.get("score") == "free_energy" else None
+    kind = SignReference if "signs" in known else ReferenceDistribution
+    reference = kind.from_dict(known) if known.get("score") == "free_energy" else None
     found = reliability(shipped.filter, sequences, reference=reference)
     about = {"model": name, "digest": shipped.digest, "data": source.place.name, "split": split}
     return {**about, "sequences": len(sequences), **found.as_dict()}

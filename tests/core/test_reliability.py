@@ -8,9 +8,12 @@ import pytest
 import scipy.stats
 import torch
 
+from avf_core import configuration
 from avf_core.analysis.reliability import LEVEL, LEVELS, Bins, reliability
+from avf_core.analysis.sign_reference import SignReference, scores_and_signs
 from avf_core.analysis.surprise import ReferenceDistribution, step_scores
 from avf_core.errors import DataError
+from avf_core.filtering import Filter
 from avf_core.reproduction import calibration, plots, records
 
 from .pairs import make
@@ -22,6 +25,16 @@ def rolls(count: int = 5) -> list[np.ndarray]:
     """Binary sequences."""
     generator = np.random.default_rng(1)
     return [(generator.random((9, 6)) > 0.6).astype(np.uint8) for _ in range(count)]
+
+
+def listening() -> Filter:
+    """A codec of frames of 40 samples, which has signs."""
+    torch.manual_seed(0)
+    emission = {"filter": "spectrum", "order": 6, "gains": 4, "resolution": 8, "reactive": 4}
+    sizes = {"observation_size": 40, "latent_size": 9, "hidden_size": 8, "prior_widths": [8], "decoder_widths": [8]}
+    model = {"kind": "codec", **sizes, "emission": emission, "memory": 2, "scale": 0.1, "bin": 1e-7}
+    inference = {"kind": "direct", "context": ["hidden", "heard"], "relative": True}
+    return configuration.build({"model": model, "inference": inference}).requires_grad_(False)
 
 
 def test_bins_are_those_of_single_steps() -> None:
@@ -87,6 +100,35 @@ def test_p_values_of_pieces_are_rare_where_the_reference_is_theirs() -> None:
     strange = reliability(filter, [4.0 * sequence for sequence in data], reference=reference)
     assert strange.below is not None
     assert np.mean(strange.below) > 0.3
+
+
+def test_p_values_of_pieces_are_of_the_score_that_references_are_made_of() -> None:
+    """Less what noise of the scales costs, without first steps; the free energy itself would be far off in all."""
+    filter = make("svg-residual")
+    size = filter.model.emission.size
+    data = [np.random.default_rng(row).random((9, size)).astype(np.float32) for row in range(20)]
+    scores = step_scores(filter, data)
+    found = reliability(filter, data, reference=ReferenceDistribution.fit(np.concatenate(scores)))
+    assert found.below is not None
+    assert np.mean(found.below) == pytest.approx(LEVEL, abs=0.03)
+    assert np.isnan(scores[0][0])
+    assert found.steps == 20 * 9
+
+
+def test_p_values_of_pieces_hear_signs_where_their_reference_does() -> None:
+    """As `SignReference` gives them of the same steps: sequences of speech beside silence."""
+    filter = listening()
+    draw = np.random.default_rng(3)
+    loud = [0.1 * draw.normal(size=(30, filter.model.emission.size)).astype(np.float32) for _ in range(12)]
+    reference = SignReference.fit(filter.model.listened, *scores_and_signs(filter, loud))
+    other = [*loud[:2], np.zeros_like(loud[0])]
+    found = reliability(filter, other, reference=reference)
+    assert found.below is not None
+    expected = []
+    for scores, signs in zip(*scores_and_signs(filter, other), strict=True):
+        p = reference.p_values(scores[None], signs[None])[0]
+        expected.append((p[np.isfinite(p)] < LEVEL).mean())
+    np.testing.assert_allclose(found.below, expected)
 
 
 def test_nothing_to_predict_is_refused() -> None:
