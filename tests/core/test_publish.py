@@ -191,10 +191,12 @@ def test_each_kind_of_data_has_its_words(
 
 
 def test_the_shipped_cards_have_references_that_can_be_read() -> None:
-    """Of every checkpoint of the zoo."""
+    """Of every checkpoint of the zoo; all steps of the split made them, but for first ones while a model is warming."""
     for name in checkpoints.available():
-        card = checkpoints.load(name).card
-        assert ReferenceDistribution.from_dict(card["reference"]).count == card["valid"]["steps"]
+        shipped = checkpoints.load(name)
+        valid = shipped.card["valid"]
+        judged = valid["steps"] - shipped.filter.model.warming * valid["sequences"]
+        assert judged <= ReferenceDistribution.from_dict(shipped.card["reference"]).count <= valid["steps"]
 
 
 def test_what_a_card_says_by_hand_stays_when_its_name_is_published_again(run: Path, tmp_path: Path) -> None:
