@@ -2,16 +2,18 @@
 
 What is explained well costs little: a steady tone is predicted as well as a vowel. So a reference of signs has, beside
 that of the score s_t, a moving average for each group v_t of signs (`Sign`, of `memory` n), its distance from what is
-usual (a multivariate moving average: Lowry et al. 1992), and one number for all (Fisher 1932):
+usual (a multivariate moving average: Lowry et al. 1992), and one number for all:
 
     w_t = w_{t-1} + (v_t - m - w_{t-1}) / n        w_0 = 0
-    T_t = log w_t' S^-1 w_t
-    u_t = -log p(s_t) - sum over groups of log P(T >= T_t)
+    T_t = log w_t' S^-1 w_t, or w_t of a group that is strange `above` alone
+    u_t = (log p(s_t))^2 + sum over groups of (weight * log P(T >= T_t))^2
     p_t = P(u >= u_t)
 
 m is the mean and S the second moment of w on normal data, with a hundredth of its diagonal added. How T and u are
-distributed there is told by tables, as that of s is. p(s_t) is small on either side, as of a score alone. u's table is
-of sequences that m, S and the tables of T have not seen: sequences are put in order along the direction in which their
+distributed there is told by tables, as that of s is. p(s_t) is small on either side, as of a score alone; the score is
+a group of its own, too, of three steps, as a bang dies away. Squares let what is very strange in one way outweigh what
+is a little in many: sums of nats themselves (Fisher 1932) tell clicks and faint tones worse. u's table is of
+sequences that m, S and the tables of T have not seen: sequences are put in order along the direction in which their
 mean signs differ most, as voices or places do. Halves of this order judge each other, which are as unlike as can be,
 and then every second one the rest, which are alike. So what a new voice is like is allowed for.
 How much so is a choice: this division was taken, of six, for false alarms that were seen on a reported split.
@@ -29,69 +31,26 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
+from avf_core import tones
 from avf_core.analysis.evaluation import Progress
+from avf_core.analysis.listened import LEAST, Listened, averages_of, by_group, single
 from avf_core.analysis.surprise import ReferenceDistribution
 from avf_core.analysis.walking import walk
 from avf_core.errors import DataError
 from avf_core.filtering import Filter
 from avf_core.signs import Sign
 
-RIDGE = 0.01  # of the diagonal of a second moment, that is added to it
+COST = Sign(name="cost", size=1, memory=3.0, above=True)  # of steps, beside what a model listens to
 FEWEST = 4  # sequences that make a reference: two in each half
-LEAST = 1e-9  # a squared distance
-DIGITS = 6  # of a card's numbers
 
 Signs = Float64[ndarray, "rows signs"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Listened:
-    """One group: its mean on normal data, a root L of S^-1 = L L', and how T is distributed."""
-
-    sign: Sign
-    mean: Float64[ndarray, " size"]
-    root: Float64[ndarray, "size size"]
-    distances: ReferenceDistribution
-
-    @classmethod
-    def fit(cls, sign: Sign, sequences: Sequence[Float64[ndarray, "_time _size"]]) -> "Listened":
-        """Of the signs of steps on normal data, a sequence an array."""
-        mean = np.concatenate(sequences).mean(axis=0)
-        averages = [_averages(each - mean, sign.memory) for each in sequences]
-        heard = np.concatenate(averages)
-        moment = heard.T @ heard / len(heard)
-        moment += np.diag(RIDGE * moment.diagonal() + LEAST)
-        root = np.linalg.cholesky(np.linalg.inv(moment))
-        return cls(sign=sign, mean=mean, root=root, distances=ReferenceDistribution.fit(_distance(heard, root)))
-
-    def nats(self, averages: Float64[ndarray, "rows size"]) -> Float64[ndarray, " rows"]:
-        """-log P(T >= T_t) of moving averages."""
-        found: ndarray = -np.log(self.distances.above(_distance(averages, self.root)))
-        return found
-
-    def as_dict(self) -> dict[str, Any]:
-        """For a model card."""
-        numbers = {"mean": _rounded(self.mean), "root": [_rounded(row) for row in self.root]}
-        sign = {"name": self.sign.name, "size": self.sign.size, "memory": self.sign.memory}
-        return {**sign, **numbers, "distances": self.distances.as_dict()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Listened":
-        """Read what `as_dict` gave. Raises DataError where it is none."""
-        try:
-            sign = Sign(name=str(data["name"]), size=int(data["size"]), memory=float(data["memory"]))
-            mean, root = (np.array(data[name], dtype=np.float64) for name in ("mean", "root"))
-            distances = ReferenceDistribution.from_dict(data["distances"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"this is no reference of signs: {error!r}") from error
-        if mean.shape != (sign.size,) or root.shape != (sign.size, sign.size) or not sign.memory >= 1.0:
-            raise DataError(f"this is no reference of signs: {sign.name} has a mean of {mean.shape}, {root.shape}")
-        return cls(sign=sign, mean=mean, root=root, distances=distances)
+Given = Float64[ndarray, "rows given"]
+Kept = Float64[ndarray, "rows kept"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SignReference:
-    """What is normal: `whole` of scores alone, `groups` of signs by their moving averages, and `joint` of u."""
+    """What is normal: `whole` of scores alone, `groups` by their moving averages, the first of costs, `joint` of u."""
 
     whole: ReferenceDistribution
     groups: tuple[Listened, ...]
@@ -102,7 +61,7 @@ class SignReference:
         cls,
         listened: Sequence[Sign],
         scores: Sequence[Float64[ndarray, " _time"]],
-        signs: Sequence[Float64[ndarray, "_time signs"]],
+        signs: Sequence[Float64[ndarray, "_time given"]],
     ) -> "SignReference":
         """Of normal sequences: the scores of steps in nats, and their signs; steps that are NaN are left out.
 
@@ -114,6 +73,8 @@ class SignReference:
             raise DataError(
                 f"{len(kept)} sequences have anything observed: a reference of signs takes {FEWEST} or more"
             )
+        kept = [(s, _heard(listened, s, v)) for s, v in kept]
+        listened = (COST, *listened)
         ordered, half, unseen = _ordered(kept), len(kept) // 2, []
         apart, alike = (ordered[:half], ordered[half:]), (ordered[::2], ordered[1::2])
         for judged, other in (apart, apart[::-1], alike, alike[::-1]):
@@ -124,25 +85,32 @@ class SignReference:
 
     @property
     def width(self) -> int:
-        """Numbers that are kept of a sequence: the moving averages."""
-        return sum(group.sign.size for group in self.groups)
+        """Numbers that are kept of a sequence: the moving averages, and what is kept of tones."""
+        return self._averages + sum(tones.width(sign.bins) for sign in self.listened)
 
-    def initial(self, rows: int) -> Signs:
+    @property
+    def listened(self) -> tuple[Sign, ...]:
+        """What a model has to give."""
+        return tuple(group.sign for group in self.groups[1:])
+
+    def initial(self, rows: int) -> Kept:
         """Before the first step."""
         return np.zeros((rows, self.width))
 
     def step(
-        self, kept: Signs, scores: Float64[ndarray, " rows"], signs: Signs
-    ) -> tuple[Signs, Float64[ndarray, " rows"]]:
+        self, kept: Kept, scores: Float64[ndarray, " rows"], signs: Given
+    ) -> tuple[Kept, Float64[ndarray, " rows"]]:
         """What is kept after a step of every row, and its p-value; a row whose score is NaN stays, and has none."""
         seen = np.isfinite(scores) & np.isfinite(signs).all(axis=1)
-        moved = kept + (signs - self._mean - kept) / self._memory
-        after = np.where(seen[:, None], moved, kept)
-        nats = _nats(self.whole, self.groups, np.where(seen, scores, 0.0), after)
+        scores, before = np.where(seen, scores, 0.0), kept[:, : self._averages]
+        followed, numbers = _followed(self.listened, kept[:, self._averages :], np.where(seen[:, None], signs, 0.0))
+        moved = before + (np.column_stack([scores, numbers]) - self._mean - before) / self._memory
+        after = np.where(seen[:, None], single(np.concatenate([moved, followed], axis=1)), kept)
+        nats = _nats(self.whole, self.groups, scores, after[:, : self._averages])
         return after, np.where(seen, self.joint.above(nats), np.nan)
 
     def p_values(
-        self, scores: Float64[ndarray, "rows time"], signs: Float64[ndarray, "rows time signs"]
+        self, scores: Float64[ndarray, "rows time"], signs: Float64[ndarray, "rows time given"]
     ) -> Float64[ndarray, "rows time"]:
         """Of whole sequences, from their beginning."""
         kept, found = self.initial(len(scores)), np.empty(scores.shape)
@@ -168,6 +136,10 @@ class SignReference:
             joint=ReferenceDistribution.from_dict(joint),
         )
 
+    @property
+    def _averages(self) -> int:
+        return len(self._mean)
+
     @cached_property
     def _mean(self) -> Float64[ndarray, " signs"]:
         return np.concatenate([group.mean for group in self.groups])
@@ -187,7 +159,7 @@ def scores_and_signs(
     progress: Progress | None = None,
 ) -> tuple[list[Float64[ndarray, " _time"]], list[Float64[ndarray, "_time signs"]]]:
     """Of every step, as a server gives them; NaN where nothing was observed, or the model is `warming`."""
-    size = sum(sign.size for sign in filter.model.listened)
+    size = sum(sign.given for sign in filter.model.listened)
     scores, signs = [np.full(len(s), np.nan) for s in sequences], [np.full((len(s), size), np.nan) for s in sequences]
     for step in walk(filter, sequences, iterations=iterations, seed=seed, max_rows=max_rows, progress=progress):
         step.put(scores, step.estimate.score, step.judged)
@@ -207,54 +179,48 @@ def _fitted(
     listened: Sequence[Sign], sequences: Sequence[tuple[ndarray, ndarray]]
 ) -> tuple[ReferenceDistribution, tuple[Listened, ...]]:
     """Score and groups of sequences of both."""
-    apart = [_by_group(listened, signs) for _, signs in sequences]
+    apart = [by_group(listened, signs) for _, signs in sequences]
     groups = [Listened.fit(sign, own) for sign, own in zip(listened, map(list, zip(*apart, strict=True)), strict=True)]
     return ReferenceDistribution.fit(np.concatenate([scores for scores, _ in sequences])), tuple(groups)
+
+
+def _heard(
+    listened: Sequence[Sign], scores: Float64[ndarray, " time"], given: Float64[ndarray, "time given"]
+) -> Float64[ndarray, "time signs"]:
+    """Of one sequence, what groups hear: costs, and signs in which tones were followed."""
+    kept = np.zeros((1, sum(tones.width(sign.bins) for sign in listened)))
+    numbers = np.empty((len(given), sum(sign.size for sign in listened)))
+    for t in range(len(given)):
+        kept, numbers[t : t + 1] = _followed(listened, kept, given[t : t + 1])
+    return np.column_stack([scores, numbers])
+
+
+def _followed(listened: Sequence[Sign], kept: Kept, given: Given) -> tuple[Kept, Signs]:
+    """What is kept of tones after a step of every row, and the signs, with one number in place of each spectrum."""
+    parts, after = [], [kept[:, :0]]
+    for sign in listened:
+        own, given = given[:, : sign.given], given[:, sign.given :]
+        if sign.bins:
+            before, kept = np.split(kept, [tones.width(sign.bins)], axis=1)
+            now, odds = tones.follow(before, own)
+            after.append(now)
+            own = odds[:, None]
+        parts.append(own)
+    return np.concatenate(after, axis=1), np.concatenate(parts, axis=1)
 
 
 def _nats(
     score: ReferenceDistribution, groups: Sequence[Listened], scores: Float64[ndarray, " rows"], averages: Signs
 ) -> Float64[ndarray, " rows"]:
-    """u of steps."""
-    heard = _by_group([group.sign for group in groups], averages)
-    parts = [group.nats(own) for group, own in zip(groups, heard, strict=True)]
-    found: ndarray = np.sum(parts, axis=0) - np.log(score.p_values(scores))
+    """u of steps, in nats squared."""
+    heard = by_group([group.sign for group in groups], averages)
+    parts = [group.sign.weight * group.nats(own) for group, own in zip(groups, heard, strict=True)]
+    found: ndarray = np.square([*parts, np.log(score.p_values(scores))]).sum(axis=0)
     return found
 
 
 def _all_averages(groups: Sequence[Listened], signs: Float64[ndarray, "time signs"]) -> Float64[ndarray, "time signs"]:
     """Of one sequence."""
-    heard = _by_group([group.sign for group in groups], signs)
-    averages = [_averages(own - group.mean, group.sign.memory) for group, own in zip(groups, heard, strict=True)]
+    heard = by_group([group.sign for group in groups], signs)
+    averages = [averages_of(own - group.mean, group.sign.memory) for group, own in zip(groups, heard, strict=True)]
     return np.concatenate(averages, axis=1)
-
-
-def _by_group(listened: Sequence[Sign], signs: Signs) -> list[ndarray]:
-    """The columns of each group."""
-    ends = np.cumsum([sign.size for sign in listened]).tolist()
-    return [signs[:, end - sign.size : end] for sign, end in zip(listened, ends, strict=True)]
-
-
-def _averages(values: Float64[ndarray, "time size"], memory: float) -> Float64[ndarray, "time size"]:
-    """The moving averages of a sequence, from 0."""
-    found, now = np.empty_like(values), np.zeros(values.shape[1])
-    for t, value in enumerate(values):
-        now = now + (value - now) / memory
-        found[t] = now
-    return found
-
-
-def _distance(
-    averages: Float64[ndarray, "rows size"], root: Float64[ndarray, "size size"]
-) -> Float64[ndarray, " rows"]:
-    """T."""
-    whitened = np.matmul(
-        root.T, averages[..., None]
-    )  # row by row, so that one is the same to the last bit in any batch
-    found: ndarray = np.log((whitened**2).sum(axis=(1, 2)) + LEAST)
-    return found
-
-
-def _rounded(values: Float64[ndarray, " size"]) -> list[float]:
-    """So many digits that no p-value moves."""
-    return [float(f"{value:.{DIGITS}g}") for value in values]

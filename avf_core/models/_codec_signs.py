@@ -4,6 +4,7 @@
     whiteness   autocorrelations of the innovations: what the filter that z says has left over
     outlier     the largest click that would explain a sample, over the innovations' deviation
     line        log-odds of the strongest line in the spectrum of this frame and the last
+    tone        the window's log powers, in which tones that glide are followed
 
 Innovations e_t = x_t - sum_k a_k x_{t-k} are in scales as z says them, and as arctangents in their autocorrelations, so
 that a pulse of the voice counts no more than others. A click at t adds c to e_t and -c a_k to e_{t+k}, so that its size
@@ -27,15 +28,18 @@ LAGS = 32  # autocorrelations of the innovations
 BESIDE = 2  # bins on either side of a line that are its own
 LEAST = 1e-3  # of an innovation, in scales
 FLOOR = 1e-8  # power of a bin, of the standardised signal
+BINS = 292  # of half a bin of the window, in which tones are followed: below 4.5 kHz at 16 kHz
+QUIET = 4e-5  # power of a bin that is no tone
 
 
-def listened(latent: int, frame: int) -> tuple[Sign, ...]:
+def listened(latent: int, frame: int, window: int) -> tuple[Sign, ...]:
     """The groups. A click is over at once; what a filter leaves is little in one frame, and shows when it goes on."""
     return (
         Sign(name="latent", size=latent - 1, memory=4.0),
-        Sign(name="whiteness", size=min(LAGS, frame - 1), memory=8.0),
-        Sign(name="outlier", size=1),
-        Sign(name="line", size=1, memory=4.0),
+        Sign(name="whiteness", size=min(LAGS, frame - 1), memory=4.0),
+        Sign(name="outlier", size=1, above=True),
+        Sign(name="line", size=1, memory=2.0),
+        Sign(name="tone", size=1, above=True, weight=1.5, bins=_bins(window)),
     )
 
 
@@ -67,6 +71,7 @@ def _natively(window: Tensor, x: Tensor, likelihood: LinearPrediction) -> Tensor
         likelihood.gains,
         likelihood.history,
         lags=min(LAGS, frame - 1),
+        bins=_bins(window.shape[-1]),
         center=units.center,
         scale=units.scale,
     )
@@ -76,9 +81,9 @@ def _by_torch(window: Tensor, x: Tensor, likelihood: LinearPrediction) -> Tensor
     """All that is heard beside the latent."""
     exact = tree_map(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor, likelihood)
     innovations = exact.innovations(x.double())
-    return torch.cat(
-        [whiteness(innovations), outlier(innovations, exact.coefficients), line(window.double(), x.shape[-1])], dim=-1
-    )
+    heard = window.double()
+    parts = [whiteness(innovations), outlier(innovations, exact.coefficients), line(heard, x.shape[-1])]
+    return torch.cat([*parts, spectrum(heard)], dim=-1)
 
 
 def whiteness(innovations: Float[Tensor, "batch frame"]) -> Float[Tensor, "batch lags"]:
@@ -115,6 +120,18 @@ def line(window: Float[Tensor, "batch window"], frame: int) -> Float[Tensor, "ba
     place = power.argmax(-1, keepdim=True) + torch.arange(2 * BESIDE + 1, device=power.device)
     strongest = F.pad(power, (BESIDE, BESIDE)).gather(-1, place).sum(-1, keepdim=True)
     return torch.log(strongest) - torch.log((power.sum(-1, keepdim=True) - strongest).clamp(min=FLOOR))
+
+
+def spectrum(window: Float[Tensor, "batch window"]) -> Float[Tensor, "batch bins"]:
+    """Log powers of the lower bins of the window, with as much silence after it."""
+    size = window.shape[-1]
+    power = _power(torch.fft.rfft(window * _taper(size, window.dtype, window.device), 2 * size))
+    return torch.log(power[..., : _bins(size)] + QUIET)
+
+
+def _bins(window: int) -> int:
+    """As many as there are of a short one."""
+    return min(BINS, window + 1)
 
 
 @lru_cache(maxsize=8)

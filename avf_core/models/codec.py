@@ -202,7 +202,7 @@ class Model(base.PastDriven):
     @property
     def listened(self) -> tuple[Sign, ...]:
         """Whatever the level."""
-        return _codec_signs.listened(self.latent_size, self.observation.size)
+        return _codec_signs.listened(self.latent_size, self.observation.size, self.window)
 
     def signs(
         self,

@@ -181,7 +181,7 @@ class Listening(ctypes.Structure):
     """Sizes and units of what signs of sound are heard in."""
 
     _fields_: ClassVar[Fields] = [
-        *_ints("order history frame parts window lags"),
+        *_ints("order history frame parts window lags bins"),
         ("center", c_double),
         ("scale", c_double),
     ]
@@ -237,6 +237,7 @@ def of_library(library: ctypes.CDLL) -> ctypes.CDLL:
         "avf_encoder_encode": (None, [c_void_p, c_void_p, c_int32, c_void_p, c_int32]),
         "avf_standard_normal": (None, [*[c_void_p] * 3, c_int32, c_int32, c_int32, c_void_p]),
         "avf_filters": (None, [c_void_p, *[c_int32] * 4, c_void_p]),
+        "avf_tones": (None, [*[c_void_p] * 2, *[c_int32] * 2, *[c_void_p] * 2]),
         "avf_signs": (None, [POINTER(Listening), POINTER(Sounds), c_int32, c_void_p]),
         "avf_mixed": (None, [*[c_void_p] * 3, *[c_int32] * 3, *[c_void_p] * 2]),
         "avf_unrolled": (None, [*[c_void_p] * 3, *[c_int32] * 4, *[c_float] * 3, *[c_void_p] * 2]),

@@ -6,7 +6,10 @@ The law: what they give is what `avf_core.noise` and `avf_core.intervals` give, 
 import ctypes
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from jaxtyping import Float64
+from numpy import ndarray
 from torch import Tensor
 
 from avf_core.native import _layout as layout
@@ -89,16 +92,17 @@ def signs(
     history: Tensor,
     *,
     lags: int,
+    bins: int,
     center: float,
     scale: float,
 ) -> Tensor | None:
-    """Of frames of sound (rows, lags + 2): autocorrelations, click and line; None where torch makes them."""
+    """Of frames of sound (rows, lags + 2 + bins): autocorrelations, click, line, spectrum; None where torch's."""
     read = [window, x, coefficients, gains, history]
     if not all(one.ndim == 2 and _taken(one) for one in read) or (native := library.load()) is None:
         return None
     read, rows = [one.contiguous() for one in read], len(x)
-    sizes = (coefficients.shape[1], history.shape[1], x.shape[1], gains.shape[1], window.shape[1], lags)
-    out = x.new_empty(rows, lags + 2)
+    sizes = (coefficients.shape[1], history.shape[1], x.shape[1], gains.shape[1], window.shape[1], lags, bins)
+    out = x.new_empty(rows, lags + 2 + bins)
     native.functions.avf_signs(
         ctypes.byref(layout.Listening(*sizes, center, scale)),
         ctypes.byref(layout.Sounds(*[one.data_ptr() for one in read])),
@@ -106,6 +110,20 @@ def signs(
         out.data_ptr(),
     )
     return out
+
+
+def tones(
+    kept: Float64[ndarray, "rows _kept"], spectra: Float64[ndarray, "rows _bins"], cells: int
+) -> tuple[Float64[ndarray, "rows _kept"], Float64[ndarray, " rows"]] | None:
+    """What is kept of rows after one more spectrum of each, and the log-odds of a tone; None where numpy's."""
+    if running.chosen() == "off" or (native := library.load()) is None:
+        return None
+    kept, spectra = np.ascontiguousarray(kept), np.ascontiguousarray(spectra)
+    after, odds = np.empty_like(kept), np.empty(len(kept))
+    native.functions.avf_tones(
+        *(kept.ctypes.data, spectra.ctypes.data), *(len(kept), cells), *(after.ctypes.data, odds.ctypes.data)
+    )
+    return after, odds
 
 
 def _addresses(tensors: Sequence[Tensor]) -> list[int | None]:

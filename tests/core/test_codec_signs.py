@@ -57,8 +57,17 @@ def test_a_line_is_power_in_few_bins() -> None:
     assert silence == pytest.approx(np.log(3.0 / 198.0))  # the first of all bins, with two on one side
 
 
+def test_a_spectrum_is_that_of_twice_the_window() -> None:
+    """Its log powers by numpy, the second half silent; as many bins as there are."""
+    sound = DRAW.normal(size=(2, 512))
+    found = _codec_signs.spectrum(torch.from_numpy(sound)).numpy()
+    power = np.abs(np.fft.fft(sound * np.hanning(514)[1:-1], 1024)) ** 2
+    np.testing.assert_allclose(found, np.log(power[:, :292] + 4e-5), atol=1e-9)
+    assert _codec_signs.spectrum(torch.zeros(1, 8, dtype=torch.float64)).shape == (1, 9)
+
+
 def test_signs_are_as_many_as_are_listened_to_and_the_same_for_louder_sound() -> None:
-    """Four groups, of a model of frames of any size, with all samples and with some."""
+    """Five groups, of a model of frames of any size, with all samples and with some; a spectrum is as much higher."""
     torch.manual_seed(0)
     filter = configuration.build(
         {
@@ -83,7 +92,10 @@ def test_signs_are_as_many_as_are_listened_to_and_the_same_for_louder_sound() ->
     observed[-1, 0, 5:20] = False
     signs = [filter.scan(filter.initial(torch.arange(2)), k * xs, observed=observed)[1].signs for k in (1.0, 0.25)]
     sizes = [sign.size for sign in filter.model.listened]
-    assert sizes == [8, 32, 1, 1]
-    assert signs[0].shape == (40, 2, sum(sizes))
+    bins = [sign.bins for sign in filter.model.listened]
+    assert (sizes, bins) == ([8, 32, 1, 1, 1], [0, 0, 0, 0, 292])
+    assert signs[0].shape == (40, 2, 42 + 292)
     assert bool(signs[0].isfinite().all())
-    torch.testing.assert_close(signs[0][-1, 1], signs[1][-1, 1], rtol=0.0, atol=2e-2)
+    loud, quiet = signs[0][-1, 1], signs[1][-1, 1]
+    torch.testing.assert_close(loud[:42], quiet[:42], rtol=0.0, atol=2e-2)
+    torch.testing.assert_close(loud[42:] - quiet[42:], torch.full((292,), 2.0 * np.log(4.0)), rtol=0.0, atol=2e-2)

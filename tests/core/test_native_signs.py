@@ -84,7 +84,7 @@ def test_nobody_pays_for_signs_that_nobody_hears(monkeypatch: pytest.MonkeyPatch
     _, stretch = filter.scan(filter.initial(torch.arange(2)), xs)
     _, one = filter.step(filter.initial(torch.arange(2), particles=4), xs[0])
     assert asked == []
-    assert stretch.signs.shape == (3, 2, sum(sign.size for sign in filter.model.listened))
+    assert stretch.signs.shape == (3, 2, sum(sign.given for sign in filter.model.listened))
     assert torch.equal(stretch.signs, stretch.signs)
     assert asked == [2, 2, 2]
     rows = one.signs

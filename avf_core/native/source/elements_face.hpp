@@ -6,6 +6,7 @@
 #include "intervals.hpp"
 #include "noise.hpp"
 #include "signs.hpp"
+#include "tones.hpp"
 
 using namespace avf;
 
@@ -81,7 +82,14 @@ void avf_unrolled(const float* coefficients, const float* before, const float* g
   }
 }
 
-// What tells strange frames from usual ones, rows of lags and two more numbers.
+// Rows of what is kept of a tone, after spectra of so many bins that have enough beside them, and its log-odds.
+void avf_tones(const double* kept, const double* spectra, int rows, int cells, double* after, double* odds) {
+  Tones tones(cells);
+  for (int row = 0; row < rows; row++, kept += 4 * cells, after += 4 * cells, spectra += cells + 2 * tone::FAR)
+    odds[row] = tones.follow(kept, spectra, after);
+}
+
+// What tells strange frames from usual ones, rows of lags, two more numbers, and the bins of a spectrum.
 void avf_signs(const Listening* of, const Sounds* sounds, int rows, float* out) {
   Signs signs(*of);
   for (int from = 0; from < rows; from += WORDS) signs.make(*sounds, from, std::min(WORDS, rows - from), out);

@@ -10,7 +10,7 @@ namespace avf {
 
 namespace strange {
 constexpr int BESIDE = 2;
-constexpr double LEAST = 1e-3, FLOOR = 1e-8;
+constexpr double LEAST = 1e-3, FLOOR = 1e-8, QUIET = 4e-5;
 }  // namespace strange
 
 // The arc tangent by a rational function (Cephes), of what is left of three ranges.
@@ -29,7 +29,7 @@ inline Doubles arc_tangent(Doubles x) {
 
 // Sizes and units of what is listened to.
 struct Listening {
-  int order, history, frame, parts, window, lags;
+  int order, history, frame, parts, window, lags, bins;
   double center, scale;
 };
 
@@ -43,17 +43,24 @@ class Signs {
   explicit Signs(const Listening& of)
       : of(of), sound(std::min(of.window, 2 * of.frame + 1) - 1), spectrum(sound), signal(of.order + of.frame),
         whole(of.order + 1), roots(of.order + 1), innovations(of.frame), soft(of.frame), heard(sound), powers(sound / 2 + 1),
-        cosine(table_of<Turn>(sound + 1).cosine) {}
+        cosine(table_of<Turn>(sound + 1).cosine), wide(2 * of.window), whole_window(2 * of.window), wide_powers(of.window + 1),
+        wide_cosine(table_of<Turn>(of.window + 1).cosine) {}
 
-  // Of up to eight rows from `from` on: autocorrelations of innovations, the largest click, and the strongest line.
+  // Of up to eight rows from `from` on: autocorrelations of innovations, the largest click, the strongest line, and the
+  // lower bins of the window's spectrum.
   void make(const Sounds& sounds, size_t from, int rows, float* out) {
     enter(sounds, from, rows);
-    const int width = of.lags + 2;
+    const int width = of.lags + 2 + of.bins;
     out += from * width;
     whiteness(rows, out, width);
     const Doubles click = outlier(), tone = line();
     for (int lane = 0; lane < rows; lane++)
       out[lane * width + of.lags] = (float)click[lane], out[lane * width + of.lags + 1] = (float)tone[lane];
+    wide.powers(whole_window.data(), wide_powers.data());
+    for (int k = 0; k < of.bins; k++) {
+      const Doubles power = logarithm_of(wide_powers[k] + strange::QUIET);
+      for (int lane = 0; lane < rows; lane++) out[lane * width + of.lags + 2 + k] = (float)power[lane];
+    }
   }
 
  private:
@@ -63,6 +70,9 @@ class Signs {
   Spectrum spectrum;
   std::vector<Doubles> signal, whole, roots, innovations, soft, heard, powers;
   const std::vector<double>& cosine;
+  Spectrum wide;  // of the window, and as much silence after it
+  std::vector<Doubles> whole_window, wide_powers;
+  const std::vector<double>& wide_cosine;
 
   // Lanes beyond `rows` repeat the last of them.
   void enter(const Sounds& sounds, size_t from, int rows) {
@@ -76,6 +86,8 @@ class Signs {
       for (int t = 0; t < of.frame; t++) signal[of.order + t][lane] = ((double)sounds.x[row * of.frame + t] - of.center) / of.scale;
       for (int g = 0; g < of.parts; g++) soft[g][lane] = -(double)sounds.gains[row * of.parts + g];
       const float* here = sounds.window + (row + 1) * of.window - sound - 1;
+      const float* all = sounds.window + row * of.window;
+      for (int n = 0; n < of.window; n++) whole_window[n][lane] = (double)all[n] * (0.5 - 0.5 * wide_cosine[n + 1]);
       for (int n = 0; n < sound; n++) heard[n][lane] = ((double)here[n + 1] - (double)here[n]) * (0.5 - 0.5 * cosine[n + 1]);
     }
     whole[0] = Doubles{} + 1.0;

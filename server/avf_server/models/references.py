@@ -19,11 +19,12 @@ from avf_core.analysis.sign_reference import SignReference
 from avf_core.analysis.surprise import ReferenceDistribution
 from avf_core.checkpoints import Checkpoint
 from avf_core.errors import DataError
+from avf_core.signs import Sign
 
 logger = logging.getLogger(__name__)
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-_KEPT = np.dtype("<f8")
+_KEPT = np.dtype("<f4")
 
 
 class Told(NamedTuple):
@@ -59,13 +60,18 @@ class Reference:
         except DataError as error:
             logger.warning("surprise of %s is not known: %s", checkpoint.name, error)
             return None
-        listened = sum(sign.size for sign in checkpoint.filter.model.listened)
-        if found.width not in (0, listened):
+        listened = checkpoint.filter.model.listened
+        if found.listened is not None and [sign.given for sign in found.listened] != [sign.given for sign in listened]:
             logger.warning(
-                "surprise of %s is not known: its signs are %d, not %d", checkpoint.name, listened, found.width
+                "surprise of %s is not known: its signs are %s, not %s", checkpoint.name, listened, found.listened
             )
             return None
         return found
+
+    @property
+    def listened(self) -> tuple[Sign, ...] | None:
+        """What a model has to give beside scores; None where that is nothing."""
+        return self._reference.listened if isinstance(self._reference, SignReference) else None
 
     @property
     def width(self) -> int:
@@ -85,7 +91,7 @@ class Reference:
             return reference.p_values(told.score, measured), [None] * len(kept)
         before = reference.initial(len(kept))
         for row, state in zip(before, kept, strict=True):
-            if state is not None and len(state) == row.nbytes:
+            if state is not None and len(state) == row.size * _KEPT.itemsize:
                 row[:] = np.frombuffer(state, dtype=_KEPT)
         after, p = reference.step(before, told.score, told.signs.astype(np.float64))
         return p, [row.astype(_KEPT).tobytes() for row in after]

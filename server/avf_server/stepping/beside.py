@@ -5,7 +5,7 @@ The law: what is of another length than this model's is nothing, and what listen
 
 from typing import NamedTuple
 
-NUMBER = 8  # bytes
+NUMBER = 4  # bytes
 
 
 class Listening(NamedTuple):
