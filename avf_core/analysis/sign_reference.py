@@ -88,7 +88,7 @@ class SignReference:
         """Numbers that are kept of a sequence: the moving averages, and what is kept of tones."""
         return self._averages + sum(tones.width(sign.bins) for sign in self.listened)
 
-    @property
+    @cached_property
     def listened(self) -> tuple[Sign, ...]:
         """What a model has to give."""
         return tuple(group.sign for group in self.groups[1:])
@@ -104,7 +104,7 @@ class SignReference:
         seen = np.isfinite(scores) & np.isfinite(signs).all(axis=1)
         scores, before = np.where(seen, scores, 0.0), kept[:, : self._averages]
         followed, numbers = _followed(self.listened, kept[:, self._averages :], np.where(seen[:, None], signs, 0.0))
-        moved = before + (np.column_stack([scores, numbers]) - self._mean - before) / self._memory
+        moved = before + (np.concatenate([scores[:, None], numbers], axis=1) - self._mean - before) / self._memory
         after = np.where(seen[:, None], single(np.concatenate([moved, followed], axis=1)), kept)
         nats = _nats(self.whole, self.groups, scores, after[:, : self._averages])
         return after, np.where(seen, self.joint.above(nats), np.nan)
@@ -201,7 +201,8 @@ def _followed(listened: Sequence[Sign], kept: Kept, given: Given) -> tuple[Kept,
     for sign in listened:
         own, given = given[:, : sign.given], given[:, sign.given :]
         if sign.bins:
-            before, kept = np.split(kept, [tones.width(sign.bins)], axis=1)
+            width = tones.width(sign.bins)
+            before, kept = kept[:, :width], kept[:, width:]
             now, odds = tones.follow(before, own)
             after.append(now)
             own = odds[:, None]

@@ -54,7 +54,7 @@ def test_surprise_is_that_of_all_steps_of_a_session(serve: Callable[..., Server]
 
 def test_what_listens_is_kept_side_by_side() -> None:
     """Signs before the detector, each alone, or neither; what is too short for the model's signs is nothing."""
-    for listening in (Listening(b"s" * 16, b"know"), Listening(b"s" * 16, None)):
+    for listening in (Listening(b"s" * 8, b"know"), Listening(b"s" * 8, None)):
         assert split(join(*listening), 2) == listening
     assert split(join(None, b"know"), 0) == Listening(None, b"know")
     assert join(None, None) is None

@@ -1,6 +1,7 @@
 // The interface of functions of elements by themselves to Python, in C: for what torch computes but for them.
 #pragma once
 #include <algorithm>
+#include <memory>
 
 #include "frames.hpp"
 #include "intervals.hpp"
@@ -91,7 +92,8 @@ void avf_tones(const double* kept, const double* spectra, int rows, int cells, d
 
 // What tells strange frames from usual ones, rows of lags, two more numbers, and the bins of a spectrum.
 void avf_signs(const Listening* of, const Sounds* sounds, int rows, float* out) {
-  Signs signs(*of);
-  for (int from = 0; from < rows; from += WORDS) signs.make(*sounds, from, std::min(WORDS, rows - from), out);
+  static thread_local std::unique_ptr<Signs> signs;  // its room is more than a single row's work
+  if (!signs || !signs->are(*of)) signs = std::make_unique<Signs>(*of);
+  for (int from = 0; from < rows; from += WORDS) signs->make(*sounds, from, std::min(WORDS, rows - from), out);
 }
 }

@@ -46,6 +46,12 @@ class Signs {
         cosine(table_of<Turn>(sound + 1).cosine), wide(2 * of.window), whole_window(2 * of.window), wide_powers(of.window + 1),
         wide_cosine(table_of<Turn>(of.window + 1).cosine) {}
 
+  bool are(const Listening& other) const {
+    return of.order == other.order && of.history == other.history && of.frame == other.frame && of.parts == other.parts &&
+           of.window == other.window && of.lags == other.lags && of.bins == other.bins && of.center == other.center &&
+           of.scale == other.scale;
+  }
+
   // Of up to eight rows from `from` on: autocorrelations of innovations, the largest click, the strongest line, and the
   // lower bins of the window's spectrum.
   void make(const Sounds& sounds, size_t from, int rows, float* out) {
