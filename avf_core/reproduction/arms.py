@@ -3,8 +3,8 @@
     start ->  AVF  |  direct, AVF's schedule  |  direct, AVF's seconds of the processor, at each rate and dropout
 
 The law: all arms of a seed begin at the same checkpoint. The third is searched: each of its candidates has as much time
-as AVF had, and the one that is best on the split of selection stands for it, so that direct inference is never given
-less. Paired tests are over sequences, as those of `avf compare`.
+as AVF had, and of these and the start itself the one that is best on the split of selection stands for it, so that
+direct inference is never given less. Paired tests are over sequences, as those of `avf compare`.
 """
 
 import dataclasses

@@ -20,16 +20,22 @@ UNPROVEN = "unproven"
 ARMS = {
     "baseline": "with its own schedule",
     "same": "with AVF's schedule",
-    "time": "with AVF's processor time and its search",
+    "time": "with AVF's processor time and its search, or none where that is better",
 }
 
 
-def chosen(runs: Sequence[Record]) -> list[Record]:
-    """Of runs with AVF's time the best of each seed on the split of selection; all of other runs."""
-    if not runs or runs[0]["entry"]["role"] != "time":
-        return list(runs)
+def arm(group: Sequence[Record], role: str) -> list[Record]:
+    """The runs of an arm; of the one with AVF's time, of each seed the best by selection of its search and its start.
+
+    To train no further is one of the candidates: all of them may be worse than where they began.
+    """
+    runs = [run for run in group if run["entry"]["role"] == role]
+    if role != "time":
+        return runs
+    seeds = {run["entry"]["seed"] for run in runs}
+    begun = [run for run in group if run["entry"]["role"] == "start" and run["entry"]["seed"] in seeds]
     best: dict[int, Record] = {}
-    for run in runs:
+    for run in (*runs, *begun):
         before = best.get(run["entry"]["seed"])
         if before is None or run["valid"]["free_energy_pooled"] < before["valid"]["free_energy_pooled"]:
             best[run["entry"]["seed"]] = run
@@ -53,8 +59,7 @@ def tested(group: Sequence[Record]) -> list[tuple[list[Record], list[Record], st
     avf = {run["entry"]["seed"]: run for run in group if run["entry"]["role"] == "avf" and "by_sequence" in run}
     found = []
     for role, name in ARMS.items():
-        there = chosen([run for run in group if run["entry"]["role"] == role and "by_sequence" in run])
-        other = {run["entry"]["seed"]: run for run in there}
+        other = {run["entry"]["seed"]: run for run in arm(group, role) if "by_sequence" in run}
         seeds = sorted(avf.keys() & other.keys())
         if seeds:
             found.append(([avf[seed] for seed in seeds], [other[seed] for seed in seeds], name))

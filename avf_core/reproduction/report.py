@@ -45,7 +45,7 @@ ROWS = {
     "ships": "what ships: an emission that knows its own dimensions",
     "no-latent": "the same model without its latent: the decoder hears the prior's mean",
     "same": "direct inference, AVF's schedule",
-    "time": "direct inference, AVF's processor time, best of its search by selection",
+    "time": "direct inference, AVF's processor time, best by selection of its search and its start",
 }
 TITLE = "# Results\n"
 INTRODUCTION = """## How to read this page
@@ -123,7 +123,7 @@ def section(name: str, group: Sequence[Record], known: Sequence[Record] = ()) ->
         HEADING.format(reported=first["reported"], selection=first["selection"]),
     ]
     for role, label in ROWS.items():
-        runs = arms_report.chosen([record for record in group if record["entry"]["role"] == role])
+        runs = arms_report.arm(group, role)
         of_one = [[run] for run in runs] if role == "ships" else [runs] * bool(runs)  # each has another recipe
         lines += [row(f"{label}{_iterations(found[0])}", found) for found in of_one]
     floors = textbooks.of(about, first["data"]["name"], first["reported"], known)
@@ -176,13 +176,18 @@ def _iterations(run: Record) -> str:
 
 
 def _epochs(runs: Sequence[Record]) -> str:
-    """How far the runs came: the least and the most, of all their epochs."""
-    least, most = min(run["epochs"] for run in runs), max(run["epochs"] for run in runs)
-    so_far = str(most) if least == most else f"{least} to {most}"
-    if runs[0]["entry"].get("time_of"):
-        return f"{so_far}, by time"
+    """How far the runs came: the least and the most, of all their epochs; of an arm with a time, where it stayed."""
+    timed = [run["epochs"] for run in runs if run["entry"].get("time_of")]
+    if timed:
+        stayed = len(runs) - len(timed)
+        return f"{_range(timed)}, by time{f'; {stayed} as it began' if stayed else ''}"
     lengths = [epochs_in(run["entry"].get("changes", ())) or run["training"]["epochs"] for run in runs]
-    return f"{so_far} of {max(lengths)}"
+    return f"{_range([run['epochs'] for run in runs])} of {max(lengths)}"
+
+
+def _range(counts: Sequence[int]) -> str:
+    least, most = min(counts), max(counts)
+    return str(most) if least == most else f"{least} to {most}"
 
 
 def _spread(runs: Sequence[Record], split: str, key: str) -> str:

@@ -94,10 +94,13 @@ def run(role: str, seed: int, energies: np.ndarray, valid: float = 1.0) -> dict[
 
 
 def test_the_best_of_a_search_by_selection_stands_for_it() -> None:
-    """One of each seed; of other arms all."""
+    """One of each seed, of its start, too: further training may be none; of other arms all."""
     runs = [run("time", seed, np.zeros(3), valid) for seed, valid in ((2, 5.0), (1, 7.0), (1, 6.0), (2, 5.5))]
-    assert arms_report.chosen(runs) == [runs[2], runs[0]]
-    assert arms_report.chosen([run("same", 1, np.zeros(3))] * 2) == [run("same", 1, np.zeros(3))] * 2
+    assert arms_report.arm(runs, "time") == [runs[2], runs[0]]
+    starts = [run("start", seed, np.zeros(3), valid) for seed, valid in ((1, 6.5), (2, 4.5), (3, 1.0))]
+    assert arms_report.arm([*runs, *starts], "time") == [runs[2], starts[1]]
+    same = [run("same", 1, np.zeros(3))] * 2
+    assert arms_report.arm([*runs, *same], "same") == same
 
 
 def test_arms_are_tested_as_pairs_over_sequences() -> None:
