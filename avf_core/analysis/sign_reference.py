@@ -33,7 +33,7 @@ from numpy import ndarray
 
 from avf_core import tones
 from avf_core.analysis.evaluation import Progress
-from avf_core.analysis.listened import LEAST, Listened, averages_of, by_group, single
+from avf_core.analysis.listened import LEAST, Listened, Together, averages_of, by_group, single
 from avf_core.analysis.surprise import ReferenceDistribution
 from avf_core.analysis.walking import walk
 from avf_core.errors import DataError
@@ -79,7 +79,7 @@ class SignReference:
         apart, alike = (ordered[:half], ordered[half:]), (ordered[::2], ordered[1::2])
         for judged, other in (apart, apart[::-1], alike, alike[::-1]):
             score, groups = _fitted(listened, other)
-            unseen += [_nats(score, groups, s, _all_averages(groups, v)) for s, v in judged]
+            unseen += [_nats(score, Together(groups), s, _all_averages(groups, v)) for s, v in judged]
         score, groups = _fitted(listened, kept)
         return cls(whole=score, groups=groups, joint=ReferenceDistribution.fit(np.concatenate(unseen)))
 
@@ -105,8 +105,10 @@ class SignReference:
         scores, before = np.where(seen, scores, 0.0), kept[:, : self._averages]
         followed, numbers = _followed(self.listened, kept[:, self._averages :], np.where(seen[:, None], signs, 0.0))
         moved = before + (np.concatenate([scores[:, None], numbers], axis=1) - self._mean - before) / self._memory
-        after = np.where(seen[:, None], single(np.concatenate([moved, followed], axis=1)), kept)
-        nats = _nats(self.whole, self.groups, scores, after[:, : self._averages])
+        after = np.concatenate([single(moved), followed], axis=1)
+        if not seen.all():
+            after = np.where(seen[:, None], after, kept)
+        nats = _nats(self.whole, self._together, scores, after[:, : self._averages])
         return after, np.where(seen, self.joint.above(nats), np.nan)
 
     def p_values(
@@ -135,6 +137,10 @@ class SignReference:
             groups=tuple(Listened.from_dict(group) for group in groups),
             joint=ReferenceDistribution.from_dict(joint),
         )
+
+    @cached_property
+    def _together(self) -> Together:
+        return Together(self.groups)
 
     @property
     def _averages(self) -> int:
@@ -211,12 +217,10 @@ def _followed(listened: Sequence[Sign], kept: Kept, given: Given) -> tuple[Kept,
 
 
 def _nats(
-    score: ReferenceDistribution, groups: Sequence[Listened], scores: Float64[ndarray, " rows"], averages: Signs
+    score: ReferenceDistribution, groups: Together, scores: Float64[ndarray, " rows"], averages: Signs
 ) -> Float64[ndarray, " rows"]:
     """u of steps, in nats squared."""
-    heard = by_group([group.sign for group in groups], averages)
-    parts = [group.sign.weight * group.nats(own) for group, own in zip(groups, heard, strict=True)]
-    found: ndarray = np.square([*parts, np.log(score.p_values(scores))]).sum(axis=0)
+    found: ndarray = np.square([*groups.nats(averages), np.log(score.p_values(scores))]).sum(axis=0)
     return found
 
 

@@ -1,6 +1,7 @@
 """Surprise by signs: moving averages and distances as scipy has them, uniform p-values, and what cost does not tell."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from scipy import signal, stats
 from scipy.spatial import distance
 
 from avf_core import checkpoints, configuration
-from avf_core.analysis.listened import RIDGE
+from avf_core.analysis.listened import RIDGE, References, Together
 from avf_core.analysis.sign_reference import FEWEST, SignReference, scores_and_signs
+from avf_core.analysis.surprise import ReferenceDistribution
 from avf_core.commands.calibrate import command
 from avf_core.errors import DataError
 from avf_core.signs import Sign
@@ -51,7 +53,24 @@ def test_averages_and_distances_are_those_of_another_library(reference: SignRefe
     np.testing.assert_allclose(kept[0, 1:4], averages[0][19], rtol=1e-6)
     expected = distance.mahalanobis(averages[0][19], np.zeros(3), inverse) ** 2
     above = several.distances.above(np.log([expected]))
-    np.testing.assert_allclose(several.nats(kept[:, 1:4]), -np.log(above), rtol=1e-5)
+    heard = Together([several]).nats(kept[:, 1:4])[0]
+    np.testing.assert_allclose(heard, several.sign.weight * -np.log(above), rtol=1e-5)
+
+
+def test_groups_that_are_heard_at_once_are_each_by_its_own_table() -> None:
+    """To the last bit: within the tables, beyond them, at their ends; tails with a shape and without one."""
+    random = np.random.default_rng(5)
+    scores = [random.normal(size=3000), random.standard_t(3.0, 700), random.uniform(size=200)]
+    references = [ReferenceDistribution.fit(each) for each in scores]
+    references.append(replace(references[0], tail_shape=0.0))
+    rows = np.concatenate(
+        [random.normal(0.0, 4.0, (4, 500)), np.array([one.values for one in references])[:, ::7]], axis=1
+    )
+    rows[1, :3] = [np.nan, np.inf, -np.inf]
+    expected = np.stack([one.above(row) for one, row in zip(references, rows, strict=True)])
+    np.testing.assert_array_equal(References(references).above(rows), expected)
+    few = References(references).above(rows[:, 4:5])
+    np.testing.assert_array_equal(few, expected[:, 4:5])
 
 
 def test_p_values_are_uniform_on_normal_sequences(reference: SignReference) -> None:

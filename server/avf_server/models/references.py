@@ -89,12 +89,12 @@ class Reference:
         if isinstance(reference, ConditionalReference):
             measured = measure(reference.by, prior=told.prior, level=told.level, time=told.times)
             return reference.p_values(told.score, measured), [None] * len(kept)
-        before = reference.initial(len(kept))
-        for row, state in zip(before, kept, strict=True):
-            if state is not None and len(state) == row.size * _KEPT.itemsize:
-                row[:] = np.frombuffer(state, dtype=_KEPT)
+        length = reference.width * _KEPT.itemsize
+        nothing = bytes(length)  # zeros, as before the first step
+        states = b"".join(nothing if state is None or len(state) != length else state for state in kept)
+        before = np.frombuffer(states, dtype=_KEPT).reshape(len(kept), -1).astype(np.float64)
         after, p = reference.step(before, told.score, told.signs.astype(np.float64))
-        return p, [row.astype(_KEPT).tobytes() for row in after]
+        return p, [row.tobytes() for row in after.astype(_KEPT)]
 
 
 def _read(facts: dict[str, Any]) -> ReferenceDistribution | ConditionalReference | SignReference:
