@@ -107,8 +107,7 @@ class Together:
     """The groups of a reference, heard at once."""
 
     def __init__(self, groups: Sequence[Listened]) -> None:
-        ends = np.cumsum([group.sign.size for group in groups]).tolist()
-        self._parts = [(group, slice(end - group.sign.size, end)) for group, end in zip(groups, ends, strict=True)]
+        self._parts = list(zip(groups, _columns([group.sign for group in groups]), strict=True))
         self._weights = np.array([[group.sign.weight] for group in groups])
         self._distances = References([group.distances for group in groups])
 
@@ -121,8 +120,13 @@ class Together:
 
 def by_group(listened: Sequence[Sign], signs: Float64[ndarray, "rows signs"]) -> list[ndarray]:
     """The columns of each group."""
+    return [signs[:, own] for own in _columns(listened)]
+
+
+def _columns(listened: Sequence[Sign]) -> list[slice]:
+    """Where each group stands."""
     ends = np.cumsum([sign.size for sign in listened]).tolist()
-    return [signs[:, end - sign.size : end] for sign, end in zip(listened, ends, strict=True)]
+    return [slice(end - sign.size, end) for sign, end in zip(listened, ends, strict=True)]
 
 
 def averages_of(values: Float64[ndarray, "time size"], memory: float) -> Float64[ndarray, "time size"]:
@@ -146,9 +150,7 @@ def _distance(
     if sign.above:
         one: ndarray = averages[:, 0] * root[0, 0]
         return one
-    whitened = np.matmul(
-        root.T, averages[..., None]
-    )  # row by row, so that one is the same to the last bit in any batch
+    whitened = np.matmul(root.T, averages[..., None])  # row by row: one is the same to the last bit in any batch
     found: ndarray = np.log((whitened**2).sum(axis=(1, 2)) + LEAST)
     return found
 
