@@ -11,6 +11,7 @@ import platform
 import re
 import signal
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from avf_server.stores import embedded
 from rich.console import Console
 
 from avf_core.native import library
@@ -54,11 +56,18 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "redis": _redis(),
         "executor": "none" if (found := library.load()) is None else found.variant,
         "gflops_float32": _gflops(torch.float32),
         "gflops_bfloat16": _gflops(torch.bfloat16),
         "copied_gb_per_second": _copied(),
     }
+
+
+def _redis() -> str:
+    """What keeps the beliefs of servers here: the program and its version."""
+    said = subprocess.run([embedded.binary(), "--version"], capture_output=True, text=True, check=True).stdout
+    return " ".join(re.findall(r"^\w+|v=[\d.]+", said)).replace("v=", "")
 
 
 def median_seconds(work: Callable[[], object], rounds: int = 7) -> float:

@@ -53,6 +53,17 @@ def test_what_was_written_is_there_after_a_stop_and_after_a_kill(tmp_path: Path)
         assert ask(embedded, "MGET", "first", "second") == [b"1", b"2"]
 
 
+def test_its_file_is_rewritten_seldom(tmp_path: Path) -> None:
+    """Below 512 MB never, where Redis does it at 64: no stream waits for that."""
+    with EmbeddedRedis(tmp_path) as embedded:
+        for _ in range(18):
+            ask(embedded, "SET", "belief", "x" * (10 << 20))
+        grown = ask(embedded, "INFO", "persistence")
+        assert grown["aof_current_size"] > 180 << 20
+        assert not grown["aof_rewrite_in_progress"]
+        assert grown["aof_last_rewrite_time_sec"] == -1
+
+
 def test_redis_dies_with_its_parent_and_the_folder_is_free(tmp_path: Path, eventually: Callable[..., Any]) -> None:
     """After kill -9 of the parent no Redis is left behind, and the next start takes the folder at once."""
     with subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE) as parent:

@@ -31,6 +31,7 @@ from avf_server.stores import _private as private
 
 MAX_SOCKET_PATH = 100  # bytes; the kernel's limit is 108
 LOCK_WAIT = 10.0  # seconds for the Redis of a killed server to be gone
+REWRITTEN_AT = "512mb"  # of the file, at the least; it is read in half a second
 START_WAIT = 30.0  # seconds for Redis to read its file
 STOP_WAIT = 1.0  # seconds to leave in order; what is acknowledged is on disk anyhow
 
@@ -170,6 +171,7 @@ class EmbeddedRedis:
             "dir": str(self.directory),
             "appendonly": "yes",
             "appendfsync": "always",
+            "auto-aof-rewrite-min-size": REWRITTEN_AT,
             "aof-load-truncated": "yes",  # what the file ends within was never answered
             "save": "",
             "daemonize": "no",
