@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from avf_core.analysis.surprise import SMALLEST, ReferenceDistribution
+from avf_core.analysis.surprise import ReferenceDistribution
+from avf_core.analysis.tables import Tables
 from avf_core.errors import DataError
 from avf_core.signs import Sign
 
@@ -67,49 +68,13 @@ class Listened:
         return cls(sign=sign, mean=mean, root=root, distances=distances)
 
 
-class References:
-    """Several references without memory, a row of scores each: `above` of all in one pass, by the same arithmetic.
-
-    At every step of a stream it is calls that count, not numbers.
-    """
-
-    def __init__(self, references: Sequence[ReferenceDistribution]) -> None:
-        self._tables = [np.array(one.values, dtype=np.float64) for one in references]
-        levels = [np.array(one.levels, dtype=np.float64) for one in references]
-        self._values, self._levels = np.concatenate(self._tables), np.concatenate(levels)
-        self._gaps = np.concatenate([np.maximum(np.diff(values), SMALLEST) for values in self._tables])
-        self._rises = np.concatenate([np.diff(one) for one in levels])
-        sizes = np.array([len(one) for one in levels])
-        self._most, self._row = sizes[:, None] - 1, np.arange(len(sizes))[:, None]
-        self._begins = (np.cumsum(sizes) - sizes)[:, None]
-        self._last, self._outer = (np.array([each[-1] for each in parts])[:, None] for parts in (self._tables, levels))
-        self._scale = np.array([[one.tail_scale] for one in references])
-        shapes = np.array([[one.tail_shape] for one in references])
-        self._shaped, self._shape = shapes > 0.0, np.where(shapes > 0.0, shapes, 1.0)
-
-    def above(self, scores: Float64[ndarray, "references rows"]) -> Float64[ndarray, "references rows"]:
-        """P(score >= this one) on normal data, in (0, 1], as each reference says."""
-        places = np.stack([values.searchsorted(row) for values, row in zip(self._tables, scores, strict=True)])
-        below = np.minimum(np.maximum(places, 1), self._most) - 1 + self._begins
-        step = below - self._row  # there is one fewer in each table
-        part = np.minimum(np.maximum((scores - self._values[below]) / self._gaps[step], 0.0), 1.0)
-        p = 1.0 - (self._levels[below] + part * self._rises[step])
-        beyond = scores > self._last
-        if beyond.any():
-            excess = np.where(beyond, scores - self._last, 0.0) / self._scale
-            log_tail = np.where(self._shaped, -np.log1p(self._shape * excess) / self._shape, -excess)
-            p = np.where(beyond, (1.0 - self._outer) * np.exp(log_tail), p)
-        found: ndarray = np.minimum(np.maximum(p, SMALLEST), 1.0)  # both pass NaN on
-        return found
-
-
 class Together:
     """The groups of a reference, heard at once."""
 
     def __init__(self, groups: Sequence[Listened]) -> None:
         self._parts = list(zip(groups, _columns([group.sign for group in groups]), strict=True))
         self._weights = np.array([[group.sign.weight] for group in groups])
-        self._distances = References([group.distances for group in groups])
+        self._distances = Tables([group.distances for group in groups])
 
     def nats(self, averages: Float64[ndarray, "rows signs"]) -> Float64[ndarray, "groups rows"]:
         """-log P(T >= T_t) of each group's moving averages, times its weight."""

@@ -21,6 +21,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from avf_core.analysis.evaluation import Progress
+from avf_core.analysis.tables import SMALLEST, Tables
 from avf_core.analysis.walking import walk
 from avf_core.data import numbers
 from avf_core.errors import DataError
@@ -31,7 +32,6 @@ TAIL = 0.02  # the part of the scores, from the top, that the tail is fitted to
 TAIL_SCORES = 50  # or so many, if that is more
 LOW_TAIL = 0.02  # the part of the scores, from the bottom, below which the table is gone on with exponentially
 LEVELS = 200  # of the table
-SMALLEST = 1e-300
 LOW = 0.1  # the part of small p-values that is given to scores that are low, the rest to those that are high
 HEAVIEST = 0.9  # shape of the tail; its mean is finite under 1
 
@@ -119,22 +119,12 @@ class ReferenceDistribution:
         """P(score <= this one): by the table, and below its `LOW_TAIL` by an exponential that meets it there."""
         values, levels = self._table
         knot, scale = self._low
-        p = np.where(scores > values[-1], 1.0, self._level(scores, side="right"))
+        within = self._alone.below(scores.reshape(1, -1), equal=True).reshape(scores.shape)
+        p = np.where(scores > values[-1], 1.0, within)
         under = scores < values[knot]
         if under.any():
             p = np.where(under, levels[knot] * np.exp(np.where(under, scores - values[knot], 0.0) / scale), p)
         found: np.ndarray = np.minimum(np.maximum(p, SMALLEST), 1.0)
-        return found
-
-    def _level(
-        self, scores: Float64[np.ndarray, "*batch"], *, side: Literal["left", "right"]
-    ) -> Float64[np.ndarray, "*batch"]:
-        """The part of normal data below these scores, by straight lines between those of the table."""
-        values, levels = self._table
-        gaps, rises = self._steps
-        below = np.minimum(np.maximum(values.searchsorted(scores, side=side), 1), len(values) - 1) - 1
-        part = np.minimum(np.maximum((scores - values[below]) / gaps[below], 0.0), 1.0)
-        found: np.ndarray = levels[below] + part * rises[below]
         return found
 
     @cached_property
@@ -152,16 +142,7 @@ class ReferenceDistribution:
 
     def above(self, scores: Float64[np.ndarray, "*batch"]) -> Float64[np.ndarray, "*batch"]:
         """P(score >= this one) on normal data, in (0, 1]: by the table, and above it by the tail; NaN for NaN."""
-        values, levels = self._table
-        last, shape = values[-1], self.tail_shape
-        p = 1.0 - self._level(scores, side="left")
-        beyond = scores > last
-        if beyond.any():
-            excess = np.where(beyond, scores - last, 0.0) / self.tail_scale
-            log_tail = -np.log1p(shape * excess) / shape if shape > 0.0 else -excess
-            p = np.where(beyond, (1.0 - levels[-1]) * np.exp(log_tail), p)
-        found: np.ndarray = np.minimum(np.maximum(p, SMALLEST), 1.0)  # both pass NaN on
-        return found
+        return self._alone.above(scores.reshape(1, -1)).reshape(scores.shape)
 
     def quantile(self, level: float) -> float:
         """The score in nats that a part `level`, in [0, 1), of normal data stays under, with a usual past."""
@@ -179,10 +160,9 @@ class ReferenceDistribution:
         return np.array(self.values, dtype=np.float64), np.array(self.levels, dtype=np.float64)
 
     @cached_property
-    def _steps(self) -> tuple[Float64[np.ndarray, " steps"], Float64[np.ndarray, " steps"]]:
-        """From each row of the table to the next."""
-        values, levels = self._table
-        return np.maximum(np.diff(values), SMALLEST), np.diff(levels)
+    def _alone(self) -> Tables:
+        """The table as one of one."""
+        return Tables([self])
 
     def as_dict(self) -> dict[str, object]:
         """The reference for a model card."""
