@@ -7,9 +7,9 @@ s that of what is beside it, a step is evidence for a tone of log power a by a l
     log N(y; log(e^a + e^s), d^2) - log p(y - s)      d between TIGHT and LOOSE, by the tone's share of the power
 
 So power that a steady tone would have speaks for it, less than that against it, and far more for neither: the tone may
-be covered. p is a normal distribution in two pieces. s is the largest, over distances, of the smaller power at this
-distance on either side: a voice's harmonics stand on both sides of each, and a tone stands alone. What is told is the
-log-odds of the best path.
+be covered. p is a normal distribution of deviation LOOSE. s is the largest, over distances, of the smaller power at
+this distance on either side: a voice's harmonics stand on both sides of each, and a tone stands alone. What is told is
+the log-odds of the best path, less FADED times what its last step said against it: a tone may be over.
 
 The law: what is kept and told of a row is a pure function of what was kept of it and of its spectrum, in double
 precision, and then rounded to single.
@@ -25,16 +25,19 @@ from avf_core.native import elements
 NEAR, FAR = 6, 28  # bins: what is beside a tone, on either side
 MOST = 4  # bins that a tone moves in a step
 RAISED = 0.5  # nats, of what is beside
-TIGHT, LOOSE = 0.2, 2.0  # deviations of a tone's log power, where it is alone and where it is covered
-UNDER = 3.0  # deviation of log power that no tone is in, below what is beside; above, it is LOOSE
+TIGHT, LOOSE = (
+    0.2,
+    2.5,
+)  # deviations of a tone's log power, where it is alone; and where it is covered, or there is none
 LEAST, MOST_EVIDENCE = -4.0, 3.0  # nats that a step may say
 BIRTH = -6.0  # log-odds of a tone that begins
 PLAIN = 1.5  # nats above what is beside that make its beginning no less likely than that
 HAZARD = 1.2  # nats that a path pays for each step: so much the best of many finds in noise
 CAP = 20.0  # of log-odds: what is over is over soon
-STEADY, NEW = 1.0, 3.0  # bins by which a tone's speed changes in a step, and by which that of a new one is unknown
-SPEED, LEVEL = 0.4, 0.3  # how fast a path learns its speed and its level
+STEADY, NEW = 1.4, 3.0  # bins by which a tone's speed changes in a step, and by which that of a new one is unknown
+SPEED, LEVEL = 0.6, 0.25  # how fast a path learns its speed and its level
 JUMP = 1.5  # nats of its level that it learns from at most
+FADED = 2.0  # times what is told of a path is less by what its last step said against it
 NUMBERS = 4  # of a path: log-odds above BIRTH, log power, speed, and how well it is known
 
 Rows = Float64[ndarray, "rows _numbers"]
@@ -68,14 +71,15 @@ def by_numpy(kept: Rows, spectra: Rows) -> tuple[Rows, Float64[ndarray, " rows"]
     tone = np.exp(came_power)
     whole = tone + np.exp(s)[..., None]
     spread = LOOSE + tone / whole * (TIGHT - LOOSE)
-    without = -0.5 * (above / np.where(above > 0.0, LOOSE, UNDER)) ** 2 - np.log(0.5 * (LOOSE + UNDER))
+    without = -0.5 * (above / LOOSE) ** 2 - np.log(LOOSE)
     evidence = -0.5 * ((y[..., None] - np.log(whole)) / spread) ** 2 - np.log(spread) - without[..., None]
+    evidence = np.clip(evidence, LEAST, MOST_EVIDENCE)
     moved = np.arange(MOST, -MOST - 1, -1.0)
     strain = 0.5 * (moved - came_speed) ** 2 / (STEADY**2 + (NEW * (1.0 - came_known)) ** 2)
-    paths = np.minimum(_came(odds + BIRTH, -np.inf), CAP) - HAZARD - strain + np.clip(evidence, LEAST, MOST_EVIDENCE)
+    paths = np.minimum(_came(odds + BIRTH, -np.inf), CAP) - HAZARD - strain + evidence
     best = paths.argmax(axis=-1)[..., None]
-    path, was, moving, sure = (
-        np.take_along_axis(of, best, axis=-1)[..., 0] for of in (paths, came_power, came_speed, came_known)
+    path, was, moving, sure, said = (
+        np.take_along_axis(of, best, axis=-1)[..., 0] for of in (paths, came_power, came_speed, came_known, evidence)
     )
     share = np.exp(was) / (np.exp(was) + np.exp(s))
     unsure = 1.0 - sure
@@ -84,8 +88,9 @@ def by_numpy(kept: Rows, spectra: Rows) -> tuple[Rows, Float64[ndarray, " rows"]
     first = BIRTH + np.clip(above - PLAIN, -MOST_EVIDENCE, MOST_EVIDENCE)
     new = first > path
     odds = np.where(new, first, path)
+    told = np.where(new, first, path + FADED * np.minimum(said, 0.0)).max(axis=1)
     after = [odds - BIRTH, np.where(new, y, level), np.where(new, 0.0, faster), np.where(new, 0.0, 1.0 - 0.5 * unsure)]
-    return np.concatenate(after, axis=1).astype(np.float32).astype(np.float64), np.maximum(odds.max(axis=1), BIRTH)
+    return np.concatenate(after, axis=1).astype(np.float32).astype(np.float64), np.maximum(told, BIRTH)
 
 
 def beside(spectra: Rows) -> Rows:

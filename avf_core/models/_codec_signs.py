@@ -37,9 +37,9 @@ def listened(latent: int, frame: int, window: int) -> tuple[Sign, ...]:
     return (
         Sign(name="latent", size=latent - 1, memory=4.0),
         Sign(name="whiteness", size=min(LAGS, frame - 1), memory=4.0),
-        Sign(name="outlier", size=1, above=True),
+        Sign(name="outlier", size=1, above=True, weight=1.2),
         Sign(name="line", size=1, memory=2.0),
-        Sign(name="tone", size=1, above=True, weight=1.5, bins=_bins(window)),
+        Sign(name="tone", size=1, above=True, weight=1.7, bins=_bins(window)),
     )
 
 

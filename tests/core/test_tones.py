@@ -49,7 +49,7 @@ def test_a_step_is_evidence_by_a_ratio_of_likelihoods() -> None:
     beside = max(pairs) + tones.RAISED
     both = np.exp(3.9) + np.exp(beside)
     deviation = tones.LOOSE + np.exp(3.9) / both * (tones.TIGHT - tones.LOOSE)
-    without = np.log(2.0 / (tones.LOOSE + tones.UNDER)) - 0.5 * ((4.0 - beside) / tones.LOOSE) ** 2
+    without = -np.log(tones.LOOSE) - 0.5 * ((4.0 - beside) / tones.LOOSE) ** 2
     normal = stats.norm(np.log(both), deviation).logpdf(4.0) + 0.5 * np.log(2.0 * np.pi)
     evidence = np.clip(normal - without, tones.LEAST, tones.MOST_EVIDENCE)
     assert after.reshape(tones.NUMBERS, -1)[0, middle] == pytest.approx(10.0 - tones.HAZARD + evidence, abs=1e-5)
@@ -75,6 +75,14 @@ def test_a_tone_is_covered_by_what_is_louder_for_a_while() -> None:
     told = odds(heard(mixed))
     assert told[79] > 15.0
     assert told[80:88].min() > 5.0
+
+
+def test_a_tone_whose_loudness_swells_is_followed() -> None:
+    """By 10 dB up and down, five times a second, as loud as the noise in its middle."""
+    random = np.random.default_rng(7)
+    swells = 10.0 ** (0.25 * np.sin(10.0 * np.pi * np.arange(120 * FRAME) / RATE))
+    told = odds(heard(random.standard_normal(120 * FRAME) + swells * siren(120)))
+    assert np.median(told[20:]) > 8.0
 
 
 def test_a_voice_s_harmonics_are_no_tone() -> None:

@@ -10,8 +10,8 @@ namespace avf {
 
 namespace tone {
 constexpr int NEAR = 6, FAR = 28, MOST = 4;
-constexpr double RAISED = 0.5, TIGHT = 0.2, LOOSE = 2.0, UNDER = 3.0, LEAST = -4.0, MOST_EVIDENCE = 3.0, BIRTH = -6.0, PLAIN = 1.5,
-                 HAZARD = 1.2, CAP = 20.0, STEADY = 1.0, NEW = 3.0, SPEED = 0.4, LEVEL = 0.3, JUMP = 1.5;
+constexpr double RAISED = 0.5, TIGHT = 0.2, LOOSE = 2.5, LEAST = -4.0, MOST_EVIDENCE = 3.0, BIRTH = -6.0, PLAIN = 1.5,
+                 HAZARD = 1.2, CAP = 20.0, STEADY = 1.4, NEW = 3.0, SPEED = 0.6, LEVEL = 0.25, JUMP = 1.5, FADED = 2.0;
 }  // namespace tone
 
 inline Doubles least(Doubles x, Doubles y) { return x < y ? x : y; }
@@ -33,29 +33,28 @@ class Tones {
       const int some = std::min(WORDS, cells - c);
       const Doubles y = load_doubles(sound.data() + c + tone::FAR), s = beside(c);
       const Doubles es = exponential_of(s), above = y - s;
-      const Doubles scaled = above / (above > 0.0 ? Doubles{} + LOOSE : Doubles{} + UNDER);
-      const Doubles without = -0.5 * scaled * scaled - logarithm_of(Doubles{} + 0.5 * (LOOSE + UNDER));
-      Doubles path = Doubles{} - 1e300, was = {}, own = {}, moving = {}, sure = {}, step = {};
+      const Doubles scaled = above / LOOSE, without = -0.5 * scaled * scaled - logarithm_of(Doubles{} + LOOSE);
+      Doubles path = Doubles{} - 1e300, was = {}, own = {}, moving = {}, sure = {}, step = {}, said = {};
       for (int j = 0; j <= 2 * MOST; j++) {
         const double moved = MOST - j;
         const Doubles e = load_doubles(energy.data() + c + j), v = load_doubles(speed.data() + c + j), k = load_doubles(known.data() + c + j);
         const Doubles both = e + es, spread = LOOSE + e / both * (TIGHT - LOOSE);
         const Doubles off = (y - logarithm_of(both)) / spread;
-        const Doubles evidence = -0.5 * off * off - logarithm_of(spread) - without;
+        const Doubles evidence = within(-0.5 * off * off - logarithm_of(spread) - without, LEAST, MOST_EVIDENCE);
         const Doubles bend = moved - v, slack = NEW * (1.0 - k), strain = 0.5 * bend * bend / (STEADY * STEADY + slack * slack);
-        const Doubles to = load_doubles(odds.data() + c + j) - HAZARD - strain + within(evidence, LEAST, MOST_EVIDENCE);
+        const Doubles to = load_doubles(odds.data() + c + j) - HAZARD - strain + evidence;
         const auto better = to > path;
         path = better ? to : path, was = better ? load_doubles(power.data() + c + j) : was, own = better ? e : own;
-        moving = better ? v : moving, sure = better ? k : sure, step = better ? Doubles{} + moved : step;
+        moving = better ? v : moving, sure = better ? k : sure, step = better ? Doubles{} + moved : step, said = better ? evidence : said;
       }
       const Doubles unsure = 1.0 - sure, first = BIRTH + within(above - PLAIN, -MOST_EVIDENCE, MOST_EVIDENCE);
       const Doubles level = was + most(Doubles{} + LEVEL, 0.5 * unsure) * (own / (own + es)) * within(y - was, -JUMP, JUMP);
       const Doubles faster = moving + (unsure + sure * SPEED) * (step - moving);
       const auto fresh = first > path;
-      const Doubles now = fresh ? first : path;
+      const Doubles now = fresh ? first : path, told = fresh ? first : path + FADED * least(said, Doubles{});
       const Doubles kept[] = {now - BIRTH, fresh ? y : level, fresh ? Doubles{} : faster, fresh ? Doubles{} : 1.0 - 0.5 * unsure};
       for (int i = 0; i < some; i++) {
-        found = std::max(found, (double)now[i]);
+        found = std::max(found, (double)told[i]);
         for (int n = 0; n < 4; n++) after[n * cells + c + i] = (double)(float)kept[n][i];
       }
     }
