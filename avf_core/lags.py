@@ -125,6 +125,8 @@ def choose(train: Part, valid: Part | None = None) -> Lags:
     as well as any, at each of `AHEAD` steps; so lags that do not help are left out. Of ridges with the same lags it is
     the one that forecasts best.
     """
+    if valid is not None and not any(np.isfinite(sequence).any() for sequence in valid.sequences):
+        valid = None  # it says nothing
     trial = Trial.of(train.cut(lambda length: max(0, length - LONGEST), lambda length: length), valid)
     found = [Lags(order, period) for order in ORDERS for period in (0, *periods(trial.train.sequences))]
     tried = [each._replace(ridge=ridge) for each in found if _possible(each, trial.train) for ridge in RIDGES]

@@ -9,13 +9,14 @@ from typing import Any
 
 import avf_sources
 import click
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from avf_core.commands import verdicts
 from avf_core.commands.options import key_values, plugin_option, threads_option
 from avf_core.commands.train import stopper
-from avf_core.data import Source
+from avf_core.data import Sequences, Source, numbers
 from avf_core.errors import DataError
 from avf_core.reproduction import plots
 from avf_core.training import finishing
@@ -26,6 +27,7 @@ from avf_core.training.listeners import ProgressBar
 from avf_core.training.trainer import Listener
 
 FEWEST = 60  # steps to train on
+FEWEST_JUDGED = 5  # steps of which anything was observed, of the parts that judge
 NO_CALENDAR = "none"
 MINUTES = click.FloatRange(min=0.0, min_open=True)
 
@@ -117,11 +119,25 @@ def _splits(source: Source) -> finishing.Splits:
         if name not in described.splits:
             raise DataError(f"{source.path} has no split {name!r}: it has {', '.join(described.splits)}")
         parts[name] = source.load(name)
-    train = parts["train"]
+    train, valid, test = parts["train"], parts[described.selection], parts[described.reported]
     steps = sum(len(sequence) for sequence in train)
     if steps < FEWEST:
         raise DataError(f"{source.path} has {steps} steps to train on, expected at least {FEWEST}")
-    return finishing.Splits(train=train, valid=parts[described.selection], test=parts[described.reported])
+    _check_observed(source, train, "that are trained on", FEWEST)
+    _check_observed(source, valid, "that choose and calibrate, after those that are trained on,", FEWEST_JUDGED)
+    _check_observed(source, test, "of the test, the last ones,", FEWEST_JUDGED)
+    return finishing.Splits(train=train, valid=valid, test=test)
+
+
+def _check_observed(source: Source, part: Sequences, which: str, fewest: int) -> None:
+    """Raise DataError where nothing was measured in most of a part: no figure of it would mean anything."""
+    steps = sum(len(sequence) for sequence in part)
+    known = sum(int(np.isfinite(numbers(sequence)).any(axis=1).sum()) for sequence in part)
+    if known < min(fewest, steps):
+        raise DataError(
+            f"{source.path}: {known} of the {steps} steps {which} have anything observed, expected at least "
+            f"{min(fewest, steps)}: leave out a stretch in which nothing was measured, or name channels that were"
+        )
 
 
 def _choose(
