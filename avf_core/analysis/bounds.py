@@ -142,7 +142,7 @@ class _Tally:
         """The averages, over sequences with any observation."""
         kept = self.steps[0] > 0
         if not kept.any():
-            raise DataError("expected at least one frame with an observation")
+            raise DataError("nothing was observed in these data: expected at least one frame with an observation")
         steps, energy = self.steps[0, kept], -self.log_evidence[:, kept]
         mean, repeats = energy.mean(0), len(energy)
         pooled, error = ratio(mean, steps)

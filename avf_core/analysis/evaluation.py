@@ -198,7 +198,7 @@ class _Tally:
 def _average(tallies: list[_Tally], *, passes: int, draws: int) -> Evaluation:
     """The figures of sequences that were scored, the same ones in each pass."""
     if not tallies:
-        raise DataError("expected at least one frame with an observation")
+        raise DataError("nothing was observed in these data: expected at least one frame with an observation")
     frames, later = sum(t.frames for t in tallies), sum(t.later for t in tallies)
     sums = [np.asarray(t.sums) for t in tallies]
     pooled = np.sum(sums, axis=0) / frames

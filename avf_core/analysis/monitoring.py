@@ -160,7 +160,7 @@ class _Tally:
     def result(self) -> Monitoring:
         """The averages."""
         if not self.steps:
-            raise DataError("expected at least one frame with an observation")
+            raise DataError("nothing was observed in these data: expected at least one frame with an observation")
         mean = {name: value / self.steps for name, value in self.figures.items()}
         variance = (mean["square"] - mean["mean"] ** 2).clamp(min=0.0)
         measured = self.gap_steps > 0
