@@ -6,7 +6,8 @@
 thread; `share` is that of the time which these products would take at the peak of their data types. Peaks are of
 large products in this run, by torch or by the executor's own kernels, whichever is faster; `weights_gb` is what a step
 reads of matrices, each as often as it is multiplied with, and `bound_by` what would limit a step that did nothing else:
-products, or reading these at the speed of a copy. A model is a checkpoint of the zoo, or a preset with random weights.
+products, or reading these at the speed of a copy. A model is a checkpoint of the zoo, or a preset with random weights;
+one of the paper's needs no `paper-` before it (`vrnn-speech`).
 """
 
 import argparse
@@ -22,6 +23,7 @@ from avf_core.filtering import Filter
 from avf_core.native import library, running
 from avf_core.native.engine import Engine
 from avf_core.native.plan import InferencePlan, ModelPlan, Program
+from avf_core.training import presets
 from benchmarks import results
 from benchmarks.step import built, observation, stepping
 
@@ -71,9 +73,15 @@ def engine_of(filter: Filter, *, mixed: bool) -> Engine:
     return Engine(registers, model, inference, library=found, mixed=mixed)
 
 
+def found_as(name: str) -> str:
+    """What `built` takes: a checkpoint, a preset, or one of the paper's. Raises ConfigurationError where it is none."""
+    paper = f"paper-{name}"
+    return name if name in checkpoints.available() else f"preset:{paper if paper in presets.names() else name}"
+
+
 def rows_of(name: str, rounds: int) -> list[dict[str, Any]]:
     """A row for every batch and precision."""
-    filter = built(name if name in checkpoints.available() else f"preset:{name}")
+    filter = built(found_as(name))
     model, inference, _ = running.plans(filter)
     need, searched = needed(model, inference), inference.descent is not None
     mixes = searched and (found := library.load()) is not None and found.mixes

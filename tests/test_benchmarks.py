@@ -12,7 +12,7 @@ import torch
 
 from avf_core import checkpoints
 from avf_core.native import running
-from benchmarks import asked, load, page, peers, plots, realtime, results
+from benchmarks import asked, load, page, peers, plots, realtime, results, roofline
 from benchmarks.__main__ import SUITE
 from benchmarks.peer.step import Stepper
 
@@ -75,6 +75,20 @@ def test_halving_finds_the_most_streams_that_are_on_time(carried: int, monkeypat
     found, lag = realtime.most("", "m", 80.0, 24, probes=10, seconds=1.0)
     assert found == carried
     assert lag == (0.05 if carried else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("srnn-jsb", "srnn-jsb"),
+        ("vrnn-speech", "preset:paper-vrnn-speech"),
+        ("paper-jsb", "preset:paper-jsb"),
+        ("sensor", "preset:sensor"),
+    ],
+)
+def test_a_roofline_is_of_a_checkpoint_or_a_preset(name: str, found: str) -> None:
+    """Presets of the paper by their own names, too."""
+    assert roofline.found_as(name) == found
 
 
 def test_the_best_peer_is_what_ours_is_compared_with() -> None:
