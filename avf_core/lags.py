@@ -45,8 +45,8 @@ class Judged:
 
     @property
     def error(self) -> float:
-        """The mean, over steps ahead, of the logarithm of the mean square."""
-        means = [float(np.nanmean(found)) for found in self.squares.values()]
+        """The mean, over steps ahead at which anything was observed, of the logarithm of the mean square; else 0."""
+        means = [float(np.nanmean(found)) for found in self.squares.values() if not np.isnan(found).all()]
         return float(np.mean(np.log(np.maximum(means, FLOOR)))) if means else 0.0
 
 
@@ -125,8 +125,6 @@ def choose(train: Part, valid: Part | None = None) -> Lags:
     as well as any, at each of `AHEAD` steps; so lags that do not help are left out. Of ridges with the same lags it is
     the one that forecasts best.
     """
-    if valid is not None and not any(np.isfinite(sequence).any() for sequence in valid.sequences):
-        valid = None  # it says nothing
     trial = Trial.of(train.cut(lambda length: max(0, length - LONGEST), lambda length: length), valid)
     found = [Lags(order, period) for order in ORDERS for period in (0, *periods(trial.train.sequences))]
     tried = [each._replace(ridge=ridge) for each in found if _possible(each, trial.train) for ridge in RIDGES]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avf_core import configuration
+from avf_core import configuration, lags
 from avf_core.commands import fit
 from avf_core.configuration import Settings
 from avf_core.errors import DataError
@@ -47,10 +47,24 @@ def test_the_first_candidate_is_begun_once(
 
 
 def test_none_that_can_be_validated_is_an_error(tmp_path: Path, walks: list[np.ndarray]) -> None:
-    """Where nothing was observed, and lags say nothing of it either."""
+    """Where nothing was observed."""
     unknown = [np.full_like(walks[0], np.nan)]
     with pytest.raises(DataError, match="at least one frame with an observation"):
         choosing.choose(walks, unknown, folder=tmp_path, names=("sensor",), seconds=1.0)
+
+
+@pytest.mark.parametrize("known", [[], [3], [119], [50, 51], list(range(115, 120))])
+def test_lags_are_chosen_where_forecasts_meet_nothing(walks: list[np.ndarray], known: list[int]) -> None:
+    """So little was observed that no forecast, or none so many steps ahead, has anything to be judged by."""
+    valid = np.full_like(walks[0], np.nan)
+    valid[known] = 0.1
+    assert lags.choose(lags.Part(sequences=walks[:3]), lags.Part(sequences=[valid])).order >= 1
+
+
+def test_lags_are_chosen_where_the_end_of_training_is_missing(walks: list[np.ndarray]) -> None:
+    """Without other data they are judged there."""
+    cut = [np.where(np.arange(len(walk))[:, None] < 60, walk, np.nan) for walk in walks]
+    assert lags.choose(lags.Part(sequences=cut)).order >= 1
 
 
 @pytest.mark.parametrize(
