@@ -25,10 +25,7 @@ from avf_core.native import elements
 NEAR, FAR = 6, 28  # bins: what is beside a tone, on either side
 MOST = 4  # bins that a tone moves in a step
 RAISED = 0.5  # nats, of what is beside
-TIGHT, LOOSE = (
-    0.2,
-    2.5,
-)  # deviations of a tone's log power, where it is alone; and where it is covered, or there is none
+TIGHT, LOOSE = 0.2, 2.5  # deviations of log power, of a tone that is alone, and where it is covered or is none
 LEAST, MOST_EVIDENCE = -4.0, 3.0  # nats that a step may say
 BIRTH = -6.0  # log-odds of a tone that begins
 PLAIN = 1.5  # nats above what is beside that make its beginning no less likely than that

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from avf_server.problems import StartError
 from avf_server.stores import embedded
 from rich.console import Console
 
@@ -65,8 +66,12 @@ def machine() -> dict[str, Any]:
 
 
 def _redis() -> str:
-    """What keeps the beliefs of servers here: the program and its version."""
-    said = subprocess.run([embedded.binary(), "--version"], capture_output=True, text=True, check=True).stdout
+    """What keeps the beliefs of servers here: the program and its version; most benchmarks need none."""
+    try:
+        program = embedded.binary()
+    except StartError:
+        return "none"
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     return " ".join(re.findall(r"^\w+|v=[\d.]+", said)).replace("v=", "")
 
 

@@ -74,7 +74,7 @@ def engine_of(filter: Filter, *, mixed: bool) -> Engine:
 
 
 def found_as(name: str) -> str:
-    """What `built` takes: a checkpoint, a preset, or one of the paper's. Raises ConfigurationError where it is none."""
+    """The name as `built` takes it: a checkpoint's, or `preset:` and that of a preset, of the paper's first."""
     paper = f"paper-{name}"
     return name if name in checkpoints.available() else f"preset:{paper if paper in presets.names() else name}"
 

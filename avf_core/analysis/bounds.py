@@ -18,7 +18,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from avf_core.analysis.batching import batches
-from avf_core.analysis.evaluation import Progress, ratio
+from avf_core.analysis.evaluation import NOTHING_OBSERVED, Progress, ratio
 from avf_core.errors import ConfigurationError, DataError
 from avf_core.estimates import Estimate
 from avf_core.filtering import Filter
@@ -142,7 +142,7 @@ class _Tally:
         """The averages, over sequences with any observation."""
         kept = self.steps[0] > 0
         if not kept.any():
-            raise DataError("nothing was observed in these data: expected at least one frame with an observation")
+            raise DataError(NOTHING_OBSERVED)
         steps, energy = self.steps[0, kept], -self.log_evidence[:, kept]
         mean, repeats = energy.mean(0), len(energy)
         pooled, error = ratio(mean, steps)

@@ -20,6 +20,7 @@ from avf_core.errors import DataError
 from avf_core.filtering import Filter
 from avf_core.trees import take
 
+NOTHING_OBSERVED = "nothing was observed in these data: expected at least one frame with an observation"
 APART = 1_000_003  # between the seeds of two passes, so that no row has the noise of another
 DRAWS = 16  # latents of a step that its reconstruction is the mean over
 FREEDOM = 16  # degrees that an error over noise has at least: few sequences are filtered more often
@@ -198,7 +199,7 @@ class _Tally:
 def _average(tallies: list[_Tally], *, passes: int, draws: int) -> Evaluation:
     """The figures of sequences that were scored, the same ones in each pass."""
     if not tallies:
-        raise DataError("nothing was observed in these data: expected at least one frame with an observation")
+        raise DataError(NOTHING_OBSERVED)
     frames, later = sum(t.frames for t in tallies), sum(t.later for t in tallies)
     sums = [np.asarray(t.sums) for t in tallies]
     pooled = np.sum(sums, axis=0) / frames

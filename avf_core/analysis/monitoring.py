@@ -16,7 +16,7 @@ from torch import Tensor
 
 from avf_core import noise
 from avf_core.analysis.batching import batches
-from avf_core.analysis.evaluation import Progress, ratio
+from avf_core.analysis.evaluation import NOTHING_OBSERVED, Progress, ratio
 from avf_core.distributions import Gaussian
 from avf_core.errors import ConfigurationError, DataError
 from avf_core.estimates import Estimate, gaussian
@@ -160,7 +160,7 @@ class _Tally:
     def result(self) -> Monitoring:
         """The averages."""
         if not self.steps:
-            raise DataError("nothing was observed in these data: expected at least one frame with an observation")
+            raise DataError(NOTHING_OBSERVED)
         mean = {name: value / self.steps for name, value in self.figures.items()}
         variance = (mean["square"] - mean["mean"] ** 2).clamp(min=0.0)
         measured = self.gap_steps > 0

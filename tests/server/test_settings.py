@@ -10,6 +10,7 @@ import pytest
 from avf_server.environment import PREFIX
 from avf_server.problems import StartError
 from avf_server.settings import Settings, read
+from avf_server.stores.embedded import REWRITTEN_AT
 
 ROOT = Path(__file__).parents[2]
 NAMES = {PREFIX + field.upper() for field in Settings.model_fields}
@@ -64,6 +65,7 @@ def test_the_compose_file_names_settings_that_exist_and_waits_for_health() -> No
     command = shlex.split(command) if isinstance(command, str) else command
     assert command[command.index("--appendonly") + 1] == "yes"
     assert command[command.index("--appendfsync") + 1] == "always"
+    assert command[command.index("--auto-aof-rewrite-min-size") + 1] == REWRITTEN_AT
     build = services["server"]["build"]
     assert (ROOT / "docker" / build["context"]).resolve() == ROOT
     assert (ROOT / build["dockerfile"]).is_file()
