@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from avf_core.analysis import student
-from avf_core.analysis.comparison import Comparison, compared
+from avf_core.analysis.comparison import Comparison, compared, flipped
 from avf_core.reproduction.entries import epochs_in
 from avf_core.reproduction.pairs import LEVEL
 
@@ -79,6 +79,17 @@ def unended(runs: Sequence[Record]) -> str:
     return f" not at the end of their lengths ({lengths}), so that this tells nothing of the methods"
 
 
+def over_trainings(gaps: np.ndarray) -> str:
+    """Whether trainings differ by more than chance, as far as so many of them can say; `gaps` are of shape (seeds,)."""
+    if len(gaps) < 2:
+        return "over trainings, one seed proves nothing"
+    t = float(gaps.mean() / (gaps.std(ddof=1) / len(gaps) ** 0.5))
+    p_t, p_flips, least = student.tail(t, len(gaps) - 1), flipped(gaps), 2.0 ** (1 - len(gaps))
+    verdict = "proven" if max(p_t, p_flips) < LEVEL else UNPROVEN
+    limit = f", the least that {len(gaps)} can give" if p_flips <= least and least >= LEVEL else ""
+    return f"over trainings, p = {p_t:.2g} (Student's t) and {p_flips:.2g} (flipped signs{limit}): {verdict}"
+
+
 def _length(run: Record) -> int:
     return epochs_in(run["entry"].get("changes", ())) or int(run["training"]["epochs"])
 
@@ -87,12 +98,13 @@ def _paired(avf: Sequence[Record], other: Sequence[Record], name: str) -> str:
     first, second, steps = _energies(avf, other)
     found = compared(first, second, steps)
     gaps = (first - second).sum(1) / found.steps
-    verdict = unended([*avf, *other]) or f" {_verdict(found)}"
+    short = unended([*avf, *other])
     each = ", ".join(f"{gap:+.3f} (seed {run['entry']['seed']})" for gap, run in zip(gaps, avf, strict=True))
+    trainings = "" if short or len(gaps) < 2 else f"; {over_trainings(gaps)}"
     return (
         f"AVF less direct inference {name}: {student.told(found.difference, found.standard_error)} over "
         f"{found.sequences} sequences, p = {found.p_t:.2g} (Student's t), {found.p_flips:.2g} (flipped signs):"
-        f"{verdict}; {each}."
+        f"{short or f' {_verdict(found)}'}; {each}{trainings}."
     )
 
 

@@ -4,6 +4,7 @@ The law: no figure is typed. What people found out is in `what_paid.md` beside t
 the paper's figures stand in `tables`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -13,7 +14,6 @@ import avf_sources
 import numpy as np
 
 from avf_core.analysis import student
-from avf_core.analysis.comparison import flipped
 from avf_core.reproduction import (
     arms_report,
     calibration,
@@ -203,14 +203,24 @@ def _spread(runs: Sequence[Record], split: str, key: str) -> str:
 
 
 def _errors(group: Sequence[Record]) -> str:
-    """The errors of single runs, where they were measured."""
-    known = [run for run in group if run["entry"]["role"] in ROWS and run["test"].get("noise_error") is not None]
-    told = [
-        f"{run['entry']['name']} ± {run['test']['standard_error']:.2g} over sequences, "
-        f"{run['test']['noise_error']:.1g} over noise"
-        for run in known
-    ]
+    """The errors of single runs, where they were measured: of each role from the least to the most."""
+    told = []
+    for role in ROWS:
+        known = [run for run in group if run["entry"]["role"] == role and run["test"].get("noise_error") is not None]
+        if known:
+            names = [run["entry"]["name"] for run in known]
+            sequences, noise = ([run["test"][key] for run in known] for key in ("standard_error", "noise_error"))
+            told.append(f"{_ends(names)} ± {_between(sequences, 2)} over sequences, {_between(noise, 1)} over noise")
     return f"Errors of pooled figures: {'; '.join(told)}.\n" if told else ""
+
+
+def _between(values: Sequence[float], digits: int) -> str:
+    return _ends([f"{value:.{digits}g}" for value in sorted(values)])
+
+
+def _ends(texts: Sequence[str]) -> str:
+    """The first and the last of a row, or the one that they are."""
+    return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
 
 
 def _paper_rows(about: Group, inverse: float) -> list[str]:
@@ -251,22 +261,12 @@ def _ahead(group: Sequence[Record]) -> str:
     gaps = np.array([_pooled(one) - _pooled(other) for one, other in zip(avf, baseline, strict=True)])
     seeds = f"seed{'s' if len(both) > 1 else ''} {', '.join(map(str, both))}"
     told = ", ".join(f"{'+' if gap > 0.0 else ''}{gains.figure(float(gap))}" for gap in gaps)
-    verdict = arms_report.unended([*avf, *baseline]) or f" {_over_seeds(gaps)}"
+    verdict = arms_report.unended([*avf, *baseline]) or f" {arms_report.over_trainings(gaps)}"
     return f"AVF less its baseline, pooled: {told} ({seeds});{verdict}.\n"
 
 
 def _pooled(run: Record) -> float:
     return float(run["test"]["free_energy_pooled"])
-
-
-def _over_seeds(gaps: np.ndarray) -> str:
-    """Whether trainings differ by more than chance, as far as so many of them can say."""
-    if len(gaps) < 2:
-        return "over trainings, one seed proves nothing"
-    t = float(gaps.mean() / (gaps.std(ddof=1) / len(gaps) ** 0.5))
-    p_t, p_flips = student.tail(t, len(gaps) - 1), flipped(gaps)
-    verdict = "proven" if max(p_t, p_flips) < pairs.LEVEL else "unproven"
-    return f"over trainings, p = {p_t:.2g} (Student's t) and {p_flips:.2g} (flipped signs): {verdict}"
 
 
 def _bounds(group: Sequence[Record]) -> str:
@@ -285,10 +285,28 @@ def _bound(run: Record) -> str:
 
 
 def _commands(group: Sequence[Record]) -> str:
-    """The command of each entry, with its start's name."""
-    lines = []
+    """The command of each entry, with its start's name; those that differ by seed and seconds only are one."""
+    alike: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for run in group:
         entry = run["entry"]
         typed = run["commands"][-1].replace("--out OUT", f"--out runs/{entry['name']}")
-        lines.append(typed.replace("--init START", f"--init runs/{entry['start']}"))
+        typed = typed.replace("--init START", f"--init runs/{entry['start']}")
+        pattern, varies = _with_any_seed(typed, entry["seed"])
+        alike.setdefault(pattern, []).append((typed, varies))
+    lines = []
+    for pattern, found in alike.items():
+        if len(found) == 1:
+            lines.append(found[0][0])
+            continue
+        columns = [f"{name} = {', '.join(varies[name] for _, varies in found)}" for name in found[0][1]]
+        lines += [f"# {'; '.join(columns)}", pattern]
     return "\n".join(["```console", *lines, "```", ""])
+
+
+def _with_any_seed(typed: str, seed: int) -> tuple[str, dict[str, str]]:
+    """A command with names in place of its seed, and of the seconds that belong to it; and what they stand for."""
+    named = re.sub(rf"(training\.seed=|runs/\S+-s?){seed}(?= |$)", r"\1SEED", typed)
+    seconds = re.search(r"--training-seconds ([\d.]+)", named)
+    if seconds is None:
+        return named, {"SEED": str(seed)}
+    return named.replace(seconds[0], "--training-seconds SECONDS"), {"SEED": str(seed), "SECONDS": seconds[1]}

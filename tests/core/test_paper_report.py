@@ -73,7 +73,26 @@ def test_trainings_are_tested_over_seeds(gaps: list[float]) -> None:
     said = report.section("paper-jsb", group)
     expected = scipy.stats.ttest_1samp(gaps, 0.0).pvalue
     assert f"over trainings, p = {expected:.2g} (Student's t) and " in said
-    assert "(flipped signs): unproven." in said
+    few = (
+        2.0 ** (1 - len(gaps))
+        == scipy.stats.permutation_test((gaps,), np.sum, permutation_type="samples", n_resamples=np.inf).pvalue
+    )
+    assert (f"(flipped signs, the least that {len(gaps)} can give): unproven." in said) == few
+    assert ("(flipped signs): unproven." in said) == (not few)
+
+
+@pytest.mark.parametrize("seeds", [2, 5, 8])
+def test_arms_of_several_seeds_are_tested_over_trainings_too(seeds: int) -> None:
+    """By both tests, with the least that flipped signs of so few can give; from eight on they can prove something."""
+    group = [run("avf", seed, nats=6.9 + 0.001 * seed) for seed in range(1, seeds + 1)]
+    group += [run("baseline", seed, nats=7.3) for seed in range(1, seeds + 1)]
+    said = arms_report.sentence(group)
+    gaps = [0.001 * seed - 0.4 for seed in range(1, seeds + 1)]
+    assert f"over trainings, p = {scipy.stats.ttest_1samp(gaps, 0.0).pvalue:.2g} (Student's t) and " in said
+    assert (f"(flipped signs, the least that {seeds} can give): unproven." in said) == (seeds < 8)
+    assert ("(flipped signs): proven." in said) == (seeds == 8)
+    short = [*group[:-1], run("baseline", seeds, nats=7.3, finished=False)]
+    assert "over trainings" not in arms_report.sentence(short)
 
 
 def test_one_training_proves_nothing_over_trainings() -> None:

@@ -131,6 +131,47 @@ def test_commands_name_their_runs(results: Path) -> None:
     )
 
 
+def test_commands_that_differ_by_seed_and_seconds_are_told_once(results: Path) -> None:
+    """With what both were, in the order of the seeds; a number that is no seed stays, and so does a lone command."""
+    for seed, seconds in ((1, "81.5"), (2, "79.0"), (12, "80.1")):
+        typed = f"avf train a --out OUT --set x.rate=3e-{seed} --set training.seed={seed} --training-seconds {seconds}"
+        alike = typed.replace(f"3e-{seed}", "3e-1")
+        records.write(
+            results / "music" / f"jsb-bound-{seed}.json",
+            made(f"jsb-bound-s{seed}", "bound", test=7.0, seed=seed, commands=[f"{alike} --init START"]),
+        )
+        records.write(
+            results / "music" / f"other-{seed}.json",
+            made(f"other-{seed}", "bound", test=7.0, seed=seed, commands=[typed]),
+        )
+    lines = report.page(results).splitlines()
+    told = lines.index("# SEED = 1, 12, 2; SECONDS = 81.5, 80.1, 79.0")
+    assert lines[told + 1] == (
+        "avf train a --out runs/jsb-bound-sSEED --set x.rate=3e-1 --set training.seed=SEED "
+        "--training-seconds SECONDS --init runs/jsb-start-SEED"
+    )
+    assert sum("x.rate=3e-1 " in line for line in lines) == 2  # and the one of the others
+    assert [line for line in lines if "x.rate=3e-12" in line] == [
+        "avf train a --out runs/other-12 --set x.rate=3e-12 --set training.seed=12 --training-seconds 80.1"
+    ]
+
+
+def test_errors_are_told_of_a_role_from_the_least_to_the_most(results: Path) -> None:
+    """A figure once where all have it, and a name once where there is one run."""
+    for seed, noise in ((1, 0.008), (2, 0.002), (3, 0.005)):
+        found = {**figures(7.0), "standard_error": 0.1, "noise_error": noise}
+        run = made(f"jsb-bound-{seed}", "bound", test=7.0, seed=seed) | {"test": found}
+        records.write(results / "music" / f"jsb-bound-{seed}.json", run)
+    alone = made("chorales", "ships", test=5.3) | {
+        "test": {**figures(5.3), "standard_error": 0.12, "noise_error": 4e-5}
+    }
+    records.write(results / "music" / "chorales.json", alone)
+    assert (
+        "Errors of pooled figures: jsb-bound-1 to jsb-bound-3 ± 0.1 over sequences, 0.002 to 0.008 over noise; "
+        "chorales ± 0.12 over sequences, 4e-05 over noise.\n" in report.page(results)
+    )
+
+
 def test_the_page_and_its_plots_are_written_beside_the_records(results: Path) -> None:
     """A plot for each group, and every image of the page is there."""
     path = report.write(results)
