@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from avf_core.analysis import stepwise
 from avf_core.autoregression import Linear, filtered, fit, path
 from avf_core.data import numbers
 from avf_core.errors import DataError
@@ -31,11 +32,17 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True, kw_only=True)
 class Score:
     """A baseline on a split. `errors`: of the mean of a forecast, by its horizon, as the root of the mean square over
-    all that was observed, in deviations of a channel's training data."""
+    all that was observed, in deviations of a channel's training data.
+
+    `energies` are the nats of every step, one sequence after another; `squares`, by horizon, the mean squared error of
+    each forecast, in the order of their starts.
+    """
 
     name: str
     nats: float
     errors: dict[int, float]
+    energies: Float[ndarray, " steps"]
+    squares: dict[int, Float[ndarray, " starts"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,17 +101,28 @@ def compare(
     scale = Scale.of(raw[0])
     fitted_on, chosen_by, scored_on = (scale.standardize(split) for split in raw)
     found = fit(fitted_on, chosen_by)
-    density = float(np.log(scale.deviation).sum())  # of the natural units, from that of the standardised
+    logs = np.log(scale.deviation)
+    seen = [~np.isnan(sequence) for sequence in scored_on]
+    units = np.concatenate(
+        [(each * logs).sum(1) for each in seen]
+    )  # of the natural ones, from those of the standardised
     lead = max(baseline.reach for baseline in found)
     begins = origins(scored_on, lead=lead, horizon=max(horizons), starts=starts)
     scores, steps = [], sum(len(sequence) for sequence in scored_on)
     for done, baseline in enumerate(found):
         heard = [filtered(baseline, sequence) for sequence in scored_on]
-        nats = sum(float(energies.sum()) for energies, _ in heard)
-        missing = sum(float((np.isnan(sequence) * np.log(scale.deviation)).sum()) for sequence in scored_on)
+        energies = stepwise.rows([energies for energies, _ in heard]) + units
         filled = [filled for _, filled in heard]
         squares = forecast_squares(baseline, scored_on, filled, horizons=horizons, starts=begins)
-        scores.append(Score(name=baseline.name, nats=(nats - missing) / steps + density, errors=root_mean(squares)))
+        scores.append(
+            Score(
+                name=baseline.name,
+                nats=float(energies.mean()),
+                errors=root_mean(squares),
+                energies=energies,
+                squares=each_mean(squares),
+            )
+        )
         if progress is not None:
             progress(done + 1, len(found))
     ordered = tuple(sorted(scores, key=lambda score: score.nats))
@@ -143,6 +161,16 @@ def forecast_squares(
             if ahead in squares:
                 squares[ahead].append((sequences[i][t + ahead - 1] - mean) ** 2)
     return squares
+
+
+def each_mean(squares: dict[int, list[ndarray]]) -> dict[int, Float[ndarray, " starts"]]:
+    """By horizon, the mean over what came of every forecast; NaN where nothing did."""
+    return {horizon: np.array([_mean_seen(one) for one in found]) for horizon, found in squares.items()}
+
+
+def _mean_seen(squares: ndarray) -> float:
+    seen = squares[~np.isnan(squares)]
+    return float(seen.mean()) if len(seen) else float("nan")
 
 
 def root_mean(squares: dict[int, list[ndarray]]) -> dict[int, float]:

@@ -20,6 +20,7 @@ from avf_core.filtering import Filter
 
 FLIPS = 20_000  # random ones, where there are too many to try all
 ALL_FLIPS_UP_TO = 14  # sequences
+PROVEN = 0.01  # a difference is called so where both p-values are below
 
 
 @dataclass(frozen=True, kw_only=True)

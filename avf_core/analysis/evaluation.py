@@ -98,6 +98,30 @@ def evaluate(
     the filter. `progress` is called with the frames done and the frames to do. Raises DataError where there is nothing
     to score.
     """
+    return _evaluated(
+        filter,
+        sequences,
+        iterations=iterations,
+        seed=seed,
+        passes=passes,
+        draws=draws,
+        batch_size=batch_size,
+        progress=progress,
+    )[0]
+
+
+def _evaluated(
+    filter: Filter,
+    sequences: Sequence[np.ndarray],
+    *,
+    iterations: int | None = None,
+    seed: int = 0,
+    passes: int | None = None,
+    draws: int = DRAWS,
+    batch_size: int = 128,
+    progress: Progress | None = None,
+) -> tuple[Evaluation, list["_Tally"]]:
+    """The figures, and what they are averages of: every sequence, pass by pass."""
     if filter.inference.exact:
         passes, draws = 1, 0
     passes = passes or 1 + -(-FREEDOM // max(1, len(sequences)))
@@ -112,7 +136,19 @@ def evaluate(
         progress=progress,
     )
     found = _average([tally for tally in tallies if tally.frames], passes=passes, draws=draws)
-    return replace(found, noise_error=0.0) if filter.inference.exact else found
+    return (replace(found, noise_error=0.0) if filter.inference.exact else found), tallies
+
+
+def by_step(
+    filter: Filter, sequences: Sequence[np.ndarray], *, seed: int = 0, progress: Progress | None = None
+) -> tuple[Evaluation, list[Float64[np.ndarray, " time"]]]:
+    """What `evaluate` gives, and the free energy of every step of every sequence: the mean over passes, in nats.
+
+    It is 0 where nothing was observed. Raises DataError where there is nothing to score.
+    """
+    found, tallies = _evaluated(filter, sequences, seed=seed, progress=progress)
+    each = [tallies[n :: len(sequences)] for n in range(len(sequences))]
+    return found, [np.mean([tally.energies for tally in passes], axis=0) for passes in each]
 
 
 def sequence_sums(
@@ -158,7 +194,7 @@ def _tallies(
     """What `evaluate` averages, of every sequence, and of all of them again for each further pass."""
     every = list(sequences) * passes
     total = sum(len(s) for s in every)
-    tallies = [_Tally() for _ in every]
+    tallies = [_Tally(energies=np.zeros(len(sequence))) for sequence in every]
     done = 0
     for batch in batches(filter, every, size=batch_size):
         turn = batch.seeds // max(1, len(sequences))
@@ -172,7 +208,7 @@ def _tallies(
             found = redrawn.reconstruction(filter, before, estimate, x, observed=observed, drive=now, draws=draws)
             figures = redrawn.with_reconstruction(estimate, found).double().cpu().numpy()
             for n, counts in enumerate(scored.tolist()):
-                tallies[batch.rows[n]].add(figures[n], counts=counts, first=t == 0)
+                tallies[batch.rows[n]].add(figures[n], counts=counts, step=t)
             done += len(x)
             if progress:
                 progress(done, total)
@@ -181,19 +217,21 @@ def _tallies(
 
 @dataclass
 class _Tally:
-    """Sums over the scored frames of one sequence."""
+    """Sums over the scored frames of one sequence, and the free energy of every frame."""
 
+    energies: Float64[np.ndarray, " time"]
     sums: np.ndarray | float = 0.0
     first: float = 0.0
     frames: int = 0
     later: int = 0
 
-    def add(self, figures: np.ndarray, *, counts: bool, first: bool) -> None:
+    def add(self, figures: np.ndarray, *, counts: bool, step: int) -> None:
         if counts:
             self.sums = self.sums + figures
-            self.first += float(figures[0]) if first else 0.0
+            self.energies[step] = figures[0]
+            self.first += float(figures[0]) if step == 0 else 0.0
             self.frames += 1
-            self.later += not first
+            self.later += step > 0
 
 
 def _average(tallies: list[_Tally], *, passes: int, draws: int) -> Evaluation:

@@ -1,9 +1,9 @@
 """A verdict on a filter of real numbers: beside textbook predictors, on the same split, in the same units.
 
 Nats per step, errors of forecasts from the same steps, and how much of what comes lies within what was predicted. The
-law: what a filter loses is said as plainly as what it wins, and how it forecasts is chosen on validation data, as
-the baselines are, never on what it is judged by. The free energy of a filter is an upper bound on its nats,
-so that none is said to be better than it is.
+law: what a filter loses is said as plainly as what it wins, each with its paired test over stretches of time, and how
+it forecasts is chosen on validation data, as the baselines are, never on what it is judged by. The free energy of a
+filter is an upper bound on its nats, so that none is said to be better than it is.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +15,23 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from avf_core.analysis.baselines import HORIZONS, STARTS, Comparison, Scale, compare, origins, root_mean
+from avf_core.analysis import student
+from avf_core.analysis.baselines import (
+    HORIZONS,
+    STARTS,
+    Comparison,
+    Scale,
+    Score,
+    compare,
+    each_mean,
+    origins,
+    root_mean,
+)
 from avf_core.analysis.batching import Batch, batches
-from avf_core.analysis.evaluation import Evaluation, evaluate
+from avf_core.analysis.evaluation import Evaluation, by_step
 from avf_core.analysis.forecasting import Feedback, forecast
 from avf_core.analysis.predictive import predictive
+from avf_core.analysis.stepwise import Difference, difference, rows
 from avf_core.beliefs import Belief
 from avf_core.drives import Drive
 from avf_core.filtering import Filter
@@ -51,14 +63,29 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What a baseline is better in, in words, and the paired test of that, which is of filter less baseline."""
+
+    text: str
+    test: Difference
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.test.said})"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """A filter, whose figures are in `evaluation`, beside the baselines of `comparison`; the `coverage` of its bands by
     level.
 
-    Its forecasts were made in the `manner` that is best on validation data.
+    `energies` are its nats of every step, and `squares`, by horizon, the mean squared errors of its forecasts, both in
+    the order of the baselines'. Its forecasts were made in the `manner` that is best on validation data. Tests are of
+    this filter and these steps: another training, or another year, is another draw.
     """
 
     evaluation: Evaluation
+    energies: ndarray
+    squares: dict[int, ndarray]
     errors: dict[int, float]
     coverage: dict[float, float]
     comparison: Comparison
@@ -80,27 +107,50 @@ class Verdict:
         return self.comparison.scores[0].nats - self.nats
 
     @property
-    def lost(self) -> list[str]:
-        """In what the filter is worse than some baseline; empty where in nothing."""
+    def test(self) -> Difference:
+        """Of the nats of its steps, less those of the best baseline."""
+        return difference(self.energies, self.comparison.scores[0].energies)
+
+    def rival(self, horizon: int) -> Score:
+        """The baseline that forecasts best so far ahead."""
+        return min(self.comparison.scores, key=lambda score: _or_infinite(score.errors[horizon]))
+
+    def test_of(self, horizon: int) -> Difference:
+        """Of the squared errors of its forecasts so far ahead, less those of the baseline that is best there."""
+        return difference(self.squares[horizon], self.rival(horizon).squares[horizon])
+
+    @property
+    def lost(self) -> list[Loss]:
+        """In what the filter is worse than some baseline, whether that is proven or not; empty where in nothing."""
         said = []
         if self.gain < 0.0:
-            said.append(f"{self.best} is better by {-self.gain:.3f} nats per step")
+            text = f"{self.best} is better by {_beside(-self.gain, self.test)} nats per step"
+            said.append(Loss(text=text, test=self.test))
         for horizon, error in self.errors.items():
-            rival = min(self.comparison.scores, key=lambda score: _or_infinite(score.errors[horizon]))
+            rival = self.rival(horizon)
             if error > (1.0 + LEVEL) * rival.errors[horizon]:
-                said.append(
+                text = (
                     f"{rival.name} forecasts {_steps(horizon)} ahead better: its error is {rival.errors[horizon]:.3f}, "
                     f"the filter's {error:.3f} deviations"
                 )
+                said.append(Loss(text=text, test=self.test_of(horizon)))
         return said
 
     @property
     def sentence(self) -> str:
-        """The verdict in words."""
-        if not self.lost:
-            return f"better than every baseline: {self.gain:.3f} nats per step ahead of {self.best}"
-        ahead = f"{self.gain:.3f} nats per step ahead of {self.best}, but " if self.gain >= 0.0 else ""
-        return f"{ahead}beaten by a baseline: {'; '.join(self.lost)}"
+        """The verdict in words: what is ahead, what beats it, and what may be chance."""
+        lost = self.lost
+        beaten = "; ".join(str(loss) for loss in lost if loss.test.proven)
+        chance = "; ".join(str(loss) for loss in lost if not loss.test.proven)
+        behind = [f"beaten by a baseline: {beaten}"] * bool(beaten)
+        behind += [f"behind by figures that may be chance: {chance}"] * bool(chance)
+        said = "; and ".join(behind)
+        if self.gain < 0.0:
+            return said
+        ahead = f"{_beside(self.gain, self.test)} nats per step ahead of {self.best} ({self.test.said})"
+        if said:
+            return f"{ahead}, but {said}"
+        return f"better than every baseline: {ahead}" if self.test.proven else ahead
 
     def as_dict(self) -> dict[str, object]:
         """The figures by name."""
@@ -110,7 +160,9 @@ class Verdict:
             "forecasts": {"feedback": self.manner.feedback, "particles": self.manner.particles},
             "coverage": {str(level): part for level, part in self.coverage.items()},
             "baselines": self.comparison.as_dict(),
-            "lost": self.lost,
+            "test": self.test.as_dict(),
+            "tests": {str(horizon): self.test_of(horizon).as_dict() for horizon in self.errors},
+            "lost": [str(loss) for loss in self.lost],
             "verdict": self.sentence,
         }
 
@@ -134,7 +186,7 @@ def judge(
     longest = max(len(sequence) for sequence in test)
     within = [horizon for horizon in horizons if horizon < longest] or [1]
     comparison = compare(train, valid, test, horizons=within, starts=starts)
-    found = evaluate(filter, test, seed=seed, progress=progress)
+    found, energies = by_step(filter, test, seed=seed, progress=progress)
     covered = predictive(filter, test, seed=seed)
     manner = chosen_manner(
         filter, valid, horizons=within, starts=starts, scale=comparison.scale, paths=paths, seed=seed
@@ -143,6 +195,8 @@ def judge(
     squares = forecast_squares(filter, test, comparison.starts, manner=manner, **asked)
     return Verdict(
         evaluation=found,
+        energies=rows(energies),
+        squares=each_mean(squares),
         errors=root_mean(squares),
         coverage=dict(zip(covered.levels, covered.coverage or (), strict=False)),
         comparison=comparison,
@@ -280,6 +334,11 @@ def _ahead(batch: Batch, places: Sequence[tuple[int, int]], horizon: int) -> Dri
 
     found: Drive = tree_map(following, batch.drive)
     return found
+
+
+def _beside(value: float, test: Difference) -> str:
+    """A difference with its error, where that is known."""
+    return f"{value:.3f}" if test.standard_error is None else student.told(value, test.standard_error)
 
 
 def _or_infinite(error: float) -> float:

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from avf_core.analysis import student
-from avf_core.analysis.comparison import Comparison, compared, flipped
+from avf_core.analysis.comparison import PROVEN, Comparison, compared, flipped
 from avf_core.reproduction.entries import epochs_in
-from avf_core.reproduction.pairs import LEVEL
 
 Record = Mapping[str, Any]
 UNPROVEN = "unproven"
@@ -85,8 +84,8 @@ def over_trainings(gaps: np.ndarray) -> str:
         return "over trainings, one seed proves nothing"
     t = float(gaps.mean() / (gaps.std(ddof=1) / len(gaps) ** 0.5))
     p_t, p_flips, least = student.tail(t, len(gaps) - 1), flipped(gaps), 2.0 ** (1 - len(gaps))
-    verdict = "proven" if max(p_t, p_flips) < LEVEL else UNPROVEN
-    limit = f", the least that {len(gaps)} can give" if p_flips <= least and least >= LEVEL else ""
+    verdict = "proven" if max(p_t, p_flips) < PROVEN else UNPROVEN
+    limit = f", the least that {len(gaps)} can give" if p_flips <= least and least >= PROVEN else ""
     return f"over trainings, p = {p_t:.2g} (Student's t) and {p_flips:.2g} (flipped signs{limit}): {verdict}"
 
 
@@ -114,6 +113,6 @@ def _energies(avf: Sequence[Record], other: Sequence[Record]) -> tuple[np.ndarra
 
 
 def _verdict(found: Comparison) -> str:
-    if max(found.p_t, found.p_flips) >= LEVEL:
+    if max(found.p_t, found.p_flips) >= PROVEN:
         return UNPROVEN
     return "AVF is ahead" if found.difference < 0.0 else "direct inference is ahead"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from avf_core.analysis import student
+from avf_core.analysis.comparison import PROVEN
 from avf_core.reproduction.measurements import Kind
 
-LEVEL = 0.01
 PAIRS = Kind(
     folder="pairs",
     keys=("a", "b", "data", "split", "sequences", "difference", "standard_error", "p_t", "p_flips"),
@@ -21,7 +21,7 @@ PAIRS = Kind(
 
 def verdict(found: Mapping[str, Any]) -> str:
     """Which of the two is ahead, where that is proven."""
-    if max(found["p_t"], found["p_flips"]) >= LEVEL:
+    if max(found["p_t"], found["p_flips"]) >= PROVEN:
         return "unproven"
     return f"{found['a' if found['difference'] < 0.0 else 'b']['model']} is ahead"
 

@@ -19,7 +19,7 @@ class TrainingConfig:
     learns from (see `latents`; for procedures whose phi learns apart from theta). In the first `theta_waits` epochs
     phi alone learns: on a trained model, a new update model would lead theta away. `outlier`, in nats, where above 0:
     the gradients of frames whose free energy is beyond it are scaled down in proportion. One frame that the prior is
-    sure of, and wrong about, can otherwise weigh more than all others of its batch. Not for direct inference.
+    sure of, and wrong about, can otherwise weigh more than all others of its batch.
     `phi_steps`: the inference model's optimiser steps `online` at every time step (the authors'), or once per `clip`.
     `kl_anneal_epochs`: the KL weight rises from 0 to 1 over so many epochs, but is never below `kl_weight_floor`; it is
     1 in every reported number. `kl_anneal`: it is the part of these epochs that is over (`linear`, the paper's words),

@@ -90,8 +90,7 @@ def clip_free_energy(
     energy, priors = _replayed(filter.model, clip, latents)
     mean_energy, kl = energy.mean(1), latents.posterior.total_kl(priors)
     energies = mean_energy + kl_weight * kl if latents.count == 1 else _bounds(energy, priors, latents, kl_weight)
-    weights = clip.real * moderation(energies.detach(), outlier)
-    return (energies * weights).sum() / clip.frames, _totals(mean_energy, kl, clip)
+    return _mean_per_frame(energies, clip, outlier), _totals(mean_energy, kl, clip)
 
 
 def moderation(free_energy: Float[Tensor, "*rows"], outlier: float) -> Float[Tensor, "*rows"]:
@@ -230,23 +229,25 @@ def weighing(frames: Int64[Tensor, ""], outlier: float = 0.0) -> Weigh:
     return lambda free_energy, real: real * moderation(free_energy, outlier) / frames
 
 
-def joint_free_energy(filter: Filter, clip: Clip, *, kl_weight: float) -> tuple[Float[Tensor, ""], Totals]:
+def joint_free_energy(
+    filter: Filter, clip: Clip, *, kl_weight: float, outlier: float = 0.0
+) -> tuple[Float[Tensor, ""], Totals]:
     """The objective of procedures that learn with theta: mean F per real frame, differentiable in theta and phi.
 
-    Where neither the model's contexts nor the procedure hear latents, all steps are one pass, in which what is missing
-    stands as filtering before has filled it; else, or where nothing of a step was observed, they are filtered one by
-    one.
+    Frames beyond `outlier` nats count in proportion less. Where neither the model's contexts nor the procedure hear
+    latents, all steps are one pass, in which what is missing stands as filtering before has filled it; else, or where
+    nothing of a step was observed, they are filtered one by one.
     """
     model, posteriors = filter.model, filter.inference.in_one_pass()
     seen = clip.observed is None or bool(clip.observed.any(-1).all())
     if isinstance(model, ObservationDriven) and posteriors is not None and seen:
         heard, read = (clip, clip.xs) if clip.observed is None else _filled_twice(filter, clip)
-        return _joint_in_one_pass(model, posteriors, heard, read, kl_weight)
-    drive = clip.drive
-    _, estimates = filter.scan(
-        filter.initial(clip.seeds), clip.xs, observed=clip.observed, inputs=drive.inputs, dt=drive.dt
-    )
-    return _mean_per_frame(estimates.reconstruction, estimates.kl, clip, kl_weight)
+        reconstruction, kl = _in_one_pass(model, posteriors, heard, read)
+    else:
+        drive, start = clip.drive, filter.initial(clip.seeds)
+        _, estimates = filter.scan(start, clip.xs, observed=clip.observed, inputs=drive.inputs, dt=drive.dt)
+        reconstruction, kl = estimates.reconstruction, estimates.kl
+    return _mean_per_frame(reconstruction + kl_weight * kl, clip, outlier), _totals(reconstruction, kl, clip)
 
 
 @torch.no_grad()
@@ -265,13 +266,10 @@ def _filled_twice(filter: Filter, clip: Clip) -> tuple[Clip, Float[Tensor, "time
     return replace(clip, xs=torch.stack(heard)), torch.stack(read)
 
 
-def _joint_in_one_pass(
-    model: ObservationDriven,
-    posteriors_of: OnePass,
-    clip: Clip,
-    read: Float[Tensor, "time batch observation"],
-    kl_weight: float,
-) -> tuple[Float[Tensor, ""], Totals]:
+def _in_one_pass(
+    model: ObservationDriven, posteriors_of: OnePass, clip: Clip, read: Float[Tensor, "time batch observation"]
+) -> tuple[Float[Tensor, "time batch"], Float[Tensor, "time batch"]]:
+    """The reconstruction and the KL of every step."""
     steps, batch = clip.real.shape
     state = model.initial(batch)
     contexts = model.contexts(state, clip.xs, clip.drive)
@@ -281,14 +279,12 @@ def _joint_in_one_pass(
     zs = posteriors.transform(drawn.view(steps, batch, -1).to(posteriors.mean.dtype))
     priors = model.priors(state, contexts, zs)
     energy = _replayed_reconstruction(model, contexts, clip, zs[:, None], priors)[:, 0]
-    return _mean_per_frame(energy, posteriors.total_kl(priors), clip, kl_weight)
+    return energy, posteriors.total_kl(priors)
 
 
-def _mean_per_frame(
-    reconstruction: Float[Tensor, "time batch"], kl: Float[Tensor, "time batch"], clip: Clip, kl_weight: float
-) -> tuple[Float[Tensor, ""], Totals]:
-    """The weighted F per real frame, to be differentiated, and the sums to report."""
-    return ((reconstruction + kl_weight * kl) * clip.real).sum() / clip.frames, _totals(reconstruction, kl, clip)
+def _mean_per_frame(energies: Float[Tensor, "time batch"], clip: Clip, outlier: float) -> Float[Tensor, ""]:
+    """The objective per real frame, to be differentiated; frames beyond `outlier` nats count in proportion less."""
+    return (energies * (clip.real * moderation(energies.detach(), outlier))).sum() / clip.frames
 
 
 def _totals(reconstruction: Float[Tensor, "time batch"], kl: Float[Tensor, "time batch"], clip: Clip) -> Totals:

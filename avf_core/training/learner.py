@@ -104,7 +104,7 @@ class Learner:
         """
         self.filter.train()
         if self.filter.inference.learns == "with theta":
-            objective, totals = em.joint_free_energy(self.filter, clip, kl_weight=weight)
+            objective, totals = em.joint_free_energy(self.filter, clip, kl_weight=weight, outlier=self.config.outlier)
         else:
             self.filter.model.eval()
             clip = em.filled(self.filter, clip)
@@ -191,10 +191,10 @@ def _check_learns(inference: Inference, config: TrainingConfig) -> None:
             f"{name} has parameters ({_listed(free)}) but its `learns` is 'nothing', so that nothing would train them: "
             "let it be 'in the E-step' (with a `study`) or 'with theta', or freeze them (requires_grad_(False))"
         )
-    if inference.learns == "with theta" and (config.samples > 1 or config.outlier):
+    if inference.learns == "with theta" and config.samples > 1:
         raise ConfigurationError(
-            f"training.samples is {config.samples} and training.outlier {config.outlier}, but {name} learns together "
-            "with theta from the free energy of one sample: set them to 1 and 0, or choose another procedure"
+            f"training.samples is {config.samples}, but {name} learns together with theta from the free energy of one "
+            "sample: set it to 1, or choose another procedure"
         )
 
 

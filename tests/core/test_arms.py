@@ -14,6 +14,9 @@ from avf_core.reproduction.arms import ARMS
 from avf_core.reproduction.planning import Where
 from avf_core.reproduction.standing import standing, told
 from avf_core.training import presets
+from avf_core.training.learner import Learner
+from avf_core.training.parallel import Group
+from tests.core.pairs import make
 from tests.support.training import make_run, never, trainer_of
 
 SHIPPED = Path(__file__).parents[2] / "docs" / "results"
@@ -41,6 +44,15 @@ def test_direct_inference_with_avfs_schedule_has_it() -> None:
     assert same.preset == f"{avf.preset}-direct"
     for key in ("theta_rate", "learning_rate_decay", "average_decay", "weight_decay", "clip_norm", "transpose"):
         assert getattr(trained, key) == getattr(presets.get(avf.preset).training, key)
+
+
+@pytest.mark.parametrize("entry", [one for one in ARMS if one.seed == 1], ids=lambda entry: entry.name)
+def test_every_arm_has_a_schedule_that_its_procedure_takes(entry: Any) -> None:
+    """AVF's, too, where direct inference has it."""
+    preset = presets.override(presets.get(entry.preset), key_values(entry.changes, "--set"))
+    filter = make("srnn-direct" if entry.preset.endswith("-direct") else "srnn-learned_sgd")
+    learner = Learner(filter, preset.training, precision="float32", group=Group())
+    assert learner.config.epochs > 0
 
 
 def test_an_arm_with_avfs_time_waits_for_it_and_is_told_its_seconds(tmp_path: Path) -> None:

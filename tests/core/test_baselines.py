@@ -70,6 +70,28 @@ def test_gaps_cost_a_fit_little() -> None:
     np.testing.assert_allclose(fitted.weights[:, :2], TRANSITION, atol=0.08)
 
 
+def test_figures_are_averages_of_steps_and_of_forecasts() -> None:
+    """In natural units, whatever was not observed: nats of steps, sequence by sequence, and squares of forecasts."""
+    train, valid, test = (100.0 * simulated(time, seed) for seed, time in enumerate((4_000, 500, 300)))
+    parts = [test[:120].copy(), test[120:]]
+    parts[0][40] = np.nan
+    found = baselines.compare([train], [valid], parts, horizons=(1, 3))
+    parts[0][40:43, 1] = np.nan
+    holed = baselines.compare([train], [valid], parts, horizons=(1, 3))
+    for score in (*found.scores, *holed.scores):
+        assert score.energies.shape == (300,)
+        assert score.energies.mean() == pytest.approx(score.nats)
+        assert score.energies[40] == 0.0
+        assert all(squares.shape == (len(found.starts),) for squares in score.squares.values())
+    for score in found.scores:  # forecasts of what was observed as a whole
+        for horizon, squares in score.squares.items():
+            assert np.nanmean(squares) == pytest.approx(score.errors[horizon] ** 2)
+    alone = baselines.compare([train], [valid], parts[1:], horizons=(1,))
+    for score in alone.scores:
+        (same,) = (one for one in found.scores if one.name == score.name)
+        np.testing.assert_allclose(score.energies, same.energies[120:])
+
+
 def test_one_channel_has_its_season() -> None:
     """A daily wave is found, and what was a day ago predicts it better than the last value does."""
     generator = np.random.default_rng(0)

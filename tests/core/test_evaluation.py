@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from avf_core.analysis.batching import pad
-from avf_core.analysis.evaluation import evaluate
+from avf_core.analysis.evaluation import by_step, evaluate
 from avf_core.errors import DataError
 from avf_core.training import em
 
-from .pairs import make, observations
+from .pairs import PAIRS, make, observations
 
 
 def sequences() -> list[np.ndarray]:
@@ -97,6 +97,24 @@ def test_missing_values_are_masked_and_empty_frames_are_not_scored() -> None:
     assert result.free_energy_without_first_frame == pytest.approx(np.concatenate(later).mean(), abs=1e-5)
     with pytest.raises(DataError, match="with an observation"):
         evaluate(filter, [np.full((3, 6), np.nan, dtype=np.float32)])
+
+
+@pytest.mark.parametrize("name", ["srnn-gaussian", "lgssm-exact"])
+def test_the_energies_of_steps_are_those_that_figures_are_averages_of(name: str) -> None:
+    """In order, over all passes; 0 where nothing was observed, which counts for nothing."""
+    filter = make(name)
+    size = PAIRS[name]["model"]["observation_size"]
+    data = [
+        np.random.default_rng(n).normal(size=(length, size)).astype(np.float32) for n, length in enumerate((9, 3, 14))
+    ]
+    data[0][4] = np.nan
+    data[2][0, 1] = np.nan
+    result, energies = by_step(filter, data, seed=3)
+    assert result == evaluate(filter, data, seed=3)
+    assert [len(each) for each in energies] == [9, 3, 14]
+    assert energies[0][4] == 0.0
+    assert np.count_nonzero(np.concatenate(energies)) == result.steps == 25
+    assert np.concatenate(energies).sum() / 25 == pytest.approx(result.free_energy_pooled)
 
 
 def test_direct_inference_in_one_pass_is_that_of_filtering_step_by_step() -> None:

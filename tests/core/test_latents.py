@@ -107,7 +107,7 @@ def test_several_samples_train(tmp_path: Path) -> None:
 
 def test_direct_inference_has_one_sample(tmp_path: Path) -> None:
     """Its phi learns from the same objective as theta: more are refused."""
-    with pytest.raises(ConfigurationError, match="set them to 1 and 0"):
+    with pytest.raises(ConfigurationError, match="set it to 1"):
         trainer_of(make_run(tmp_path, "srnn-direct", samples=2))
 
 
@@ -148,3 +148,32 @@ def test_frames_that_cost_too_much_count_in_proportion_less() -> None:
     for name, value in together.items():
         torch.testing.assert_close(value, sum(part[name] for part in alone))
     assert em.moderation(torch.tensor([-5.0, 1.0, 8.0]), 4.0).tolist() == [1.0, 1.0, 0.5]
+
+
+@pytest.mark.parametrize("name", ["srnn-direct", "vrnn-direct"])
+def test_frames_that_cost_too_much_count_less_for_direct_inference_too(name: str) -> None:
+    """Row by row the gradients of theta and phi are scaled by limit / F, whether steps are one pass or are filtered."""
+    filter = make(name, torch.float64).requires_grad_(True)
+    clip = clip_of(observations(filter, 1, 3))
+    limit = 0.5 * float(filter.scan(filter.initial(clip.seeds), clip.xs)[1].free_energy.detach().min())
+    energies: list[float] = []
+
+    def slope(outlier: float) -> dict[str, torch.Tensor]:
+        filter.zero_grad()
+        objective, totals = em.joint_free_energy(filter, clip, kl_weight=1.0, outlier=outlier)
+        objective.backward()  # type: ignore[no-untyped-call]
+        energies.append(float(totals.free_energy))
+        return {name: p.grad.clone() for name, p in filter.named_parameters() if p.grad is not None}
+
+    parts, together = [], slope(limit)
+    for row in range(3):
+        clip.real[:] = torch.arange(3) == row
+        energies.clear()
+        plain, scaled, high = slope(0.0), slope(limit), slope(1e9)
+        assert energies[0] == energies[1] > limit  # what is told is F
+        for name in plain:
+            torch.testing.assert_close(high[name], plain[name])
+            torch.testing.assert_close(scaled[name], plain[name] * limit / energies[0])
+        parts.append(scaled)
+    for name, value in together.items():
+        torch.testing.assert_close(value, sum(part[name] for part in parts))

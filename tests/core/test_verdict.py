@@ -1,8 +1,10 @@
 """A filter beside textbook predictors: one that is a textbook predictor itself has its figures, and losses are told."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from avf_core import autoregression
@@ -55,6 +57,39 @@ def test_the_filter_of_a_random_walk_has_the_figures_of_persistence() -> None:
     for horizon in (1, 5):
         np.testing.assert_allclose(found.errors[horizon], persistence.errors[horizon], rtol=0.06)
     assert abs(found.coverage[0.9] - 0.9) < 0.04
+    assert found.energies.mean() == pytest.approx(found.nats)
+    own = {score.name: score.energies for score in found.comparison.scores}
+    np.testing.assert_allclose(found.energies[50:], own["persistence"][50:], atol=0.02, rtol=0.03)  # step by step
+
+
+@pytest.mark.parametrize(("apart", "proven"), [(0.0, False), (0.2, True)])
+def test_a_verdict_says_whether_it_may_be_chance(apart: float, proven: bool) -> None:
+    """By its nats: a rival that is apart by noise alone is neither beaten nor better, whatever the figures say."""
+    train, valid, test = ([walk(time, seed)] for seed, time in enumerate((4000, 500, 600)))
+    found = verdict.judge(linear(1.0, STEP**2, 1e-8), train, valid, test, horizons=(1,), starts=100, paths=50)
+
+    def beside(nats: float) -> verdict.Verdict:
+        """A rival whose nats are so many more, and whose forecasts are the filter's own."""
+        energies = found.energies + noise(600) + nats
+        alike = {"errors": found.errors, "squares": found.squares}
+        rival = dataclasses.replace(found.comparison.scores[0], nats=found.nats + nats, energies=energies, **alike)
+        return dataclasses.replace(found, comparison=dataclasses.replace(found.comparison, scores=(rival,)))
+
+    ahead, behind = beside(0.001 + apart), beside(-0.001 - apart)
+    assert ahead.test.proven == behind.test.proven == proven
+    assert ahead.lost == []
+    assert ahead.sentence.startswith("better than every baseline: 0." if proven else "0.001 ± 0.0")
+    assert ("unproven: p = " in ahead.sentence) == (not proven)
+    assert ahead.as_dict()["test"] == ahead.test.as_dict()
+    assert len(behind.lost) == 1
+    assert behind.sentence.startswith("beaten by a baseline: " if proven else "behind by figures that may be chance: ")
+
+
+def noise(steps: int) -> np.ndarray:
+    """Of deviation 0.3, and of mean 0 to the last digit."""
+    found = np.random.default_rng(9).normal(scale=0.3, size=steps)
+    centred: np.ndarray = found - found.mean()
+    return centred
 
 
 def test_a_filter_that_loses_is_told_so() -> None:
@@ -62,9 +97,14 @@ def test_a_filter_that_loses_is_told_so() -> None:
     train, valid, test = ([walk(time, seed)] for seed, time in enumerate((2000, 300, 300)))
     found = verdict.judge(linear(0.0, 1.0, 1.0), train, valid, test, horizons=(1, 500), starts=20, paths=20)
     assert found.gain < 0.0
-    assert any("nats per step" in text for text in found.lost)
-    assert any("1 step ahead" in text for text in found.lost)
-    assert found.sentence.startswith("beaten by a baseline")
+    nats, forecasts = found.lost
+    assert "nats per step" in nats.text
+    assert nats.test.proven
+    assert "1 step ahead" in forecasts.text
+    assert not forecasts.test.proven  # twenty forecasts are too few to test
+    assert found.sentence.startswith("beaten by a baseline: persistence is better by ")
+    assert "; and behind by figures that may be chance: persistence forecasts 1 step ahead" in found.sentence
+    assert found.sentence.endswith("deviations (unproven: too few steps to test)")
     assert list(found.errors) == [1]  # no sequence is as long as the other horizon
 
 
