@@ -38,6 +38,7 @@ def section() -> str:
             PREDICTIONS,
             *map(_predicted, cards),
             "",
+            *_judged(cards),
             "The runs behind them, in order; each starts (`START`) from the best checkpoint before it:\n",
             "```console",
             *commands,
@@ -94,6 +95,14 @@ def _row(card: dict[str, Any]) -> str:
         str(card["updates"] + card.get("init", {}).get("updates", 0)),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _judged(cards: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Filters of sensors beside predictors that were fitted to the same data."""
+    told = [f"- `{card['name']}`: {card['verdict']['verdict']}." for card in cards if "verdict" in card]
+    if not told:
+        return []
+    return ['Of sensors, beside predictors that were fitted to the same data, tested as under "Sensors":\n', *told, ""]
 
 
 def _point(card: Mapping[str, Any]) -> str:

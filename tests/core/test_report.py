@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avf_core import data
+from avf_core import checkpoints, data
 from avf_core.commands.options import key_values
 from avf_core.errors import TrainingError
 from avf_core.reproduction import (
@@ -258,6 +258,17 @@ def test_entries_of_all_tables_say_what_they_change() -> None:
         assert all(change.startswith("--") for entry in table if entry.command == "fit" for change in entry.changes)
         for entry in (one for one in table if one.command == "train"):
             assert all(key.split(".")[0] in ("model", "inference", "training") for key in key_values(entry.changes, ""))
+
+
+def test_sensors_of_the_zoo_are_told_beside_predictors_with_their_tests() -> None:
+    """Each verdict of a card, whose difference in nats has the p-value that is told."""
+    told = [line for line in zoo_report.section().splitlines() if " nats per step ahead of " in line]
+    names = [name for name in checkpoints.available() if "verdict" in checkpoints.read_card(checkpoints.ZOO / name)]
+    assert len(told) == len(names) >= 2
+    for line, name in zip(told, names, strict=True):
+        tested = checkpoints.read_card(checkpoints.ZOO / name)["verdict"]["test"]
+        assert line.startswith(f"- `{name}`: ")
+        assert f"(p = {max(tested['p_t'], tested['p_flips']):.2g})" in line
 
 
 def test_checkpoints_stand_among_textbooks_and_codecs() -> None:
