@@ -9,6 +9,7 @@ once, each time on new noise, for this alone can tell what sampled pasts do to a
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -139,16 +140,26 @@ def _evaluated(
     return (replace(found, noise_error=0.0) if filter.inference.exact else found), tallies
 
 
-def by_step(
-    filter: Filter, sequences: Sequence[np.ndarray], *, seed: int = 0, progress: Progress | None = None
-) -> tuple[Evaluation, list[Float64[np.ndarray, " time"]]]:
-    """What `evaluate` gives, and the free energy of every step of every sequence: the mean over passes, in nats.
+class BySteps(NamedTuple):
+    """The figures of an evaluation, and what they are averages of.
 
-    It is 0 where nothing was observed. Raises DataError where there is nothing to score.
+    `energies` are the free energies of the steps of every sequence, the mean over passes, in nats; 0 where nothing was
+    observed. `scored` counts the others.
     """
+
+    figures: Evaluation
+    energies: list[Float64[np.ndarray, " time"]]
+    scored: Int64[np.ndarray, " sequences"]
+
+
+def by_steps(
+    filter: Filter, sequences: Sequence[np.ndarray], *, seed: int = 0, progress: Progress | None = None
+) -> BySteps:
+    """What `evaluate` gives, with every step. Raises DataError where there is nothing to score."""
     found, tallies = _evaluated(filter, sequences, seed=seed, progress=progress)
-    each = [tallies[n :: len(sequences)] for n in range(len(sequences))]
-    return found, [np.mean([tally.energies for tally in passes], axis=0) for passes in each]
+    passes = [tallies[n :: len(sequences)] for n in range(len(sequences))]
+    energies = [np.mean([tally.energies for tally in each], axis=0) for each in passes]
+    return BySteps(found, energies, np.array([each[0].frames for each in passes], dtype=np.int64))
 
 
 def sequence_sums(

@@ -28,7 +28,7 @@ from avf_core.analysis.baselines import (
     root_mean,
 )
 from avf_core.analysis.batching import Batch, batches
-from avf_core.analysis.evaluation import Evaluation, by_step
+from avf_core.analysis.evaluation import Evaluation, by_steps
 from avf_core.analysis.forecasting import Feedback, forecast
 from avf_core.analysis.predictive import predictive
 from avf_core.analysis.stepwise import Difference, difference, rows
@@ -186,7 +186,7 @@ def judge(
     longest = max(len(sequence) for sequence in test)
     within = [horizon for horizon in horizons if horizon < longest] or [1]
     comparison = compare(train, valid, test, horizons=within, starts=starts)
-    found, energies = by_step(filter, test, seed=seed, progress=progress)
+    found = by_steps(filter, test, seed=seed, progress=progress)
     covered = predictive(filter, test, seed=seed)
     manner = chosen_manner(
         filter, valid, horizons=within, starts=starts, scale=comparison.scale, paths=paths, seed=seed
@@ -194,8 +194,8 @@ def judge(
     asked: dict[str, Any] = {"horizons": within, "scale": comparison.scale, "paths": paths, "seed": seed}
     squares = forecast_squares(filter, test, comparison.starts, manner=manner, **asked)
     return Verdict(
-        evaluation=found,
-        energies=rows(energies),
+        evaluation=found.figures,
+        energies=rows(found.energies),
         squares=each_mean(squares),
         errors=root_mean(squares),
         coverage=dict(zip(covered.levels, covered.coverage or (), strict=False)),

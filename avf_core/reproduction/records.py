@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from avf_core.analysis.bounds import bound
-from avf_core.analysis.evaluation import Evaluation, evaluate, sequence_sums
+from avf_core.analysis.evaluation import BySteps, Evaluation, by_steps, evaluate
 from avf_core.data import Source
 from avf_core.errors import TrainingError
 from avf_core.filtering import Filter
@@ -77,8 +77,7 @@ def record(trained: Trained, say: Say) -> dict[str, Any]:
         **_spent(trained, found, best.card),
         "curve": _curve(found["history"]),
         "valid": found["valid"],
-        **_measured(best.filter, reported, trained.entry.particles, say),
-        **(_by_sequence(best.filter, reported) if trained.table in PAIRED else {}),
+        **_measured(best.filter, reported, trained, say),
         **_told(best.filter, trained.entry.role, splits["train"], reported, description.modality),
         "log": tail(trained.folder / "log.txt"),
     }
@@ -114,9 +113,10 @@ def iteration_counts(trained: int) -> list[int]:
     return sorted(wanted | {1, trained})
 
 
-def _measured(filter: Filter, reported: Sequence[np.ndarray], particles: int, say: Say) -> dict[str, Any]:
-    """The figures of the reported split; those of other numbers of iterations, and the bound."""
-    test = evaluate(filter, reported)
+def _measured(filter: Filter, reported: Sequence[np.ndarray], trained: Trained, say: Say) -> dict[str, Any]:
+    """The figures of the reported split; those of other numbers of iterations, the bound, and every sequence."""
+    particles, steps = trained.entry.particles, by_steps(filter, reported)
+    test = steps.figures
     say(f"reported split: F = {test.free_energy_pooled:.4f}")
     by_iterations = []
     for n in iteration_counts(test.iterations) if test.iterations else []:
@@ -131,13 +131,14 @@ def _measured(filter: Filter, reported: Sequence[np.ndarray], particles: int, sa
         "test": test.as_dict(),
         "test_by_iterations": by_iterations,
         "bound": {key: getattr(tighter, key) for key in kept} if tighter else None,
+        **(_by_sequence(steps) if trained.table in PAIRED else {}),
     }
 
 
-def _by_sequence(filter: Filter, reported: Sequence[np.ndarray]) -> dict[str, Any]:
+def _by_sequence(found: BySteps) -> dict[str, Any]:
     """The free energy of every sequence in nats, on the noise that all arms share, and its steps: for paired tests."""
-    energies, steps = sequence_sums(filter, reported)
-    return {"by_sequence": {"energies": energies.tolist(), "steps": steps.tolist()}}
+    sums = [float(energies.sum()) for energies in found.energies]
+    return {"by_sequence": {"energies": sums, "steps": found.scored.tolist()}}
 
 
 def _told(

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from avf_core.analysis.batching import pad
-from avf_core.analysis.evaluation import by_step, evaluate
+from avf_core.analysis.evaluation import by_steps, evaluate
 from avf_core.errors import DataError
 from avf_core.training import em
 
@@ -109,10 +109,11 @@ def test_the_energies_of_steps_are_those_that_figures_are_averages_of(name: str)
     ]
     data[0][4] = np.nan
     data[2][0, 1] = np.nan
-    result, energies = by_step(filter, data, seed=3)
+    result, energies, scored = by_steps(filter, data, seed=3)
     assert result == evaluate(filter, data, seed=3)
     assert [len(each) for each in energies] == [9, 3, 14]
     assert energies[0][4] == 0.0
+    assert scored.tolist() == [8, 3, 14]
     assert np.count_nonzero(np.concatenate(energies)) == result.steps == 25
     assert np.concatenate(energies).sum() / 25 == pytest.approx(result.free_energy_pooled)
 
