@@ -72,14 +72,16 @@ def _beaten(groups: Mapping[str, Sequence[Record]], about: Mapping[str, Group]) 
 
 def _proven(found: Sequence[Record], groups: Mapping[str, Sequence[Record]], about: Mapping[str, Group]) -> str:
     """AVF against direct inference, and models against textbooks: by paired tests."""
-    proven = [f"{pairs.verdict(one)} of {_other(one)}" for one in found if pairs.verdict(one) != "unproven"]
+    arms: list[str] = []
+    models = [f"{pairs.verdict(one)} of {_other(one)}" for one in found if pairs.verdict(one) != "unproven"]
     for name, group in groups.items():
         title = about[name].title if name in about else name
-        proven += [f"{title}, {text}" for text in arms_report.proven(group)]
+        arms += [f"{title}, {text}" for text in arms_report.proven(group)]
+    proven = [*arms, *models]
     said = f"Proven by paired tests (p < 0.01, below): {'; '.join(proven)}. " if proven else ""
     return (
         f"**AVF against direct inference, and models against textbooks:** {said}All other differences on this page "
-        "are of one seed, or were not tested: they are unproven. A test over sequences is about these checkpoints: "
+        "may be chance, or were not tested: they are unproven. A test over sequences is about these checkpoints: "
         "another training is another draw.\n"
     )
 

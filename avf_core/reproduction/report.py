@@ -91,6 +91,8 @@ def page(results: Path) -> str:
             parts.append(f"## {TITLES.get(table, table)}\n\n```console\n$ avf reproduce {table} --data DATA\n```\n")
             if table == "paper":
                 parts.append(paper_report.heading(found))
+            if table == "arms":
+                parts.append(arms_report.heading(found, {name: _about(name).title for name in found}))
             parts += [section(name, group, textbooks.rows(results)) for name, group in found.items()]
     if any(record["quick"] for group in groups.values() for record in group):
         parts.append("These runs are cut down to see that all of it works: **their figures mean nothing**.\n")

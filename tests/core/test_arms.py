@@ -132,6 +132,24 @@ def test_arms_are_tested_as_pairs_over_sequences() -> None:
     assert arms_report.sentence(avf) == ""
 
 
+def test_all_arms_stand_in_one_table() -> None:
+    """Each group once: what is proven, what is not, and an arm that is not there yet."""
+    base = np.random.default_rng(0).normal(70.0, 5.0, 30)
+    apart = np.random.default_rng(1).normal(0.0, 1.0, 30)
+    groups = {
+        "one": [run("avf", 1, base), run("same", 1, base + 3.0 + apart), run("time", 1, base + apart - apart.mean())],
+        "two": [run("avf", seed, base) for seed in (1, 2)] + [run("same", seed, base - 3.0 + apart) for seed in (1, 2)],
+    }
+    rows = arms_report.heading(groups, {"one": "Fair arms: rolls", "two": "Fair arms: frames"}).splitlines()
+    _, label, seeds, same, time, _ = rows[-2].split("|")
+    assert (label, seeds) == (" rolls ", " 1 ")
+    assert same.endswith("AVF is ahead ")
+    assert time.endswith("unproven ")
+    _, label, seeds, same, time, _ = rows[-1].split("|")
+    assert (label, seeds, time) == (" frames ", " 2 ", " – ")
+    assert same.endswith("direct inference is ahead ")
+
+
 def test_trainings_that_are_not_at_their_end_tell_nothing_of_methods() -> None:
     """The difference and how far each came are told, and no arm is ahead; a run with all its epochs is at its end."""
     energies = np.random.default_rng(0).normal(70.0, 5.0, 20)
@@ -142,7 +160,7 @@ def test_trainings_that_are_not_at_their_end_tell_nothing_of_methods() -> None:
     assert "ahead" not in said
     assert arms_report.proven(group) == []
     assert arms_report.proven([short | {"epochs": 40}, group[1]]) == [
-        "direct inference is ahead, direct inference with its own schedule"
+        "direct inference with its own schedule is ahead of AVF"
     ]
 
 

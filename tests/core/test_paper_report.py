@@ -57,7 +57,7 @@ def test_the_papers_arms_are_tested_as_pairs_where_records_have_every_sequence()
     (avf, baseline, name) = arms_report.tested(apart)[0]
     assert ([one["entry"]["seed"] for one in avf + baseline], name) == ([1, 1], "with its own schedule")
     assert "AVF is ahead; -0.400 (seed 1)." in arms_report.sentence(apart)
-    assert arms_report.proven(apart) == ["AVF is ahead, direct inference with its own schedule"]
+    assert arms_report.proven(apart) == ["AVF is ahead of direct inference with its own schedule"]
     assert "As published: JSB chorales, AVF is ahead" in opening.paragraph({"paper-jsb": apart}, GROUPS, [])
     assert arms_report.tested(level) == []
     assert "AVF is ahead" not in opening.paragraph({"paper-jsb": level}, GROUPS, [])
