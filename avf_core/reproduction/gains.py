@@ -1,7 +1,8 @@
 """What inference takes off, in words and as a table: off the prior's F where that means something, or off a textbook's.
 
-The law: no percentage is of a prior whose mean a few frames rule. Records have the median over sequences; those of
-before have the mean only, which is told where the prior's F is of the size of what is left.
+The law: no percentage is of a prior that a few frames rule, which is one whose F is far beyond what is left: where a
+few frames of every sequence cost so much, a median over sequences says no more than the mean. Else it is the median;
+records of before have the mean only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,13 +27,12 @@ def unmeasured(value: float) -> float:
 
 
 def share(run: Record) -> float | None:
-    """What inference took off the prior's F, in per cent; None where a mean would be that of a few frames."""
+    """What inference took off the prior's F, in per cent; None where it would be of a few frames."""
     test = run["test"]
-    if test.get("median_improvement") is not None:
-        return 100.0 * float(test["median_improvement"])
     if abs(test["free_energy_by_iteration"][0]) > RULED * abs(test["free_energy_pooled"]):
         return None
-    return 100.0 * float(test["improvement"])
+    median = test.get("median_improvement")
+    return 100.0 * float(test["improvement"] if median is None else median)
 
 
 def sentence(group: Sequence[Record], floors: Sequence[tuple[str, float]]) -> str:
