@@ -38,6 +38,7 @@ HEADING = (
     "| | runs | {reported}, pooled | {reported}, mean over sequences | without first frames | KL "
     "| {selection}, pooled | epochs | updates | minutes |\n|---|---|---|---|---|---|---|---|---|---|"
 )
+START = {"start": "direct inference, where all arms begin"}  # a row of the table `arms`
 ROWS = {
     "baseline": "baseline, direct inference",
     "avf": "AVF",
@@ -124,7 +125,7 @@ def section(name: str, group: Sequence[Record], known: Sequence[Record] = ()) ->
         f"{first['reported']}; selected on {first['selection']}.\n",
         HEADING.format(reported=first["reported"], selection=first["selection"]),
     ]
-    for role, label in ROWS.items():
+    for role, label in {**(START if first["table"] == "arms" else {}), **ROWS}.items():
         runs = arms_report.arm(group, role)
         of_one = [[run] for run in runs] if role == "ships" else [runs] * bool(runs)  # each has another recipe
         lines += [row(f"{label}{_iterations(found[0])}", found) for found in of_one]

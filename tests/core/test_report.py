@@ -102,6 +102,16 @@ def test_seeds_are_averaged_with_their_spread(results: Path) -> None:
     assert page.endswith("## What paid\n\nPatience.\n")
 
 
+def test_fair_arms_are_told_with_where_they_begin(results: Path) -> None:
+    """Other tables leave their starts out."""
+    start = made("jsb-start-1", "start", test=7.5)
+    records.write(results / "music" / "jsb-start-1.json", start)
+    assert "where all arms begin" not in report.page(results)
+    entry = {**start["entry"], "group": "arms-jsb"}
+    records.write(results / "arms" / "jsb-start-s1.json", start | {"table": "arms", "entry": entry})
+    assert "| direct inference, where all arms begin | 1 | **7.50** |" in report.page(results)
+
+
 def test_a_row_says_how_far_its_runs_came(results: Path) -> None:
     """The least and the most of the seeds, of the epochs that they have."""
     records.write(results / "music" / "jsb-avf-2.json", made("jsb-avf-2", "avf", test=7.2, seed=2, epochs=85))
