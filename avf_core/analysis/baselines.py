@@ -18,7 +18,6 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from avf_core.analysis import stepwise
 from avf_core.autoregression import Linear, filtered, fit, path
 from avf_core.data import numbers
 from avf_core.errors import DataError
@@ -101,17 +100,14 @@ def compare(
     scale = Scale.of(raw[0])
     fitted_on, chosen_by, scored_on = (scale.standardize(split) for split in raw)
     found = fit(fitted_on, chosen_by)
-    logs = np.log(scale.deviation)
-    seen = [~np.isnan(sequence) for sequence in scored_on]
-    units = np.concatenate(
-        [(each * logs).sum(1) for each in seen]
-    )  # of the natural ones, from those of the standardised
+    logs = np.log(scale.deviation)  # from the standardised units to the natural ones
+    units = np.concatenate([(~np.isnan(sequence) * logs).sum(1) for sequence in scored_on])
     lead = max(baseline.reach for baseline in found)
     begins = origins(scored_on, lead=lead, horizon=max(horizons), starts=starts)
     scores, steps = [], sum(len(sequence) for sequence in scored_on)
     for done, baseline in enumerate(found):
         heard = [filtered(baseline, sequence) for sequence in scored_on]
-        energies = stepwise.rows([energies for energies, _ in heard]) + units
+        energies = np.concatenate([energies for energies, _ in heard]) + units
         filled = [filled for _, filled in heard]
         squares = forecast_squares(baseline, scored_on, filled, horizons=horizons, starts=begins)
         scores.append(

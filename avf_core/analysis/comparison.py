@@ -135,6 +135,16 @@ def compared(
     )
 
 
+def of_cases(gaps: Float64[np.ndarray, " cases"]) -> Comparison:
+    """What differences say that are cases by themselves, whatever their lengths: stretches of time, or trainings."""
+    return compared(gaps[None], np.zeros((1, len(gaps))), np.ones(len(gaps), dtype=np.int64))
+
+
+def is_proven(p_t: float, p_flips: float) -> bool:
+    """Whether both tests say that a difference is no accident."""
+    return max(p_t, p_flips) < PROVEN
+
+
 def flipped(gaps: Float64[np.ndarray, " sequences"], *, seed: int = 0) -> float:
     """The chance of a sum as far from 0 as that of `gaps`, were each as likely to be of the other sign.
 

@@ -8,7 +8,7 @@ once, each time on new noise, for this alone can tell what sampled pasts do to a
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from avf_core.filtering import Filter
 from avf_core.trees import take
 
 NOTHING_OBSERVED = "nothing was observed in these data: expected at least one frame with an observation"
+BATCH = 128  # sequences side by side
 APART = 1_000_003  # between the seeds of two passes, so that no row has the noise of another
 DRAWS = 16  # latents of a step that its reconstruction is the mean over
 FREEDOM = 16  # degrees that an error over noise has at least: few sequences are filtered more often
@@ -89,7 +90,7 @@ def evaluate(
     seed: int = 0,
     passes: int | None = None,
     draws: int = DRAWS,
-    batch_size: int = 128,
+    batch_size: int = BATCH,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Filter every sequence from its first frame and average; row i is seeded with `seed` + i.
@@ -99,33 +100,7 @@ def evaluate(
     the filter. `progress` is called with the frames done and the frames to do. Raises DataError where there is nothing
     to score.
     """
-    return _evaluated(
-        filter,
-        sequences,
-        iterations=iterations,
-        seed=seed,
-        passes=passes,
-        draws=draws,
-        batch_size=batch_size,
-        progress=progress,
-    )[0]
-
-
-def _evaluated(
-    filter: Filter,
-    sequences: Sequence[np.ndarray],
-    *,
-    iterations: int | None = None,
-    seed: int = 0,
-    passes: int | None = None,
-    draws: int = DRAWS,
-    batch_size: int = 128,
-    progress: Progress | None = None,
-) -> tuple[Evaluation, list["_Tally"]]:
-    """The figures, and what they are averages of: every sequence, pass by pass."""
-    if filter.inference.exact:
-        passes, draws = 1, 0
-    passes = passes or 1 + -(-FREEDOM // max(1, len(sequences)))
+    passes, draws = _effort(filter, len(sequences), passes, draws)
     tallies = _tallies(
         filter,
         sequences,
@@ -136,8 +111,7 @@ def _evaluated(
         batch_size=batch_size,
         progress=progress,
     )
-    found = _average([tally for tally in tallies if tally.frames], passes=passes, draws=draws)
-    return (replace(found, noise_error=0.0) if filter.inference.exact else found), tallies
+    return _average(tallies, passes=passes, draws=draws, exact=filter.inference.exact)
 
 
 class BySteps(NamedTuple):
@@ -156,10 +130,12 @@ def by_steps(
     filter: Filter, sequences: Sequence[np.ndarray], *, seed: int = 0, progress: Progress | None = None
 ) -> BySteps:
     """What `evaluate` gives, with every step. Raises DataError where there is nothing to score."""
-    found, tallies = _evaluated(filter, sequences, seed=seed, progress=progress)
-    passes = [tallies[n :: len(sequences)] for n in range(len(sequences))]
-    energies = [np.mean([tally.energies for tally in each], axis=0) for each in passes]
-    return BySteps(found, energies, np.array([each[0].frames for each in passes], dtype=np.int64))
+    passes, draws = _effort(filter, len(sequences))
+    tallies = _tallies(filter, sequences, seed=seed, passes=passes, draws=draws, progress=progress)
+    found = _average(tallies, passes=passes, draws=draws, exact=filter.inference.exact)
+    turns = [tallies[n :: len(sequences)] for n in range(len(sequences))]
+    energies = [np.mean([tally.energies for tally in each], axis=0) for each in turns]
+    return BySteps(found, energies, np.array([each[0].frames for each in turns], dtype=np.int64))
 
 
 def sequence_sums(
@@ -169,7 +145,7 @@ def sequence_sums(
     iterations: int | None = None,
     seed: int = 0,
     draws: int = DRAWS,
-    batch_size: int = 128,
+    batch_size: int = BATCH,
     progress: Progress | None = None,
 ) -> tuple[Float64[np.ndarray, " sequences"], Int64[np.ndarray, " sequences"]]:
     """The free energy of every sequence in nats, summed over its frames that are scored, and the number of these.
@@ -190,17 +166,24 @@ def sequence_sums(
     return np.array(sums), np.array([tally.frames for tally in tallies], dtype=np.int64)
 
 
+def _effort(filter: Filter, sequences: int, passes: int | None = None, draws: int = DRAWS) -> tuple[int, int]:
+    """The passes and draws of an evaluation: one and none where the procedure is exact."""
+    if filter.inference.exact:
+        return 1, 0
+    return passes or 1 + -(-FREEDOM // max(1, sequences)), draws
+
+
 @torch.no_grad()
 def _tallies(
     filter: Filter,
     sequences: Sequence[np.ndarray],
     *,
-    iterations: int | None,
     seed: int,
     passes: int,
     draws: int,
-    batch_size: int,
-    progress: Progress | None,
+    iterations: int | None = None,
+    batch_size: int = BATCH,
+    progress: Progress | None = None,
 ) -> list["_Tally"]:
     """What `evaluate` averages, of every sequence, and of all of them again for each further pass."""
     every = list(sequences) * passes
@@ -245,8 +228,9 @@ class _Tally:
             self.later += step > 0
 
 
-def _average(tallies: list[_Tally], *, passes: int, draws: int) -> Evaluation:
+def _average(every: list[_Tally], *, passes: int, draws: int, exact: bool) -> Evaluation:
     """The figures of sequences that were scored, the same ones in each pass."""
+    tallies = [tally for tally in every if tally.frames]
     if not tallies:
         raise DataError(NOTHING_OBSERVED)
     frames, later = sum(t.frames for t in tallies), sum(t.later for t in tallies)
@@ -274,7 +258,7 @@ def _average(tallies: list[_Tally], *, passes: int, draws: int) -> Evaluation:
         median_improvement=float(np.median(taken)),
         standard_error=ratio(energies.mean(0), lengths)[1],
         sequence_mean_error=float(means.std(ddof=1) / count**0.5) if count > 1 else None,
-        noise_error=_over_noise(energies, int(lengths.sum())),
+        noise_error=0.0 if exact else _over_noise(energies, int(lengths.sum())),
         passes=passes,
         draws=draws,
     )

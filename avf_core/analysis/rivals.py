@@ -14,6 +14,7 @@ import numpy as np
 from numpy import ndarray
 
 from avf_core.analysis.baselines import HORIZONS, Scale, forecast_squares, origins
+from avf_core.analysis.stepwise import averages
 from avf_core.analysis.verdict import LEVEL, chosen_manner
 from avf_core.analysis.verdict import forecast_squares as filter_squares
 from avf_core.autoregression import Linear, filtered, fit
@@ -67,7 +68,7 @@ def behind(squares: Sequence[ndarray], rival: Sequence[ndarray]) -> float:
     first, second = (np.nanmean(np.asarray(each)[known], axis=1) for each in (squares, rival))
     if len(first) < 2 * STRETCHES:
         return 0.0
-    apart = np.array([part.mean() for part in np.array_split(first - second, STRETCHES)])
+    apart = averages(first - second, STRETCHES)
     larger = float((first.mean() / second.mean()) ** 0.5) - 1.0
     certain = float(apart.mean()) > ERRORS * float(apart.std(ddof=1)) / STRETCHES**0.5
     return larger if certain and larger > LEVEL else 0.0

@@ -5,15 +5,12 @@ means, Law & Kelton 2000, section 9.5.3). The law: the difference is of first le
 and that is proven only where both tests of `avf compare` say so.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float64
 
-from avf_core.analysis import student
-from avf_core.analysis.comparison import PROVEN, flipped
+from avf_core.analysis.comparison import is_proven, of_cases
 
 STRETCHES = 20
 
@@ -34,7 +31,7 @@ class Difference:
     @property
     def proven(self) -> bool:
         """Whether it is no accident."""
-        return self.p_t is not None and self.p_flips is not None and max(self.p_t, self.p_flips) < PROVEN
+        return self.p_t is not None and self.p_flips is not None and is_proven(self.p_t, self.p_flips)
 
     @property
     def said(self) -> str:
@@ -58,18 +55,11 @@ def difference(
     mean = float(gaps.mean()) if len(gaps) else float("nan")
     if len(gaps) < 2 * stretches:
         return Difference(mean=mean, standard_error=None, p_t=None, p_flips=None, stretches=0)
-    means = averages(gaps, stretches)
-    error = float(means.std(ddof=1)) / stretches**0.5
-    t = float(means.mean()) / error if error > 0.0 else math.inf * abs(mean) if mean else 0.0
-    p_t = student.tail(t, stretches - 1)
-    return Difference(mean=mean, standard_error=error, p_t=p_t, p_flips=flipped(means), stretches=stretches)
+    found = of_cases(averages(gaps, stretches))
+    tested = {"standard_error": found.standard_error, "p_t": found.p_t, "p_flips": found.p_flips}
+    return Difference(mean=mean, **tested, stretches=stretches)
 
 
 def averages(gaps: Float64[np.ndarray, " steps"], stretches: int) -> Float64[np.ndarray, " stretches"]:
     """The mean of each of so many stretches, as long as each other but for one step."""
     return np.array([part.mean() for part in np.array_split(gaps, stretches)])
-
-
-def rows(parts: Sequence[np.ndarray]) -> Float64[np.ndarray, " steps"]:
-    """Those of several sequences, one after another."""
-    return np.concatenate([np.asarray(part, dtype=np.float64) for part in parts]) if len(parts) else np.zeros(0)

@@ -8,6 +8,7 @@ filter is an upper bound on its nats, so that none is said to be better than it 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ from avf_core.analysis.batching import Batch, batches
 from avf_core.analysis.evaluation import Evaluation, by_steps
 from avf_core.analysis.forecasting import Feedback, forecast
 from avf_core.analysis.predictive import predictive
-from avf_core.analysis.stepwise import Difference, difference, rows
+from avf_core.analysis.stepwise import Difference, difference
 from avf_core.beliefs import Belief
 from avf_core.drives import Drive
 from avf_core.filtering import Filter
@@ -106,7 +107,7 @@ class Verdict:
         """Nats per step by which the filter is better than that; negative where it loses."""
         return self.comparison.scores[0].nats - self.nats
 
-    @property
+    @cached_property
     def test(self) -> Difference:
         """Of the nats of its steps, less those of the best baseline."""
         return difference(self.energies, self.comparison.scores[0].energies)
@@ -115,9 +116,10 @@ class Verdict:
         """The baseline that forecasts best so far ahead."""
         return min(self.comparison.scores, key=lambda score: _or_infinite(score.errors[horizon]))
 
-    def test_of(self, horizon: int) -> Difference:
-        """Of the squared errors of its forecasts so far ahead, less those of the baseline that is best there."""
-        return difference(self.squares[horizon], self.rival(horizon).squares[horizon])
+    @cached_property
+    def tests(self) -> dict[int, Difference]:
+        """By horizon, of the squared errors of its forecasts, less those of the baseline that is best there."""
+        return {h: difference(squares, self.rival(h).squares[h]) for h, squares in self.squares.items()}
 
     @property
     def lost(self) -> list[Loss]:
@@ -133,7 +135,7 @@ class Verdict:
                     f"{rival.name} forecasts {_steps(horizon)} ahead better: its error is {rival.errors[horizon]:.3f}, "
                     f"the filter's {error:.3f} deviations"
                 )
-                said.append(Loss(text=text, test=self.test_of(horizon)))
+                said.append(Loss(text=text, test=self.tests[horizon]))
         return said
 
     @property
@@ -161,7 +163,7 @@ class Verdict:
             "coverage": {str(level): part for level, part in self.coverage.items()},
             "baselines": self.comparison.as_dict(),
             "test": self.test.as_dict(),
-            "tests": {str(horizon): self.test_of(horizon).as_dict() for horizon in self.errors},
+            "tests": {str(horizon): test.as_dict() for horizon, test in self.tests.items()},
             "lost": [str(loss) for loss in self.lost],
             "verdict": self.sentence,
         }
@@ -195,7 +197,7 @@ def judge(
     squares = forecast_squares(filter, test, comparison.starts, manner=manner, **asked)
     return Verdict(
         evaluation=found.figures,
-        energies=rows(found.energies),
+        energies=np.concatenate(found.energies),
         squares=each_mean(squares),
         errors=root_mean(squares),
         coverage=dict(zip(covered.levels, covered.coverage or (), strict=False)),

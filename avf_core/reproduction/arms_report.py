@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from avf_core.analysis import student
-from avf_core.analysis.comparison import PROVEN, Comparison, compared, flipped
+from avf_core.analysis.comparison import PROVEN, Comparison, compared, is_proven, of_cases
 from avf_core.reproduction.entries import epochs_in
 
 Record = Mapping[str, Any]
@@ -114,11 +114,12 @@ def over_trainings(gaps: np.ndarray) -> str:
     """Whether trainings differ by more than chance, as far as so many of them can say; `gaps` are of shape (seeds,)."""
     if len(gaps) < 2:
         return "over trainings, one seed proves nothing"
-    t = float(gaps.mean() / (gaps.std(ddof=1) / len(gaps) ** 0.5))
-    p_t, p_flips, least = student.tail(t, len(gaps) - 1), flipped(gaps), 2.0 ** (1 - len(gaps))
-    verdict = "proven" if max(p_t, p_flips) < PROVEN else UNPROVEN
-    limit = f", the least that {len(gaps)} can give" if p_flips <= least and least >= PROVEN else ""
-    return f"over trainings, p = {p_t:.2g} (Student's t) and {p_flips:.2g} (flipped signs{limit}): {verdict}"
+    found, least = of_cases(gaps), 2.0 ** (1 - len(gaps))
+    verdict = "proven" if is_proven(found.p_t, found.p_flips) else UNPROVEN
+    limit = f", the least that {len(gaps)} can give" if found.p_flips <= least and least >= PROVEN else ""
+    return (
+        f"over trainings, p = {found.p_t:.2g} (Student's t) and {found.p_flips:.2g} (flipped signs{limit}): {verdict}"
+    )
 
 
 def _length(run: Record) -> int:
@@ -145,6 +146,6 @@ def _energies(avf: Sequence[Record], other: Sequence[Record]) -> tuple[np.ndarra
 
 
 def _verdict(found: Comparison) -> str:
-    if max(found.p_t, found.p_flips) >= PROVEN:
+    if not is_proven(found.p_t, found.p_flips):
         return UNPROVEN
     return "AVF is ahead" if found.difference < 0.0 else "direct inference is ahead"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from avf_core.analysis import student
-from avf_core.analysis.comparison import PROVEN
+from avf_core.analysis.comparison import is_proven
 from avf_core.reproduction.measurements import Kind
 
 PAIRS = Kind(
@@ -21,7 +21,7 @@ PAIRS = Kind(
 
 def verdict(found: Mapping[str, Any]) -> str:
     """Which of the two is ahead, where that is proven."""
-    if max(found["p_t"], found["p_flips"]) >= PROVEN:
+    if not is_proven(found["p_t"], found["p_flips"]):
         return "unproven"
     return f"{found['a' if found['difference'] < 0.0 else 'b']['model']} is ahead"
 
